@@ -1,0 +1,55 @@
+"""POP3_SSL: POP3 over a connection that is TLS from its first octet."""
+
+import poplib
+import socket
+import ssl
+import warnings
+from typing import NoReturn
+
+from pop3fast._client import POP3
+from pop3fast._errors import error_proto
+from pop3fast._tls import unverified_context
+
+POP3_SSL_PORT = 995
+
+
+class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
+    """A POP3 session over TLS (RFC 8314 section 3.2). See `POP3` for the commands."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int = POP3_SSL_PORT,
+        keyfile: str | None = None,
+        certfile: str | None = None,
+        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]  # noqa: SLF001 - poplib's default
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Connect to *host*, shake hands and read the greeting; as `POP3`, and ``ssl.SSLError`` when TLS fails.
+
+        Give a *context*, as ``ssl.create_default_context()``: without one neither certificate nor host name is
+        verified, which is poplib's way and costs an `InsecureTLSWarning`. *keyfile* and *certfile* name a client
+        certificate; they are deprecated, and a `ValueError` together with a context.
+        """
+        for name, value in (("keyfile", keyfile), ("certfile", certfile)):
+            if context is not None and value is not None:
+                message = f"context and {name} arguments are mutually exclusive"
+                raise ValueError(message)
+        if keyfile is not None or certfile is not None:
+            message = "keyfile and certfile are deprecated, use a custom context instead"
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+        self.keyfile = keyfile
+        self.certfile = certfile
+        if context is None:
+            context = unverified_context("POP3_SSL", certfile, keyfile)
+        self.context = context
+        POP3.__init__(self, host, port, timeout)
+
+    def _create_socket(self, timeout: float | None) -> socket.socket:
+        sock = super()._create_socket(timeout)
+        return self.context.wrap_socket(sock, server_hostname=self.host)
+
+    def stls(self, *_arguments: object, **_keywords: object) -> NoReturn:
+        """Raise `error_proto`: this session is TLS already. The session goes on."""
+        message = "-ERR TLS session already established"
+        raise error_proto(message)

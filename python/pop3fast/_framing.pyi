@@ -1,0 +1,60 @@
+"""The Rust core as Python sees it: octets in, replies out, never a socket.
+
+Owns the receive buffer, where a line and a multi-line response end, and the limits. Must never be told which
+command a reply is for. Every ``next_*`` method returns a value, or ``None`` for "need more octets"; after an
+error every one of them raises that error again.
+
+``max_octets`` is the greatest number of octets of a multi-line response, un-stuffed and without its terminator.
+"""
+
+from typing import final
+
+class FramingError(Exception):
+    """What was received cannot be framed; the one argument says why."""
+
+class FramingLimitError(FramingError):
+    """A limit of the framer was passed; the one argument says which."""
+
+@final
+class Framer:
+    """The receive buffer of one connection, and what is expected next on it."""
+
+    def __new__(cls) -> Framer: ...
+    def feed(self, octets: bytes) -> None:
+        """Put received octets behind those that are there."""
+
+    def unread(self) -> int:
+        """Return how many octets were received and not handed out."""
+
+    def next_line(self, limit: int) -> bytes | None:
+        """Return a line with its line end, or its first *limit* octets when it is longer."""
+
+    def next_status_line(self, limit: int) -> bytes | None:
+        """Return a line without its line end, which tells the convention of the body that may follow.
+
+        Raises `FramingLimitError` when the line has more than *limit* octets, its line end counted.
+        """
+
+    def next_octets(self, limit: int) -> bytes:
+        """Return what is unread as it came, at most *limit* octets, perhaps none."""
+
+    def next_lines(self, max_octets: int) -> tuple[list[bytes], int] | None:
+        """Return the lines of a whole body without their line ends, and its octets (line ends counted)."""
+
+    def next_bytes(self, max_octets: int) -> bytes | None:
+        """Return a whole body: line ends as sent, dots un-stuffed, no terminator."""
+
+    def next_piece(self, max_octets: int) -> bytes | None:
+        """Return what there is of a body, like `next_bytes` but in pieces; ``b""`` at its end."""
+
+    def next_sizes(self, max_octets: int) -> dict[int, int] | None:
+        """Return a whole scan listing, message number to octets (0 where the server gave none that can be read).
+
+        Raises `FramingError` when a line does not begin with a message number.
+        """
+
+    def next_unique_ids(self, max_octets: int) -> dict[int, str] | None:
+        """Return a whole unique-id listing, message number to unique-id (Latin-1; empty where there is none).
+
+        Raises `FramingError` when a line does not begin with a message number.
+        """

@@ -1,0 +1,186 @@
+//! Framer: the receive buffer, what is expected next, and the limits.
+//!
+//! Owns every octet that was received and not yet handed out. `feed` puts octets in; `next_*` gives a value,
+//! or `None` for "need more". It never sees a socket and never guesses which command a reply is for: whoever
+//! knows that calls [`Framer::next_status_line`], and then, when a body follows, one of the calls for a body
+//! until it gives the end. After an error every call gives that error again.
+
+use memchr::memchr;
+
+use crate::body::BodyScanner;
+use crate::error::FramingError;
+use crate::line;
+
+/// How much room an empty buffer keeps. A buffer that was let go after each message of some megabytes would
+/// be paged in anew for the next one, which cost as much as reading it; beyond this one large message in a
+/// session of small ones would hold its memory for nothing.
+pub const RETAINED_CAPACITY: usize = 8 * 1024 * 1024;
+
+/// Octets in, replies out.
+#[derive(Debug, Default)]
+pub struct Framer {
+    buffer: Vec<u8>,
+    /// `buffer[head..]` has not been handed out.
+    head: usize,
+    /// So many octets from `head` on hold no LF.
+    searched: usize,
+    status_line_in_bare_lf: bool,
+    body: Option<BodyScanner>,
+    failed: Option<FramingError>,
+}
+
+impl Framer {
+    /// An empty buffer, before the greeting.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts received octets behind those that are there.
+    pub fn feed(&mut self, octets: &[u8]) {
+        if self.head == self.buffer.len() {
+            self.buffer.clear();
+            self.buffer.shrink_to(RETAINED_CAPACITY);
+            self.head = 0;
+        } else if self.head >= self.buffer.len() - self.head {
+            // Moves at most as many octets as were handed out since the last move: linear in all.
+            self.buffer.drain(..self.head);
+            self.head = 0;
+        }
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// How many octets were received and not handed out.
+    #[must_use]
+    pub fn unread(&self) -> usize {
+        self.buffer.len() - self.head
+    }
+
+    /// The next line with its line end, or its first `limit` octets when it is longer: what a binary file's
+    /// `readline(limit)` gives.
+    ///
+    /// # Errors
+    /// [`FramingError::MidResponse`] while a body is being read.
+    pub fn next_line(&mut self, limit: usize) -> Result<Option<&[u8]>, FramingError> {
+        self.check()?;
+        if self.body.is_some() {
+            return Err(self.fail(FramingError::MidResponse));
+        }
+        let Some(octets) = self.find_line_end(limit) else { return Ok(None) };
+        // It may be a status line that is read by hand.
+        self.status_line_in_bare_lf = line::ends_in_bare_lf(&self.buffer[self.head..self.head + octets]);
+        Ok(Some(self.hand_out(octets)))
+    }
+
+    /// The next line without its line end, which is remembered as the convention of the body that may follow.
+    ///
+    /// # Errors
+    /// [`FramingError::LineTooLong`] when it has more than `limit` octets with its line end;
+    /// [`FramingError::MidResponse`] while a body is being read.
+    pub fn next_status_line(&mut self, limit: usize) -> Result<Option<&[u8]>, FramingError> {
+        self.check()?;
+        if self.body.is_some() {
+            return Err(self.fail(FramingError::MidResponse));
+        }
+        let Some(octets) = self.find_line_end(limit.saturating_add(1)) else { return Ok(None) };
+        if octets > limit {
+            return Err(self.fail(FramingError::LineTooLong { limit }));
+        }
+        self.status_line_in_bare_lf = line::ends_in_bare_lf(&self.buffer[self.head..self.head + octets]);
+        Ok(Some(line::content(self.hand_out(octets))))
+    }
+
+    /// All unread octets up to `limit`, as they came.
+    ///
+    /// # Errors
+    /// [`FramingError::MidResponse`] while a body is being read.
+    pub fn next_octets(&mut self, limit: usize) -> Result<&[u8], FramingError> {
+        self.check()?;
+        if self.body.is_some() {
+            return Err(self.fail(FramingError::MidResponse));
+        }
+        let octets = self.unread().min(limit);
+        Ok(self.hand_out(octets))
+    }
+
+    /// The whole body of a multi-line response, un-stuffed, without its terminator.
+    ///
+    /// # Errors
+    /// [`FramingError::BodyTooLong`] as soon as it has more than `max_octets`.
+    pub fn next_body(&mut self, max_octets: u64) -> Result<Option<&[u8]>, FramingError> {
+        if !self.scan_body(max_octets)? {
+            return Ok(None);
+        }
+        let start = self.head;
+        let octets = self.take_scanned(true);
+        Ok(Some(&self.buffer[start..start + octets]))
+    }
+
+    /// What there is of the body, un-stuffed; empty at its end. Memory stays that of what was fed last.
+    ///
+    /// # Errors
+    /// [`FramingError::BodyTooLong`] as soon as the body, pieces handed out included, has more than `max_octets`.
+    pub fn next_piece(&mut self, max_octets: u64) -> Result<Option<&[u8]>, FramingError> {
+        let ended = self.scan_body(max_octets)?;
+        let gathered = self.body.as_ref().map_or(0, BodyScanner::gathered);
+        if gathered == 0 && !ended {
+            return Ok(None);
+        }
+        // The end is a call of its own, behind the last piece.
+        let start = self.head;
+        let octets = self.take_scanned(ended && gathered == 0);
+        Ok(Some(&self.buffer[start..start + octets]))
+    }
+
+    fn scan_body(&mut self, max_octets: u64) -> Result<bool, FramingError> {
+        self.check()?;
+        let body = self.body.get_or_insert_with(|| BodyScanner::new(self.status_line_in_bare_lf));
+        let ended = body.scan(&mut self.buffer[self.head..]);
+        if body.octets() > max_octets {
+            return Err(self.fail(FramingError::BodyTooLong { limit: max_octets }));
+        }
+        Ok(ended)
+    }
+
+    /// Hands out what the scanner gathered, and says how many octets that is.
+    fn take_scanned(&mut self, ended: bool) -> usize {
+        let Some(body) = &mut self.body else { return 0 };
+        let octets = body.gathered();
+        self.head += body.consumed();
+        if ended {
+            self.body = None;
+            self.searched = 0;
+        } else {
+            body.take();
+        }
+        octets
+    }
+
+    /// How many octets the next line has, its LF included and `limit` at the most.
+    fn find_line_end(&mut self, limit: usize) -> Option<usize> {
+        let unread = &self.buffer[self.head..];
+        let within = &unread[..unread.len().min(limit)];
+        let searched = self.searched.min(within.len());
+        if let Some(lf) = memchr(b'\n', &within[searched..]) {
+            return Some(searched + lf + 1);
+        }
+        self.searched = within.len();
+        (within.len() == limit).then_some(limit)
+    }
+
+    fn hand_out(&mut self, octets: usize) -> &[u8] {
+        let start = self.head;
+        self.head += octets;
+        self.searched = 0;
+        &self.buffer[start..self.head]
+    }
+
+    fn check(&self) -> Result<(), FramingError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+
+    fn fail(&mut self, error: FramingError) -> FramingError {
+        self.failed = Some(error);
+        error
+    }
+}
