@@ -56,6 +56,12 @@ impl Framer {
         self.buffer.len() - self.head
     }
 
+    /// For how many octets there is room without asking for more.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// The next line with its line end, or its first `limit` octets when it is longer: what a binary file's
     /// `readline(limit)` gives.
     ///
