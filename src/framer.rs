@@ -10,11 +10,21 @@ use memchr::memchr;
 use crate::body::BodyScanner;
 use crate::error::FramingError;
 use crate::line;
+use crate::status::{Status, status};
 
 /// How much room an empty buffer keeps. A buffer that was let go after each message of some megabytes would
 /// be paged in anew for the next one, which cost as much as reading it; beyond this one large message in a
 /// session of small ones would hold its memory for nothing.
 pub const RETAINED_CAPACITY: usize = 8 * 1024 * 1024;
+
+/// A reply to a command that has a body when the status line says so.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Response<'a> {
+    /// The status line, without its line end.
+    pub status_line: &'a [u8],
+    /// The body, un-stuffed, without its terminator; `None` when the status line is not plainly positive.
+    pub body: Option<&'a [u8]>,
+}
 
 /// Octets in, replies out.
 #[derive(Debug, Default)]
@@ -25,6 +35,8 @@ pub struct Framer {
     /// So many octets from `head` on hold no LF.
     searched: usize,
     status_line_in_bare_lf: bool,
+    /// The octets of a status line that stays in the buffer, in front of the body that is being read.
+    held_status_line: usize,
     body: Option<BodyScanner>,
     failed: Option<FramingError>,
 }
@@ -109,6 +121,33 @@ impl Framer {
         Ok(self.hand_out(octets))
     }
 
+    /// The status line together with the body that follows it when it is positive.
+    ///
+    /// # Errors
+    /// Those of [`Framer::next_status_line`] and [`Framer::next_body`].
+    pub fn next_response(&mut self, limit: usize, max_octets: u64) -> Result<Option<Response<'_>>, FramingError> {
+        if self.body.is_none() {
+            let head = self.head;
+            let Some(line) = self.next_status_line(limit)? else { return Ok(None) };
+            if status(line) != Status::Ok {
+                let status_line = line::content(&self.buffer[head..self.head]);
+                return Ok(Some(Response { status_line, body: None }));
+            }
+            // Unread as long as its body has not come, so that the buffer keeps it.
+            self.held_status_line = self.head - head;
+            self.head = head;
+            self.body = Some(BodyScanner::new(self.status_line_in_bare_lf));
+        }
+        let held = self.held_status_line;
+        if !self.scan_body(max_octets)? {
+            return Ok(None);
+        }
+        let start = self.head;
+        let octets = self.take_scanned(true);
+        let (status_line, rest) = self.buffer[start..].split_at(held);
+        Ok(Some(Response { status_line: line::content(status_line), body: Some(&rest[..octets]) }))
+    }
+
     /// The whole body of a multi-line response, un-stuffed, without its terminator.
     ///
     /// # Errors
@@ -141,7 +180,7 @@ impl Framer {
     fn scan_body(&mut self, max_octets: u64) -> Result<bool, FramingError> {
         self.check()?;
         let body = self.body.get_or_insert_with(|| BodyScanner::new(self.status_line_in_bare_lf));
-        let ended = body.scan(&mut self.buffer[self.head..]);
+        let ended = body.scan(&mut self.buffer[self.head + self.held_status_line..]);
         if body.octets() > max_octets {
             return Err(self.fail(FramingError::BodyTooLong { limit: max_octets }));
         }
@@ -152,7 +191,8 @@ impl Framer {
     fn take_scanned(&mut self, ended: bool) -> usize {
         let Some(body) = &mut self.body else { return 0 };
         let octets = body.gathered();
-        self.head += body.consumed();
+        self.head += self.held_status_line + body.consumed();
+        self.held_status_line = 0;
         if ended {
             self.body = None;
             self.searched = 0;

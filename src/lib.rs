@@ -4,10 +4,11 @@
 //!
 //! 1. [`Framer::feed`] puts what the network gave into the one receive buffer ([`framer`]).
 //! 2. [`Framer::next_status_line`] and its kin take one line from it ([`line`]).
-//! 3. [`Framer::next_body`] or [`Framer::next_piece`] take a multi-line response, with the end found
-//!    by the reply's own line convention and the dots un-stuffed ([`body`]).
-//! 4. A scan listing or a unique-id listing is read entry by entry ([`listing`]).
-//! 5. What cannot be framed is a [`FramingError`] ([`error`]), and stays one.
+//! 3. What a status line says is decided in one place ([`status`]).
+//! 4. [`Framer::next_response`], [`Framer::next_body`] or [`Framer::next_piece`] take a multi-line response, with
+//!    the end found by the reply's own line convention and the dots un-stuffed ([`body`]).
+//! 5. A scan listing or a unique-id listing is read entry by entry ([`listing`]).
+//! 6. What cannot be framed is a [`FramingError`] ([`error`]), and stays one.
 //!
 //! The crate knows nothing of sockets or of Python. The feature `python` adds `python`, the one
 //! module that does: it converts and delegates.
@@ -19,6 +20,7 @@ pub mod line;
 pub mod listing;
 #[cfg(feature = "python")]
 mod python;
+pub mod status;
 
 pub use body::BodyScanner;
 pub use error::FramingError;

@@ -28,12 +28,17 @@ impl From<Error> for PyErr {
 /// The receive buffer and what is expected next.
 #[pymodule(gil_used = false)]
 mod _framing {
+    use pyo3::intern;
     use pyo3::prelude::*;
     use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
     #[pymodule_export]
     use super::exceptions::{FramingError, FramingLimitError};
+    use crate::status::{self as core_status, Status};
     use crate::{line, listing};
+
+    type LinesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyList>>, usize);
+    type BytesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
 
     /// Octets in, replies out; `None` is "need more".
     #[pyclass(module = "pop3fast._framing")]
@@ -73,8 +78,7 @@ mod _framing {
             max_octets: u64,
         ) -> PyResult<Option<(Bound<'py, PyList>, usize)>> {
             let Some(body) = self.0.next_body(max_octets)? else { return Ok(None) };
-            let lines = PyList::new(py, line::contents(body).map(|line| PyBytes::new(py, line)))?;
-            Ok(Some((lines, body.len())))
+            Ok(Some((lines(py, body)?, body.len())))
         }
 
         fn next_bytes<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
@@ -85,25 +89,62 @@ mod _framing {
             Ok(self.0.next_piece(max_octets)?.map(|piece| PyBytes::new(py, piece)))
         }
 
-        fn next_sizes<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyDict>>> {
-            let Some(body) = self.0.next_body(max_octets)? else { return Ok(None) };
-            let sizes = PyDict::new(py);
-            for entry in listing::sizes(body) {
-                let (number, octets) = entry?;
-                sizes.set_item(number, octets)?;
-            }
-            Ok(Some(sizes))
+        fn next_lines_response<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            max_octets: u64,
+        ) -> PyResult<Option<LinesResponse<'py>>> {
+            let Some(response) = self.0.next_response(limit, max_octets)? else { return Ok(None) };
+            let octets = response.body.map_or(0, <[u8]>::len);
+            let body = response.body.map(|body| lines(py, body)).transpose()?;
+            Ok(Some((PyBytes::new(py, response.status_line), body, octets)))
         }
 
-        fn next_unique_ids<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyDict>>> {
-            let Some(body) = self.0.next_body(max_octets)? else { return Ok(None) };
-            let unique_ids = PyDict::new(py);
-            for entry in listing::unique_ids(body) {
-                let (number, unique_id) = entry?;
-                unique_ids.set_item(number, latin1(py, unique_id))?;
-            }
-            Ok(Some(unique_ids))
+        fn next_bytes_response<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            max_octets: u64,
+        ) -> PyResult<Option<BytesResponse<'py>>> {
+            let Some(response) = self.0.next_response(limit, max_octets)? else { return Ok(None) };
+            let body = response.body.map(|body| PyBytes::new(py, body));
+            Ok(Some((PyBytes::new(py, response.status_line), body)))
         }
+    }
+
+    #[pyfunction]
+    fn status<'py>(py: Python<'py>, line: &[u8]) -> &'py Bound<'py, PyString> {
+        match core_status::status(line) {
+            Status::Ok => intern!(py, "ok"),
+            Status::Error => intern!(py, "error"),
+            Status::ErrorAfterOk => intern!(py, "error after ok"),
+            Status::Malformed => intern!(py, "malformed"),
+        }
+    }
+
+    #[pyfunction]
+    fn parse_sizes<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+        let sizes = PyDict::new(py);
+        for entry in listing::sizes(body) {
+            let (number, octets) = entry?;
+            sizes.set_item(number, octets)?;
+        }
+        Ok(sizes)
+    }
+
+    #[pyfunction]
+    fn parse_unique_ids<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyDict>> {
+        let unique_ids = PyDict::new(py);
+        for entry in listing::unique_ids(body) {
+            let (number, unique_id) = entry?;
+            unique_ids.set_item(number, latin1(py, unique_id))?;
+        }
+        Ok(unique_ids)
+    }
+
+    fn lines<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        PyList::new(py, line::contents(body).map(|line| PyBytes::new(py, line)))
     }
 
     /// Octets as the characters of the same numbers: nothing a server sends is lost, or refused.

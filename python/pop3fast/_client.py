@@ -15,8 +15,9 @@ from typing import Protocol, Self, TypeAlias, TypeVar, overload
 
 from pop3fast import _replies
 from pop3fast._conversation import Conversation, LongResponse
-from pop3fast._errors import CommandError, ProtocolError, error_proto
-from pop3fast._secrets import encoded
+from pop3fast._errors import CommandError, LimitExceeded, ProtocolError, error_proto
+from pop3fast._framing import FramingError, FramingLimitError, parse_sizes, parse_unique_ids
+from pop3fast._secrets import without_secret
 from pop3fast._stream import ReplyStream
 from pop3fast._tls import unverified_context
 
@@ -56,7 +57,7 @@ class POP3(Conversation):
         self,
         host: str,
         port: int = POP3_PORT,
-        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]  # noqa: SLF001 - poplib's default
+        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]
     ) -> None:
         """Connect to *host* and read the greeting (RFC 1939 section 4).
 
@@ -113,8 +114,7 @@ class POP3(Conversation):
         try:
             _, lines, _ = self._longcmd("CAPA")
         except CommandError as error:
-            message = "-ERR CAPA not supported by server"
-            raise error_proto(message) from error
+            raise error_proto("-ERR CAPA not supported by server") from error
         finally:
             self._reply_limit = None
         return _replies.parse_capabilities(lines)
@@ -140,11 +140,13 @@ class POP3(Conversation):
         Raises `error_proto` before anything is sent when the greeting has no time stamp, `AuthenticationError` when
         the login is refused. MD5 is all that stands before the password: use TLS.
         """
-        secret = encoded(f"PASS {password}", self.encoding).removeprefix(b"PASS ")
+        try:
+            secret = bytes(password, self.encoding)
+        except UnicodeEncodeError as error:
+            raise without_secret(error, f"PASS {password}") from None
         timestamp = _replies.apop_timestamp(self.welcome)
         if timestamp is None:
-            message = "-ERR APOP not supported by server"
-            raise error_proto(message)
+            raise error_proto("-ERR APOP not supported by server")
         digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
         return self._shortcmd(f"APOP {user} {digest}")
 
@@ -217,17 +219,16 @@ class POP3(Conversation):
         them there. Raises ``ssl.SSLError`` when the handshake fails; the connection is broken then.
         """
         if self._tls_established:
-            message = "-ERR TLS session already established"
-            raise error_proto(message)
+            raise error_proto("-ERR TLS session already established")
         if "STLS" not in map(str.upper, self.capa()):
-            message = "-ERR STLS not supported by server"
-            raise error_proto(message)
+            raise error_proto("-ERR STLS not supported by server")
         if context is None:
             context = unverified_context("POP3.stls")
         response = self._shortcmd("STLS")
         self._broken = "the TLS handshake was not finished"
         try:
-            self._check_nothing_is_left_over()
+            if isinstance(self.file, ReplyStream) and (octets := self.file.unexpected()):
+                self._refuse_what_nobody_asked_for(octets)
             self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
             self.file = self._reply_file()
         except ProtocolError:
@@ -274,7 +275,7 @@ class POP3(Conversation):
 
         (RFC 1939 section 5.)
         """
-        return self._exchange(f"RETR {which}", lambda: self._read_body(ReplyStream.octets))
+        return self._exchange(f"RETR {which}", self._read_bytes)
 
     def retr_into(
         self,
@@ -289,16 +290,16 @@ class POP3(Conversation):
         message has been written in part and the connection is broken. (RFC 1939 section 5.)
         """
 
-        def copy(stream: ReplyStream, max_octets: int) -> int:
+        def copy() -> int:
             written = 0
-            for piece in stream.pieces(max_octets):
+            for piece in self._stream_of_body().pieces(self._limit()):
                 _write_all(file, piece)
                 written += len(piece)
                 if progress is not None:
                     progress(written)
             return written
 
-        return self._exchange(f"RETR {which}", lambda: self._read_body(copy))
+        return self._exchange(f"RETR {which}", copy)
 
     def sizes(self) -> dict[int, int]:
         """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
@@ -306,7 +307,7 @@ class POP3(Conversation):
         Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
         line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
         """
-        return self._listing("LIST", ReplyStream.sizes)
+        return self._listing("LIST", parse_sizes)
 
     def uids(self) -> dict[int, str]:
         """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
@@ -314,11 +315,16 @@ class POP3(Conversation):
         Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
         Raises `ProtocolError` when a line of the listing has no message number.
         """
-        return self._listing("UIDL", ReplyStream.unique_ids)
+        return self._listing("UIDL", parse_unique_ids)
 
-    def _listing(self, command: str, read: Callable[[ReplyStream, int], dict[int, T]]) -> dict[int, T]:
+    def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
         try:
-            return self._exchange(command, lambda: self._read_body(read))
+            return parse(self._exchange(command, self._read_bytes))
+        except FramingLimitError as error:
+            raise self._break(LimitExceeded(f"{command}: {error}")) from None
+        except FramingError as error:
+            # Its end was found, but what is no listing may be the reply to another command.
+            raise self._break(ProtocolError(f"{command}: {error}")) from None
         except CommandError:
             # Quirk q64: old servers answer -ERR for a maildrop that is empty.
             if self._broken is not None or self.stat()[0] != 0:

@@ -22,7 +22,7 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         port: int = POP3_SSL_PORT,
         keyfile: str | None = None,
         certfile: str | None = None,
-        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]  # noqa: SLF001 - poplib's default
+        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]
         context: ssl.SSLContext | None = None,
     ) -> None:
         """Connect to *host*, shake hands and read the greeting; as `POP3`, and ``ssl.SSLError`` when TLS fails.

@@ -14,8 +14,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable
-from types import ModuleType
-from typing import BinaryIO, TypeAlias, TypeVar, cast
+from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
 
 from pop3fast import _replies
 from pop3fast._errors import (
@@ -26,14 +25,18 @@ from pop3fast._errors import (
     ProtocolError,
     error_proto,
 )
-from pop3fast._secrets import encoded, shown
+from pop3fast._framing import status
+from pop3fast._secrets import shown, without_secret
 from pop3fast._stream import NO_LIMIT, ReplyStream
 from pop3fast._walk import walk_body
+
+T = TypeVar("T")
 
 LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 """Status line, the lines without their line ends, and the octets of those lines with their line ends."""
 
-T = TypeVar("T")
+# The package, whose attributes programs patch as they patch poplib's.
+_PUBLIC: Any = sys.modules["pop3fast"]
 
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x1F\x7F]")
 
@@ -63,11 +66,12 @@ class Conversation(poplib.POP3):
     # A tighter limit than max_octets for the command that is under way.
     _reply_limit: int | None = None
 
+    # poplib's hooks.
+
     def _create_socket(self, timeout: float | None) -> socket.socket:
         if timeout is not None and not timeout:
-            message = "Non-blocking socket (timeout=0) is not supported"
-            raise ValueError(message)
-        connect = cast("Callable[..., socket.socket]", _public().socket.create_connection)
+            raise ValueError("Non-blocking socket (timeout=0) is not supported")
+        connect: Callable[..., socket.socket] = _PUBLIC.socket.create_connection
         return connect((self.host, self.port), timeout)
 
     def _putline(self, line: bytes) -> None:
@@ -79,17 +83,19 @@ class Conversation(poplib.POP3):
     def _putcmd(self, line: str) -> None:
         if self._debugging:
             print("*cmd*", repr(shown(line, in_sasl=self._in_sasl)))
-        octets = encoded(line, self.encoding, in_sasl=self._in_sasl)
+        try:
+            octets = bytes(line, self.encoding)
+        except UnicodeEncodeError as error:
+            raise without_secret(error, line, in_sasl=self._in_sasl) from None
         # What is printable has no control character; asking the string first costs a fifth of the search.
         if not line.isprintable() and _CONTROL_CHARACTER.search(octets):
-            message = "Control characters not allowed in commands"
-            raise ValueError(message)
+            raise ValueError("Control characters not allowed in commands")
         self._putline(octets)
-        if line[:4].upper() == "AUTH":
+        if line[:1] in "Aa" and line[:4].upper() == "AUTH":
             self._in_sasl = True
 
     def _getline(self) -> tuple[bytes, int]:
-        limit = _maxline()
+        limit: int = _PUBLIC._MAXLINE
         line = self.file.readline(limit + 1)
         if len(line) > limit:
             raise self._break(LimitExceeded("line too long"))
@@ -105,8 +111,9 @@ class Conversation(poplib.POP3):
         return (line[1:-1] if line[:1] == b"\r" else line[:-1]), octets
 
     def _getresp(self) -> bytes:
-        if self._reads_whole_replies():
-            response = self._stream().status_line(_maxline())
+        file = self.file
+        if self._reads_whole_replies(file):
+            response = file.status_line(_PUBLIC._MAXLINE)
         else:
             self._bare_lf = None
             response, octets = self._getline()
@@ -115,16 +122,19 @@ class Conversation(poplib.POP3):
                 print("*resp*", repr(response))
         if self._in_sasl and not _replies.is_continuation(response):
             self._in_sasl = False
-        if not _replies.is_status_line(response):
-            raise self._break(ProtocolError(response))
-        if not _replies.is_positive(response):
-            raise CommandError(response)
+        said = status(response)
+        if said in {"error", "malformed"}:
+            self._refuse(response)
         return response
 
     def _getlongresp(self) -> LongResponse:
+        file = self.file
+        if self._reads_whole_replies(file):
+            if self._getresp_is_ours():
+                response, lines, octets = file.lines_response(_PUBLIC._MAXLINE, self._limit())
+                return (response, lines, octets) if lines is not None else self._refuse(response)
+            return self._getresp_before_body(), *file.lines(self._limit())
         response = self._getresp_before_body()
-        if self._reads_whole_replies():
-            return response, *self._stream().lines(self._limit())
         after_bare_lf, self._bare_lf = bool(self._bare_lf), None
         return response, *walk_body(
             self._getline,
@@ -148,14 +158,14 @@ class Conversation(poplib.POP3):
         way out but the good ones, an interrupt included, leaves it in use out of step.
         """
         if cast("object", self.sock) is None:
-            message = "the connection is closed"
-            raise ProtocolError(message)
+            raise ProtocolError("the connection is closed")
         if self._broken is not None:
-            message = f"the connection is broken: {self._broken}"
-            raise ProtocolError(message)
+            raise ProtocolError(f"the connection is broken: {self._broken}")
+        file: object = self.file
         self._broken = _UNFINISHED
         try:
-            self._check_nothing_is_left_over()
+            if type(file) is ReplyStream and (octets := file.unexpected()):
+                self._refuse_what_nobody_asked_for(octets)
             try:
                 self._putcmd(line)
             except ValueError:  # refused before an octet was sent
@@ -172,11 +182,9 @@ class Conversation(poplib.POP3):
         self._broken = None
         return value
 
-    def _check_nothing_is_left_over(self) -> None:
-        """Raise `ProtocolError` when octets are there already: they would be taken for the next command's reply."""
-        if isinstance(self.file, ReplyStream) and (octets := self.file.unexpected()):
-            message = f"the server sent what nothing had asked for: {octets[:200]!r}"
-            raise self._break(ProtocolError(message))
+    def _refuse_what_nobody_asked_for(self, octets: bytes) -> NoReturn:
+        """Raise the error for octets that are there already: they would be taken for the next command's reply."""
+        raise self._break(ProtocolError(f"the server sent what nothing had asked for: {octets[:200]!r}"))
 
     def _settle(self, error: error_proto) -> None:
         """Decide what *error* means for the connection, unless that was said where it arose."""
@@ -192,19 +200,28 @@ class Conversation(poplib.POP3):
         self._broken = str(error)
         return error
 
-    def _reads_whole_replies(self) -> bool:
-        """Say whether replies may come from the framer: ``_getline`` is ours, and nobody wants to see each line."""
+    def _refuse(self, response: bytes) -> NoReturn:
+        """Raise what a status line means that is not plainly positive."""
+        said = status(response)
+        if said == "malformed":
+            raise self._break(ProtocolError(response))
+        if said == "error after ok":
+            self._broken = f"the server failed in the middle of its reply: {response!r}"
+        raise CommandError(response)
+
+    def _reads_whole_replies(self, file: object) -> TypeGuard[ReplyStream]:
+        """Say whether replies may come from the framer: ``_getline`` is ours, and nobody wants to see each line.
+
+        A hook may be a subclass's, or patched on the class or the instance; the function behind it tells them all.
+        """
         return (
-            isinstance(self.file, ReplyStream)
+            type(file) is ReplyStream
             and self._debugging < 2  # noqa: PLR2004 - poplib's level for each line
             and getattr(self._getline, "__func__", None) is _GETLINE
         )
 
-    def _stream(self) -> ReplyStream:
-        """Return the stream of whole replies, also where ``file`` was replaced."""
-        if isinstance(self.file, ReplyStream):
-            return self.file
-        return ReplyStream.of_lines(self.file, after_bare_lf=bool(self._bare_lf))
+    def _getresp_is_ours(self) -> bool:
+        return getattr(self._getresp, "__func__", None) is _GETRESP
 
     def _reply_file(self) -> BinaryIO:
         """Return what reads the replies that ``sock`` receives; for what is no socket, whatever it makes itself."""
@@ -215,10 +232,8 @@ class Conversation(poplib.POP3):
     def _getresp_before_body(self) -> bytes:
         self._bare_lf = None
         response = self._getresp()
-        if _replies.is_error_after_ok(response):
-            # Whether a body follows is anybody's guess.
-            self._broken = f"the server failed in the middle of its reply: {response!r}"
-            raise CommandError(response)
+        if status(response) == "error after ok":
+            self._refuse(response)
         return response
 
     def _ended_in_bare_lf(self, line: bytes, octets: int) -> bool:
@@ -231,21 +246,25 @@ class Conversation(poplib.POP3):
             return self._reply_limit
         return NO_LIMIT if self.max_octets is None else self.max_octets
 
-    def _read_body(self, read: Callable[[ReplyStream, int], T]) -> T:
+    def _read_bytes(self) -> bytes:
+        """Return the body of a reply in one piece."""
+        file = self.file
+        if self._reads_whole_replies(file) and self._getresp_is_ours():
+            response, body = file.bytes_response(_PUBLIC._MAXLINE, self._limit())
+            return body if body is not None else self._refuse(response)
+        return self._stream_of_body().octets(self._limit())
+
+    def _stream_of_body(self) -> ReplyStream:
+        """Read the status line, and return the stream of the body behind it, also where ``file`` was replaced."""
         self._getresp_before_body()
-        return read(self._stream(), self._limit())
+        file: object = self.file
+        if isinstance(file, ReplyStream):
+            return file
+        return ReplyStream.of_lines(self.file, after_bare_lf=bool(self._bare_lf))
 
 
-_GETLINE = Conversation._getline  # noqa: SLF001 - to tell it from an overridden one
-
-
-def _public() -> ModuleType:
-    """Return the package, whose attributes programs patch as they patch poplib's."""
-    return sys.modules["pop3fast"]
-
-
-def _maxline() -> int:
-    return cast("int", _public()._MAXLINE)  # noqa: SLF001 - poplib's name
+_GETLINE = Conversation._getline
+_GETRESP = Conversation._getresp
 
 
 def _is_socket(sock: object) -> bool:

@@ -7,7 +7,7 @@ error every one of them raises that error again.
 ``max_octets`` is the greatest number of octets of a multi-line response, un-stuffed and without its terminator.
 """
 
-from typing import final
+from typing import Literal, final
 
 class FramingError(Exception):
     """What was received cannot be framed; the one argument says why."""
@@ -47,14 +47,29 @@ class Framer:
     def next_piece(self, max_octets: int) -> bytes | None:
         """Return what there is of a body, like `next_bytes` but in pieces; ``b""`` at its end."""
 
-    def next_sizes(self, max_octets: int) -> dict[int, int] | None:
-        """Return a whole scan listing, message number to octets (0 where the server gave none that can be read).
+    def next_lines_response(self, limit: int, max_octets: int) -> tuple[bytes, list[bytes] | None, int] | None:
+        """Return a status line and what `next_lines` gives of the body behind it, or None and 0 where none follows.
 
-        Raises `FramingError` when a line does not begin with a message number.
+        A body follows a status line whose `status` is ``"ok"``.
         """
 
-    def next_unique_ids(self, max_octets: int) -> dict[int, str] | None:
-        """Return a whole unique-id listing, message number to unique-id (Latin-1; empty where there is none).
+    def next_bytes_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
+        """Return a status line and what `next_bytes` gives of the body behind it, or None where none follows."""
 
-        Raises `FramingError` when a line does not begin with a message number.
-        """
+def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
+    """Return what a status line, given without its line end, says.
+
+    ``"error after ok"`` is ``+OK -ERR``: after a command with a body, nobody knows whether one follows.
+    """
+
+def parse_sizes(body: bytes) -> dict[int, int]:
+    """Return a scan listing, message number to octets (0 where the server gave none that can be read).
+
+    Raises `FramingError` when a line does not begin with a message number.
+    """
+
+def parse_unique_ids(body: bytes) -> dict[int, str]:
+    """Return a unique-id listing, message number to unique-id (Latin-1; empty where there is none).
+
+    Raises `FramingError` when a line does not begin with a message number.
+    """

@@ -1,7 +1,8 @@
-"""What replies mean: status lines, response codes, STAT, capabilities, the greeting's time stamp.
+"""What replies mean: response codes, STAT, capabilities, the greeting's time stamp.
 
-Pure functions on octets that a server sent. Where a reply ends is the framer's business; which command it is
-for, the client's. Every function is total on one complete line and takes time linear in its length.
+Pure functions on octets that a server sent. Where a reply ends, and whether it says yes, is the core's business;
+which command it is for, the client's. Every function is total on one complete line and takes time linear in its
+length.
 """
 
 import re
@@ -13,9 +14,6 @@ TEMPORARY_CODES = frozenset({"IN-USE", "LOGIN-DELAY", "SYS/TEMP"})
 
 _RESPONSE_CODE = re.compile(rb"[-+]\w+[ \t]+\[([^\]\[]+)\]")
 
-# Quirk q05: one server says +ERR for -ERR. (A word of its own: "+ERRATIC" would be a text behind a bare "+".)
-_PLUS_ERR = re.compile(rb"\+ERR(?![A-Z0-9])", re.IGNORECASE)
-
 _STAT_NUMBER = re.compile(rb"-?[0-9]+")
 
 # Both are linear: no character can be in two of the neighbouring runs, so nothing is tried twice. RFC 1939 section 7
@@ -24,27 +22,9 @@ _MSG_ID = re.compile(rb"<[^<>@\x00-\x20\x7f-\xff]+@[^<>@\x00-\x20\x7f-\xff]+>")
 _BRACKETED = re.compile(rb"<[^<>\x00-\x1f\x7f-\xff]+>")
 
 
-def is_positive(status_line: bytes) -> bool:
-    """Return whether a status line says yes: poplib's rule, anything that begins with ``+``, but not ``+ERR``."""
-    return status_line[:1] == b"+" and not _PLUS_ERR.match(status_line)
-
-
-def is_status_line(line: bytes) -> bool:
-    """Return whether *line* can be a status line at all; when not, client and server are out of step.
-
-    Quirk q26: a NUL in a status line is never text.
-    """
-    return line[:1] in (b"+", b"-") and b"\0" not in line
-
-
 def is_continuation(status_line: bytes) -> bool:
     """Return whether a status line asks for the next line of a SASL exchange (RFC 5034 section 4)."""
     return status_line[:1] == b"+" and status_line[1:3].upper() != b"OK"
-
-
-def is_error_after_ok(status_line: bytes) -> bool:
-    """Return whether this is quirk q06: ``+OK`` was out already when the server failed, and ``-ERR`` follows in it."""
-    return status_line[3:].lstrip().startswith(b"-ERR")
 
 
 def response_code(status_line: bytes) -> str | None:

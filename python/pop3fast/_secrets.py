@@ -22,16 +22,8 @@ def shown(command: str, *, in_sasl: bool = False) -> str:
     return command if len(fields) <= words else " ".join([*fields[:words], MASK])
 
 
-def encoded(command: str, encoding: str, *, in_sasl: bool = False) -> bytes:
-    """Return *command* in *encoding*.
-
-    Raises `UnicodeEncodeError` as ``bytes(command, encoding)`` does, but for a command with a secret it does not
-    carry the command along.
-    """
-    try:
-        return bytes(command, encoding)
-    except UnicodeEncodeError as error:
-        if shown(command, in_sasl=in_sasl) == command:
-            raise
-        masked = "?" * len(command)
-        raise UnicodeEncodeError(error.encoding, masked, error.start, error.end, error.reason) from None
+def without_secret(error: UnicodeEncodeError, command: str, *, in_sasl: bool = False) -> UnicodeEncodeError:
+    """Return *error*, raised for *command*, such that it does not carry a secret along."""
+    if shown(command, in_sasl=in_sasl) == command:
+        return error
+    return UnicodeEncodeError(error.encoding, "?" * len(error.object), error.start, error.end, error.reason)

@@ -10,19 +10,24 @@ import select
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Protocol, TypeVar, TypeVarTuple
 
 from pop3fast._errors import ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, FramingError, FramingLimitError
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
-# From 64 KiB up the size made no difference on loopback; four times that is what one read finds
-# there at most while the other side writes.
-RECEIVE_SIZE = 256 * 1024
+# Twice this and more is memory that the C library maps anew for each read: five times the cost of a read of 4 KB, and
+# nothing gained on large messages.
+RECEIVE_SIZE = 64 * 1024
 
 # As much as the framer can count.
 NO_LIMIT = 2**63 - 1
+
+# poplib's own words, which programs compare with.
+_EOF = "-ERR EOF"
 
 
 class LineSource(Protocol):
@@ -36,22 +41,23 @@ class LineSource(Protocol):
 class ReplyStream(io.BufferedIOBase):
     """The replies of one connection."""
 
-    def __init__(
-        self,
-        receive: Callable[[int], bytes],
-        receive_now: Callable[[], bytes | None] | None = None,
-    ) -> None:
-        """Read from *receive*, which waits; *receive_now* does not, and gives None where nothing is there."""
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
+        """Read from *receive*, which waits and gives nothing at the end."""
         super().__init__()
         self._framer = Framer()
         self._receive = receive
-        self._receive_now = receive_now
+        self._arrived: Callable[[int], object] = _nothing
+        self._receive_now: Callable[[], bytes | None] = lambda: receive(RECEIVE_SIZE)
         self._failed: str | None = None
 
     @classmethod
     def of_socket(cls, sock: socket.socket) -> "ReplyStream":
         """Return the stream of *sock*, which stays its owner's to close."""
-        return cls(sock.recv, _without_waiting(sock))
+        stream = cls(sock.recv)
+        stream._arrived = _arrival(sock)
+        if isinstance(sock, ssl.SSLSocket):
+            stream._receive_now = partial(_decrypted_now, sock)
+        return stream
 
     @classmethod
     def of_lines(cls, source: LineSource, *, after_bare_lf: bool) -> "ReplyStream":
@@ -70,6 +76,14 @@ class ReplyStream(io.BufferedIOBase):
         """Return a line without its line end; `LimitExceeded` when it has more than *limit* octets with it."""
         return self._next(self._framer.next_status_line, limit)
 
+    def lines_response(self, limit: int, max_octets: int) -> tuple[bytes, list[bytes] | None, int]:
+        """Return a status line, the lines of the body behind it, and its octets; None and 0 where none follows."""
+        return self._next(self._framer.next_lines_response, limit, max_octets)
+
+    def bytes_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None]:
+        """Return a status line and the body behind it in one piece; None where none follows."""
+        return self._next(self._framer.next_bytes_response, limit, max_octets)
+
     def lines(self, max_octets: int) -> tuple[list[bytes], int]:
         """Return the lines of a body without their line ends, and the body's octets."""
         return self._next(self._framer.next_lines, max_octets)
@@ -83,24 +97,18 @@ class ReplyStream(io.BufferedIOBase):
         while piece := self._next(self._framer.next_piece, max_octets):
             yield piece
 
-    def sizes(self, max_octets: int) -> dict[int, int]:
-        """Return a scan listing: message number to octets."""
-        return self._next(self._framer.next_sizes, max_octets)
-
-    def unique_ids(self, max_octets: int) -> dict[int, str]:
-        """Return a unique-id listing: message number to unique-id."""
-        return self._next(self._framer.next_unique_ids, max_octets)
-
     def unexpected(self) -> bytes:
         """Return octets that are there although nothing was asked for, without waiting for any.
 
         Raises `ConnectionLost` when the server has hung up.
         """
-        if not self._framer.unread():
-            if self._receive_now is None or (octets := self._receive_now()) is None:
-                return b""
-            self._feed(octets)
-        return self._framer.next_octets(RECEIVE_SIZE)
+        if self._framer.unread():
+            return self._framer.next_octets(RECEIVE_SIZE)
+        if not self._arrived(0) or (octets := self._receive_now()) is None:
+            return b""
+        if not octets:
+            raise ConnectionLost(_EOF)
+        return octets
 
     # The binary file.
 
@@ -137,9 +145,9 @@ class ReplyStream(io.BufferedIOBase):
 
     # Waiting.
 
-    def _next(self, step: Callable[[int], T | None], limit: int) -> T:
+    def _next(self, step: Callable[[*Ts], T | None], *limits: *Ts) -> T:
         try:
-            while (value := step(limit)) is None:
+            while (value := step(*limits)) is None:
                 self._fill()
         except FramingLimitError as error:
             raise LimitExceeded(str(error)) from None
@@ -154,46 +162,34 @@ class ReplyStream(io.BufferedIOBase):
         self._failed = "the wait for a reply was broken off"
         octets = self._receive(RECEIVE_SIZE)
         self._failed = None
-        self._feed(octets)
-
-    def _feed(self, octets: bytes) -> None:
         if not octets:
-            # poplib's own words, which programs compare with.
-            raise ConnectionLost("-ERR EOF")
+            raise ConnectionLost(_EOF)
         self._framer.feed(octets)
 
 
-def _without_waiting(sock: socket.socket) -> Callable[[], bytes | None]:
-    """Return a function that reads what has arrived on *sock*: None for nothing, ``b""`` for the end of the stream."""
+def _arrival(sock: socket.socket) -> Callable[[int], object]:
+    """Return a function that says, given 0, whether something has arrived on *sock*, were it its end."""
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(sock, select.POLLIN)
+        return poller.poll
+    return lambda seconds: select.select([sock], [], [], seconds)[0]
 
-        def arrived() -> bool:
-            return bool(poller.poll(0))
 
-    else:
+def _decrypted_now(sock: ssl.SSLSocket) -> bytes | None:
+    """Return what has arrived, or None: TLS 1.3 sends session tickets unasked, in which there is nothing for us.
 
-        def arrived() -> bool:
-            return bool(select.select([sock], [], [], 0)[0])
+    Nothing else waits inside TLS, because RECEIVE_SIZE is more than a record holds.
+    """
+    timeout = sock.gettimeout()
+    sock.settimeout(0)
+    try:
+        return sock.recv(RECEIVE_SIZE)
+    except ssl.SSLWantReadError:
+        return None
+    finally:
+        sock.settimeout(timeout)
 
-    def receive() -> bytes | None:
-        return sock.recv(RECEIVE_SIZE) if arrived() else None
 
-    if not isinstance(sock, ssl.SSLSocket):
-        return receive
-
-    def receive_decrypted() -> bytes | None:
-        if not (sock.pending() or arrived()):
-            return None
-        # What arrived may hold nothing for us: TLS 1.3 sends session tickets unasked.
-        timeout = sock.gettimeout()
-        sock.settimeout(0)
-        try:
-            return sock.recv(RECEIVE_SIZE)
-        except ssl.SSLWantReadError:
-            return None
-        finally:
-            sock.settimeout(timeout)
-
-    return receive_decrypted
+def _nothing(_: int) -> bool:
+    return False

@@ -22,7 +22,7 @@ def unverified_context(
         "pass context=ssl.create_default_context()"
     )
     warnings.warn(message, InsecureTLSWarning, stacklevel=_callers_level())
-    create: Callable[..., ssl.SSLContext] = ssl._create_stdlib_context  # type: ignore[attr-defined]  # noqa: SLF001 - poplib's
+    create: Callable[..., ssl.SSLContext] = ssl._create_stdlib_context  # type: ignore[attr-defined]
     return create(certfile=certfile, keyfile=keyfile)
 
 
@@ -30,7 +30,7 @@ def _callers_level() -> int:
     """Return the stack level, as seen from our caller, of the first frame that is not this package's."""
     package = __name__.partition(".")[0]
     level = 1
-    frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the calling frames
+    frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame = frame.f_back
         level += 1

@@ -291,6 +291,29 @@ fn the_room_of_one_large_message_is_given_back() {
     assert!(framer.capacity() <= RETAINED_CAPACITY, "room for {} octets", framer.capacity());
 }
 
+#[test]
+fn a_response_is_its_status_line_and_the_body_behind_it_at_every_cut() {
+    let raw = b"+OK 1\r\na\r\n..b\r\n.\r\n-ERR no\r\n+OK -ERR x\r\n+OK\n.\n";
+    let expected: [(&[u8], Option<&[u8]>); 4] =
+        [(b"+OK 1", Some(b"a\r\n.b\r\n")), (b"-ERR no", None), (b"+OK -ERR x", None), (b"+OK", Some(b""))];
+    for cut in 0..=raw.len() {
+        let (head, tail) = raw.split_at(cut);
+        for chunks in [vec![head, tail], raw.chunks(1).collect()] {
+            let mut framer = Framer::new();
+            let mut seen = Vec::new();
+            for chunk in chunks {
+                framer.feed(chunk);
+                while let Some(response) = framer.next_response(512, NO_LIMIT).unwrap() {
+                    seen.push((response.status_line.to_vec(), response.body.map(<[u8]>::to_vec)));
+                }
+            }
+            let seen: Vec<_> = seen.iter().map(|(line, body)| (&line[..], body.as_deref())).collect();
+            assert_eq!(seen, expected, "cut at {cut}");
+            assert_eq!(framer.unread(), 0);
+        }
+    }
+}
+
 prop_compose! {
     /// Text of pieces that matter to a framer, cut into chunks.
     fn body_and_cuts()(
