@@ -29,8 +29,10 @@ pub struct Response<'a> {
 /// Octets in, replies out.
 #[derive(Debug, Default)]
 pub struct Framer {
+    /// Room, of which `buffer[..filled]` was received. (Its length is kept, so that it is zeroed only when it grows.)
     buffer: Vec<u8>,
-    /// `buffer[head..]` has not been handed out.
+    filled: usize,
+    /// `buffer[head..filled]` has not been handed out.
     head: usize,
     /// So many octets from `head` on hold no LF.
     searched: usize,
@@ -50,28 +52,49 @@ impl Framer {
 
     /// Puts received octets behind those that are there.
     pub fn feed(&mut self, octets: &[u8]) {
-        if self.head == self.buffer.len() {
-            self.buffer.clear();
-            self.buffer.shrink_to(RETAINED_CAPACITY);
+        self.room(octets.len()).copy_from_slice(octets);
+    }
+
+    /// Makes room for so many octets behind those that are there, which the caller fills at once.
+    pub fn room(&mut self, octets: usize) -> &mut [u8] {
+        if self.head == self.filled {
             self.head = 0;
-        } else if self.head >= self.buffer.len() - self.head {
+            self.filled = 0;
+            if self.buffer.len() > RETAINED_CAPACITY {
+                self.buffer.truncate(RETAINED_CAPACITY);
+                self.buffer.shrink_to_fit();
+            }
+        } else if self.filled + octets > self.buffer.len() && self.head >= self.filled - self.head {
             // Moves at most as many octets as were handed out since the last move: linear in all.
-            self.buffer.drain(..self.head);
+            self.buffer.copy_within(self.head..self.filled, 0);
+            self.filled -= self.head;
             self.head = 0;
         }
-        self.buffer.extend_from_slice(octets);
+        let start = self.filled;
+        self.filled += octets;
+        if self.filled > self.buffer.len() {
+            // Twice the room at least, so that a body that comes in small chunks is not moved at each.
+            self.buffer.resize(self.filled.max(2 * self.buffer.len()), 0);
+        }
+        &mut self.buffer[start..self.filled]
     }
 
     /// How many octets were received and not handed out.
     #[must_use]
     pub fn unread(&self) -> usize {
-        self.buffer.len() - self.head
+        self.filled - self.head
     }
 
-    /// For how many octets there is room without asking for more.
+    /// Whether a body is being read: the status line before it was positive, and its end has not come.
+    #[must_use]
+    pub fn in_body(&self) -> bool {
+        self.body.is_some()
+    }
+
+    /// For how many octets there is room without asking for more memory.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.len()
     }
 
     /// The next line with its line end, or its first `limit` octets when it is longer: what a binary file's
@@ -148,6 +171,31 @@ impl Framer {
         Ok(Some(Response { status_line: line::content(status_line), body: Some(&rest[..octets]) }))
     }
 
+    /// Gives `each` the bodies of consecutive positive responses, at most `most` of them, as far as they are there. The
+    /// status line that ends the run, because it is not plainly positive, is returned.
+    ///
+    /// # Errors
+    /// Those of [`Framer::next_response`].
+    pub fn next_bodies(
+        &mut self,
+        limit: usize,
+        max_octets: u64,
+        most: usize,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<Option<&[u8]>, FramingError> {
+        for _ in 0..most {
+            let head = self.head;
+            match self.next_response(limit, max_octets)? {
+                None => break,
+                Some(Response { body: Some(body), .. }) => each(body),
+                Some(Response { body: None, .. }) => {
+                    return Ok(Some(line::content(&self.buffer[head..self.head])));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     /// The whole body of a multi-line response, un-stuffed, without its terminator.
     ///
     /// # Errors
@@ -180,7 +228,7 @@ impl Framer {
     fn scan_body(&mut self, max_octets: u64) -> Result<bool, FramingError> {
         self.check()?;
         let body = self.body.get_or_insert_with(|| BodyScanner::new(self.status_line_in_bare_lf));
-        let ended = body.scan(&mut self.buffer[self.head + self.held_status_line..]);
+        let ended = body.scan(&mut self.buffer[self.head + self.held_status_line..self.filled]);
         if body.octets() > max_octets {
             return Err(self.fail(FramingError::BodyTooLong { limit: max_octets }));
         }
@@ -204,7 +252,7 @@ impl Framer {
 
     /// How many octets the next line has, its LF included and `limit` at the most.
     fn find_line_end(&mut self, limit: usize) -> Option<usize> {
-        let unread = &self.buffer[self.head..];
+        let unread = &self.buffer[self.head..self.filled];
         let within = &unread[..unread.len().min(limit)];
         let searched = self.searched.min(within.len());
         if let Some(lf) = memchr(b'\n', &within[searched..]) {

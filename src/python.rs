@@ -28,6 +28,7 @@ impl From<Error> for PyErr {
 /// The receive buffer and what is expected next.
 #[pymodule(gil_used = false)]
 mod _framing {
+    use pyo3::buffer::PyBuffer;
     use pyo3::intern;
     use pyo3::prelude::*;
     use pyo3::types::{PyBytes, PyDict, PyList, PyString};
@@ -38,6 +39,7 @@ mod _framing {
     use crate::{line, listing};
 
     type LinesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyList>>, usize);
+    type BodiesAndRefusal<'py> = (Vec<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>);
     type BytesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
 
     /// Octets in, replies out; `None` is "need more".
@@ -52,12 +54,17 @@ mod _framing {
             Self::default()
         }
 
-        fn feed(&mut self, octets: &[u8]) {
-            self.0.feed(octets);
+        #[allow(clippy::needless_pass_by_value)] // how pyo3 hands over a buffer
+        fn feed(&mut self, py: Python<'_>, octets: PyBuffer<u8>) -> PyResult<()> {
+            octets.copy_to_slice(py, self.0.room(octets.item_count()))
         }
 
         fn unread(&self) -> usize {
             self.0.unread()
+        }
+
+        fn in_body(&self) -> bool {
+            self.0.in_body()
         }
 
         fn next_line<'py>(&mut self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
@@ -101,6 +108,18 @@ mod _framing {
             Ok(Some((PyBytes::new(py, response.status_line), body, octets)))
         }
 
+        fn next_bodies<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            max_octets: u64,
+            most: usize,
+        ) -> PyResult<BodiesAndRefusal<'py>> {
+            let mut bodies = Vec::new();
+            let refused = self.0.next_bodies(limit, max_octets, most, |body| bodies.push(PyBytes::new(py, body)))?;
+            Ok((bodies, refused.map(|line| PyBytes::new(py, line))))
+        }
+
         fn next_bytes_response<'py>(
             &mut self,
             py: Python<'py>,
@@ -121,6 +140,11 @@ mod _framing {
             Status::ErrorAfterOk => intern!(py, "error after ok"),
             Status::Malformed => intern!(py, "malformed"),
         }
+    }
+
+    #[pyfunction]
+    fn split_lines<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        lines(py, body)
     }
 
     #[pyfunction]

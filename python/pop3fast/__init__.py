@@ -22,6 +22,7 @@ from pop3fast._errors import (
     error_proto,
 )
 from pop3fast._install import install_as_poplib
+from pop3fast._message import Message
 
 __all__ = [
     "CR",
@@ -37,6 +38,7 @@ __all__ = [
     "ConnectionLost",
     "InsecureTLSWarning",
     "LimitExceeded",
+    "Message",
     "ProtocolError",
     "error_proto",
     "install_as_poplib",

@@ -4,31 +4,28 @@ Owns the commands and their results. How a command goes out and its reply comes 
 """
 
 import contextlib
-import hashlib
-import re
 import socket
-import ssl
 import sys
-from collections.abc import Callable
-from types import TracebackType
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType, TracebackType
 from typing import Protocol, Self, TypeAlias, TypeVar, overload
 
 from pop3fast import _replies
-from pop3fast._conversation import Conversation, LongResponse
-from pop3fast._errors import CommandError, LimitExceeded, ProtocolError, error_proto
-from pop3fast._framing import FramingError, FramingLimitError, parse_sizes, parse_unique_ids
-from pop3fast._secrets import without_secret
-from pop3fast._stream import ReplyStream
-from pop3fast._tls import unverified_context
+from pop3fast._authorization import AuthorizationCommands
+from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
+from pop3fast._conversation import LongResponse
+from pop3fast._errors import CommandError
+from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
+from pop3fast._message import Message
+from pop3fast._pipeline import DEFAULT_WINDOW, Batch
+from pop3fast._stream import protocol_error
 
 POP3_PORT = 110
 
 MessageNumber: TypeAlias = int | str
 
 T = TypeVar("T")
-
-# RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities.
-_MAX_CAPABILITIES_OCTETS = 64 * 1024
 
 
 class SupportsWrite(Protocol):
@@ -39,7 +36,7 @@ class SupportsWrite(Protocol):
         ...
 
 
-class POP3(Conversation):
+class POP3(AuthorizationCommands):
     """A POP3 session over TCP (RFC 1939).
 
     Message numbers may be ``int`` or ``str``. Every command raises `CommandError` when the server answers -ERR, after
@@ -50,8 +47,7 @@ class POP3(Conversation):
     exception it closes the connection without QUIT, so that no deletion is committed.
     """
 
-    timestamp = re.compile(rb"\+OK.[^<]*(<[^<>]*>)")  # type: ignore[arg-type]  # typeshed has it of str
-    """poplib's name for the pattern of the greeting's time stamp; `apop` looks more closely."""
+    _unique_ids: Mapping[int, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -104,51 +100,6 @@ class POP3(Conversation):
     def set_debuglevel(self, level: int) -> None:
         """Print nothing (0), each command (1), or each line sent and received as well (2); secrets as ``***``."""
         self._debugging = level
-
-    def capa(self) -> dict[str, list[str]]:
-        """Return what the server can do: capability to its arguments, in the server's spelling (RFC 2449 section 5).
-
-        Raises `error_proto` when the server knows no CAPA; the session goes on.
-        """
-        self._reply_limit = _MAX_CAPABILITIES_OCTETS
-        try:
-            _, lines, _ = self._longcmd("CAPA")
-        except CommandError as error:
-            raise error_proto("-ERR CAPA not supported by server") from error
-        finally:
-            self._reply_limit = None
-        return _replies.parse_capabilities(lines)
-
-    def user(self, user: str) -> bytes:
-        """Give the user's name; return the response (RFC 1939 section 7)."""
-        return self._shortcmd(f"USER {user}")
-
-    def pass_(self, pswd: str) -> bytes:
-        """Give the password; return the response. The maildrop is locked from here to `quit` (RFC 1939 section 7).
-
-        Raises `AuthenticationError` when it is refused.
-        """
-        return self._shortcmd(f"PASS {pswd}")
-
-    def rpop(self, user: str) -> bytes:
-        """Log in by RPOP, which RFC 1460 was the last to know; return the response."""
-        return self._shortcmd(f"RPOP {user}")
-
-    def apop(self, user: str, password: str) -> bytes:
-        """Log in by a digest of the greeting's time stamp and the password; return the response (RFC 1939 section 7).
-
-        Raises `error_proto` before anything is sent when the greeting has no time stamp, `AuthenticationError` when
-        the login is refused. MD5 is all that stands before the password: use TLS.
-        """
-        try:
-            secret = bytes(password, self.encoding)
-        except UnicodeEncodeError as error:
-            raise without_secret(error, f"PASS {password}") from None
-        timestamp = _replies.apop_timestamp(self.welcome)
-        if timestamp is None:
-            raise error_proto("-ERR APOP not supported by server")
-        digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
-        return self._shortcmd(f"APOP {user} {digest}")
 
     def stat(self) -> tuple[int, int]:
         """Return the number of messages and the octets of the maildrop (RFC 1939 section 5).
@@ -206,37 +157,6 @@ class POP3(Conversation):
         if which is not None:
             return self._shortcmd(f"UIDL {which}")
         return self._longcmd("UIDL")
-
-    def utf8(self) -> bytes:
-        """Switch the session to UTF-8; return the response (RFC 6856 section 2)."""
-        return self._shortcmd("UTF8")
-
-    def stls(self, context: ssl.SSLContext | None = None) -> bytes:
-        """Go on over TLS; return the response (RFC 2595 section 4). Give a *context*: without one nothing is verified.
-
-        Raises `error_proto` when TLS is there already, or the server does not offer it: the session goes on without.
-        Raises `ProtocolError`, and closes the connection, when octets follow the response: somebody on the way put
-        them there. Raises ``ssl.SSLError`` when the handshake fails; the connection is broken then.
-        """
-        if self._tls_established:
-            raise error_proto("-ERR TLS session already established")
-        if "STLS" not in map(str.upper, self.capa()):
-            raise error_proto("-ERR STLS not supported by server")
-        if context is None:
-            context = unverified_context("POP3.stls")
-        response = self._shortcmd("STLS")
-        self._broken = "the TLS handshake was not finished"
-        try:
-            if isinstance(self.file, ReplyStream) and (octets := self.file.unexpected()):
-                self._refuse_what_nobody_asked_for(octets)
-            self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
-            self.file = self._reply_file()
-        except ProtocolError:
-            self.close()
-            raise
-        self._broken = None
-        self._tls_established = True
-        return response
 
     def quit(self) -> bytes:
         """Commit the deletions, end the session and close the connection; return the response (RFC 1939 section 6).
@@ -315,16 +235,94 @@ class POP3(Conversation):
         Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
         Raises `ProtocolError` when a line of the listing has no message number.
         """
-        return self._listing("UIDL", parse_unique_ids)
+        self._unique_ids = self._listing("UIDL", parse_unique_ids)
+        return dict(self._unique_ids)
+
+    def retr_many(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+    ) -> Iterator[Message]:
+        """Yield the messages of *numbers*, or all that LIST shows, in that order (RFC 1939 section 5).
+
+        Up to *window* commands are in flight, where the server says PIPELINING (RFC 2449 section 6.6) or *pipelining*
+        is True. A message that is refused raises its `CommandError` at its turn, or goes to *on_error*, and the others
+        come. When the conversation is lost, what came whole is yielded first.
+
+        The loop may be left at any point, and other commands may be given inside it: each gets its own reply. Memory
+        does not grow with the number of messages; while the loop is busy elsewhere, nothing is read.
+        """
+        return self._many("RETR", numbers, self._message, "", window, pipelining, on_error)
+
+    def top_many(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        howmuch: int = 0,
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+    ) -> Iterator[Message]:
+        """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
+        return self._many("TOP", numbers, self._message, f" {howmuch:d}", window, pipelining, on_error)
+
+    def dele_many(
+        self,
+        numbers: Iterable[MessageNumber],
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+    ) -> int:
+        """Mark the messages of *numbers* as deleted; return how many were (RFC 1939 section 5).
+
+        As `retr_many`. When it raises, messages behind the refused one may have been marked too; `rset` unmarks all.
+        """
+        marked = self._many("DELE", numbers, lambda number, _: number, "", window, pipelining, on_error)
+        return sum(1 for _ in marked)
+
+    def _many(
+        self,
+        verb: str,
+        numbers: Iterable[MessageNumber] | None,
+        make: Callable[[int, bytes], T],
+        arguments: str,
+        window: int,
+        pipelining: bool | None,  # noqa: FBT001
+        on_error: OnError | None,
+    ) -> Iterator[T]:
+        if window < 1:
+            raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
+        sizes = None
+        if numbers is None:
+            listed = self.sizes()
+            numbers, sizes = listed, array("Q", listed.values())
+        batch = Batch(
+            verb,
+            message_numbers(numbers),
+            make,
+            arguments=arguments,
+            has_body=verb != "DELE",
+            sizes=sizes if verb == "RETR" else None,
+            window=window,
+        )
+        if pipelining is None:
+            pipelining = self.supports("PIPELINING")
+        run = pipelined if pipelining and self._can_pipeline() else one_by_one
+        return run(self, batch, on_error)
+
+    def _message(self, number: int, content: bytes) -> Message:
+        return Message(number, content, self._unique_ids.get(number) or None)
 
     def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
         try:
             return parse(self._exchange(command, self._read_bytes))
-        except FramingLimitError as error:
-            raise self._break(LimitExceeded(f"{command}: {error}")) from None
         except FramingError as error:
             # Its end was found, but what is no listing may be the reply to another command.
-            raise self._break(ProtocolError(f"{command}: {error}")) from None
+            raise self._break(protocol_error(error)) from None
         except CommandError:
             # Quirk q64: old servers answer -ERR for a maildrop that is empty.
             if self._broken is not None or self.stat()[0] != 0:

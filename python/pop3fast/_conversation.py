@@ -13,8 +13,8 @@ import poplib
 import re
 import socket
 import sys
-from collections.abc import Callable
-from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, Literal, NoReturn, TypeAlias, TypeGuard, TypeVar, cast
 
 from pop3fast import _replies
 from pop3fast._errors import (
@@ -26,6 +26,7 @@ from pop3fast._errors import (
     error_proto,
 )
 from pop3fast._framing import status
+from pop3fast._pipeline import MAX_UNANSWERED_OCTETS, Batch, Pipeline
 from pop3fast._secrets import shown, without_secret
 from pop3fast._stream import NO_LIMIT, ReplyStream
 from pop3fast._walk import walk_body
@@ -45,6 +46,8 @@ _UNFINISHED = "the reply to an earlier command was not read to its end"
 # A login that is refused with one of these response codes, or none, is refused for what was given as user and secret.
 _CREDENTIALS_REFUSED = frozenset({None, "AUTH"})
 _LOGIN_COMMANDS = frozenset({"PASS", "APOP", "RPOP"})
+# Nothing is in flight around these: they change who talks to whom, and a server may throw away what comes with them.
+_ALONE_IN_FLIGHT = frozenset({"STLS", "AUTH", "USER", "QUIT"}) | _LOGIN_COMMANDS
 _COMMANDS_ABOUT_A_MESSAGE = frozenset({"LIST", "UIDL", "RETR", "TOP", "DELE"})
 
 
@@ -62,7 +65,10 @@ class Conversation(poplib.POP3):
     # because a subclass need not call our __init__.)
     _broken: str | None = None
     _in_sasl: bool = False
+    # What the server said it can do, until something happens that may change it.
+    _capabilities: Mapping[str, tuple[str, ...]] | None = None
     _bare_lf: bool | None = None
+    _pipeline: Pipeline | None = None
     # A tighter limit than max_octets for the command that is under way.
     _reply_limit: int | None = None
 
@@ -122,6 +128,7 @@ class Conversation(poplib.POP3):
                 print("*resp*", repr(response))
         if self._in_sasl and not _replies.is_continuation(response):
             self._in_sasl = False
+            self._capabilities = None
         said = status(response)
         if said in {"error", "malformed"}:
             self._refuse(response)
@@ -157,20 +164,27 @@ class Conversation(poplib.POP3):
         The connection counts as broken from before the first octet until the reply has been read to its end, so that no
         way out but the good ones, an interrupt included, leaves it in use out of step.
         """
-        if cast("object", self.sock) is None:
-            raise ProtocolError("the connection is closed")
-        if self._broken is not None:
-            raise ProtocolError(f"the connection is broken: {self._broken}")
+        self._check_in_step()
         file: object = self.file
+        pipeline = self._pipeline
         self._broken = _UNFINISHED
         try:
-            if type(file) is ReplyStream and (octets := file.unexpected()):
+            if pipeline is not None and pipeline.in_flight:
+                alone = line.split(" ", 1)[0].upper() in _ALONE_IN_FLIGHT
+                self._take_replies(pipeline, MAX_UNANSWERED_OCTETS if alone else len(line) + 2)
+            if (
+                type(file) is ReplyStream
+                and (pipeline is None or not pipeline.in_flight)
+                and (octets := file.unexpected())
+            ):
                 self._refuse_what_nobody_asked_for(octets)
             try:
                 self._putcmd(line)
             except ValueError:  # refused before an octet was sent
                 self._broken = None
                 raise
+            if pipeline is not None:
+                self._take_replies(pipeline, MAX_UNANSWERED_OCTETS)
             value = read()
         except error_proto as error:
             self._settle(error)
@@ -182,9 +196,95 @@ class Conversation(poplib.POP3):
         self._broken = None
         return value
 
+    def _check_in_step(self) -> None:
+        if cast("object", self.sock) is None:
+            raise ProtocolError("the connection is closed")
+        if self._broken is not None:
+            raise ProtocolError(f"the connection is broken: {self._broken}")
+
     def _refuse_what_nobody_asked_for(self, octets: bytes) -> NoReturn:
         """Raise the error for octets that are there already: they would be taken for the next command's reply."""
         raise self._break(ProtocolError(f"the server sent what nothing had asked for: {octets[:200]!r}"))
+
+    # Commands in flight.
+
+    def await_batch(self, batch: Batch[Any]) -> None:
+        """Move octets until something has arrived for *batch*, or it has ended; raise why nothing will."""
+        if batch.failure is not None:
+            raise batch.failure
+        self._check_in_step()
+        stream = self._stream()
+        pipeline = self._pipeline = self._pipeline or Pipeline(stream.framer)
+        limit, max_octets = _PUBLIC._MAXLINE, self._limit()
+
+        def arrived() -> Literal[True] | None:
+            while pipeline.take(limit, max_octets):
+                pass
+            if batch.arrived or batch.ended:
+                return True
+            if lines := pipeline.fill(batch):
+                self._put_many(lines)
+            return None
+
+        self._broken = _UNFINISHED
+        try:
+            stream.wait_for(arrived)
+        except (error_proto, OSError) as error:
+            self._broken = str(error)
+            batch.failure = pipeline.hang_up() if isinstance(error, ConnectionLost) else error
+            if not batch.arrived:
+                raise batch.failure from None
+        else:
+            self._broken = None
+
+    def body_of_reply(self, line: str, *, has_body: bool) -> bytes:
+        """Send one command and return the body of its reply: nothing for a command that has none."""
+        if has_body:
+            return self._exchange(line, self._read_bytes)
+        self._shortcmd(line)
+        return b""
+
+    @property
+    def in_step(self) -> bool:
+        """Whether client and server are in step; when not, the connection is broken."""
+        return self._broken is None
+
+    def _can_pipeline(self) -> bool:
+        """Say whether whole replies are taken from the framer, so that they can be told apart ahead of time."""
+        return self._reads_whole_replies(self.file) and self._getresp_is_ours()
+
+    def _take_replies(self, pipeline: Pipeline, octets: int) -> None:
+        """Take replies to commands in flight until a command of so many *octets* has room behind the others."""
+        limit, max_octets = _PUBLIC._MAXLINE, self._limit()
+
+        def has_room() -> Literal[True] | None:
+            while not pipeline.has_room_for(octets):
+                if not pipeline.take(limit, max_octets):
+                    return None
+            return True
+
+        if pipeline.in_flight:
+            self._stream().wait_for(has_room)
+
+    def _put_many(self, lines: list[str]) -> None:
+        """Send commands in one write, through the hooks where they are overridden."""
+        for hook, ours in ((self._putcmd, _PUTCMD), (self._putline, _PUTLINE)):
+            if getattr(hook, "__func__", None) is not ours:
+                for line in lines:
+                    self._putcmd(line)
+                return
+        octets = [bytes(line, self.encoding) for line in lines]
+        for line, encoded in zip(lines, octets, strict=True):
+            if self._debugging:
+                print("*cmd*", repr(line))
+            sys.audit("poplib.putline", self, encoded)
+        self.sock.sendall(b"\r\n".join([*octets, b""]))
+
+    def _stream(self) -> ReplyStream:
+        file: object = self.file
+        if not isinstance(file, ReplyStream):
+            raise ProtocolError("the file of the connection was replaced while commands were in flight")
+        return file
 
     def _settle(self, error: error_proto) -> None:
         """Decide what *error* means for the connection, unless that was said where it arose."""
@@ -265,6 +365,8 @@ class Conversation(poplib.POP3):
 
 _GETLINE = Conversation._getline
 _GETRESP = Conversation._getresp
+_PUTCMD = Conversation._putcmd
+_PUTLINE = Conversation._putline
 
 
 def _is_socket(sock: object) -> bool:

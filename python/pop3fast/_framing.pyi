@@ -20,11 +20,14 @@ class Framer:
     """The receive buffer of one connection, and what is expected next on it."""
 
     def __new__(cls) -> Framer: ...
-    def feed(self, octets: bytes) -> None:
+    def feed(self, octets: bytes | memoryview) -> None:
         """Put received octets behind those that are there."""
 
     def unread(self) -> int:
         """Return how many octets were received and not handed out."""
+
+    def in_body(self) -> bool:
+        """Return whether a body is being read: its status line was positive, and its end has not come."""
 
     def next_line(self, limit: int) -> bytes | None:
         """Return a line with its line end, or its first *limit* octets when it is longer."""
@@ -56,11 +59,20 @@ class Framer:
     def next_bytes_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
         """Return a status line and what `next_bytes` gives of the body behind it, or None where none follows."""
 
+    def next_bodies(self, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
+        """Return the bodies of consecutive positive responses, at most *most*, as far as they are there.
+
+        Behind them the status line that ended the run because its `status` is not ``"ok"``, or None.
+        """
+
 def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
     """Return what a status line, given without its line end, says.
 
     ``"error after ok"`` is ``+OK -ERR``: after a command with a body, nobody knows whether one follows.
     """
+
+def split_lines(body: bytes) -> list[bytes]:
+    """Return the lines of a body without their line ends, as `Framer.next_lines` does."""
 
 def parse_sizes(body: bytes) -> dict[int, int]:
     """Return a scan listing, message number to octets (0 where the server gave none that can be read).

@@ -19,8 +19,7 @@ from pop3fast._framing import Framer, FramingError, FramingLimitError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# Twice this and more is memory that the C library maps anew for each read: five times the cost of a read of 4 KB, and
-# nothing gained on large messages.
+# More than TLS gives at a time, and from there on the size made no difference.
 RECEIVE_SIZE = 64 * 1024
 
 # As much as the framer can count.
@@ -41,19 +40,21 @@ class LineSource(Protocol):
 class ReplyStream(io.BufferedIOBase):
     """The replies of one connection."""
 
-    def __init__(self, receive: Callable[[int], bytes]) -> None:
-        """Read from *receive*, which waits and gives nothing at the end."""
+    def __init__(self, receive_into: Callable[[memoryview], int]) -> None:
+        """Read with *receive_into*, which waits, and says 0 at the end."""
         super().__init__()
-        self._framer = Framer()
-        self._receive = receive
+        self.framer = Framer()
+        self._receive_into = receive_into
+        # One buffer for all reads: making one a read cost more than the read, for the C library gives the memory back.
+        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._arrived: Callable[[int], object] = _nothing
-        self._receive_now: Callable[[], bytes | None] = lambda: receive(RECEIVE_SIZE)
+        self._receive_now: Callable[[memoryview], int | None] = receive_into
         self._failed: str | None = None
 
     @classmethod
     def of_socket(cls, sock: socket.socket) -> "ReplyStream":
         """Return the stream of *sock*, which stays its owner's to close."""
-        stream = cls(sock.recv)
+        stream = cls(sock.recv_into)
         stream._arrived = _arrival(sock)
         if isinstance(sock, ssl.SSLSocket):
             stream._receive_now = partial(_decrypted_now, sock)
@@ -65,8 +66,14 @@ class ReplyStream(io.BufferedIOBase):
 
         It takes whole lines, so that nothing behind the body is taken along.
         """
-        stream = cls(source.readline)
-        stream._framer.feed(b"+\n" if after_bare_lf else b"+\r\n")
+
+        def receive_line_into(buffer: memoryview) -> int:
+            line = source.readline(len(buffer))
+            buffer[: len(line)] = line
+            return len(line)
+
+        stream = cls(receive_line_into)
+        stream.framer.feed(b"+\n" if after_bare_lf else b"+\r\n")
         stream.status_line(NO_LIMIT)
         return stream
 
@@ -74,27 +81,27 @@ class ReplyStream(io.BufferedIOBase):
 
     def status_line(self, limit: int) -> bytes:
         """Return a line without its line end; `LimitExceeded` when it has more than *limit* octets with it."""
-        return self._next(self._framer.next_status_line, limit)
+        return self.wait_for(self.framer.next_status_line, limit)
 
     def lines_response(self, limit: int, max_octets: int) -> tuple[bytes, list[bytes] | None, int]:
         """Return a status line, the lines of the body behind it, and its octets; None and 0 where none follows."""
-        return self._next(self._framer.next_lines_response, limit, max_octets)
+        return self.wait_for(self.framer.next_lines_response, limit, max_octets)
 
     def bytes_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None]:
         """Return a status line and the body behind it in one piece; None where none follows."""
-        return self._next(self._framer.next_bytes_response, limit, max_octets)
+        return self.wait_for(self.framer.next_bytes_response, limit, max_octets)
 
     def lines(self, max_octets: int) -> tuple[list[bytes], int]:
         """Return the lines of a body without their line ends, and the body's octets."""
-        return self._next(self._framer.next_lines, max_octets)
+        return self.wait_for(self.framer.next_lines, max_octets)
 
     def octets(self, max_octets: int) -> bytes:
         """Return a body in one piece."""
-        return self._next(self._framer.next_bytes, max_octets)
+        return self.wait_for(self.framer.next_bytes, max_octets)
 
     def pieces(self, max_octets: int) -> Iterator[bytes]:
         """Yield a body as it arrives."""
-        while piece := self._next(self._framer.next_piece, max_octets):
+        while piece := self.wait_for(self.framer.next_piece, max_octets):
             yield piece
 
     def unexpected(self) -> bytes:
@@ -102,13 +109,13 @@ class ReplyStream(io.BufferedIOBase):
 
         Raises `ConnectionLost` when the server has hung up.
         """
-        if self._framer.unread():
-            return self._framer.next_octets(RECEIVE_SIZE)
-        if not self._arrived(0) or (octets := self._receive_now()) is None:
+        if self.framer.unread():
+            return self.framer.next_octets(RECEIVE_SIZE)
+        if not self._arrived(0) or (octets := self._receive_now(self._buffer)) is None:
             return b""
         if not octets:
             raise ConnectionLost(_EOF)
-        return octets
+        return bytes(self._buffer[:octets])
 
     # The binary file.
 
@@ -121,18 +128,18 @@ class ReplyStream(io.BufferedIOBase):
         if limit is None or limit < 0:
             limit = NO_LIMIT
         try:
-            return self._next(self._framer.next_line, limit)
+            return self.wait_for(self.framer.next_line, limit)
         except ConnectionLost:
-            return self._framer.next_octets(limit)
+            return self.framer.next_octets(limit)
 
     def read1(self, size: int = -1, /) -> bytes:
         """Return what is there, at most *size* octets; wait only when nothing is."""
-        if not self._framer.unread():
+        if not self.framer.unread():
             try:
-                self._fill()
+                self.fill()
             except ConnectionLost:
                 return b""
-        return self._framer.next_octets(NO_LIMIT if size < 0 else size)
+        return self.framer.next_octets(NO_LIMIT if size < 0 else size)
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return *size* octets, fewer only at the end of the stream; without a size, all until then."""
@@ -145,26 +152,31 @@ class ReplyStream(io.BufferedIOBase):
 
     # Waiting.
 
-    def _next(self, step: Callable[[*Ts], T | None], *limits: *Ts) -> T:
+    def wait_for(self, step: Callable[[*Ts], T | None], *limits: *Ts) -> T:
+        """Return what *step* gives, as soon as enough has been received that it is not None."""
         try:
             while (value := step(*limits)) is None:
-                self._fill()
-        except FramingLimitError as error:
-            raise LimitExceeded(str(error)) from None
+                self.fill()
         except FramingError as error:
-            raise ProtocolError(str(error)) from None
+            raise protocol_error(error) from None
         return value
 
-    def _fill(self) -> None:
+    def fill(self) -> None:
         """Wait for octets. A wait that failed is not tried again: what came of it is not known."""
         if self._failed is not None:
             raise ProtocolError(self._failed)
         self._failed = "the wait for a reply was broken off"
-        octets = self._receive(RECEIVE_SIZE)
+        octets = self._receive_into(self._buffer)
         self._failed = None
         if not octets:
             raise ConnectionLost(_EOF)
-        self._framer.feed(octets)
+        self.framer.feed(self._buffer[:octets])
+
+
+def protocol_error(error: FramingError) -> ProtocolError:
+    """Return what *error* of the framer is to the caller of a command."""
+    kind = LimitExceeded if isinstance(error, FramingLimitError) else ProtocolError
+    return kind(str(error))
 
 
 def _arrival(sock: socket.socket) -> Callable[[int], object]:
@@ -176,15 +188,15 @@ def _arrival(sock: socket.socket) -> Callable[[int], object]:
     return lambda seconds: select.select([sock], [], [], seconds)[0]
 
 
-def _decrypted_now(sock: ssl.SSLSocket) -> bytes | None:
-    """Return what has arrived, or None: TLS 1.3 sends session tickets unasked, in which there is nothing for us.
+def _decrypted_now(sock: ssl.SSLSocket, buffer: memoryview) -> int | None:
+    """Receive what has arrived, or return None: in TLS 1.3's session tickets, sent unasked, there is nothing for us.
 
     Nothing else waits inside TLS, because RECEIVE_SIZE is more than a record holds.
     """
     timeout = sock.gettimeout()
     sock.settimeout(0)
     try:
-        return sock.recv(RECEIVE_SIZE)
+        return sock.recv_into(buffer)
     except ssl.SSLWantReadError:
         return None
     finally:

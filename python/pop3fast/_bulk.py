@@ -1,0 +1,67 @@
+"""Many messages in one loop: the blocking side of the pipeline, and one by one where a server does not pipeline.
+
+Owns what a loop over messages is: its order, what is raised at whose turn, and that leaving it at any point leaves
+the session in step. What may be in flight is the pipeline's business, moving octets `Conversation`'s.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias, TypeVar
+
+from pop3fast._conversation import Conversation
+from pop3fast._errors import CommandError
+from pop3fast._pipeline import Batch
+
+T = TypeVar("T")
+
+OnError: TypeAlias = Callable[[CommandError], object]
+
+
+def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
+    """Return *numbers*, compactly; a `ValueError` names the one that is none."""
+    compact = array("Q")
+    for number in numbers:
+        try:
+            compact.append(int(number))
+        except (ValueError, TypeError, OverflowError):
+            raise ValueError(f"not a message number: {number!r}") from None
+    return compact
+
+
+def pipelined(conversation: Conversation, batch: Batch[T], on_error: OnError | None) -> Iterator[T]:
+    """Yield what comes of each command of *batch*, in order, with many in flight.
+
+    A refused command raises its `CommandError` at its turn, or goes to *on_error*. However the loop ends, the
+    replies that are still to come are taken, and thrown away, before the next command's.
+    """
+    arrived = batch.arrived
+    try:
+        while True:
+            while arrived:
+                outcome = arrived.popleft()
+                if not isinstance(outcome, CommandError):
+                    yield outcome
+                elif on_error is None:
+                    raise outcome
+                else:
+                    on_error(outcome)
+            if batch.ended:
+                return
+            conversation.await_batch(batch)
+    finally:
+        batch.abandoned = True
+        arrived.clear()
+
+
+def one_by_one(conversation: Conversation, batch: Batch[T], on_error: OnError | None) -> Iterator[T]:
+    """Do the same with one command in flight at a time, through the hooks."""
+    while lines := batch.next_lines(in_flight=0, octets=0):
+        try:
+            body = conversation.body_of_reply(lines[0], has_body=batch.has_body)
+        except CommandError as error:
+            batch.take_refusal(error.response)
+            if on_error is None or not conversation.in_step:
+                raise
+            on_error(error)
+        else:
+            yield batch.take_body(body)
