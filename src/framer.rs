@@ -64,8 +64,9 @@ impl Framer {
                 self.buffer.truncate(RETAINED_CAPACITY);
                 self.buffer.shrink_to_fit();
             }
-        } else if self.filled + octets > self.buffer.len() && self.head >= self.filled - self.head {
-            // Moves at most as many octets as were handed out since the last move: linear in all.
+        } else if self.head >= self.filled - self.head {
+            // Moves at most as many octets as were handed out since the last move: linear in all. Not only when room is
+            // wanted, because the front of the buffer is what the processor's cache holds.
             self.buffer.copy_within(self.head..self.filled, 0);
             self.filled -= self.head;
             self.head = 0;

@@ -55,7 +55,7 @@ def pipelined(conversation: Conversation, batch: Batch[T], on_error: OnError | N
 
 def one_by_one(conversation: Conversation, batch: Batch[T], on_error: OnError | None) -> Iterator[T]:
     """Do the same with one command in flight at a time, through the hooks."""
-    while lines := batch.next_lines(in_flight=0, octets=0):
+    while lines := batch.next_lines(1):
         try:
             body = conversation.body_of_reply(lines[0], has_body=batch.has_body)
         except CommandError as error:
@@ -64,4 +64,4 @@ def one_by_one(conversation: Conversation, batch: Batch[T], on_error: OnError | 
                 raise
             on_error(error)
         else:
-            yield batch.take_body(body)
+            yield from batch.take_bodies([body])

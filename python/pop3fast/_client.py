@@ -255,7 +255,7 @@ class POP3(AuthorizationCommands):
         The loop may be left at any point, and other commands may be given inside it: each gets its own reply. Memory
         does not grow with the number of messages; while the loop is busy elsewhere, nothing is read.
         """
-        return self._many("RETR", numbers, self._message, "", window, pipelining, on_error)
+        return self._many("RETR", numbers, self._make_message(), "", window, pipelining, on_error)
 
     def top_many(
         self,
@@ -267,7 +267,7 @@ class POP3(AuthorizationCommands):
         on_error: OnError | None = None,
     ) -> Iterator[Message]:
         """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
-        return self._many("TOP", numbers, self._message, f" {howmuch:d}", window, pipelining, on_error)
+        return self._many("TOP", numbers, self._make_message(), f" {howmuch:d}", window, pipelining, on_error)
 
     def dele_many(
         self,
@@ -314,8 +314,11 @@ class POP3(AuthorizationCommands):
         run = pipelined if pipelining and self._can_pipeline() else one_by_one
         return run(self, batch, on_error)
 
-    def _message(self, number: int, content: bytes) -> Message:
-        return Message(number, content, self._unique_ids.get(number) or None)
+    def _make_message(self) -> Callable[[int, bytes], Message]:
+        unique_ids = self._unique_ids
+        if not unique_ids:
+            return Message
+        return lambda number, content: Message(number, content, unique_ids.get(number) or None)
 
     def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
         try:

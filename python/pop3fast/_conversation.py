@@ -25,10 +25,10 @@ from pop3fast._errors import (
     ProtocolError,
     error_proto,
 )
-from pop3fast._framing import status
+from pop3fast._framing import FramingError, status
 from pop3fast._pipeline import MAX_UNANSWERED_OCTETS, Batch, Pipeline
 from pop3fast._secrets import shown, without_secret
-from pop3fast._stream import NO_LIMIT, ReplyStream
+from pop3fast._stream import NO_LIMIT, ReplyStream, protocol_error
 from pop3fast._walk import walk_body
 
 T = TypeVar("T")
@@ -215,27 +215,31 @@ class Conversation(poplib.POP3):
         self._check_in_step()
         stream = self._stream()
         pipeline = self._pipeline = self._pipeline or Pipeline(stream.framer)
-        limit, max_octets = _PUBLIC._MAXLINE, self._limit()
-
-        def arrived() -> Literal[True] | None:
-            while pipeline.take(limit, max_octets):
-                pass
-            if batch.arrived or batch.ended:
-                return True
-            if lines := pipeline.fill(batch):
-                self._put_many(lines)
-            return None
-
         self._broken = _UNFINISHED
         try:
-            stream.wait_for(arrived)
-        except (error_proto, OSError) as error:
+            self._move(batch, pipeline, stream)
+        except (error_proto, FramingError, OSError) as error:
             self._broken = str(error)
-            batch.failure = pipeline.hang_up() if isinstance(error, ConnectionLost) else error
+            batch.failure = error
+            if isinstance(error, FramingError):
+                batch.failure = protocol_error(error)
+            elif isinstance(error, ConnectionLost):
+                batch.failure = pipeline.hang_up()
             if not batch.arrived:
                 raise batch.failure from None
         else:
             self._broken = None
+
+    def _move(self, batch: Batch[Any], pipeline: Pipeline, stream: ReplyStream) -> None:
+        limit, max_octets = _PUBLIC._MAXLINE, self._limit()
+        while True:
+            while pipeline.take(limit, max_octets):
+                pass
+            if batch.arrived or batch.ended:
+                return
+            if lines := pipeline.fill(batch):
+                self._put_many(lines)
+            stream.fill()
 
     def body_of_reply(self, line: str, *, has_body: bool) -> bytes:
         """Send one command and return the body of its reply: nothing for a command that has none."""

@@ -10,8 +10,7 @@ the next reply before it has ended one, is found out by that, and the message be
 
 from array import array
 from collections import deque
-from collections.abc import Callable
-from itertools import repeat, takewhile
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from pop3fast._errors import CommandError, ConnectionLost, ProtocolError
@@ -29,6 +28,9 @@ wait for ever), so these have to fit into the server's buffers while it reads no
 MAX_EXPECTED_OCTETS = 2 * 2**20
 """How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are what is
 thrown away when the loop is left early or the connection breaks."""
+
+REFILL_FRACTION = 8
+"""New commands go out when an eighth of the window is free, not one by one: a write costs as much as ten commands."""
 
 MIN_IN_FLIGHT = 2
 """So many commands are in flight however large the replies, so that the next begins where the last one ends."""
@@ -71,7 +73,8 @@ class Batch(Generic[T]):
         """Why no more will arrive; for when everything that did has been taken."""
         self.abandoned = False
         """Whether nobody waits for what is still to arrive."""
-        self.in_flight = 0
+        self.line_octets = len(f"{verb} {max(numbers, default=0)}{arguments}\r\n")
+        """The octets of its longest command."""
         self._prefix = f"{verb} "
         self._arguments = arguments
         self._numbers = numbers
@@ -79,7 +82,7 @@ class Batch(Generic[T]):
         self._sizes = sizes
         self._sent = 0
         self._answered = 0
-        self._expected_octets = 0
+        self._refill_at = 0
         self._last_octets = 0
         self._greatest_window = window
         self._window = min(FIRST_WINDOW, window)
@@ -95,55 +98,50 @@ class Batch(Generic[T]):
         """The message number of the oldest command without a reply."""
         return self._numbers[self._answered]
 
-    def next_lines(self, in_flight: int, octets: int) -> list[str]:
-        """Return the commands to be sent now, without line ends, and count them as sent.
-
-        *in_flight* commands have no reply yet, and the new ones may have so many *octets*. One is always sent when none
-        is in flight.
-        """
-        lines: list[str] = []
-        for number in self._numbers[self._sent : self._sent + max(self._window - in_flight, 0)]:
-            line = f"{self._prefix}{number}{self._arguments}"
-            octets -= len(line) + 2
-            waiting = in_flight + len(lines)
-            if (octets < 0 and waiting) or (self._expected_octets > MAX_EXPECTED_OCTETS and waiting >= MIN_IN_FLIGHT):
-                break
-            lines.append(line)
-            self._expected_octets += self._expected_of(self._sent)
-            self._sent += 1
-        self.in_flight += len(lines)
+    def next_lines(self, most: int) -> list[str]:
+        """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent."""
+        in_flight = self._sent - self._answered
+        if in_flight > self._refill_at:
+            return []
+        end = min(self._sent + most, self._answered + self._window, len(self._numbers))
+        end = max(self._sent, self._end_of_expected_octets(end))
+        lines = [f"{self._prefix}{number}{self._arguments}" for number in self._numbers[self._sent : end]]
+        self._sent = end
+        in_flight = self._sent - self._answered
+        self._refill_at = in_flight - max(1, in_flight // REFILL_FRACTION)
         return lines
 
-    def line_octets(self) -> int:
-        """Return the octets of the oldest command in flight, its line end counted."""
-        return len(self._prefix) + len(str(self.awaited)) + len(self._arguments) + 2
-
-    def take_body(self, body: bytes) -> T:
-        """Count a positive reply, let the window grow, and return what was made of it."""
-        outcome = self._make(self.awaited, body)
-        self._count_answer()
-        self._last_octets = len(body)
+    def take_bodies(self, bodies: list[bytes]) -> Iterator[T]:
+        """Count positive replies, let the window grow, and return what is made of them."""
+        start = self._answered
+        self._answered += len(bodies)
+        self._last_octets = len(bodies[-1])
         self._refusals_in_a_row = 0
-        if self._window < self._greatest_window:
-            self._window = min(self._window + WINDOW_GROWTH, self._greatest_window)
-        return outcome
+        self._window = min(self._window + WINDOW_GROWTH * len(bodies), self._greatest_window)
+        return map(self._make, self._numbers[start : self._answered], bodies)
 
     def take_refusal(self, line: bytes) -> CommandError:
         """Count a reply of -ERR, let the window shrink after several, and return the error."""
-        outcome = CommandError(line, self.verb, self.awaited)
-        self._count_answer()
+        error = CommandError(line, self.verb, self.awaited)
+        self._answered += 1
         self._refusals_in_a_row += 1
         if self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW:
             self._window = min(FIRST_WINDOW, self._greatest_window)
-        return outcome
+            self._refill_at = 0
+        return error
 
-    def _count_answer(self) -> None:
-        self._expected_octets -= self._expected_of(self._answered)
-        self._answered += 1
-        self.in_flight -= 1
-
-    def _expected_of(self, index: int) -> int:
-        return 0 if self._sizes is None else self._sizes[index]
+    def _end_of_expected_octets(self, end: int) -> int:
+        """Return how far commands may be sent, *end* at most, without asking for too many octets ahead of time."""
+        if not self.has_body:
+            return end
+        if self._sizes is None:
+            return min(end, self._answered + max(MIN_IN_FLIGHT, MAX_EXPECTED_OCTETS // max(1, self._last_octets)))
+        expected = sum(self._sizes[self._answered : self._sent])
+        for index in range(self._sent, end):
+            expected += self._sizes[index]
+            if expected > MAX_EXPECTED_OCTETS and index >= self._answered + MIN_IN_FLIGHT:
+                return index
+        return end
 
 
 class Pipeline:
@@ -152,62 +150,63 @@ class Pipeline:
     def __init__(self, framer: Framer) -> None:
         """Take replies from *framer*."""
         self._framer = framer
-        # One entry a command, the oldest first.
-        self._in_flight: deque[Batch[Any]] = deque()
+        # Batches and how many of their commands are one behind the other; the oldest first.
+        self._runs: deque[tuple[Batch[Any], int]] = deque()
         self._unanswered_octets = 0
         self._kept_back: tuple[Batch[Any], Any] | None = None
 
     @property
-    def in_flight(self) -> int:
-        """How many commands have been sent and not been answered."""
-        return len(self._in_flight)
+    def in_flight(self) -> bool:
+        """Whether commands have been sent and not been answered."""
+        return bool(self._runs)
 
     def has_room_for(self, octets: int) -> bool:
         """Return whether a command of so many octets may be sent behind those in flight."""
-        return not self._in_flight or self._unanswered_octets + octets <= MAX_UNANSWERED_OCTETS
+        return not self._runs or self._unanswered_octets + octets <= MAX_UNANSWERED_OCTETS
 
     def fill(self, batch: Batch[Any]) -> list[str]:
         """Return the commands of *batch* that are to be written now, without line ends; they count as sent."""
-        lines = batch.next_lines(len(self._in_flight), MAX_UNANSWERED_OCTETS - self._unanswered_octets)
-        self._in_flight.extend(repeat(batch, len(lines)))
-        self._unanswered_octets += sum(map(len, lines)) + 2 * len(lines)
+        most = (MAX_UNANSWERED_OCTETS - self._unanswered_octets) // batch.line_octets
+        lines = batch.next_lines(most if self._runs else max(most, 1))
+        if lines:
+            self._unanswered_octets += len(lines) * batch.line_octets
+            before = self._runs.pop()[1] if self._runs and self._runs[-1][0] is batch else 0
+            self._runs.append((batch, before + len(lines)))
         return lines
 
     def take(self, limit: int, max_octets: int) -> bool:
-        """Take the replies that are there as a whole, as far as they are one batch's; return whether any was.
+        """Take the replies that are there as a whole, and return whether to call again: there may be more.
 
         Raises `ProtocolError` when something is no reply, after which nothing more can be taken.
         """
-        if not self._in_flight:
+        if not self._runs:
             return False
-        batch = self._in_flight[0]
-        # With another batch between its commands, as many as come before it.
-        most = batch.in_flight
-        if most != len(self._in_flight):
-            most = sum(1 for _ in takewhile(lambda other: other is batch, self._in_flight))
+        batch, most = self._runs[0]
         bodies, refused = self._replies(batch, limit, max_octets, most)
-        for body in bodies:
-            self._unanswered_octets -= batch.line_octets()
-            self._keep_back(batch, batch.take_body(body))
+        if bodies:
+            self._keep_back(batch, batch.take_bodies(bodies))
         if refused is not None:
             self._check_refusal(batch, refused)
-            self._unanswered_octets -= batch.line_octets()
-            self._keep_back(batch, batch.take_refusal(refused))
+            self._keep_back(batch, (batch.take_refusal(refused),))
         taken = len(bodies) + (refused is not None)
-        for _ in range(taken):
-            self._in_flight.popleft()
-        if not self._in_flight or (self._kept_back is not None and self._framer.in_body()):
+        self._unanswered_octets -= taken * batch.line_octets
+        if taken == most:
+            self._runs.popleft()
+        elif taken:
+            self._runs[0] = batch, most - taken
+        if not self._runs or self._framer.in_body():
             self._hand_over()
-        return taken > 0
+        return refused is not None or taken == most
 
     def hang_up(self) -> ConnectionLost:
         """Hand over what the server had sent whole before it hung up; return the error for what it had not."""
         begun = self._framer.next_octets(1) if not self._framer.in_body() else b"+"
         if begun in {b"", b"+", b"-"}:
             self._hand_over()
-        if not self._in_flight:
+        if not self._runs:
             return ConnectionLost("-ERR EOF")
-        about = f"{self._in_flight[0].verb} {self._in_flight[0].awaited}"
+        batch = self._runs[0][0]
+        about = f"{batch.verb} {batch.awaited}"
         return ConnectionLost(f"the server hung up before its reply to {about} was whole; {HOW_TO_GO_ON}")
 
     def _replies(
@@ -226,10 +225,13 @@ class Pipeline:
             bodies.append(b"")
         return bodies, None
 
-    def _keep_back(self, batch: Batch[T], outcome: T | CommandError) -> None:
-        """Keep *outcome* until the reply behind it has begun, which it has for the one before."""
+    def _keep_back(self, batch: Batch[T], outcomes: Iterable[T | CommandError]) -> None:
+        """Hand over all *outcomes* but the last, behind which no reply has begun yet."""
         self._hand_over()
-        self._kept_back = batch, outcome
+        if batch.abandoned:
+            return
+        batch.arrived.extend(outcomes)
+        self._kept_back = batch, batch.arrived.pop()
 
     def _hand_over(self) -> None:
         if self._kept_back is not None:

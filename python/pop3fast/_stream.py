@@ -19,8 +19,9 @@ from pop3fast._framing import Framer, FramingError, FramingLimitError
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# More than TLS gives at a time, and from there on the size made no difference.
-RECEIVE_SIZE = 64 * 1024
+# What each read costs besides its octets is spread over four times those of a read of 64 KiB: half the time of a message
+# of 50 KB in bulk. Twice as much again gained 5 %.
+RECEIVE_SIZE = 256 * 1024
 
 # As much as the framer can count.
 NO_LIMIT = 2**63 - 1
