@@ -184,12 +184,15 @@ impl Framer {
         most: usize,
         mut each: impl FnMut(&[u8]),
     ) -> Result<Option<&[u8]>, FramingError> {
-        for _ in 0..most {
+        for given in 0..most {
             let head = self.head;
-            match self.next_response(limit, max_octets)? {
-                None => break,
-                Some(Response { body: Some(body), .. }) => each(body),
-                Some(Response { body: None, .. }) => {
+            match self.next_response(limit, max_octets) {
+                // What was framed before is not lost to an error behind it, which the next call gives.
+                Err(_) if given > 0 => break,
+                Err(error) => return Err(error),
+                Ok(None) => break,
+                Ok(Some(Response { body: Some(body), .. })) => each(body),
+                Ok(Some(Response { body: None, .. })) => {
                     return Ok(Some(line::content(&self.buffer[head..self.head])));
                 }
             }

@@ -5,14 +5,16 @@ Owns the capabilities, the ways to log in, and going over to TLS. Must never put
 
 import hashlib
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import BinaryIO
 
 from pop3fast import _replies
 from pop3fast._conversation import Conversation
 from pop3fast._errors import CommandError, ProtocolError, error_proto
-from pop3fast._secrets import without_secret
+from pop3fast._secrets import encoded
 from pop3fast._stream import ReplyStream
 from pop3fast._tls import unverified_context
 
@@ -23,7 +25,9 @@ _MAX_CAPABILITIES_OCTETS = 64 * 1024
 class AuthorizationCommands(Conversation):
     """The first part of `POP3`."""
 
-    timestamp = re.compile(rb"\+OK.[^<]*(<[^<>]*>)")  # type: ignore[arg-type]  # typeshed has it of str
+    sock: socket.socket
+    file: BinaryIO
+    timestamp: re.Pattern[bytes] = re.compile(rb"\+OK.[^<]*(<[^<>]*>)")  # type: ignore[assignment]  # typeshed: of str
     """poplib's name for the pattern of the greeting's time stamp; `apop` looks more closely."""
 
     def capa(self) -> dict[str, list[str]]:
@@ -61,10 +65,7 @@ class AuthorizationCommands(Conversation):
         Raises `error_proto` before anything is sent when the greeting has no time stamp, `AuthenticationError` when
         the login is refused. MD5 is all that stands before the password: use TLS.
         """
-        try:
-            secret = bytes(password, self.encoding)
-        except UnicodeEncodeError as error:
-            raise without_secret(error, f"PASS {password}") from None
+        secret = encoded(password, self.encoding, secret=True)
         timestamp = _replies.apop_timestamp(self.welcome)
         if timestamp is None:
             raise error_proto("-ERR APOP not supported by server")

@@ -4,12 +4,14 @@ Owns the commands and their results. How a command goes out and its reply comes 
 """
 
 import contextlib
+import errno
+import io
 import socket
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Protocol, Self, TypeAlias, TypeVar, overload
+from typing import BinaryIO, Protocol, Self, TypeAlias, TypeVar, overload
 
 from pop3fast import _replies
 from pop3fast._authorization import AuthorizationCommands
@@ -47,6 +49,9 @@ class POP3(AuthorizationCommands):
     exception it closes the connection without QUIT, so that no deletion is committed.
     """
 
+    sock: socket.socket
+    file: BinaryIO
+    welcome: bytes
     _unique_ids: Mapping[int, str] = MappingProxyType({})
 
     def __init__(
@@ -86,7 +91,7 @@ class POP3(AuthorizationCommands):
     ) -> None:
         """End the session: QUIT when all went well and the connection is in step, and close it in any case."""
         try:
-            if kind is None and self._broken is None and self.sock is not None:
+            if kind is None and self.in_step and self.sock is not None:
                 self.quit()
         finally:
             self.close()
@@ -335,9 +340,14 @@ class POP3(AuthorizationCommands):
 
 def _write_all(file: SupportsWrite, octets: bytes) -> None:
     """Write all of *octets*: an unbuffered file may take fewer than it is given."""
-    rest = octets
+    # The first time bytes, which is what a file of one's own expects; a rest is left by real files only.
+    rest: bytes | memoryview = octets
     while rest:
-        taken = file.write(rest)
+        taken = file.write(rest)  # type: ignore[arg-type]  # a view only where a file takes octets in parts
+        if taken is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError(errno.EAGAIN, "the file would block; nothing was written", 0)
         if taken is None or taken >= len(rest):
             return
-        rest = rest[taken:]
+        if taken <= 0:
+            raise OSError(errno.EIO, "the file takes nothing more")
+        rest = memoryview(rest)[taken:]

@@ -38,8 +38,8 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         if keyfile is not None or certfile is not None:
             message = "keyfile and certfile are deprecated, use a custom context instead"
             warnings.warn(message, DeprecationWarning, stacklevel=2)
-        self.keyfile = keyfile
-        self.certfile = certfile
+        self.keyfile: str | None = keyfile
+        self.certfile: str | None = certfile
         if context is None:
             context = unverified_context("POP3_SSL", certfile, keyfile)
         self.context = context
@@ -49,7 +49,12 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         sock = super()._create_socket(timeout)
         return self.context.wrap_socket(sock, server_hostname=self.host)
 
-    def stls(self, *_arguments: object, **_keywords: object) -> NoReturn:
+    def stls(  # type: ignore[override]  # poplib's parameters before Python 3.12, of which the newer are a part
+        self,
+        keyfile: object = None,  # noqa: ARG002
+        certfile: object = None,  # noqa: ARG002
+        context: object = None,  # noqa: ARG002
+    ) -> NoReturn:
         """Raise `error_proto`: this session is TLS already. The session goes on."""
         message = "-ERR TLS session already established"
         raise error_proto(message)

@@ -27,7 +27,7 @@ from pop3fast._errors import (
 )
 from pop3fast._framing import FramingError, status
 from pop3fast._pipeline import MAX_UNANSWERED_OCTETS, Batch, Pipeline
-from pop3fast._secrets import shown, without_secret
+from pop3fast._secrets import encoded, shown
 from pop3fast._stream import NO_LIMIT, ReplyStream, protocol_error
 from pop3fast._walk import walk_body
 
@@ -48,6 +48,7 @@ _CREDENTIALS_REFUSED = frozenset({None, "AUTH"})
 _LOGIN_COMMANDS = frozenset({"PASS", "APOP", "RPOP"})
 # Nothing is in flight around these: they change who talks to whom, and a server may throw away what comes with them.
 _ALONE_IN_FLIGHT = frozenset({"STLS", "AUTH", "USER", "QUIT"}) | _LOGIN_COMMANDS
+_LONGEST_NUMBER = 20  # digits, of 64 bits
 _COMMANDS_ABOUT_A_MESSAGE = frozenset({"LIST", "UIDL", "RETR", "TOP", "DELE"})
 
 
@@ -65,6 +66,8 @@ class Conversation(poplib.POP3):
     # because a subclass need not call our __init__.)
     _broken: str | None = None
     _in_sasl: bool = False
+    # Whether the reply under way has been read to its end, and was -ERR.
+    _answered: bool = False
     # What the server said it can do, until something happens that may change it.
     _capabilities: Mapping[str, tuple[str, ...]] | None = None
     _bare_lf: bool | None = None
@@ -89,10 +92,7 @@ class Conversation(poplib.POP3):
     def _putcmd(self, line: str) -> None:
         if self._debugging:
             print("*cmd*", repr(shown(line, in_sasl=self._in_sasl)))
-        try:
-            octets = bytes(line, self.encoding)
-        except UnicodeEncodeError as error:
-            raise without_secret(error, line, in_sasl=self._in_sasl) from None
+        octets = encoded(line, self.encoding, secret=shown(line, in_sasl=self._in_sasl) != line)
         # What is printable has no control character; asking the string first costs a fifth of the search.
         if not line.isprintable() and _CONTROL_CHARACTER.search(octets):
             raise ValueError("Control characters not allowed in commands")
@@ -117,6 +117,7 @@ class Conversation(poplib.POP3):
         return (line[1:-1] if line[:1] == b"\r" else line[:-1]), octets
 
     def _getresp(self) -> bytes:
+        self._answered = False
         file = self.file
         if self._reads_whole_replies(file):
             response = file.status_line(_PUBLIC._MAXLINE)
@@ -168,9 +169,11 @@ class Conversation(poplib.POP3):
         file: object = self.file
         pipeline = self._pipeline
         self._broken = _UNFINISHED
+        self._answered = False
+        verb = "AUTH" if self._in_sasl else line.split(" ", 1)[0].upper()
         try:
             if pipeline is not None and pipeline.in_flight:
-                alone = line.split(" ", 1)[0].upper() in _ALONE_IN_FLIGHT
+                alone = verb in _ALONE_IN_FLIGHT
                 self._take_replies(pipeline, MAX_UNANSWERED_OCTETS if alone else len(line) + 2)
             if (
                 type(file) is ReplyStream
@@ -188,10 +191,11 @@ class Conversation(poplib.POP3):
             value = read()
         except error_proto as error:
             self._settle(error)
-            raise _with_command(error, line) from error.__cause__
+            raise _with_command(error, verb, line) from error.__cause__
         except BaseException as error:
             if self._broken is _UNFINISHED:
-                self._broken = f"{line.split(' ', 1)[0]} ended in {type(error).__name__}"
+                # A hook may have made an exception of its own of the server's -ERR.
+                self._broken = None if self._answered else f"{verb} ended in {type(error).__name__}"
             raise
         self._broken = None
         return value
@@ -208,7 +212,7 @@ class Conversation(poplib.POP3):
 
     # Commands in flight.
 
-    def await_batch(self, batch: Batch[Any]) -> None:
+    def await_batch(self, batch: Batch[T]) -> None:
         """Move octets until something has arrived for *batch*, or it has ended; raise why nothing will."""
         if batch.failure is not None:
             raise batch.failure
@@ -222,6 +226,7 @@ class Conversation(poplib.POP3):
             self._broken = str(error)
             batch.failure = error
             if isinstance(error, FramingError):
+                pipeline.fail()
                 batch.failure = protocol_error(error)
             elif isinstance(error, ConnectionLost):
                 batch.failure = pipeline.hang_up()
@@ -230,7 +235,7 @@ class Conversation(poplib.POP3):
         else:
             self._broken = None
 
-    def _move(self, batch: Batch[Any], pipeline: Pipeline, stream: ReplyStream) -> None:
+    def _move(self, batch: Batch[T], pipeline: Pipeline, stream: ReplyStream) -> None:
         limit, max_octets = _PUBLIC._MAXLINE, self._limit()
         while True:
             while pipeline.take(limit, max_octets):
@@ -251,7 +256,7 @@ class Conversation(poplib.POP3):
     @property
     def in_step(self) -> bool:
         """Whether client and server are in step; when not, the connection is broken."""
-        return self._broken is None
+        return self._broken is None and getattr(self.file, "failed", None) is None
 
     def _can_pipeline(self) -> bool:
         """Say whether whole replies are taken from the framer, so that they can be told apart ahead of time."""
@@ -278,10 +283,10 @@ class Conversation(poplib.POP3):
                     self._putcmd(line)
                 return
         octets = [bytes(line, self.encoding) for line in lines]
-        for line, encoded in zip(lines, octets, strict=True):
+        for line, line_octets in zip(lines, octets, strict=True):
             if self._debugging:
                 print("*cmd*", repr(line))
-            sys.audit("poplib.putline", self, encoded)
+            sys.audit("poplib.putline", self, line_octets)
         self.sock.sendall(b"\r\n".join([*octets, b""]))
 
     def _stream(self) -> ReplyStream:
@@ -309,6 +314,7 @@ class Conversation(poplib.POP3):
         said = status(response)
         if said == "malformed":
             raise self._break(ProtocolError(response))
+        self._answered = said == "error"
         if said == "error after ok":
             self._broken = f"the server failed in the middle of its reply: {response!r}"
         raise CommandError(response)
@@ -346,9 +352,8 @@ class Conversation(poplib.POP3):
         return octets - len(line) == 1 if bare_lf is None else bare_lf
 
     def _limit(self) -> int:
-        if self._reply_limit is not None:
-            return self._reply_limit
-        return NO_LIMIT if self.max_octets is None else self.max_octets
+        limit = NO_LIMIT if self.max_octets is None else self.max_octets
+        return limit if self._reply_limit is None else min(limit, self._reply_limit)
 
     def _read_bytes(self) -> bytes:
         """Return the body of a reply in one piece."""
@@ -379,15 +384,18 @@ def _is_socket(sock: object) -> bool:
     return isinstance(sock, _socket.socket) or (isinstance(current, type) and isinstance(sock, current))
 
 
-def _with_command(error: error_proto, line: str) -> error_proto:
+def _with_command(error: error_proto, verb: str, line: str) -> error_proto:
     """Return *error* with the command that it is about, of which only the verb and a message number are kept."""
     if not isinstance(error, CommandError):
         return error
-    verb, *arguments = line.split(" ")
-    verb = verb.upper()
     if verb in _LOGIN_COMMANDS and error.code in _CREDENTIALS_REFUSED:
         return AuthenticationError(error.response, verb)
     error.command = verb
-    if verb in _COMMANDS_ABOUT_A_MESSAGE and arguments and arguments[0].isdecimal():
-        error.number = int(arguments[0])
+    if (
+        verb in _COMMANDS_ABOUT_A_MESSAGE
+        and (argument := line.split(" ")[1:2])
+        and argument[0].isdecimal()
+        and len(argument[0]) <= _LONGEST_NUMBER
+    ):
+        error.number = int(argument[0])
     return error

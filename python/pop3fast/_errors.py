@@ -6,17 +6,19 @@
     +-- CommandError            the server said -ERR; the session goes on
     |   +-- AuthenticationError     it said so to a login
     +-- ProtocolError           the conversation cannot be trusted any more; the connection is broken
+        +-- ConnectionBusy          not broken: another command is under way on it
         +-- ConnectionLost          the server hung up before its reply was whole
         +-- LimitExceeded           a reply passed a limit
 
 Socket, TLS and time-out errors (``OSError``, ``ssl.SSLError``, ``TimeoutError``) are not wrapped; they leave the
-connection broken too. Owns the classes and nothing else. No exception ever holds a command's arguments: they may
-be secrets.
+connection broken too. Owns the classes, and what an error says to a person: ``args`` and ``repr()`` are poplib's,
+``str()`` is a sentence whose every character a terminal may be given. No exception ever holds a command's arguments:
+they may be secrets.
 """
 
 import poplib
 
-from pop3fast._replies import TEMPORARY_CODES, response_code
+from pop3fast._replies import TEMPORARY_CODES, code_in_words, readable, response_code
 
 error_proto = poplib.error_proto
 
@@ -33,35 +35,72 @@ class CommandError(error_proto):
     """The verb of the command that was refused; empty for the greeting and where it is not known."""
     number: int | None
     """The message number the command was about, if it was about one."""
+    detail: str
+    """What was said besides: by the server in a SASL challenge (OAuth's JSON, SCRAM's error), or why a SASL exchange was
+    cancelled. Fit for a terminal; usually empty."""
+    where: str
+    """Which server, and in which step: said where `connect` has failed, else empty."""
 
-    def __init__(self, response: bytes, command: str = "", number: int | None = None) -> None:
-        """Keep the server's *response* line, the *command*'s verb and the message *number* it was about."""
+    def __init__(
+        self, response: bytes, command: str = "", number: int | None = None, detail: str = "", where: str = ""
+    ) -> None:
+        """Keep the server's *response* line, the *command*'s verb, the message *number* it was about, and the rest."""
         super().__init__(response)
         self.response = response
         self.command = command
         self.number = number
+        self.detail = detail
+        self.where = where
 
     @property
     def code(self) -> str | None:
-        """The response code, in upper case and without its brackets, as ``IN-USE`` (RFC 2449 section 8, RFC 3206)."""
-        return response_code(self.response)
+        """The response code, in upper case and without its brackets, as ``IN-USE`` (RFC 2449 section 8, RFC 3206).
+
+        Where the server sent none, and says in words that the maildrop is locked, that a login comes too early or that
+        it is busy, the code that means so.
+        """
+        return response_code(self.response) or code_in_words(self.response)
 
     @property
     def temporary(self) -> bool:
         """Whether the response code says that the same command may succeed later."""
         return self.code in TEMPORARY_CODES
 
-    def __reduce__(self) -> tuple[type["CommandError"], tuple[bytes, str, int | None]]:
-        """Pickle all three arguments; ``args``, which must be poplib's, holds one."""
-        return type(self), (self.response, self.command, self.number)
+    def __str__(self) -> str:
+        about = self.command if self.number is None else f"{self.command} {self.number}"
+        said = readable(self.response)
+        detail = f"; {self.detail}" if self.detail else ""
+        return (f"{about}: {said}{detail}" if about else f"{said}{detail}") + _in_brackets(self.where)
+
+    def __reduce__(self) -> tuple[type["CommandError"], tuple[bytes], dict[str, object]]:
+        """Pickle all there is; ``args``, which must be poplib's, holds one argument."""
+        return type(self), (self.response,), self.__dict__
 
 
 class AuthenticationError(CommandError):
-    """The server refused a login. The connection is in step."""
+    """The server refused a login, or failed to prove in one that it knows the password.
+
+    The connection is in step after the first; after the second it is broken.
+    """
 
 
 class ProtocolError(error_proto):
     """The conversation cannot be trusted any more: the connection is broken, and only ``close()`` is left."""
+
+    where: str = ""
+    """Which server, and in which step: said where `connect` has failed, else empty."""
+
+    def __str__(self) -> str:
+        said = self.args[0] if len(self.args) == 1 else None
+        text = f"no POP3 reply: {readable(said)!r}" if isinstance(said, bytes) else super().__str__()
+        return text + _in_brackets(self.where)
+
+
+class ConnectionBusy(ProtocolError, RuntimeError):  # noqa: N818 - a public name that says what happened
+    """Another command is under way on this connection, in another thread or around this one; nothing was sent.
+
+    That command goes on undisturbed, and afterwards the connection can be used.
+    """
 
 
 class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says what happened
@@ -74,3 +113,7 @@ class LimitExceeded(ProtocolError):  # noqa: N818 - a public name that says what
 
 class InsecureTLSWarning(UserWarning):
     """TLS without a context verifies neither certificate nor host name. That is what poplib does."""
+
+
+def _in_brackets(where: str) -> str:
+    return f" ({where})" if where else ""

@@ -9,6 +9,8 @@ error every one of them raises that error again.
 
 from typing import Literal, final
 
+__all__ = ["Framer", "FramingError", "FramingLimitError", "parse_sizes", "parse_unique_ids", "split_lines", "status"]
+
 class FramingError(Exception):
     """What was received cannot be framed; the one argument says why."""
 

@@ -73,7 +73,7 @@ class Batch(Generic[T]):
         """Why no more will arrive; for when everything that did has been taken."""
         self.abandoned = False
         """Whether nobody waits for what is still to arrive."""
-        self.line_octets = len(f"{verb} {max(numbers, default=0)}{arguments}\r\n")
+        self.line_octets: int = len(f"{verb} {max(numbers, default=0)}{arguments}\r\n")
         """The octets of its longest command."""
         self._prefix = f"{verb} "
         self._arguments = arguments
@@ -197,6 +197,11 @@ class Pipeline:
         if not self._runs or self._framer.in_body():
             self._hand_over()
         return refused is not None or taken == most
+
+    def fail(self) -> None:
+        """Hand over what came whole before a reply that passed a limit."""
+        if self._framer.in_body():
+            self._hand_over()
 
     def hang_up(self) -> ConnectionLost:
         """Hand over what the server had sent whole before it hung up; return the error for what it had not."""

@@ -1,4 +1,4 @@
-"""What replies mean: response codes, STAT, capabilities, the greeting's time stamp.
+"""What replies mean: response codes, STAT, capabilities, the greeting's time stamp; and how they are shown to a person.
 
 Pure functions on octets that a server sent. Where a reply ends, and whether it says yes, is the core's business;
 which command it is for, the client's. Every function is total on one complete line and takes time linear in its
@@ -7,12 +7,31 @@ length.
 
 import re
 from collections.abc import Iterable
+from itertools import chain
 from poplib import error_proto
 
 TEMPORARY_CODES = frozenset({"IN-USE", "LOGIN-DELAY", "SYS/TEMP"})
 """Response codes that mean "try again later" (RFC 2449 section 8.1, RFC 3206 section 4)."""
 
-_RESPONSE_CODE = re.compile(rb"[-+]\w+[ \t]+\[([^\]\[]+)\]")
+# The first group is DavMail's, whose error stands behind the +OK that it had sent already (quirk q06).
+_RESPONSE_CODE = re.compile(rb"(?:\+ok[ \t]+)?[-+]\w+[ \t]+\[([^\]\[]+)\]", re.IGNORECASE)
+
+# What servers without response codes say instead, for which fetchmail and JavaMail have lists of the same kind. Nobody's
+# text is long; what is behind so many octets is not looked at.
+_TEXT_OCTETS = 512
+_LOGIN_DELAY = re.compile(rb"login[ -]delay|allowed only every|exceeded the login limit|time between (?:logins|mail checks)")
+_LOCKED = re.compile(rb"\block(?:ed|ing)?\b|\balready in use\b")
+# A person who is locked out must do something; no later try will help.
+_LOCKED_OUT = re.compile(rb"\block(?:ed)?[ -]?out\b")
+_PERSON = re.compile(rb"\b(?:account|user|login)\b")
+_MAILDROP = re.compile(rb"\b(?:mail ?drop|mail ?box|in ?box|folder|spool|session)")
+_BUSY = re.compile(
+    rb"\bbusy\b|\btoo many (?:\w+ )?(?:connections|sessions)\b"
+    rb"|\btemporar(?:ily|y (?:\w+ )?(?:error|failure|problem))\b|\bservice\b.{0,40}\bunavailable\b"
+)
+
+# Enough for any sentence that is meant for a person, and less than fills a terminal.
+_SHOWN_CHARACTERS = 500
 
 _STAT_NUMBER = re.compile(rb"-?[0-9]+")
 
@@ -31,6 +50,38 @@ def response_code(status_line: bytes) -> str | None:
     """Return the response code of a status line in upper case, or None (RFC 2449 section 8)."""
     match = _RESPONSE_CODE.match(status_line)
     return match[1].decode("latin-1").strip().upper() if match else None
+
+
+def code_in_words(status_line: bytes) -> str | None:
+    """Return the response code that a server without them has put in words, or None (quirks q14, q30, q31).
+
+    The words are those for a maildrop that is locked, for a login that comes too early and for a server that is busy.
+    """
+    text = status_line[:_TEXT_OCTETS].lower()
+    if _LOGIN_DELAY.search(text):
+        return "LOGIN-DELAY"
+    about_maildrop = _MAILDROP.search(text) is not None
+    if _LOCKED.search(text) and not _LOCKED_OUT.search(text) and (about_maildrop or not _PERSON.search(text)):
+        return "IN-USE"
+    if _BUSY.search(text):
+        return "IN-USE" if about_maildrop and b"busy" in text else "SYS/TEMP"
+    return None
+
+
+def readable(octets: bytes) -> str:
+    """Return what a server sent as text for a person: safe for a terminal, and not too long.
+
+    What is not UTF-8 and what a terminal would obey (control characters, changes of direction) is shown as an escape.
+    """
+    enough = 4 * _SHOWN_CHARACTERS  # UTF-8 has at most four octets a character
+    text = octets[:enough].decode("utf-8", "backslashreplace")
+    more = "..." if len(octets) > enough or len(text) > _SHOWN_CHARACTERS else ""
+    text = text[:_SHOWN_CHARACTERS] + more
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def parse_stat(fields: list[bytes]) -> tuple[int, int]:
@@ -59,9 +110,12 @@ def parse_capabilities(lines: Iterable[bytes]) -> dict[str, list[str]]:
     capabilities: dict[str, list[str]] = {}
     for line in lines:
         fields = [field.decode("latin-1") for field in line.split()]
-        if fields:
-            arguments = capabilities.setdefault(fields[0], [])
-            arguments.extend(field for field in fields[1:] if field not in arguments)
+        if not fields:
+            continue
+        name, *arguments = fields
+        if name in capabilities:
+            arguments = list(dict.fromkeys(chain(capabilities[name], arguments)))
+        capabilities[name] = arguments
     return capabilities
 
 

@@ -22,8 +22,16 @@ def shown(command: str, *, in_sasl: bool = False) -> str:
     return command if len(fields) <= words else " ".join([*fields[:words], MASK])
 
 
-def without_secret(error: UnicodeEncodeError, command: str, *, in_sasl: bool = False) -> UnicodeEncodeError:
-    """Return *error*, raised for *command*, such that it does not carry a secret along."""
-    if shown(command, in_sasl=in_sasl) == command:
-        return error
-    return UnicodeEncodeError(error.encoding, "?" * len(error.object), error.start, error.end, error.reason)
+def encoded(text: str, encoding: str, *, secret: bool) -> bytes:
+    """Return *text* in *encoding*; an error for what is *secret* does not carry it along.
+
+    Raises `UnicodeEncodeError` as ``bytes(text, encoding)`` does.
+    """
+    try:
+        return bytes(text, encoding)
+    except UnicodeEncodeError as error:
+        if not secret:
+            raise
+        masked = UnicodeEncodeError(error.encoding, "?" * len(text), error.start, error.end, error.reason)
+    # Out here, where the error that holds the secret is not the context of the one that does not.
+    raise masked

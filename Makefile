@@ -1,0 +1,182 @@
+# The words of this project; `make help` says them.
+#
+# Nothing is touched outside the checkout: Python packages go to .venv, what cargo builds to target. What is set up and
+# built is noted in .venv/done, so that nothing is done twice.
+
+# A Python of your choice, as a name or a path: make test PYTHON=python3.13
+PYTHON ?=
+# How many messages the demo retrieves, where its own 10,000 are too many.
+MESSAGES ?=
+DEMO_ARGS ?= $(if $(MESSAGES),--messages $(MESSAGES))
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# What can be done side by side here would only share the same processors, and cargo's lock.
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+DONE := .venv/done
+IN_VENV := .venv/bin/python
+PIP_INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
+EXTENSION := python/pop3fast/_framing.abi3.so
+
+# maturin installs into the environment that these name, and refuses to choose when there are two.
+export VIRTUAL_ENV := $(CURDIR)/.venv
+unexport CONDA_PREFIX
+# What another environment needs in its Python does not belong into this one.
+unexport PYTHONHOME PYTHONPATH
+# Where rustup puts cargo, which a shell that was there before does not know yet.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+say = echo "pop3fast: $(1)"
+# Runs a command, and shows what it said only when it failed.
+quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
+
+.PHONY: help demo test lint bench ci clean rust rust-lint find-python FORCE
+
+help:
+	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
+	@echo "make test    every test, of Rust and of Python  (PYTEST_ARGS=...)"
+	@echo "make lint    format, lints and types of both languages"
+	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
+	@echo "make ci      all of it, the demo and the benchmarks in small"
+	@echo "make clean   take away everything that these have made"
+	@echo
+	@echo "Each sets up what it needs in .venv. PYTHON=... chooses the interpreter."
+
+demo: $(DONE)/built
+	@$(IN_VENV) -m pop3fast demo $(DEMO_ARGS)
+
+test: rust $(DONE)/built $(DONE)/dev
+	cargo test --locked --quiet
+	$(IN_VENV) -m pytest $(PYTEST_ARGS)
+
+lint: rust-lint $(DONE)/built $(DONE)/dev
+	cargo fmt --check
+	cargo clippy --locked --quiet --all-targets -- -D warnings
+	cargo clippy --locked --quiet --all-targets --features python -- -D warnings
+	$(IN_VENV) -m ruff check
+	$(IN_VENV) -m ruff format --check
+	$(IN_VENV) -m mypy --strict
+
+bench: $(DONE)/built $(DONE)/dev
+	$(IN_VENV) -m benches $(BENCH_ARGS)
+
+# The tests come last, so that what they found is the last that is read.
+ci:
+	@$(MAKE) lint
+	@$(MAKE) demo MESSAGES=1000
+	@$(MAKE) bench BENCH_ARGS=--quick
+	@$(MAKE) test
+
+clean:
+	rm -rf .venv target dist .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache $(EXTENSION)
+	find python tests benches -name __pycache__ -prune -exec rm -rf {} +
+
+# The set-up.
+
+# An environment that was made elsewhere (a checkout moved or copied), by an interpreter that has gone, or by another
+# than PYTHON names, is made anew. One that somebody made here by hand is taken as it is.
+$(DONE)/venv: FORCE
+	@if $(venv_fits) && [ "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" ]; then exit 0; fi; \
+	if ! $(venv_fits) || [ -e $@ ]; then \
+	    $(need_rust) && $(find_python) && \
+	    $(call say,making .venv with $$("$$python" --version)) && \
+	    "$$python" -m venv --clear .venv || exit 1; \
+	fi; \
+	$(PIP_INSTALL) 'pip>=25.1' && rm -rf $(DONE) && mkdir $(DONE) && echo "$(CURDIR)" >$@ # 25.1 has --group
+
+$(DONE)/build: pyproject.toml $(DONE)/venv
+	@$(call say,installing maturin)
+	@$(PIP_INSTALL) --group build
+	@touch $@
+
+$(DONE)/dev: pyproject.toml $(DONE)/venv
+	@$(call say,installing the tools for tests and lints)
+	@$(PIP_INSTALL) --group dev
+	@touch $@
+
+$(DONE)/built: $(DONE)/build Cargo.toml Cargo.lock pyproject.toml src $(shell find src -name '*.rs') \
+               $(if $(wildcard $(EXTENSION)),,FORCE)
+	@$(need_rust)
+	@$(call say,building the Rust core with all optimisations$(,) which takes a minute the first time)
+	@# Without a group maturin would install `dev`, which is ten times the rest and no part of the demo.
+	@$(call quietly,.venv/bin/maturin develop --release --group build) || { $(say_linker); exit 1; }
+	@touch $@
+
+FORCE:
+
+, := ,
+
+# What has to be there, and how to get it.
+
+define venv_fits
+{ $(IN_VENV) -c '$(FITS)' 2>/dev/null && \
+  { [ -z "$(PYTHON)" ] || \
+    [ "$$("$(PYTHON)" -c '$(IDENTITY)' 2>/dev/null)" = "$$($(IN_VENV) -c '$(IDENTITY)')" ]; }; }
+endef
+FITS := import sys; sys.exit(sys.version_info < (3, 11) or sys.implementation.name != "cpython")
+IDENTITY := import sys; print(sys.base_prefix, sys.version)
+
+# Sets $python. That a name is found says little: it may be a shim with nothing behind it.
+define find_python
+{ python=; found=; \
+  for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.14 python3.13 python3.12 python3.11 python); do \
+      "$$candidate" -c '$(FITS)' >/dev/null 2>&1 || continue; \
+      found=$$candidate; \
+      "$$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1 && python=$$candidate && break; \
+  done; \
+  if [ -z "$$found" ]; then \
+      $(call say,$(if $(PYTHON),'$(PYTHON)' is not,there is no) CPython 3.11 or newer.); \
+      echo "  Debian$(,) Ubuntu: apt-get install python3 python3-venv"; \
+      echo "  macOS: brew install python; everywhere: https://www.python.org/downloads/"; \
+      echo "  If it is there under another name: make PYTHON=/path/to/python3 $(MAKECMDGOALS)"; \
+      exit 1; \
+  elif [ -z "$$python" ]; then \
+      $(call say,$$found cannot make environments: it came without its module ensurepip.); \
+      echo "  Debian$(,) Ubuntu: apt-get install python3-venv"; \
+      exit 1; \
+  fi >&2; }
+endef
+
+RUST_VERSION := $(shell sed -n 's/^rust-version *= *"\(.*\)"/\1/p' Cargo.toml)
+
+define need_rust
+{ if ! command -v cargo >/dev/null || ! command -v rustc >/dev/null; then \
+      $(call say,there is no Rust toolchain (cargo and rustc$(,) $(RUST_VERSION) or newer).); \
+      echo "  https://rustup.rs: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"; \
+      exit 1; \
+  elif ! have=$$(rustc --version 2>&1) || ! cargo --version >/dev/null 2>&1; then \
+      $(call say,Rust is installed but does not run. It says:); \
+      echo "$$have"; \
+      echo "  This chooses a toolchain: rustup default stable"; \
+      exit 1; \
+  elif ! echo "$$have" | awk '{ split($$2, have, "."); split("$(RUST_VERSION)", want, "."); \
+             exit !(have[1] > want[1] || have[1] == want[1] && have[2] + 0 >= want[2] + 0) }'; then \
+      $(call say,this is $$have$(,) and Rust $(RUST_VERSION) or newer is needed.); \
+      echo "  With rustup: rustup update stable; without it: https://rustup.rs"; \
+      exit 1; \
+  fi >&2; }
+endef
+
+define say_linker
+command -v cc >/dev/null || { $(call say,there is no C compiler to link with.) && \
+    echo "  Debian$(,) Ubuntu: apt-get install gcc libc6-dev; macOS: xcode-select --install"; } >&2
+endef
+
+rust:
+	@$(need_rust)
+
+rust-lint: rust
+	@for tool in fmt clippy; do \
+	    cargo $$tool --version >/dev/null 2>&1 && continue; \
+	    $(call say,this Rust toolchain came without cargo $$tool.) >&2; \
+	    echo "  rustup component add rustfmt clippy" >&2; \
+	    exit 1; \
+	done
+
+# For .ci/run: says which interpreter would be taken.
+find-python:
+	@$(find_python); echo "$$python"

@@ -1,0 +1,555 @@
+"""The Framer as Python sees it: octets in, replies out, compared with the naive reference whole and in any pieces.
+
+Each framing case is met whole, octet by octet, and with octets behind it that must be left alone.
+"""
+
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from naive import Body, read_body
+from pop3fast._framing import (
+    Framer,
+    FramingError,
+    FramingLimitError,
+    split_lines,
+)
+
+NO_LIMIT = 2**63 - 1
+
+# What is behind a reply, in the buffer already. It looks like everything that it must not be taken for.
+TRAILING = b"+OK 1 2\r\n.\r\n\x00"
+
+
+class Shape(NamedTuple):
+    """One way to ask for a body, and what it gives for what the reference found."""
+
+    name: str
+    ask: Callable[[Framer, int], object]
+    expected: Callable[[Body], object]
+
+
+BODY_SHAPES = (
+    Shape("lines", Framer.next_lines, lambda body: (body.lines, body.octets)),
+    Shape("bytes", Framer.next_bytes, lambda body: body.content),
+)
+RESPONSE_SHAPES = (
+    Shape(
+        "lines response",
+        lambda framer, limit: framer.next_lines_response(NO_LIMIT, limit),
+        lambda body: (b"+OK", body.lines, body.octets),
+    ),
+    Shape(
+        "bytes response",
+        lambda framer, limit: framer.next_bytes_response(NO_LIMIT, limit),
+        lambda body: (b"+OK", body.content),
+    ),
+)
+# Everything that can be asked of a Framer with a limit.
+QUESTIONS: dict[str, Callable[[Framer, int], object]] = {
+    "line": Framer.next_line,
+    "status line": Framer.next_status_line,
+    "octets": Framer.next_octets,
+    "piece": Framer.next_piece,
+    "bodies": lambda framer, limit: framer.next_bodies(limit, limit, 9),
+    **{shape.name: shape.ask for shape in (*BODY_SHAPES, *RESPONSE_SHAPES)},
+}
+
+every_shape = pytest.mark.parametrize("shape", [*BODY_SHAPES, *RESPONSE_SHAPES], ids=lambda shape: shape.name)
+every_question = pytest.mark.parametrize("question", QUESTIONS.values(), ids=QUESTIONS.keys())
+
+# A reply and what it is for, as the RFC has them and as servers send them.
+REPLIES = {
+    "conforming": b"+OK\r\nFrom: a\r\n\r\n..stuffed\r\ntext\r\n.\r\n",
+    "empty": b"+OK\r\n.\r\n",
+    "one empty line": b"+OK\r\n\r\n.\r\n",
+    "in bare LF": b"+OK\nFrom: a\n..stuffed\ntext\n.\n",
+    "status line in CRLF, body in LF": b"+OK\r\nFrom: a\n\n..stuffed\n.\n",
+    "status line in LF, body in CRLF": b"+OK\nFrom: a\r\n..stuffed\r\n.\r\n",
+    "quirk q94: LF and dots in a CRLF message": b"+OK\r\na\r\nb\n.\nc\n.\r\nd\r.\ne\n..f\r\n.\r\n",
+    "quirk q95: dots that were not stuffed": b"+OK\r\n.a\r\n.b.\r\n.\r\n",
+    "quirk q97: the first line begins with a dot": b"+OK\r\n.first\r\n.\r\n",
+    "quirk q98: CR runs": b"+OK\r\n\ra\r\r\n\r\r\r\n\r.\r\n.\r\n",
+    "quirk q99: NUL and 8-bit": b"+OK\r\n\0\xff\r\n\x80..\r\n.\r\n",
+    "dots": b"+OK\r\n..\r\n...\r\n....\r\n.\r\n",
+}
+every_reply = pytest.mark.parametrize("reply", REPLIES.values(), ids=REPLIES.keys())
+
+
+def body_of(reply: bytes) -> Body:
+    status_line, _, received = reply.partition(b"\n")
+    body = read_body(received, after_bare_lf=not status_line.endswith(b"\r"))
+    assert body is not None
+    return body
+
+
+def fed(*parts: bytes) -> Framer:
+    framer = Framer()
+    for part in parts:
+        framer.feed(part)
+    return framer
+
+
+def asked(shape: Shape, framer: Framer, limit: int = NO_LIMIT) -> object:
+    """Ask as the client does: the shapes of a body behind a status line, of which there may be none yet."""
+    if shape in BODY_SHAPES and framer.next_status_line(NO_LIMIT) is None:
+        return None
+    return shape.ask(framer, limit)
+
+
+# Replies.
+
+
+@every_shape
+@every_reply
+def test_a_reply_that_came_whole(reply: bytes, shape: Shape) -> None:
+    framer = fed(reply + TRAILING)
+    assert asked(shape, framer) == shape.expected(body_of(reply))
+    assert framer.unread() == len(TRAILING)
+    assert framer.next_octets(NO_LIMIT) == TRAILING
+    assert framer.unread() == 0
+
+
+@every_shape
+@every_reply
+def test_a_reply_that_came_octet_by_octet_needs_its_last_octet(reply: bytes, shape: Shape) -> None:
+    framer = Framer()
+    in_body = shape not in BODY_SHAPES
+    for octet in reply[:-1]:
+        framer.feed(bytes([octet]))
+        if not in_body:
+            in_body = framer.next_status_line(NO_LIMIT) is not None
+        if in_body:
+            assert shape.ask(framer, NO_LIMIT) is None
+    framer.feed(reply[-1:] + TRAILING)
+    assert shape.ask(framer, NO_LIMIT) == shape.expected(body_of(reply))
+    assert framer.next_octets(NO_LIMIT) == TRAILING
+
+
+@every_shape
+@every_reply
+def test_a_reply_that_came_in_two_parts(reply: bytes, shape: Shape) -> None:
+    for cut in range(len(reply)):
+        framer = fed(reply[:cut])
+        in_body = shape not in BODY_SHAPES or framer.next_status_line(NO_LIMIT) is not None
+        if in_body:
+            assert shape.ask(framer, NO_LIMIT) is None, cut
+        framer.feed(reply[cut:] + TRAILING)
+        answer = shape.ask(framer, NO_LIMIT) if in_body else asked(shape, framer)
+        assert answer == shape.expected(body_of(reply)), cut
+        assert framer.next_octets(NO_LIMIT) == TRAILING, cut
+
+
+@every_reply
+@pytest.mark.parametrize("size", [1, 2, 3, 1000])
+def test_pieces_make_the_body_and_end_with_nothing(reply: bytes, size: int) -> None:
+    received = reply + TRAILING
+    framer = Framer()
+    status_line = None
+    found: list[bytes] = []
+    ended = False
+    for start in range(0, len(received), size):
+        framer.feed(received[start : start + size])
+        if status_line is None:
+            status_line = framer.next_status_line(NO_LIMIT)
+        while status_line is not None and not ended and (piece := framer.next_piece(NO_LIMIT)) is not None:
+            ended = piece == b""
+            found.append(piece)
+    assert ended
+    assert all(found[:-1])
+    assert b"".join(found) == body_of(reply).content
+    assert framer.next_octets(NO_LIMIT) == TRAILING
+
+
+def test_many_replies_in_one_part_come_out_one_by_one() -> None:
+    framer = fed(b"+OK 1\r\n-ERR 2\r\n+OK 3\r\na\r\n.\r\n+OK 4\nb\n.\n+OK 5\r\n")
+    assert framer.next_status_line(NO_LIMIT) == b"+OK 1"
+    assert framer.next_lines_response(NO_LIMIT, NO_LIMIT) == (b"-ERR 2", None, 0)
+    assert framer.next_lines_response(NO_LIMIT, NO_LIMIT) == (b"+OK 3", [b"a"], 3)
+    assert framer.next_bytes_response(NO_LIMIT, NO_LIMIT) == (b"+OK 4", b"b\n")
+    assert framer.next_status_line(NO_LIMIT) == b"+OK 5"
+    assert framer.next_status_line(NO_LIMIT) is None
+
+
+@pytest.mark.parametrize("line", [b"-ERR no", b"+ERR no", b"+OK -ERR no", b"", b"Received: x", b"+OK\0"])
+def test_no_body_follows_a_status_line_that_is_not_plainly_positive(line: bytes) -> None:
+    framer = fed(line + b"\r\n+OK\r\n.\r\n")
+    assert framer.next_lines_response(NO_LIMIT, NO_LIMIT) == (line, None, 0)
+    assert framer.next_bytes_response(NO_LIMIT, NO_LIMIT) == (b"+OK", b"")
+
+
+def cut(octets: bytes, steps: list[int]) -> Iterator[bytes]:
+    """Yield *octets* in parts of so many, and what is left in one."""
+    for step in steps:
+        yield octets[:step]
+        octets = octets[step:]
+    yield octets
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"\n.", b"\0", b"\xff", b"b" * 70])),
+    st.sampled_from([b"\r\n.\r\n", b"\n.\n", b"\n.\r\n", b""]),
+    st.sampled_from([b"+OK\r\n", b"+OK\n"]),
+    st.lists(st.integers(min_value=1, max_value=40)),
+)
+def test_any_body_in_any_parts_is_what_the_reference_says(
+    texts: list[bytes], ending: bytes, status_line: bytes, steps: list[int]
+) -> None:
+    received = b"".join(texts) + ending + TRAILING
+    expected = read_body(received, after_bare_lf=status_line == b"+OK\n")
+    for shape in RESPONSE_SHAPES:
+        framer = Framer()
+        answer = None
+        for part in cut(status_line + received, steps):
+            framer.feed(part)
+            if answer is None:
+                answer = shape.ask(framer, NO_LIMIT)
+        assert answer == (None if expected is None else shape.expected(expected))
+        if expected is not None:
+            assert framer.next_octets(NO_LIMIT) == expected.rest
+    framer = fed(status_line)
+    framer.next_status_line(NO_LIMIT)
+    content, ended = b"", False
+    for part in cut(received, steps):
+        framer.feed(part)
+        while not ended and (piece := framer.next_piece(NO_LIMIT)) is not None:
+            content += piece
+            ended = not piece
+    assert ended == (expected is not None)
+    if expected is not None:
+        assert content == expected.content
+        assert framer.next_octets(NO_LIMIT) == expected.rest
+
+
+@every_reply
+def test_a_body_is_split_into_the_lines_it_would_have_been_given_as(reply: bytes) -> None:
+    body = body_of(reply)
+    assert split_lines(body.content) == body.lines
+
+
+# Many replies at once.
+
+THREE = b"+OK\r\na\r\n.\r\n+OK\n.b\n.\n+OK\r\n.\r\n"
+BODIES = [b"a\r\n", b".b\n", b""]
+
+
+def test_bodies_of_consecutive_replies_come_together_up_to_the_first_that_has_none() -> None:
+    framer = fed(THREE + b"-ERR no\r\n" + THREE)
+    assert framer.next_bodies(NO_LIMIT, NO_LIMIT, 100) == (BODIES, b"-ERR no")
+    assert framer.next_bodies(NO_LIMIT, NO_LIMIT, 100) == (BODIES, None)
+    assert framer.next_bodies(NO_LIMIT, NO_LIMIT, 100) == ([], None)
+
+
+def test_no_more_bodies_come_together_than_were_asked_for() -> None:
+    framer = fed(THREE + TRAILING)
+    assert framer.next_bodies(NO_LIMIT, NO_LIMIT, 0) == ([], None)
+    assert framer.next_bodies(NO_LIMIT, NO_LIMIT, 2) == (BODIES[:2], None)
+    assert framer.next_bodies(NO_LIMIT, NO_LIMIT, 1) == (BODIES[2:], None)
+    assert framer.next_octets(NO_LIMIT) == TRAILING
+
+
+def test_bodies_that_come_octet_by_octet_come_one_by_one() -> None:
+    framer = Framer()
+    found = []
+    for octet in THREE + b"-ERR no\r\n":
+        framer.feed(bytes([octet]))
+        found.append(framer.next_bodies(NO_LIMIT, NO_LIMIT, 100))
+    assert [answer for answer in found if answer != ([], None)] == [
+        *(([body], None) for body in BODIES),
+        ([], b"-ERR no"),
+    ]
+    assert framer.unread() == 0
+
+
+def test_bodies_that_are_there_are_not_lost_to_an_error_behind_them() -> None:
+    # A message that arrived whole is the caller's, however the segments happened to fall.
+    framer = fed(THREE + b"+OK\r\nfar too long\r\n.\r\n")
+    assert framer.next_bodies(NO_LIMIT, 10, 100) == (BODIES, None)
+    with pytest.raises(FramingLimitError, match="longer than 10 octets"):
+        framer.next_bodies(NO_LIMIT, 10, 100)
+
+
+def test_it_is_known_whether_a_body_is_being_read() -> None:
+    framer = Framer()
+    states = []
+    for octet in b"+OK\r\na\r\n.\r\n-ERR\r\n":
+        framer.feed(bytes([octet]))
+        framer.next_bytes_response(NO_LIMIT, NO_LIMIT)
+        states.append(framer.in_body())
+    assert states == [False] * 4 + [True] * 6 + [False] * 7
+
+
+# Lines.
+
+
+def test_a_line_keeps_its_line_end_and_a_status_line_does_not() -> None:
+    framer = fed(b"a\r\nb\n\rc\n\r\r\n\n")
+    assert framer.next_line(NO_LIMIT) == b"a\r\n"
+    assert framer.next_line(NO_LIMIT) == b"b\n"
+    # As poplib has it: of a line that ends in a bare LF, a leading CR goes as well.
+    assert framer.next_status_line(NO_LIMIT) == b"c"
+    assert framer.next_status_line(NO_LIMIT) == b"\r"
+    assert framer.next_status_line(NO_LIMIT) == b""
+    assert framer.next_line(NO_LIMIT) is None
+
+
+def test_a_line_is_cut_at_its_limit_and_goes_on() -> None:
+    framer = fed(b"abcdef\r\n")
+    assert framer.next_line(0) == b""
+    assert framer.next_line(4) == b"abcd"
+    assert framer.next_line(4) == b"ef\r\n"
+    assert framer.next_line(4) is None
+    framer.feed(b"gh")
+    assert framer.next_line(4) is None
+    assert framer.next_line(2) == b"gh"
+
+
+@pytest.mark.parametrize(("after", "ends"), [(b"+OK\r\n", False), (b"+OK\n", True)])
+def test_a_status_line_that_was_read_as_a_line_tells_the_convention_too(after: bytes, ends: bool) -> None:  # noqa: FBT001
+    framer = fed(after + b"a\r\n\n.\n")
+    assert framer.next_line(NO_LIMIT) == after
+    assert (framer.next_lines(NO_LIMIT) is not None) is ends
+
+
+def test_octets_are_handed_out_as_they_came() -> None:
+    framer = fed(b"ab", b"", b"c")
+    assert framer.unread() == 3
+    assert framer.next_octets(2) == b"ab"
+    assert framer.next_octets(0) == b""
+    assert framer.unread() == 1
+    assert framer.next_octets(NO_LIMIT) == b"c"
+    assert framer.next_octets(NO_LIMIT) == b""
+
+
+NOTHING: tuple[object, ...] = (None, b"", ([], None))
+
+
+@every_question
+def test_nothing_is_need_more_and_never_an_error(question: Callable[[Framer, int], object]) -> None:
+    framer = Framer()
+    assert question(framer, NO_LIMIT) in NOTHING
+    framer.feed(b"")
+    assert question(framer, NO_LIMIT) in NOTHING
+
+
+@pytest.mark.parametrize("octets", ["+OK\r\n", None, 5, [43], array("i", [43])])
+def test_only_octets_can_be_fed(octets: object) -> None:
+    framer = Framer()
+    with pytest.raises((TypeError, BufferError)):
+        framer.feed(octets)  # type: ignore[arg-type]
+    assert framer.unread() == 0
+
+
+@pytest.mark.parametrize("octets", [b"+OK", memoryview(b"x+OKx")[1:4], memoryview(b"+-O-K")[::2]])
+def test_octets_may_come_in_any_buffer(octets: bytes | memoryview) -> None:
+    framer = Framer()
+    framer.feed(octets)
+    assert framer.next_octets(NO_LIMIT) == b"+OK"
+
+
+def test_a_buffer_that_was_fed_is_free_afterwards() -> None:
+    buffer = bytearray(b"+OK")
+    framer = Framer()
+    with memoryview(buffer) as octets:
+        framer.feed(octets)
+    buffer.clear()
+    assert framer.next_octets(NO_LIMIT) == b"+OK"
+
+
+# Limits and errors.
+
+
+def status_line_too_long() -> Framer:
+    framer = fed(b"+OK 567\r\n")
+    with pytest.raises(FramingLimitError, match="line too long"):
+        framer.next_status_line(8)
+    return framer
+
+
+def response_with_status_line_too_long() -> Framer:
+    framer = fed(b"+OK 567\r\n")
+    with pytest.raises(FramingLimitError, match="line too long"):
+        framer.next_bytes_response(8, NO_LIMIT)
+    return framer
+
+
+def endless_status_line() -> Framer:
+    framer = fed(b"+OK 567")
+    assert framer.next_status_line(7) is None
+    framer.feed(b"8")
+    with pytest.raises(FramingLimitError, match="line too long"):
+        framer.next_status_line(7)
+    return framer
+
+
+def body_too_long() -> Framer:
+    framer = fed(b"+OK\r\nabc\r\n.\r\n")
+    framer.next_status_line(NO_LIMIT)
+    with pytest.raises(FramingLimitError, match="multi-line response longer than 4 octets"):
+        framer.next_lines(4)
+    return framer
+
+
+def line_in_the_middle_of_a_body() -> Framer:
+    framer = fed(b"+OK\r\nabc\r\n")
+    framer.next_status_line(NO_LIMIT)
+    assert framer.next_lines(NO_LIMIT) is None
+    with pytest.raises(FramingError, match="still being read"):
+        framer.next_line(NO_LIMIT)
+    return framer
+
+
+FAILURES = (
+    status_line_too_long,
+    response_with_status_line_too_long,
+    endless_status_line,
+    body_too_long,
+    line_in_the_middle_of_a_body,
+)
+
+
+@every_question
+@pytest.mark.parametrize("fail", FAILURES)
+def test_after_an_error_every_question_gets_that_error_again(
+    fail: Callable[[], Framer], question: Callable[[Framer, int], object]
+) -> None:
+    framer = fail()
+    messages = set()
+    for _ in range(2):
+        with pytest.raises(FramingError) as caught:
+            question(framer, NO_LIMIT)
+        messages.add((type(caught.value), *caught.value.args))
+        framer.feed(b"+OK\r\n.\r\n")
+    assert len(messages) == 1
+    # It is the first error, whatever was asked for later.
+    with pytest.raises(FramingError) as first:
+        framer.next_status_line(NO_LIMIT)
+    assert messages == {(type(first.value), *first.value.args)}
+
+
+@pytest.mark.parametrize("name", ["line", "status line", "octets"])
+@pytest.mark.parametrize("begin", ["lines", "bytes", "piece", "lines response", "bytes response"])
+def test_a_line_cannot_be_asked_for_in_the_middle_of_a_body(begin: str, name: str) -> None:
+    framer = fed(b"+OK\r\nhalf a bo")
+    if "response" not in begin:
+        framer.next_status_line(NO_LIMIT)
+    QUESTIONS[begin](framer, NO_LIMIT)
+    with pytest.raises(FramingError, match="a multi-line response is still being read"):
+        QUESTIONS[name](framer, NO_LIMIT)
+
+
+def test_a_status_line_of_exactly_the_limit_passes() -> None:
+    assert fed(b"+OK 567\r\n").next_status_line(9) == b"+OK 567"
+    assert fed(b"+OK 567\n").next_status_line(8) == b"+OK 567"
+    with pytest.raises(FramingLimitError):
+        fed(b"+OK 567\n").next_status_line(7)
+
+
+@every_shape
+@every_reply
+def test_a_body_of_exactly_the_limit_passes_and_one_octet_more_does_not(reply: bytes, shape: Shape) -> None:
+    octets = body_of(reply).octets
+    assert asked(shape, fed(reply), octets) == shape.expected(body_of(reply))
+    if octets:
+        with pytest.raises(FramingLimitError, match=f"longer than {octets - 1} octets"):
+            asked(shape, fed(reply), octets - 1)
+
+
+@every_reply
+@pytest.mark.parametrize("size", [1, 1000])
+def test_pieces_of_exactly_the_limit_pass_and_not_one_octet_more_is_handed_out(reply: bytes, size: int) -> None:
+    body = body_of(reply)
+    for limit in range(body.octets + 1):
+        framer = fed(reply[: reply.index(b"\n") + 1])
+        framer.next_status_line(NO_LIMIT)
+        handed_out = b""
+        refused = False
+        rest = reply[reply.index(b"\n") + 1 :]
+        for start in range(0, len(rest), size):
+            framer.feed(rest[start : start + size])
+            try:
+                while piece := framer.next_piece(limit):
+                    handed_out += piece
+            except FramingLimitError:
+                refused = True
+                break
+        assert refused == (limit < body.octets), limit
+        assert body.content.startswith(handed_out)
+        assert len(handed_out) <= limit
+
+
+def test_a_body_is_refused_as_soon_as_it_is_too_long_and_not_at_its_end() -> None:
+    framer = fed(b"+OK\r\n", b"a" * 11)
+    framer.next_status_line(NO_LIMIT)
+    with pytest.raises(FramingLimitError, match="longer than 10 octets"):
+        framer.next_bytes(10)
+
+
+# Cost.
+
+
+def test_octet_by_octet_costs_linear_time() -> None:
+    octets = 1_000_000
+    framer = fed(b"+OK\r\n")
+    framer.next_status_line(NO_LIMIT)
+    start = time.perf_counter()
+    for _ in range(octets):
+        framer.feed(b"a")
+        framer.next_bytes(NO_LIMIT)
+    # Half a second; looked through again for each octet it is half a million megabytes, and minutes.
+    assert time.perf_counter() - start < 15
+    framer.feed(b"\r\n.\r\n")
+    assert framer.next_bytes(NO_LIMIT) == b"a" * octets + b"\r\n"
+
+
+def test_an_endless_status_line_octet_by_octet_costs_linear_time() -> None:
+    framer = Framer()
+    start = time.perf_counter()
+    for _ in range(1_000_000):
+        framer.feed(b"a")
+        assert framer.next_status_line(NO_LIMIT) is None
+    assert time.perf_counter() - start < 15
+
+
+def resident_octets() -> int:
+    """How much memory of this process is in use."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * 4096
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
+
+
+@needs_proc
+def test_pieces_of_a_large_body_take_constant_memory() -> None:
+    part = b"..stuffed\r\n" * 6000
+    framer = fed(b"+OK\r\n")
+    framer.next_status_line(NO_LIMIT)
+    before = resident_octets()
+    received = 0
+    for _ in range(2000):
+        framer.feed(part)
+        while piece := framer.next_piece(NO_LIMIT):
+            received += len(piece)
+        assert framer.unread() <= 2
+    assert received == 2000 * (len(part) - 6000)
+    assert resident_octets() - before < 8 * 2**20
+
+
+@needs_proc
+def test_the_memory_of_one_large_reply_is_given_back() -> None:
+    framer = Framer()
+    before = resident_octets()
+    framer.feed(b"+OK\r\n" + b"a" * (64 * 2**20) + b"\r\n.\r\n")
+    assert resident_octets() - before > 60 * 2**20
+    framer.next_status_line(NO_LIMIT)
+    assert framer.next_bytes(NO_LIMIT) is not None
+    framer.feed(b"+OK\r\n")
+    assert framer.next_status_line(NO_LIMIT) == b"+OK"
+    assert resident_octets() - before < 16 * 2**20

@@ -1,0 +1,178 @@
+"""The project keeps its own rules: which room may know which, who may wait, how long a file may be.
+
+Read from the source as it lies in the checkout, never from what is installed. A rule that stands in the way is
+changed here, in the open, with its reason.
+"""
+
+import ast
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "python" / "pop3fast"
+
+# Above this a file is two.
+MOST_LINES = 450
+
+# Each of these houses from the roof to the cellar: a module may import what stands behind it in its own house.
+CLIENT = (
+    "__init__",
+    "_install",
+    "_client_ssl",
+    "_client",
+    "_authorization",
+    "_bulk",
+    "_conversation",
+    "_walk",
+    "_stream",
+    "_pipeline",
+    "_message",
+    "_tls",
+    "_secrets",
+    "_errors",
+    "_replies",
+    "_framing",
+)
+# What tests the client must not lean on it.
+SERVER = (
+    "testing",
+    "_testing_process",
+    "_testing_threads",
+    "_testing_session",
+    "_testing_wire",
+    "_testing_maildrop",
+)
+# Programs use the other two by what is public in them.
+PROGRAMS = ("__main__", "cli", "_demo", "_demo_mail")
+PUBLIC = {"__init__", "testing"}
+
+# Compiled, and known here by its stub.
+EXTENSION = {"_framing"}
+
+# What waits for the network or for time to pass.
+WAITING = {"accept", "poll", "recv", "recv_into", "recvfrom", "select", "sleep"}
+WAITING_MODULES = {"asyncio", "select", "selectors"}
+
+
+def modules() -> list[Path]:
+    return sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")])
+
+
+def name_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), str(path))
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """Yield the names of the project's modules that a module imports, wherever in it."""
+    known = {name_of(path) for path in modules()}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            dotted = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: imports are absolute here"
+            dotted = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in dotted:
+            first, _, rest = name.partition(".")
+            if first == "pop3fast":
+                # `from pop3fast._a import b` is about _a; `from pop3fast import b` may be about a module or a name.
+                yield max((module for module in known if f"{rest}.".startswith(f"{module}.")), default="__init__")
+
+
+def may_import(name: str) -> set[str]:
+    for house in (CLIENT, SERVER, PROGRAMS):
+        if name in house:
+            below = set(house[house.index(name) + 1 :])
+            return below | PUBLIC if house is PROGRAMS else below
+    pytest.fail(f"{name} has no place yet: put it where it belongs in the tables of this file")
+
+
+@pytest.mark.parametrize("path", modules(), ids=name_of)
+def test_imports_point_down(path: Path) -> None:
+    upwards = set(imported(parse(path))) - may_import(name_of(path))
+    assert not upwards, f"{name_of(path)} must not know {', '.join(sorted(upwards))}"
+
+
+def test_every_place_is_taken() -> None:
+    assert {*CLIENT, *SERVER, *PROGRAMS} == {name_of(path) for path in modules()}
+
+
+def waits(path: Path) -> set[str]:
+    """Return the names in a module that stand for waiting."""
+    found: set[str] = set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Attribute):
+            found |= {node.attr} & WAITING
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & WAITING_MODULES
+        elif isinstance(node, ast.ImportFrom):
+            found |= {str(node.module)} & WAITING_MODULES | {alias.name for alias in node.names} & WAITING
+    return found
+
+
+def test_of_the_client_only_the_stream_waits() -> None:
+    waiting = {name: waits(PACKAGE / f"{name}.py") for name in CLIENT if name not in EXTENSION}
+    assert [name for name, words in waiting.items() if words] == ["_stream"], waiting
+
+
+def test_init_holds_names_and_nothing_that_runs() -> None:
+    allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)
+    tree = parse(PACKAGE / "__init__.py")
+    assert [ast.unparse(node) for node in tree.body if not isinstance(node, allowed)] == []
+    called = [
+        ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Lambda | ast.comprehension)
+    ]
+    assert called == []
+
+
+def rust_files() -> list[Path]:
+    return sorted((ROOT / "src").rglob("*.rs"))
+
+
+def rust_code(path: Path) -> str:
+    return re.sub(r"//[^\n]*", "", path.read_text("utf-8"))
+
+
+def test_lib_rs_holds_names_and_nothing_that_runs() -> None:
+    statements = {
+        statement.strip().splitlines()[-1].split()[0] for statement in rust_code(ROOT / "src/lib.rs").split(";")[:-1]
+    }
+    assert statements <= {"pub", "mod", "use"}
+    assert "{" not in re.sub(r"use [^;]*;", "", rust_code(ROOT / "src/lib.rs"))
+
+
+def test_only_the_binding_names_pyo3() -> None:
+    assert [path.name for path in rust_files() if "pyo3" in path.read_text("utf-8")] == ["python.rs"]
+
+
+@pytest.mark.parametrize("path", [*rust_files(), *modules()], ids=lambda path: path.name)
+def test_no_file_is_two(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= MOST_LINES
+
+
+def test_the_crate_and_the_package_have_one_version() -> None:
+    crate = tomllib.loads((ROOT / "Cargo.toml").read_text("utf-8"))["package"]["version"]
+    assert version("pop3fast") == crate
+
+
+def test_no_file_names_a_path_of_somebodys_machine() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout, which says what belongs to the project")
+    # The files may be another user's, as in a container; then git wants to hear that this is meant.
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=30).stdout
+    files = [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+    assert ROOT / "pyproject.toml" in files
+    personal = re.compile(rb"(?<![\w.:])/(?:root|home|Users|work|mnt)/\w")
+    assert [str(path.relative_to(ROOT)) for path in files if personal.search(path.read_bytes())] == []

@@ -1,0 +1,1 @@
+"""Transcripts of POP3 sessions, and what plays them to a client."""
