@@ -1,0 +1,116 @@
+"""The README's code blocks run as they stand, against an embedded server in the place of mail.example.org."""
+
+import re
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pop3fast
+from pop3fast.testing import MailboxServer
+
+README = Path(__file__).parent.parent / "README.md"
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+MESSAGES = [
+    f"From: {name}@example.org\r\nSubject: from {name}\r\n\r\nText.\r\n".encode() for name in ("ada", "bob", "cyd")
+]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MailboxServer]:
+    """Send every connection to a server with TLS, whose certificate is the one that is trusted."""
+    with MailboxServer(MESSAGES, tls=True) as server:
+        connect = socket.create_connection
+        context = server.client_context
+        context.check_hostname = False  # it is not mail.example.org, whatever the README says
+        monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: context)
+        monkeypatch.setattr(
+            socket, "create_connection", lambda address, *rest, **more: connect(_here(address, server), *rest, **more)
+        )
+        monkeypatch.chdir(tmp_path)
+        yield server
+
+
+def _here(address: tuple[str, int], server: MailboxServer) -> tuple[str, int]:
+    return server.address if address == ("mail.example.org", 995) else address
+
+
+def run(block: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec(compile(block, str(README), "exec"), names)  # noqa: S102 - what the README asks a reader to do
+    return names
+
+
+def recipe(name: str) -> Callable[..., Any]:
+    (block,) = [block for block in BLOCKS if f"def {name}(" in block]
+    function: Callable[..., Any] = run(block)[name]
+    return function
+
+
+def logged_in(server: MailboxServer) -> pop3fast.POP3:
+    pop = pop3fast.POP3_SSL(server.host, server.port, context=server.client_context)
+    pop.user("user")
+    pop.pass_("password")
+    return pop
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+def test_each_block_runs(server: MailboxServer, block: str) -> None:
+    run(block)
+    if "mail.example.org" in block:
+        assert server.commands[-1] == b"QUIT"
+
+
+def test_the_blocks_are_there() -> None:
+    assert len(BLOCKS) >= 8
+    assert any("import pop3fast as poplib" in block for block in BLOCKS)
+
+
+@pytest.mark.usefixtures("server")
+def test_the_second_block_retrieves_what_poplib_would() -> None:
+    names = run(BLOCKS[1])
+    assert names["messages"] == len(MESSAGES)
+    assert b"\r\n".join([*names["lines"], b""]) == MESSAGES[-1]
+
+
+def test_the_loop_shows_every_subject(server: MailboxServer, capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = [block for block in BLOCKS if "in pop.retr_many():\n        print" in block]
+    run(block)
+    assert [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()] == [
+        "from ada",
+        "from bob",
+        "from cyd",
+    ]
+    assert server.commands.count(b"RETR 2") == 1
+
+
+def test_recipe_new_messages_only(server: MailboxServer) -> None:
+    with logged_in(server) as pop:
+        seen = {pop.uids()[2]}
+        fetch_new = recipe("fetch_new")
+        assert [message.number for message in fetch_new(pop, seen)] == [1, 3]
+        assert seen == set(pop.uids().values())
+        assert list(fetch_new(pop, seen)) == []
+
+
+def test_recipe_delete_what_was_processed(server: MailboxServer) -> None:
+    processed: list[bytes] = []
+    with logged_in(server) as pop:
+        assert recipe("process_and_delete")(pop, lambda message: processed.append(message.content)) == len(MESSAGES)
+    assert processed == MESSAGES
+    assert server.deleted == [1, 2, 3]
+
+
+def test_recipe_delete_nothing_when_processing_fails(server: MailboxServer) -> None:
+    with pytest.raises(ZeroDivisionError), logged_in(server) as pop:
+        recipe("process_and_delete")(pop, lambda message: 1 // (message.number - 2))
+    assert server.deleted == []
+
+
+def test_recipe_headers_first(server: MailboxServer) -> None:
+    with logged_in(server) as pop:
+        assert [message.content for message in recipe("from_sender")(pop, "bob")] == [MESSAGES[1]]
+    assert b"RETR 1" not in server.commands
