@@ -10,7 +10,7 @@ use memchr::memchr;
 use crate::body::BodyScanner;
 use crate::error::FramingError;
 use crate::line;
-use crate::status::{Status, status};
+use crate::status::{Status, status, strict_status};
 
 /// How much room an empty buffer keeps. A buffer that was let go after each message of some megabytes would
 /// be paged in anew for the next one, which cost as much as reading it; beyond this one large message in a
@@ -150,10 +150,19 @@ impl Framer {
     /// # Errors
     /// Those of [`Framer::next_status_line`] and [`Framer::next_body`].
     pub fn next_response(&mut self, limit: usize, max_octets: u64) -> Result<Option<Response<'_>>, FramingError> {
+        self.response(limit, max_octets, status)
+    }
+
+    fn response(
+        &mut self,
+        limit: usize,
+        max_octets: u64,
+        says: fn(&[u8]) -> Status,
+    ) -> Result<Option<Response<'_>>, FramingError> {
         if self.body.is_none() {
             let head = self.head;
             let Some(line) = self.next_status_line(limit)? else { return Ok(None) };
-            if status(line) != Status::Ok {
+            if says(line) != Status::Ok {
                 let status_line = line::content(&self.buffer[head..self.head]);
                 return Ok(Some(Response { status_line, body: None }));
             }
@@ -173,7 +182,7 @@ impl Framer {
     }
 
     /// Gives `each` the bodies of consecutive positive responses, at most `most` of them, as far as they are there. The
-    /// status line that ends the run, because it is not plainly positive, is returned.
+    /// status line that ends the run, because [`strict_status`] does not have it for positive, is returned.
     ///
     /// # Errors
     /// Those of [`Framer::next_response`].
@@ -186,7 +195,7 @@ impl Framer {
     ) -> Result<Option<&[u8]>, FramingError> {
         for given in 0..most {
             let head = self.head;
-            match self.next_response(limit, max_octets) {
+            match self.response(limit, max_octets, strict_status) {
                 // What was framed before is not lost to an error behind it, which the next call gives.
                 Err(_) if given > 0 => break,
                 Err(error) => return Err(error),

@@ -134,7 +134,16 @@ mod _framing {
 
     #[pyfunction]
     fn status<'py>(py: Python<'py>, line: &[u8]) -> &'py Bound<'py, PyString> {
-        match core_status::status(line) {
+        name_of(py, core_status::status(line))
+    }
+
+    #[pyfunction]
+    fn strict_status<'py>(py: Python<'py>, line: &[u8]) -> &'py Bound<'py, PyString> {
+        name_of(py, core_status::strict_status(line))
+    }
+
+    fn name_of(py: Python<'_>, status: Status) -> &Bound<'_, PyString> {
+        match status {
             Status::Ok => intern!(py, "ok"),
             Status::Error => intern!(py, "error"),
             Status::ErrorAfterOk => intern!(py, "error after ok"),

@@ -24,24 +24,55 @@ pub fn status(line: &[u8]) -> Status {
         // Quirk q26: a NUL is no text that a server sends.
         _ if memchr::memchr(0, line).is_some() => Status::Malformed,
         [b'-', ..] => Status::Error,
-        [b'+', text @ ..] if says_err(text) => Status::Error,
+        [b'+', text @ ..] if begins_with_word(text, b"ERR") => Status::Error,
         [b'+', _, _, text @ ..] if text.trim_ascii_start().starts_with(b"-ERR") => Status::ErrorAfterOk,
         [b'+', ..] => Status::Ok,
         _ => Status::Malformed,
     }
 }
 
-/// Quirk q05: one server says `+ERR` for `-ERR`. A word of its own: `+ERRATIC` is a text behind a bare `+`.
-fn says_err(text: &[u8]) -> bool {
-    match text.split_at_checked(3) {
-        Some((word, rest)) => word.eq_ignore_ascii_case(b"ERR") && !rest.first().is_some_and(u8::is_ascii_alphanumeric),
-        None => false,
+/// What `line` says where it may as well be a piece of a message: only `+OK` and `-ERR`, in any case, and quirk q05's
+/// `+ERR` are taken for a status line then. A signature begins with `-- `.
+#[must_use]
+pub fn strict_status(line: &[u8]) -> Status {
+    match (status(line), line) {
+        (Status::Ok | Status::ErrorAfterOk, [b'+', text @ ..]) if !begins_with_word(text, b"OK") => Status::Malformed,
+        (Status::Error, [b'-', text @ ..]) if !begins_with_word(text, b"ERR") => Status::Malformed,
+        (says, _) => says,
     }
+}
+
+/// A word of its own: in quirk q05 a server says `+ERR` for `-ERR`, but `+ERRATIC` is a text behind a bare `+`.
+fn begins_with_word(text: &[u8], word: &[u8]) -> bool {
+    text.split_at_checked(word.len()).is_some_and(|(head, rest)| {
+        head.eq_ignore_ascii_case(word) && !rest.first().is_some_and(u8::is_ascii_alphanumeric)
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Status, status};
+    use super::{Status, status, strict_status};
+
+    #[test]
+    fn what_may_be_a_piece_of_a_message_is_no_status_line_where_that_matters() {
+        for (line, expected) in [
+            (&b"+OK"[..], Status::Ok),
+            (b"+ok 5 octets", Status::Ok),
+            (b"-ERR", Status::Error),
+            (b"-err no", Status::Error),
+            (b"+ERR no", Status::Error),
+            (b"+OK -ERR no", Status::ErrorAfterOk),
+            (b"+", Status::Malformed),
+            (b"+1 me too", Status::Malformed),
+            (b"+OKAY", Status::Malformed),
+            (b"-- ", Status::Malformed),
+            (b"--=_boundary", Status::Malformed),
+            (b"-ERROR", Status::Malformed),
+            (b"text", Status::Malformed),
+        ] {
+            assert_eq!(strict_status(line), expected, "{line:?}");
+        }
+    }
 
     #[test]
     fn status_lines_of_real_servers() {

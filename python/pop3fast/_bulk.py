@@ -6,6 +6,7 @@ the session in step. What may be in flight is the pipeline's business, moving oc
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator
+from operator import index
 from typing import TypeAlias, TypeVar
 
 from pop3fast._conversation import Conversation
@@ -19,13 +20,22 @@ OnError: TypeAlias = Callable[[CommandError], object]
 
 def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
     """Return *numbers*, compactly; a `ValueError` names the one that is none."""
+    if isinstance(numbers, str | bytes):
+        # An iterable, of which "12" has two.
+        raise TypeError(f"numbers are an iterable of message numbers, not one: {numbers!r}")
     compact = array("Q")
     for number in numbers:
         try:
-            compact.append(int(number))
-        except (ValueError, TypeError, OverflowError):
+            compact.append(_from_digits(number) if isinstance(number, str) else index(number))
+        except (TypeError, ValueError, OverflowError):
             raise ValueError(f"not a message number: {number!r}") from None
     return compact
+
+
+def _from_digits(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(text)
+    return int(text)
 
 
 def pipelined(conversation: Conversation, batch: Batch[T], on_error: OnError | None) -> Iterator[T]:

@@ -286,6 +286,8 @@ class POP3(AuthorizationCommands):
 
         As `retr_many`. When it raises, messages behind the refused one may have been marked too; `rset` unmarks all.
         """
+        if numbers is None:
+            raise TypeError("which messages are to be deleted must be said")
         marked = self._many("DELE", numbers, lambda number, _: number, "", window, pipelining, on_error)
         return sum(1 for _ in marked)
 

@@ -36,8 +36,8 @@ class CommandError(error_proto):
     number: int | None
     """The message number the command was about, if it was about one."""
     detail: str
-    """What was said besides: by the server in a SASL challenge (OAuth's JSON, SCRAM's error), or why a SASL exchange was
-    cancelled. Fit for a terminal; usually empty."""
+    """What was said besides: by the server in a SASL challenge (OAuth's JSON, SCRAM's error), or why a SASL exchange
+    was cancelled. Fit for a terminal; usually empty."""
     where: str
     """Which server, and in which step: said where `connect` has failed, else empty."""
 

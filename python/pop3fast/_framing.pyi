@@ -9,7 +9,16 @@ error every one of them raises that error again.
 
 from typing import Literal, final
 
-__all__ = ["Framer", "FramingError", "FramingLimitError", "parse_sizes", "parse_unique_ids", "split_lines", "status"]
+__all__ = [
+    "Framer",
+    "FramingError",
+    "FramingLimitError",
+    "parse_sizes",
+    "parse_unique_ids",
+    "split_lines",
+    "status",
+    "strict_status",
+]
 
 class FramingError(Exception):
     """What was received cannot be framed; the one argument says why."""
@@ -64,7 +73,7 @@ class Framer:
     def next_bodies(self, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
         """Return the bodies of consecutive positive responses, at most *most*, as far as they are there.
 
-        Behind them the status line that ended the run because its `status` is not ``"ok"``, or None.
+        Behind them the status line that ended the run because its `strict_status` is not ``"ok"``, or None.
         """
 
 def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
@@ -72,6 +81,9 @@ def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]
 
     ``"error after ok"`` is ``+OK -ERR``: after a command with a body, nobody knows whether one follows.
     """
+
+def strict_status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
+    """Return what a status line says where it may be a piece of a message: only ``+OK`` and ``-ERR`` are one then."""
 
 def split_lines(body: bytes) -> list[bytes]:
     """Return the lines of a body without their line ends, as `Framer.next_lines` does."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from pop3fast._errors import CommandError, ConnectionLost, ProtocolError
-from pop3fast._framing import Framer, status
+from pop3fast._framing import Framer, strict_status
 
 DEFAULT_WINDOW = 100
 """The greatest number of commands in flight. mpop's, which is in wide use; more gains nothing, since from there on the
@@ -107,8 +107,8 @@ class Batch(Generic[T]):
         end = max(self._sent, self._end_of_expected_octets(end))
         lines = [f"{self._prefix}{number}{self._arguments}" for number in self._numbers[self._sent : end]]
         self._sent = end
-        in_flight = self._sent - self._answered
-        self._refill_at = in_flight - max(1, in_flight // REFILL_FRACTION)
+        in_flight = end - self._answered
+        self._refill_at = max(0, in_flight - max(1, in_flight // REFILL_FRACTION))
         return lines
 
     def take_bodies(self, bodies: list[bytes]) -> Iterator[T]:
@@ -225,7 +225,7 @@ class Pipeline:
             return self._framer.next_bodies(limit, max_octets, most)
         bodies: list[bytes] = []
         while len(bodies) < most and (line := self._framer.next_status_line(limit)) is not None:
-            if status(line) != "ok":
+            if strict_status(line) != "ok":
                 return bodies, line
             bodies.append(b"")
         return bodies, None
@@ -246,7 +246,7 @@ class Pipeline:
                 batch.arrived.append(outcome)
 
     def _check_refusal(self, batch: Batch[Any], line: bytes) -> None:
-        said = status(line)
+        said = strict_status(line)
         if said == "error":
             return
         about = f"{batch.verb} {batch.awaited}"

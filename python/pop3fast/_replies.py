@@ -16,10 +16,12 @@ TEMPORARY_CODES = frozenset({"IN-USE", "LOGIN-DELAY", "SYS/TEMP"})
 # The first group is DavMail's, whose error stands behind the +OK that it had sent already (quirk q06).
 _RESPONSE_CODE = re.compile(rb"(?:\+ok[ \t]+)?[-+]\w+[ \t]+\[([^\]\[]+)\]", re.IGNORECASE)
 
-# What servers without response codes say instead, for which fetchmail and JavaMail have lists of the same kind. Nobody's
-# text is long; what is behind so many octets is not looked at.
+# What servers without response codes say instead, for which fetchmail and JavaMail have lists of the same kind.
+# Nobody's text is long; what is behind so many octets is not looked at.
 _TEXT_OCTETS = 512
-_LOGIN_DELAY = re.compile(rb"login[ -]delay|allowed only every|exceeded the login limit|time between (?:logins|mail checks)")
+_LOGIN_DELAY = re.compile(
+    rb"login[ -]delay|allowed only every|exceeded the login limit|time between (?:logins|mail checks)"
+)
 _LOCKED = re.compile(rb"\block(?:ed|ing)?\b|\balready in use\b")
 # A person who is locked out must do something; no later try will help.
 _LOCKED_OUT = re.compile(rb"\block(?:ed)?[ -]?out\b")
