@@ -44,6 +44,7 @@ def test_the_demo_shows_a_row_for_each_way_and_every_message_verified() -> None:
         ["poplib", "retr()"],
         ["pop3fast", "retr()"],
         ["pop3fast", "retr_bytes()"],
+        ["pop3fast", "retr_many()"],
     ]
     assert rows[0][4] == "1.0"
     assert all(float(seconds) > 0 for _name, seconds, *_rest in rows)

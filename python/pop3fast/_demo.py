@@ -49,6 +49,10 @@ def _retr_bytes(pop: pop3fast.POP3, numbers: Sequence[int]) -> list[bytes]:
     return [pop.retr_bytes(number) for number in numbers]
 
 
+def _retr_many(pop: pop3fast.POP3, numbers: Sequence[int]) -> list[bytes]:
+    return [message.content for message in pop.retr_many(numbers)]
+
+
 def _joined(lines: list[bytes]) -> bytes:
     return b"\r\n".join([*lines, b""])
 
@@ -57,6 +61,7 @@ WAYS = (
     Way("poplib", "retr()", poplib.POP3, _retr, _joined),
     Way("pop3fast", "retr()", pop3fast.POP3, _retr, _joined),
     Way("pop3fast", "retr_bytes()", pop3fast.POP3, _retr_bytes, bytes),
+    Way("pop3fast", "retr_many()", pop3fast.POP3, _retr_many, bytes),
 )
 
 

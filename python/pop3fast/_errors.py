@@ -6,7 +6,6 @@
     +-- CommandError            the server said -ERR; the session goes on
     |   +-- AuthenticationError     it said so to a login
     +-- ProtocolError           the conversation cannot be trusted any more; the connection is broken
-        +-- ConnectionBusy          not broken: another command is under way on it
         +-- ConnectionLost          the server hung up before its reply was whole
         +-- LimitExceeded           a reply passed a limit
 
@@ -35,22 +34,13 @@ class CommandError(error_proto):
     """The verb of the command that was refused; empty for the greeting and where it is not known."""
     number: int | None
     """The message number the command was about, if it was about one."""
-    detail: str
-    """What was said besides: by the server in a SASL challenge (OAuth's JSON, SCRAM's error), or why a SASL exchange
-    was cancelled. Fit for a terminal; usually empty."""
-    where: str
-    """Which server, and in which step: said where `connect` has failed, else empty."""
 
-    def __init__(
-        self, response: bytes, command: str = "", number: int | None = None, detail: str = "", where: str = ""
-    ) -> None:
-        """Keep the server's *response* line, the *command*'s verb, the message *number* it was about, and the rest."""
+    def __init__(self, response: bytes, command: str = "", number: int | None = None) -> None:
+        """Keep the server's *response* line, the *command*'s verb and the message *number* it was about."""
         super().__init__(response)
         self.response = response
         self.command = command
         self.number = number
-        self.detail = detail
-        self.where = where
 
     @property
     def code(self) -> str | None:
@@ -69,8 +59,7 @@ class CommandError(error_proto):
     def __str__(self) -> str:
         about = self.command if self.number is None else f"{self.command} {self.number}"
         said = readable(self.response)
-        detail = f"; {self.detail}" if self.detail else ""
-        return (f"{about}: {said}{detail}" if about else f"{said}{detail}") + _in_brackets(self.where)
+        return f"{about}: {said}" if about else said
 
     def __reduce__(self) -> tuple[type["CommandError"], tuple[bytes], dict[str, object]]:
         """Pickle all there is; ``args``, which must be poplib's, holds one argument."""
@@ -78,29 +67,15 @@ class CommandError(error_proto):
 
 
 class AuthenticationError(CommandError):
-    """The server refused a login, or failed to prove in one that it knows the password.
-
-    The connection is in step after the first; after the second it is broken.
-    """
+    """The server refused a login. The connection is in step."""
 
 
 class ProtocolError(error_proto):
     """The conversation cannot be trusted any more: the connection is broken, and only ``close()`` is left."""
 
-    where: str = ""
-    """Which server, and in which step: said where `connect` has failed, else empty."""
-
     def __str__(self) -> str:
         said = self.args[0] if len(self.args) == 1 else None
-        text = f"no POP3 reply: {readable(said)!r}" if isinstance(said, bytes) else super().__str__()
-        return text + _in_brackets(self.where)
-
-
-class ConnectionBusy(ProtocolError, RuntimeError):  # noqa: N818 - a public name that says what happened
-    """Another command is under way on this connection, in another thread or around this one; nothing was sent.
-
-    That command goes on undisturbed, and afterwards the connection can be used.
-    """
+        return f"no POP3 reply: {readable(said)!r}" if isinstance(said, bytes) else super().__str__()
 
 
 class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says what happened
@@ -113,7 +88,3 @@ class LimitExceeded(ProtocolError):  # noqa: N818 - a public name that says what
 
 class InsecureTLSWarning(UserWarning):
     """TLS without a context verifies neither certificate nor host name. That is what poplib does."""
-
-
-def _in_brackets(where: str) -> str:
-    return f" ({where})" if where else ""
