@@ -6,7 +6,7 @@ benchmark may: it knows no -ERR, no bare LF and no limit, which is the best case
 
 import poplib
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 
 import pop3fast
@@ -84,6 +84,14 @@ class RawSession:
             if len(received) < len(_END):
                 received = before[-len(_END) :] + received
         return octets
+
+    def discard_many(self, commands: Sequence[bytes], sizes: Sequence[int], window: int) -> None:
+        """Give *window* commands at a time, and throw away as many octets as their replies have, which are *sizes*."""
+        for start in range(0, len(commands), window):
+            self._sock.sendall(b"".join(commands[start : start + window]))
+            octets = sum(sizes[start : start + window])
+            while octets > 0:
+                octets -= len(self._receive())
 
     def body(self, command: bytes) -> bytes:
         """Give *command* and return the body of its response: the best way that pure Python was found to have."""
