@@ -1,0 +1,128 @@
+"""Servers that cannot do what they say: noticed, nothing crossed, nothing deleted, and what came whole is kept."""
+
+import contextlib
+import re
+
+import pytest
+
+from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError
+from scripted import Reply, ScriptedServer, Then
+from shapes import GREETING
+
+
+def reply(number: int) -> bytes:
+    return b"+OK\r\nmessage %d\r\n.\r\n" % number
+
+
+def numbers_until_it_breaks(pop: POP3, error: type[Exception]) -> tuple[list[int], str]:
+    """Return which messages came, each with its own content, and what was said then."""
+    came = []
+    with pytest.raises(error) as caught:  # noqa: PT012 - the loop is what raises
+        for message in pop.retr_many(range(1, 30), pipelining=True):
+            assert message.content == b"message %d\r\n" % message.number
+            came.append(message.number)
+    return came, str(caught.value)
+
+
+def assert_over(pop: POP3, server: ScriptedServer) -> None:
+    """Check that nothing more is sent, not even QUIT, and that closing works."""
+    for command in (pop.noop, pop.quit):
+        with pytest.raises(ProtocolError):
+            command()
+    pop.close()
+    with pytest.raises(ProtocolError):
+        pop.dele(1)
+    assert not re.search(rb"^(NOOP|DELE|QUIT)", server.received, re.MULTILINE)
+
+
+@pytest.mark.parametrize("then", ["fin", "rst"])
+def test_quirk_q111_a_server_that_answers_the_first_of_many_and_hangs_up(then: Then) -> None:
+    replies: list[bytes | Reply] = [reply(1), Reply(reply(2), then=then)]
+    with ScriptedServer(GREETING, replies) as server:
+        pop = POP3(*server.address)
+        came, said = numbers_until_it_breaks(pop, ConnectionLost if then == "fin" else ConnectionError)
+        assert came == [1, 2][: len(came)]
+        assert 1 in came
+        if then == "fin":
+            assert came == [1, 2]
+            assert "RETR 3" in said
+            assert "pipelining=False" in said
+        pop.close()
+
+
+@pytest.mark.parametrize("part", [b"", b"+", b"+O", b"+OK", b"+OK\r\n", b"+OK\r\nmess", b"+OK\r\nmessage 3\r\n."])
+def test_what_came_whole_before_the_end_is_kept_wherever_it_ends(part: bytes) -> None:
+    with ScriptedServer(GREETING, [reply(1), reply(2), Reply(part, then="fin")]) as server:
+        pop = POP3(*server.address)
+        came, said = numbers_until_it_breaks(pop, ConnectionLost)
+        assert came == [1, 2]
+        assert "RETR 3" in said
+        assert_over(pop, server)
+
+
+def test_quirk_q110_the_next_status_line_before_the_last_terminator() -> None:
+    crossed = b"+OK\r\nmessage 2\r\n+OK\r\n.\r\nmessage 3\r\n.\r\n"
+    with ScriptedServer(GREETING, [reply(1), crossed, b"", *map(reply, range(4, 9))]) as server:
+        pop = POP3(*server.address)
+        came, said = numbers_until_it_breaks(pop, ProtocolError)
+        assert came == [1]
+        assert "pipelining=False" in said
+        assert_over(pop, server)
+
+
+def test_quirk_q96_a_dot_that_was_not_stuffed() -> None:
+    unstuffed = b"+OK\r\nmessage 2\r\n.\r\nthe rest of message 2\r\n.\r\n"
+    with ScriptedServer(GREETING, [reply(1), unstuffed, *map(reply, range(3, 9))]) as server:
+        pop = POP3(*server.address)
+        came, said = numbers_until_it_breaks(pop, ProtocolError)
+        assert came == [1]
+        assert "may not be whole" in said
+        assert_over(pop, server)
+
+
+def test_quirk_q08_an_empty_line_for_the_reply_to_dele() -> None:
+    with ScriptedServer(GREETING, [b"+OK\r\n", b"\r\n", b"+OK\r\n", b"+OK\r\n", b"+OK\r\n"]) as server:
+        pop = POP3(*server.address)
+        with pytest.raises(ProtocolError, match="DELE 2"):
+            pop.dele_many([1, 2, 3, 4], pipelining=True)
+        with pytest.raises(ProtocolError):
+            pop.quit()
+        assert b"QUIT" not in server.commands
+
+
+def test_a_time_out_in_the_middle_is_raised_behind_what_came_and_breaks_the_connection() -> None:
+    with ScriptedServer(GREETING, [reply(1), reply(2), Reply(b"+OK\r\nhalf", then="stall")]) as server:
+        pop = POP3(*server.address, timeout=0.2)
+        came, _ = numbers_until_it_breaks(pop, TimeoutError)
+        assert came == [1, 2]
+        assert_over(pop, server)
+
+
+def test_a_limit_that_is_passed_is_raised_behind_what_came() -> None:
+    with ScriptedServer(GREETING, [reply(1), reply(2), b"+OK\r\n" + b"x" * 100 + b"\r\n.\r\n"]) as server:
+        pop = POP3(*server.address)
+        pop.max_octets = 50
+        came, said = numbers_until_it_breaks(pop, ProtocolError)
+        assert came == [1, 2]
+        assert "longer than 50 octets" in said
+        assert_over(pop, server)
+
+
+def test_one_by_one_goes_on_where_pipelining_broke() -> None:
+    def answer(command: bytes) -> bytes:
+        return reply(int(command.split()[1])) if command.startswith(b"RETR") else b"+OK\r\n"
+
+    with ScriptedServer(GREETING, answer) as server, POP3(*server.address) as pop:
+        assert [message.number for message in pop.retr_many(range(1, 9), pipelining=False)] == list(range(1, 9))
+
+
+def test_error_after_ok_ends_the_batch_behind_what_came() -> None:
+    with ScriptedServer(GREETING, [reply(1), b"+OK -ERR cannot read it\r\n", reply(3)]) as server:
+        pop = POP3(*server.address)
+        loop = pop.retr_many([1, 2, 3], pipelining=True)
+        assert next(loop).number == 1
+        with pytest.raises((CommandError, ProtocolError), match="cannot read it"):
+            next(loop)
+        with contextlib.suppress(ProtocolError):
+            pop.quit()
+        assert b"QUIT" not in server.commands
