@@ -306,3 +306,12 @@ def test_an_error_of_a_hooks_own_breaks_the_connection() -> None:
         with pytest.raises(LookupError):
             pop.retr(1)
         assert_broken(pop, server)
+
+
+def test_a_command_that_is_too_long_is_not_sent_and_the_session_goes_on() -> None:
+    with ScriptedServer(GREETING, [b"+OK\r\n"]) as server, POP3(*server.address) as pop:
+        with pytest.raises(error_proto, match="line too long") as caught:
+            pop.user("x" * 2**20)
+        assert isinstance(caught.value, ValueError)
+        assert pop.noop() == b"+OK"
+        assert server.commands == [b"NOOP"]

@@ -41,6 +41,10 @@ _PUBLIC: Any = sys.modules["pop3fast"]
 
 _CONTROL_CHARACTER = re.compile(rb"[\x00-\x1F\x7F]")
 
+# RFC 2449 section 4 allows 255, an OAuth token needs some thousands. A server that is sent more than it reads hangs up
+# in the middle of it, and what it had to say is lost.
+_MAX_COMMAND_OCTETS = 2**20
+
 _UNFINISHED = "the reply to an earlier command was not read to its end"
 
 # A login that is refused with one of these response codes, or none, is refused for what was given as user and secret.
@@ -50,6 +54,10 @@ _LOGIN_COMMANDS = frozenset({"PASS", "APOP", "RPOP"})
 _ALONE_IN_FLIGHT = frozenset({"STLS", "AUTH", "USER", "QUIT"}) | _LOGIN_COMMANDS
 _LONGEST_NUMBER = 20  # digits, of 64 bits
 _COMMANDS_ABOUT_A_MESSAGE = frozenset({"LIST", "UIDL", "RETR", "TOP", "DELE"})
+
+
+class _CommandTooLongError(error_proto, ValueError):
+    """A command was refused before an octet of it was sent."""
 
 
 class Conversation(poplib.POP3):
@@ -96,6 +104,8 @@ class Conversation(poplib.POP3):
         # What is printable has no control character; asking the string first costs a fifth of the search.
         if not line.isprintable() and _CONTROL_CHARACTER.search(octets):
             raise ValueError("Control characters not allowed in commands")
+        if len(octets) > _MAX_COMMAND_OCTETS:
+            raise _CommandTooLongError("line too long")
         self._putline(octets)
         if line[:1] in "Aa" and line[:4].upper() == "AUTH":
             self._in_sasl = True
