@@ -18,12 +18,13 @@ def main(method: str, host: str, port: str, user: str, password: str) -> None:
     """Retrieve message 2 by *method*. Message 1, which is small, has had everything loaded before."""
     with Path(os.devnull).open("wb", buffering=0) as sink, pop3fast.POP3(host, int(port)) as fast:
         theirs = poplib.POP3(host, int(port))
-        retrieve: Callable[[int], object] = {
+        methods: dict[str, Callable[[int], object]] = {
             "poplib": theirs.retr,
             "retr": fast.retr,
             "retr_bytes": fast.retr_bytes,
             "retr_into": lambda number: fast.retr_into(number, sink),
-        }[method]
+        }
+        retrieve = methods[method]
         for session in (theirs, fast):
             session.user(user)
             session.pass_(password)

@@ -12,9 +12,11 @@ import sys as sys
 
 from pop3fast._client import POP3, POP3_PORT
 from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
+from pop3fast._connect import connect
 from pop3fast._errors import (
     AuthenticationError,
     CommandError,
+    ConnectionBusy,
     ConnectionLost,
     InsecureTLSWarning,
     LimitExceeded,
@@ -35,11 +37,13 @@ __all__ = [
     "POP3_SSL_PORT",
     "AuthenticationError",
     "CommandError",
+    "ConnectionBusy",
     "ConnectionLost",
     "InsecureTLSWarning",
     "LimitExceeded",
     "Message",
     "ProtocolError",
+    "connect",
     "error_proto",
     "install_as_poplib",
 ]

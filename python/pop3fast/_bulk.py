@@ -10,6 +10,7 @@ from operator import index
 from typing import TypeAlias, TypeVar
 
 from pop3fast._conversation import Conversation
+from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
 from pop3fast._pipeline import Batch
 
@@ -38,7 +39,12 @@ def _from_digits(text: str) -> int:
     return int(text)
 
 
-def pipelined(conversation: Conversation, batch: Batch[T], on_error: OnError | None) -> Iterator[T]:
+def pipelined(
+    conversation: Conversation,
+    batch: Batch[T],
+    on_error: OnError | None,
+    deadline: Deadline | None,
+) -> Iterator[T]:
     """Yield what comes of each command of *batch*, in order, with many in flight.
 
     A refused command raises its `CommandError` at its turn, or goes to *on_error*. However the loop ends, the
@@ -57,17 +63,27 @@ def pipelined(conversation: Conversation, batch: Batch[T], on_error: OnError | N
                     on_error(outcome)
             if batch.ended:
                 return
-            conversation.await_batch(batch)
+            if deadline is None:
+                conversation.await_batch(batch)
+            else:
+                with conversation.within(deadline):
+                    conversation.await_batch(batch)
     finally:
         batch.abandoned = True
         arrived.clear()
 
 
-def one_by_one(conversation: Conversation, batch: Batch[T], on_error: OnError | None) -> Iterator[T]:
+def one_by_one(
+    conversation: Conversation,
+    batch: Batch[T],
+    on_error: OnError | None,
+    deadline: Deadline | None,
+) -> Iterator[T]:
     """Do the same with one command in flight at a time, through the hooks."""
     while lines := batch.next_lines(1):
         try:
-            body = conversation.body_of_reply(lines[0], has_body=batch.has_body)
+            with conversation.within(deadline):
+                body = conversation.body_of_reply(lines[0], has_body=batch.has_body)
         except CommandError as error:
             batch.take_refusal(error.response)
             if on_error is None or not conversation.in_step:

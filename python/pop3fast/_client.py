@@ -11,17 +11,19 @@ import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType, TracebackType
-from typing import BinaryIO, Protocol, Self, TypeAlias, TypeVar, overload
+from typing import BinaryIO, NamedTuple, Protocol, Self, TypeAlias, TypeVar, overload
 
-from pop3fast import _replies
-from pop3fast._authorization import AuthorizationCommands
+from pop3fast import _protocol_log, _replies
 from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
-from pop3fast._conversation import LongResponse
-from pop3fast._errors import CommandError
+from pop3fast._deadline import Deadline
+from pop3fast._errors import CommandError, ConnectionBusy
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
+from pop3fast._hooks import LongResponse
+from pop3fast._login import LoginCommands
 from pop3fast._message import Message
 from pop3fast._pipeline import DEFAULT_WINDOW, Batch
 from pop3fast._stream import protocol_error
+from pop3fast._turns import Turns
 
 POP3_PORT = 110
 
@@ -38,7 +40,16 @@ class SupportsWrite(Protocol):
         ...
 
 
-class POP3(AuthorizationCommands):
+class _Options(NamedTuple):
+    """How a loop over messages is to be done, apart from which."""
+
+    window: int
+    pipelining: bool | None
+    on_error: OnError | None
+    deadline: float | None
+
+
+class POP3(LoginCommands):
     """A POP3 session over TCP (RFC 1939).
 
     Message numbers may be ``int`` or ``str``. Every command raises `CommandError` when the server answers -ERR, after
@@ -69,6 +80,8 @@ class POP3(AuthorizationCommands):
         self.host = host
         self.port = port
         self._tls_established = False
+        self._turns = Turns()
+        self._recorded = _protocol_log.is_on()
         sys.audit("poplib.connect", self, host, port)
         self.sock = self._create_socket(timeout)
         try:
@@ -166,12 +179,13 @@ class POP3(AuthorizationCommands):
     def quit(self) -> bytes:
         """Commit the deletions, end the session and close the connection; return the response (RFC 1939 section 6).
 
-        On `CommandError` the connection stays open, as poplib leaves it, and what was deleted is not known. On any
-        other exception it is closed; unless the server got the QUIT, nothing was deleted.
+        On `CommandError` the connection stays open, as poplib leaves it, and what was deleted is not known; it also
+        does on `ConnectionBusy`, being somebody else's. On any other exception it is closed; unless the server got the
+        QUIT, nothing was deleted.
         """
         try:
             response = self._shortcmd("QUIT")
-        except CommandError:
+        except (CommandError, ConnectionBusy):
             raise
         except BaseException:
             self.close()
@@ -180,7 +194,10 @@ class POP3(AuthorizationCommands):
         return response
 
     def close(self) -> None:
-        """Close the connection, whatever its state, without QUIT: no deletion is committed. May be called again."""
+        """Close the connection, whatever its state, without QUIT: no deletion is committed. May be called again.
+
+        In the child of a fork it is closed for the child alone.
+        """
         file, sock = getattr(self, "file", None), getattr(self, "sock", None)
         self.file = None  # type: ignore[assignment]  # as poplib leaves it
         self.sock = None  # type: ignore[assignment]
@@ -190,17 +207,22 @@ class POP3(AuthorizationCommands):
         finally:
             if sock is not None:
                 with contextlib.suppress(OSError), contextlib.closing(sock):
-                    # Fails where the other side has gone already, which is no news.
-                    sock.shutdown(socket.SHUT_RDWR)
+                    if self._turns is None or self._turns.ours:
+                        # Fails where the other side has gone already, which is no news.
+                        sock.shutdown(socket.SHUT_RDWR)
 
     # More on the same class.
 
-    def retr_bytes(self, which: MessageNumber) -> bytes:
+    def retr_bytes(self, which: MessageNumber, *, deadline: float | None = None) -> bytes:
         """Return message *which* in one piece, as the server holds it: line ends as sent, dots un-stuffed.
 
-        (RFC 1939 section 5.)
+        *deadline* is the seconds that it may take in all, after which it is a ``TimeoutError`` and the connection
+        broken. (RFC 1939 section 5.)
         """
-        return self._exchange(f"RETR {which}", self._read_bytes)
+        if deadline is None:
+            return self._exchange(f"RETR {which}", self._read_bytes)
+        with self.within(Deadline(deadline, f"RETR {which}")):
+            return self._exchange(f"RETR {which}", self._read_bytes)
 
     def retr_into(
         self,
@@ -208,11 +230,13 @@ class POP3(AuthorizationCommands):
         file: SupportsWrite,
         *,
         progress: Callable[[int], object] | None = None,
+        deadline: float | None = None,
     ) -> int:
         """Write message *which* into a binary *file* as it arrives, in constant memory; return its octets.
 
-        *progress* is called with the octets written so far after each piece. When *file* or *progress* raises, the
-        message has been written in part and the connection is broken. (RFC 1939 section 5.)
+        *progress* is called with the octets written so far after each piece. *deadline* is the seconds that it may
+        take in all. When *file* or *progress* raises, or the time is over (``TimeoutError``), the message has been
+        written in part and the connection is broken. (RFC 1939 section 5.)
         """
 
         def copy() -> int:
@@ -224,7 +248,8 @@ class POP3(AuthorizationCommands):
                     progress(written)
             return written
 
-        return self._exchange(f"RETR {which}", copy)
+        with self.within(None if deadline is None else Deadline(deadline, f"RETR {which}")):
+            return self._exchange(f"RETR {which}", copy)
 
     def sizes(self) -> dict[int, int]:
         """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
@@ -250,6 +275,7 @@ class POP3(AuthorizationCommands):
         window: int = DEFAULT_WINDOW,
         pipelining: bool | None = None,
         on_error: OnError | None = None,
+        deadline: float | None = None,
     ) -> Iterator[Message]:
         """Yield the messages of *numbers*, or all that LIST shows, in that order (RFC 1939 section 5).
 
@@ -259,8 +285,12 @@ class POP3(AuthorizationCommands):
 
         The loop may be left at any point, and other commands may be given inside it: each gets its own reply. Memory
         does not grow with the number of messages; while the loop is busy elsewhere, nothing is read.
+
+        *deadline* is the seconds that the loop may take in all, after which it raises ``TimeoutError`` and the
+        connection is broken.
         """
-        return self._many("RETR", numbers, self._make_message(), "", window, pipelining, on_error)
+        options = _Options(window, pipelining, on_error, deadline)
+        return self._many("RETR", numbers, self._make_message(), "", options)
 
     def top_many(
         self,
@@ -270,9 +300,11 @@ class POP3(AuthorizationCommands):
         window: int = DEFAULT_WINDOW,
         pipelining: bool | None = None,
         on_error: OnError | None = None,
+        deadline: float | None = None,
     ) -> Iterator[Message]:
         """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
-        return self._many("TOP", numbers, self._make_message(), f" {howmuch:d}", window, pipelining, on_error)
+        options = _Options(window, pipelining, on_error, deadline)
+        return self._many("TOP", numbers, self._make_message(), f" {howmuch:d}", options)
 
     def dele_many(
         self,
@@ -288,7 +320,8 @@ class POP3(AuthorizationCommands):
         """
         if numbers is None:
             raise TypeError("which messages are to be deleted must be said")
-        marked = self._many("DELE", numbers, lambda number, _: number, "", window, pipelining, on_error)
+        options = _Options(window, pipelining, on_error, None)
+        marked = self._many("DELE", numbers, lambda number, _: number, "", options)
         return sum(1 for _ in marked)
 
     def _many(
@@ -297,15 +330,16 @@ class POP3(AuthorizationCommands):
         numbers: Iterable[MessageNumber] | None,
         make: Callable[[int, bytes], T],
         arguments: str,
-        window: int,
-        pipelining: bool | None,  # noqa: FBT001
-        on_error: OnError | None,
+        options: "_Options",
     ) -> Iterator[T]:
+        window, pipelining, on_error, seconds = options
         if window < 1:
             raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
+        deadline = None if seconds is None else Deadline(seconds, f"the {verb} of many messages")
         sizes = None
         if numbers is None:
-            listed = self.sizes()
+            with self.within(deadline):
+                listed = self.sizes()
             numbers, sizes = listed, array("Q", listed.values())
         batch = Batch(
             verb,
@@ -319,7 +353,7 @@ class POP3(AuthorizationCommands):
         if pipelining is None:
             pipelining = self.supports("PIPELINING")
         run = pipelined if pipelining and self._can_pipeline() else one_by_one
-        return run(self, batch, on_error)
+        return run(self, batch, on_error, deadline)
 
     def _make_message(self) -> Callable[[int, bytes], Message]:
         unique_ids = self._unique_ids

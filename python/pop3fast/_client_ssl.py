@@ -46,8 +46,7 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         POP3.__init__(self, host, port, timeout)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        sock = super()._create_socket(timeout)
-        return self.context.wrap_socket(sock, server_hostname=self.host)
+        return self._over_tls(self.context, super()._create_socket(timeout))
 
     def stls(  # type: ignore[override]  # poplib's parameters before Python 3.12, of which the newer are a part
         self,

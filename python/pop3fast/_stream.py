@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
+from pop3fast._deadline import Deadline
 from pop3fast._errors import ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, FramingError, FramingLimitError
 
@@ -52,11 +53,16 @@ class ReplyStream(io.BufferedIOBase):
         self._receive_now: Callable[[memoryview], int | None] = receive_into
         self.failed: str | None = None
         """Why nothing more can be read; None while something can."""
+        self.deadline: Deadline | None = None
+        """By when all waiting has to be over."""
+        self._sock: socket.socket | None = None
 
     @classmethod
-    def of_socket(cls, sock: socket.socket) -> "ReplyStream":
+    def of_socket(cls, sock: socket.socket, deadline: Deadline | None = None) -> "ReplyStream":
         """Return the stream of *sock*, which stays its owner's to close."""
         stream = cls(sock.recv_into)
+        stream._sock = sock
+        stream.deadline = deadline
         stream._arrived = _arrival(sock)
         if isinstance(sock, ssl.SSLSocket):
             stream._receive_now = partial(_decrypted_now, sock)
@@ -180,11 +186,18 @@ class ReplyStream(io.BufferedIOBase):
         if self.failed is not None:
             raise ProtocolError(self.failed)
         self.failed = "the wait for a reply was broken off"
-        octets = self._receive_into(self._buffer)
+        octets = self._receive_into(self._buffer) if self.deadline is None else self._receive_by(self.deadline)
         self.failed = None
         if not octets:
             raise ConnectionLost(_EOF)
         self.framer.feed(self._buffer[:octets])
+
+    def _receive_by(self, deadline: Deadline) -> int:
+        if self._sock is None:  # it is read by lines, from something that has a time-out of its own if it has one
+            deadline.left()
+            return self._receive_into(self._buffer)
+        with deadline.bound(self._sock):
+            return self._receive_into(self._buffer)
 
 
 def protocol_error(error: FramingError) -> ProtocolError:

@@ -1,0 +1,224 @@
+"""connect: from a URL to a session over a connection that may be trusted, logged in where a secret was given.
+
+Owns what the schemes mean, and what an error on the way says: host, port and step. Must never go on in the clear where
+TLS was asked for, and never leave a socket open behind an exception.
+"""
+
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
+
+from pop3fast._client import POP3, POP3_PORT
+from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
+from pop3fast._deadline import Deadline
+from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._login import Secret
+from pop3fast._replies import readable
+
+SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket]
+"""Called as ``socket.create_connection`` is, with (host, port) and the seconds; returns a connected socket."""
+
+# What the schemes are called, and the port that each has when the URL has none.
+_PORTS = {"pop3s": POP3_SSL_PORT, "pop3": POP3_PORT, "pop3+plain": POP3_PORT}
+
+# A server that looks its clients up before it greets takes half a minute (quirk q13).
+_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Location:
+    """What a URL says."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str | None
+
+
+def parse_url(url: str) -> Location:
+    """Return what *url* says; a `ValueError` says what is wrong with it, and never quotes it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        # urlsplit's own words are about the host or the port alone.
+        raise ValueError(f"not a URL: {error}") from None
+    if parts.scheme not in _PORTS:
+        raise ValueError(f"a POP3 URL begins with {', '.join(f'{scheme}://' for scheme in _PORTS)}")
+    if parts.password is not None:
+        raise ValueError("a URL with a password in it ends up in logs and lists of processes: give password=")
+    if not parts.hostname:
+        raise ValueError("the URL names no host")
+    if parts.path not in {"", "/"} or parts.query or parts.fragment:
+        raise ValueError("the URL of a maildrop ends with host and port")
+    if port == 0:
+        raise ValueError("no server is on port 0")
+    user = None if parts.username is None else _unquoted(parts.username)
+    return Location(parts.scheme, _unquoted(parts.hostname), port or _PORTS[parts.scheme], user)
+
+
+def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
+    url: str,
+    *,
+    user: str | None = None,
+    password: Secret | None = None,
+    token: Secret | None = None,
+    context: ssl.SSLContext | None = None,
+    timeout: float | None = _TIMEOUT_SECONDS,
+    deadline: float | None = None,
+    sock: socket.socket | SocketFactory | None = None,
+) -> POP3:
+    """Return a session with the server that *url* names, logged in when *password* or *token* is given.
+
+    ``pop3s://[user@]host[:995]`` is TLS from the first octet, ``pop3://[user@]host[:110]`` TLS by STLS before anything
+    else, and ``pop3+plain://[user@]host[:110]`` no TLS. Certificate and host name are always verified: by *context*, or
+    by what ``ssl.create_default_context()`` gives. *user* may be percent-encoded in the URL, or given here. *password*
+    and *token*, an OAuth 2 access token, are a string or a function that returns one; see `POP3.login`.
+
+    *timeout* is in seconds, for each wait; *deadline* in seconds from now, for all that the session ever waits for,
+    but for looking the host's name up. *sock* is a connected socket to use, which the session then owns, or a function
+    that makes one, called as ``socket.create_connection`` is.
+
+    Raises `ValueError` for a URL that cannot be used; ``OSError``, ``ssl.SSLError`` or ``TimeoutError`` when there is
+    no connection; `ProtocolError` when there is no POP3, or no TLS where it has to be; `CommandError` when the server
+    refuses, as `AuthenticationError` when it refuses the login. They name host, port and step; no socket stays open.
+    """
+    location = parse_url(url)
+    if user is not None and location.user not in {None, user}:
+        raise ValueError("the URL names another user than user=")
+    user = location.user if user is None else user
+    if user is None and (password is not None or token is not None):
+        raise ValueError("a password or a token needs a user: user@host in the URL, or user=")
+    if password is not None and token is not None:
+        raise ValueError("give a password or a token, one of them")
+    limit = None if deadline is None else Deadline(deadline, "the session")
+    pop = _open(location, context, timeout, limit, sock)
+    try:
+        if location.scheme == "pop3":
+            with _named(location, "STLS"):
+                _go_over_to_tls(pop, context)
+        pop._trusted = True
+        if password is not None or token is not None:
+            with _named(location, "login"):
+                pop.login(user or "", password, token=token)
+    except BaseException:
+        pop.close()
+        raise
+    return pop
+
+
+def _open(
+    location: Location,
+    context: ssl.SSLContext | None,
+    timeout: float | None,
+    deadline: Deadline | None,
+    sock: socket.socket | SocketFactory | None,
+) -> POP3:
+    """Return a session whose greeting was read."""
+    step = "connection"
+
+    def opener(address: tuple[str, int], seconds: float | None) -> socket.socket:
+        nonlocal step
+        made = _socket_to(address, seconds, deadline, sock)
+        step = "TLS handshake"
+        return made
+
+    kind = POP3_SSL if location.scheme == "pop3s" else POP3
+    pop = kind.__new__(kind)
+    pop._deadline = deadline
+    pop._opener = opener
+    try:
+        if isinstance(pop, POP3_SSL):
+            context = context or ssl.create_default_context()
+            pop.__init__(location.host, location.port, timeout=timeout, context=context)  # type: ignore[misc]
+        else:
+            pop.__init__(location.host, location.port, timeout)  # type: ignore[misc]
+    except BaseException as error:
+        if isinstance(sock, socket.socket):
+            sock.close()
+        _name(error, location, "greeting" if "sock" in vars(pop) else step)
+        raise
+    finally:
+        del pop._opener
+    return pop
+
+
+def _socket_to(
+    address: tuple[str, int],
+    timeout: float | None,
+    deadline: Deadline | None,
+    sock: socket.socket | SocketFactory | None,
+) -> socket.socket:
+    if isinstance(sock, socket.socket):
+        made = sock
+    elif sock is not None:
+        made = sock(address, timeout if deadline is None else deadline.shorter(timeout))
+    elif deadline is None:
+        return socket.create_connection(address, timeout)
+    else:
+        made = _first_that_answers(address, timeout, deadline)
+    made.settimeout(timeout)
+    return made
+
+
+def _first_that_answers(address: tuple[str, int], timeout: float | None, deadline: Deadline) -> socket.socket:
+    """Connect to the first address of a host that answers: ``create_connection`` would give each the whole time."""
+    failure = OSError("the host has no address")
+    for *_, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        seconds = deadline.shorter(timeout)
+        try:
+            return socket.create_connection((str(where[0]), address[1]), seconds)
+        except OSError as error:
+            failure = error
+    deadline.left()
+    raise failure
+
+
+def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
+    try:
+        pop.stls(context or ssl.create_default_context())
+        pop._time_stamp_forgotten = True
+    except ProtocolError:
+        raise
+    except CommandError as error:
+        raise ProtocolError(f"the server refuses STLS: {readable(error.response)}") from error
+    except error_proto as error:
+        raise ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet") from error
+
+
+@contextmanager
+def _named(location: Location, step: str) -> Iterator[None]:
+    try:
+        yield
+    except (CommandError, ProtocolError, OSError) as error:
+        _name(error, location, step)
+        raise
+    except error_proto as error:
+        failure = ProtocolError(*error.args)
+        _name(failure, location, step)
+        raise failure from error
+
+
+def _name(error: BaseException, location: Location, step: str) -> None:
+    """Have *error* say where it happened, and stay what it is."""
+    host = f"[{location.host}]" if ":" in location.host else location.host
+    where = f"{host}:{location.port}, {step}"
+    if isinstance(error, CommandError | ProtocolError):
+        error.where = where
+    elif isinstance(error, OSError):
+        if isinstance(error.strerror, str):
+            error.strerror = f"{where}: {error.strerror}"
+        else:
+            error.args = (f"{where}: {' '.join(map(str, error.args)) or type(error).__name__}",)
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        pass
+    raise ValueError("what is percent-encoded in the URL is not UTF-8")

@@ -1,0 +1,29 @@
+"""The protocol in the log: ``logging.getLogger("pop3fast")`` at DEBUG, one record a command and one a status line.
+
+Owns what such a record looks like. Never holds a secret (`_secrets` masks them by where in the protocol they stand),
+a line of a message, or a character that a terminal would obey. Costs one question a command while nobody listens.
+"""
+
+import logging
+
+from pop3fast import _replies
+from pop3fast._secrets import MASK, shown
+
+LOGGER = logging.getLogger("pop3fast")
+
+
+def is_on() -> bool:
+    """Return whether somebody listens."""
+    return LOGGER.isEnabledFor(logging.DEBUG)
+
+
+def sent(host: str, port: int, command: str, *, in_sasl: bool) -> None:
+    """Record a command."""
+    text = _replies.readable(shown(command, in_sasl=in_sasl).encode("utf-8", "backslashreplace"))
+    LOGGER.debug("%s:%s C: %s", host, port, text)
+
+
+def received(host: str, port: int, status_line: bytes, *, in_sasl: bool) -> None:
+    """Record a status line. What a server asks in a SASL exchange is half of what a guess at the secret needs."""
+    challenge = in_sasl and _replies.is_continuation(status_line)
+    LOGGER.debug("%s:%s S: %s", host, port, f"+ {MASK}" if challenge else _replies.readable(status_line))

@@ -1,0 +1,51 @@
+"""Turns: a connection is one thread's at a time, and of one process only.
+
+Owns who may use a connection now. Two threads that wait for replies on one connection would get each other's; so would
+a child process that shares its parent's. The one that comes second is told so before it sends an octet.
+"""
+
+import os
+from threading import Lock
+
+from pop3fast._errors import ConnectionBusy
+
+
+class _Forks:
+    """How often this process is the child of a fork, counted from the process that imported us."""
+
+    count = 0
+
+    @classmethod
+    def after_in_child(cls) -> None:
+        cls.count += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Forks.after_in_child)
+
+
+class Turns:
+    """The turns at one connection, which was made in this process."""
+
+    __slots__ = ("_forks", "_lock")
+
+    def __init__(self) -> None:
+        """Nobody's turn."""
+        self._forks = _Forks.count
+        self._lock = Lock()
+
+    @property
+    def ours(self) -> bool:
+        """Whether the connection was made in this process, and not before a fork in its parent."""
+        return self._forks == _Forks.count
+
+    def take(self) -> None:
+        """Begin a turn; `ConnectionBusy` when it is somebody else's. `give_back` ends it."""
+        if self._forks != _Forks.count:
+            raise ConnectionBusy("the connection belongs to the parent process, which made it before the fork")
+        if not self._lock.acquire(blocking=False):
+            raise ConnectionBusy("the connection is in use: another command is waiting for its reply")
+
+    def give_back(self) -> None:
+        """End the turn."""
+        self._lock.release()
