@@ -4,18 +4,13 @@ Each test is one such way, made small; what it needs must keep working after ``i
 expectation about octets and framing: the transcripts are as plain as can be.
 """
 
-import contextlib
 import io
 import poplib
 import re
-import select
 import socket
-import socketserver
 import ssl
-import threading
 import types
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -26,6 +21,7 @@ import socks  # type: ignore[import-untyped]
 import pop3fast
 from pop3fast.testing import CERTIFICATE, MailboxServer
 from scripted import Reply, ScriptedServer
+from socks5 import Socks5, socks_proxy
 
 HELLO = b"+OK ready\r\n"
 OK = b"+OK\r\n"
@@ -79,47 +75,6 @@ def test_a_program_asks_the_socket_about_its_peer() -> None:
         assert str(pop.sock.version()).startswith("TLS")
         assert pop.sock.getpeercert()
         pop.quit()
-
-
-class Socks5(socketserver.BaseRequestHandler):
-    """The server's side of SOCKS 5 (RFC 1928), as far as a connection to an IPv4 address needs it."""
-
-    asked: list[tuple[str, int]]
-    direct = socket.socket  # not what wrap_module puts in its place
-
-    def handle(self) -> None:
-        client: socket.socket = self.request
-        assert client.recv(3) == b"\5\1\0"  # version 5, one method: no authentication
-        client.sendall(b"\5\0")
-        request = client.recv(10)
-        assert request[:4] == b"\5\1\0\1"  # connect to an IPv4 address
-        target = (socket.inet_ntoa(request[4:8]), int.from_bytes(request[8:]))
-        self.asked.append(target)
-        with self.direct() as upstream:
-            upstream.settimeout(10)
-            upstream.connect(target)
-            client.sendall(b"\5\0\0\1" + request[4:])
-            relay = {client: upstream, upstream: client}
-            while True:
-                for readable in select.select(list(relay), [], [], 10)[0]:
-                    octets = readable.recv(65536)
-                    if not octets:
-                        return
-                    relay[readable].sendall(octets)
-
-
-@contextlib.contextmanager
-def socks_proxy() -> Iterator[tuple[tuple[str, int], list[tuple[str, int]]]]:
-    """Run a SOCKS proxy; give its address, and the list of those it was asked to connect to."""
-    Socks5.asked = []
-    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Socks5) as proxy:
-        thread = threading.Thread(target=proxy.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield ("127.0.0.1", proxy.server_address[1]), Socks5.asked
-        finally:
-            proxy.shutdown()
-            thread.join(10)
 
 
 def test_a_program_behind_a_socks_proxy_wraps_the_module(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,13 +194,13 @@ def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
 def _named(location: Location, step: str) -> Iterator[None]:
     try:
         yield
-    except (CommandError, ProtocolError, OSError) as error:
+    except Exception as error:
+        if type(error) is error_proto:
+            failure = ProtocolError(*error.args)
+            _name(failure, location, step)
+            raise failure from error
         _name(error, location, step)
         raise
-    except error_proto as error:
-        failure = ProtocolError(*error.args)
-        _name(failure, location, step)
-        raise failure from error
 
 
 def _name(error: BaseException, location: Location, step: str) -> None:
@@ -214,6 +214,8 @@ def _name(error: BaseException, location: Location, step: str) -> None:
             error.strerror = f"{where}: {error.strerror}"
         else:
             error.args = (f"{where}: {' '.join(map(str, error.args)) or type(error).__name__}",)
+    elif isinstance(error, Exception):  # a proxy's, or one of who was asked for the password
+        error.add_note(where)
 
 
 def _unquoted(text: str) -> str:

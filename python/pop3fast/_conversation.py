@@ -25,9 +25,9 @@ _UNFINISHED = "the reply to an earlier command was not read to its end"
 
 # A login that is refused with one of these response codes, or none, is refused for what was given as user and secret.
 _CREDENTIALS_REFUSED = frozenset({None, "AUTH"})
-_LOGIN_COMMANDS = frozenset({"PASS", "APOP", "RPOP", "AUTH"})
+_LOGIN_COMMANDS = frozenset({"USER", "PASS", "APOP", "RPOP", "AUTH"})
 # Nothing is in flight around these: they change who talks to whom, and a server may throw away what comes with them.
-_ALONE_IN_FLIGHT = frozenset({"STLS", "USER", "QUIT"}) | _LOGIN_COMMANDS
+_ALONE_IN_FLIGHT = frozenset({"STLS", "QUIT"}) | _LOGIN_COMMANDS
 _LONGEST_NUMBER = 20  # digits, of 64 bits
 _COMMANDS_ABOUT_A_MESSAGE = frozenset({"LIST", "UIDL", "RETR", "TOP", "DELE"})
 

@@ -1,0 +1,235 @@
+"""Time: each wait has the socket's time-out, and all of them together a deadline that no server can stretch.
+
+The servers here send an octet now and then, each well within the time-out. How long something took is looked at only
+to see that it was not for ever: the limits are many times what is waited for.
+"""
+
+import io
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+
+from pop3fast import POP3, Message, ProtocolError, connect
+from pop3fast.testing import MailboxServer
+from scripted import Reply, ScriptedServer
+from shapes import CONTENT, GREETING, MESSAGE, assert_broken, is_closed
+from shapes import connect as connect_plainly
+
+# What a test gives, and what it gives up after.
+DEADLINE, FOR_EVER = 0.15, 5.0
+
+
+class Dribble(Reply):
+    """A reply whose octets come one by one, a tenth of the deadline apart: it would take minutes."""
+
+    def __init__(self, octets: bytes = b"+" + b" " * 3000) -> None:
+        super().__init__(*(octets[at : at + 1] for at in range(len(octets))))
+
+
+@contextmanager
+def bounded() -> Iterator[None]:
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < FOR_EVER
+
+
+def url(scheme: str, server: ScriptedServer | MailboxServer) -> str:
+    return f"{scheme}://user@{server.host}:{server.port}"
+
+
+LONG = Dribble(b"+OK\r\n" + b"Subject: slow\r\n" * 1000)
+
+ASK: dict[str, Callable[[POP3], object]] = {
+    "noop": lambda pop: pop.noop(),
+    "retr": lambda pop: pop.retr(1),
+    "retr_bytes": lambda pop: pop.retr_bytes(1),
+    "retr_into": lambda pop: pop.retr_into(1, io.BytesIO()),
+    "retr_many": lambda pop: list(pop.retr_many([1, 2], pipelining=True)),
+    "retr_many, one by one": lambda pop: list(pop.retr_many([1, 2], pipelining=False)),
+    "uidl": lambda pop: pop.uids(),
+}
+
+
+@pytest.mark.parametrize("ask", ASK.values(), ids=list(ASK))
+@pytest.mark.parametrize("scheme", ["pop3s", "pop3+plain"])
+def test_a_server_that_dribbles_holds_a_session_no_longer_than_its_deadline(
+    ask: Callable[[POP3], object], scheme: str
+) -> None:
+    with ScriptedServer(GREETING, lambda line: Dribble() if line == b"NOOP" else LONG, tls=scheme == "pop3s") as server:
+        pop = connect(url(scheme, server), deadline=DEADLINE, context=server.client_context)
+        with bounded(), pytest.raises(TimeoutError, match=r"deadline of 0\.15 seconds for the session has passed"):
+            ask(pop)
+        with bounded():
+            assert_broken(pop, server)
+
+
+@pytest.mark.parametrize(
+    "ending", [lambda pop: pop.quit(), lambda pop: pop.close(), lambda pop: pop.__exit__(None, None, None)]
+)
+@pytest.mark.parametrize("deadline", [None, DEADLINE])
+def test_after_a_time_out_every_ending_is_quick_and_closes(
+    ending: Callable[[POP3], object], deadline: float | None
+) -> None:
+    with ScriptedServer(GREETING, [Reply(b"+O", then="stall")]) as server:
+        pop = connect(url("pop3+plain", server), deadline=deadline, timeout=0.1)
+        with pytest.raises(TimeoutError):
+            pop.noop()
+        with bounded():
+            with suppress(ProtocolError):  # what quit() says
+                ending(pop)
+        assert is_closed(pop)
+    assert server.commands == [b"NOOP"]
+
+
+def test_a_block_that_a_time_out_ends_raises_the_time_out() -> None:
+    with ScriptedServer(GREETING, [Reply(b"+O", then="stall")]) as server:
+        with pytest.raises(TimeoutError), connect(url("pop3+plain", server), deadline=DEADLINE) as pop:
+            pop.noop()
+        assert is_closed(pop)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "greeting", "replies", "step"),
+    [
+        ("pop3+plain", Dribble(), [], "greeting"),
+        ("pop3s", Dribble(b"\x16\x03\x03\x40\x00" + bytes(3000)), [], "TLS handshake"),
+        ("pop3s", Reply(then="stall"), [], "TLS handshake"),
+        ("pop3", GREETING, [Dribble()], "STLS"),
+        ("pop3", GREETING, [b"+OK\r\nSTLS\r\n.\r\n", Dribble()], "STLS"),
+        ("pop3", GREETING, [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK\r\n", then="stall")], "STLS"),
+        ("pop3+plain", GREETING, [b"-ERR\r\n", Dribble()], "login"),
+    ],
+)
+def test_greeting_handshake_and_login_count(
+    scheme: str, greeting: bytes | Reply, replies: list[bytes | Reply], step: str
+) -> None:
+    with ScriptedServer(greeting, replies) as server, bounded():
+        with pytest.raises(TimeoutError, match=rf"{step}: the deadline of 0\.15 seconds for the session has passed"):
+            connect(url(scheme, server), password="secret", deadline=DEADLINE)
+
+
+def test_the_connection_counts_too_and_each_address_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    def nobody_answers(address: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(address[0])
+        time.sleep(timeout)
+        raise TimeoutError("timed out")
+
+    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{n}", 995)) for n in range(1, 100)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    monkeypatch.setattr(socket, "create_connection", nobody_answers)
+    with bounded(), pytest.raises(TimeoutError, match=r"connection: the deadline of 0\.15 seconds"):
+        connect("pop3s://mail.example.org", deadline=DEADLINE, timeout=0.06)
+    assert tried == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+
+
+def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with MailboxServer([MESSAGE], tls=True) as server:
+        direct = socket.getaddrinfo
+        closed = socket.create_server(("127.0.0.2", 0))
+        closed.close()
+
+        def two(host: str, port: int, *rest: int, **more: int) -> list[object]:
+            answers = direct("127.0.0.2", port, *rest, **more) if host == "localhost" else []
+            return [*answers, *direct("127.0.0.1" if host == "localhost" else host, port, *rest, **more)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        address = f"pop3s://user@localhost:{server.port}"
+        with connect(address, password="password", deadline=60, context=server.client_context) as pop:
+            assert pop.retr_bytes(1) == MESSAGE
+            assert pop.sock.gettimeout() == 60.0
+
+
+def test_a_deadline_far_away_changes_nothing() -> None:
+    with MailboxServer([MESSAGE] * 50, tls=True) as server:
+        with connect(url("pop3s", server), password="password", deadline=60, context=server.client_context) as pop:
+            assert [message.content for message in pop.retr_many()] == [MESSAGE] * 50
+            assert pop.sock.gettimeout() == 60.0
+            pop.sock.settimeout(7)
+            assert pop.retr_bytes(1) == MESSAGE
+            assert pop.sock.gettimeout() == 7
+
+
+def test_the_time_out_of_each_wait_holds_where_it_is_shorter() -> None:
+    with ScriptedServer(GREETING, [Reply(b"+O", then="stall")]) as server:
+        with closing(connect(url("pop3+plain", server), timeout=0.1, deadline=60)) as pop, bounded():
+            with pytest.raises(TimeoutError, match=r"^timed out$"):
+                pop.noop()
+
+
+@pytest.mark.parametrize("deadline", [0, -1, float("nan")])
+def test_a_deadline_is_more_than_nothing(deadline: float) -> None:
+    with pytest.raises(ValueError, match="a deadline is more than 0 seconds"):
+        connect("pop3s://mail.example.org", deadline=deadline)
+    with ScriptedServer(GREETING) as server, closing(connect_plainly(server)) as pop:
+        with pytest.raises(ValueError, match="a deadline is more than 0 seconds"):
+            pop.retr_bytes(1, deadline=deadline)
+        assert pop.in_step
+
+
+# The total time of one call.
+
+WITH_DEADLINE: dict[str, Callable[[POP3], object]] = {
+    "retr_bytes": lambda pop: pop.retr_bytes(1, deadline=DEADLINE),
+    "retr_into": lambda pop: pop.retr_into(1, io.BytesIO(), deadline=DEADLINE),
+    "retr_many": lambda pop: list(pop.retr_many([1, 2], pipelining=True, deadline=DEADLINE)),
+    "retr_many, all": lambda pop: list(pop.retr_many(deadline=DEADLINE)),
+    "retr_many, one by one": lambda pop: list(pop.retr_many([1, 2], pipelining=False, deadline=DEADLINE)),
+    "top_many": lambda pop: list(pop.top_many([1, 2], pipelining=True, deadline=DEADLINE)),
+}
+
+
+@pytest.mark.parametrize("ask", WITH_DEADLINE.values(), ids=list(WITH_DEADLINE))
+def test_a_call_may_have_a_deadline_of_its_own(ask: Callable[[POP3], object]) -> None:
+    with ScriptedServer(GREETING, lambda _: LONG) as server, closing(connect_plainly(server)) as pop:
+        with bounded(), pytest.raises(TimeoutError, match=r"deadline of 0\.15 seconds for (the )?(RETR|TOP)"):
+            ask(pop)
+        assert_broken(pop, server)
+
+
+def test_a_calls_deadline_ends_with_it_and_the_sessions_goes_on() -> None:
+    retrieved = b"+OK\r\n" + MESSAGE + b".\r\n"
+    with ScriptedServer(GREETING, [retrieved, retrieved, Dribble()]) as server:
+        pop = connect(url("pop3+plain", server), deadline=0.5)
+        assert pop.retr_bytes(1, deadline=60) == CONTENT
+        assert [message.content for message in pop.retr_many([1], pipelining=True, deadline=60)] == [CONTENT]
+        with bounded(), pytest.raises(TimeoutError, match=r"0\.5 seconds for the session"):
+            pop.noop()
+        pop.close()
+
+
+def test_a_loops_deadline_counts_what_the_program_does_in_it() -> None:
+    with MailboxServer([MESSAGE] * 300) as server:
+        pop = connect(url("pop3+plain", server), password="password")
+        seen: list[Message] = []
+
+        def keep(message: Message) -> None:
+            seen.append(message)
+            time.sleep(DEADLINE / 20)
+
+        with pytest.raises(TimeoutError, match="the RETR of many messages"):
+            any(keep(message) for message in pop.retr_many(deadline=DEADLINE))
+        assert 0 < len(seen) < 300
+        pop.close()
+
+
+def test_sending_counts_too() -> None:
+    # A server that reads nothing: what is sent to it fills the buffers, and then waits.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        port = listener.getsockname()[1]
+        sock = socket.create_connection(("127.0.0.1", port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        peer, _ = listener.accept()
+        with peer:
+            peer.sendall(GREETING)
+            pop = connect(f"pop3+plain://127.0.0.1:{port}", sock=sock, deadline=DEADLINE, timeout=None)
+            with bounded(), pytest.raises(TimeoutError, match="for the session has passed"):
+                pop._shortcmd("X" * (2**20 - 1))
+            with pytest.raises(ProtocolError):
+                pop.noop()
+            pop.close()
