@@ -11,6 +11,7 @@ import pytest
 
 import pop3fast
 from pop3fast.testing import MailboxServer
+from socks5 import socks_proxy
 
 README = Path(__file__).parent.parent / "README.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
@@ -21,21 +22,27 @@ MESSAGES = [
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MailboxServer]:
-    """Send every connection to a server with TLS, whose certificate is the one that is trusted."""
-    with MailboxServer(MESSAGES, tls=True) as server:
-        connect = socket.create_connection
+    """Send every connection to a server with TLS, whose certificate is the one that is trusted, or to a proxy."""
+    with (
+        MailboxServer(MESSAGES, tls=True, token="token") as server,
+        socks_proxy({("mail.example.org", 995): server.address}) as (proxy, _),
+    ):
+        elsewhere = {("mail.example.org", 995): server.address, ("proxy.example.org", 1080): proxy}
+        connect, resolve = socket.create_connection, socket.getaddrinfo
         context = server.client_context
         context.check_hostname = False  # it is not mail.example.org, whatever the README says
         monkeypatch.setattr(ssl, "create_default_context", lambda *_, **__: context)
-        monkeypatch.setattr(
-            socket, "create_connection", lambda address, *rest, **more: connect(_here(address, server), *rest, **more)
-        )
+
+        def connect_here(address: tuple[str, int], *rest: Any, **more: Any) -> socket.socket:  # noqa: ANN401
+            return connect(elsewhere.get(address, address), *rest, **more)
+
+        def resolve_here(host: str, port: int, *rest: Any, **more: Any) -> list[Any]:  # noqa: ANN401
+            return [*resolve(*elsewhere.get((host, port), (host, port)), *rest, **more)]
+
+        monkeypatch.setattr(socket, "create_connection", connect_here)
+        monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
         monkeypatch.chdir(tmp_path)
         yield server
-
-
-def _here(address: tuple[str, int], server: MailboxServer) -> tuple[str, int]:
-    return server.address if address == ("mail.example.org", 995) else address
 
 
 def run(block: str) -> dict[str, Any]:

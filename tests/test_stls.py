@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 
-from pop3fast import POP3, POP3_SSL, ProtocolError, error_proto
+from pop3fast import POP3, POP3_SSL, AuthenticationError, ProtocolError, error_proto
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING, MESSAGE, connect, is_closed
@@ -28,6 +28,19 @@ def test_stls_turns_tls_on_and_forgets_nothing_it_needs() -> None:
                 pop.stls(server.client_context)
             assert pop.stat()[0] == 1
         assert server.commands.count(b"STLS") == 1
+
+
+def test_quirk_apop_after_stls_takes_the_time_stamp_from_before_it_as_poplib_does_and_login_does_not() -> None:
+    # CPython's own tests log in so; RFC 2595 section 4 has the client forget what was said in the clear.
+    greeting = b"+OK <1896.697170952@dbc.mtview.ca.us>\r\n"
+    with ScriptedServer(greeting, [STLS_OFFERED, Reply(b"+OK\r\n", then="tls"), NO, NO]) as server:
+        with closing(connect(server)) as pop:
+            pop.stls(server.client_context)
+            with pytest.raises(AuthenticationError):
+                pop.apop("mrose", "tanstaaf")
+            with pytest.raises(error_proto, match="APOP not supported"):
+                pop.login("mrose", "tanstaaf", mechanism="APOP")
+    assert server.commands == [b"CAPA", b"STLS", b"APOP mrose c4c9334bac560ecc979e58001b3e22fb"]
 
 
 STLS_OFFERED = b"+OK\r\nSTLS\r\n.\r\n"

@@ -14,6 +14,7 @@ from contextlib import closing
 
 import pytest
 
+import pop3fast
 from pop3fast._testing_session import COMMANDS
 from pop3fast.testing import MailboxServer, RepeatedMessage
 from rawpop import GREETING, HELLO, LOGIN, SHORT, answers, body, read_all, session
@@ -339,3 +340,22 @@ def test_what_follows_quit_is_not_obeyed() -> None:
         said = answers(server, LOGIN + b"QUIT\r\nDELE 1\r\nQUIT\r\n")
         assert said.count(b"\r\n") == 4
         assert server.deleted == []
+
+
+@pytest.mark.parametrize("mechanism", ["XOAUTH2", "OAUTHBEARER"])
+def test_a_token_is_as_good_as_the_password_and_another_is_refused_with_a_reason(mechanism: str) -> None:
+    with MailboxServer([b"Subject: hello\r\n\r\n"], token="t0ken", tls=True) as server:
+        context = server.client_context
+        with pop3fast.POP3_SSL(server.host, server.port, context=context) as pop:
+            assert pop.capabilities["SASL"] == ("PLAIN", "XOAUTH2", "OAUTHBEARER")
+            with pytest.raises(pop3fast.AuthenticationError) as caught:
+                pop.login(server.user, token="another", mechanism=mechanism)
+            assert "invalid_token" in caught.value.reason
+            with pytest.raises(pop3fast.AuthenticationError):
+                pop.login("somebody", token="t0ken", mechanism=mechanism)
+            pop.login(server.user, token="t0ken", mechanism=mechanism)
+            assert pop.stat()[0] == 1
+    with MailboxServer([], token=None) as server, pop3fast.POP3(server.host, server.port) as pop:
+        assert pop.capabilities["SASL"] == ("PLAIN",)
+        with pytest.raises(pop3fast.AuthenticationError, match="AUTH PLAIN is what there is"):
+            pop.login(server.user, token="t0ken", mechanism=mechanism)

@@ -171,7 +171,7 @@ def _first_that_answers(address: tuple[str, int], timeout: float | None, deadlin
     for *_, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
         seconds = deadline.shorter(timeout)
         try:
-            return socket.create_connection((str(where[0]), address[1]), seconds)
+            return socket.create_connection((str(where[0]), int(where[1])), seconds)
         except OSError as error:
             failure = error
     deadline.left()

@@ -54,15 +54,17 @@ class Conversation(Hooks):
         The connection counts as broken from before the first octet until the reply has been read to its end, so that no
         way out but the good ones, an interrupt included, leaves it in use out of step.
         """
-        turns = self._take_turn()
+        turns = self._turns or self._first_turns()
+        turns.take()
         try:
             return self._converse(line, read)
         finally:
             turns.give_back()
 
     def _converse(self, line: str, read: Callable[[], T]) -> T:
-        self._check_in_step()
         file: object = self.file
+        if self._broken is not None or file is None:
+            self._say_why_not()
         pipeline = self._pipeline
         self._broken = _UNFINISHED
         self._answered = False
@@ -96,19 +98,15 @@ class Conversation(Hooks):
         self._broken = None
         return value
 
-    def _take_turn(self) -> Turns:
-        if cast("object", self.sock) is None:
-            raise ProtocolError("the connection is closed")
-        turns = self._turns
-        if turns is None:
-            # A subclass need not call our __init__. Of two threads that come here at once both get the first one's.
-            turns = self.__dict__.setdefault("_turns", Turns())
-        turns.take()
+    def _first_turns(self) -> Turns:
+        """Make what a subclass has none of whose ``__init__`` does not call ours. Of two threads both get the first."""
+        turns: Turns = self.__dict__.setdefault("_turns", Turns())
         return turns
 
-    def _check_in_step(self) -> None:
-        if self._broken is not None:
-            raise ProtocolError(f"the connection is broken: {self._broken}")
+    def _say_why_not(self) -> NoReturn:
+        if cast("object", self.sock) is None:
+            raise ProtocolError("the connection is closed")
+        raise ProtocolError(f"the connection is broken: {self._broken}")
 
     def _refuse_what_nobody_asked_for(self, octets: bytes) -> NoReturn:
         """Raise the error for octets that are there already: they would be taken for the next command's reply."""
@@ -120,14 +118,16 @@ class Conversation(Hooks):
         """Move octets until something has arrived for *batch*, or it has ended; raise why nothing will."""
         if batch.failure is not None:
             raise batch.failure
-        turns = self._take_turn()
+        turns = self._turns or self._first_turns()
+        turns.take()
         try:
             self._move_until_arrived(batch)
         finally:
             turns.give_back()
 
     def _move_until_arrived(self, batch: Batch[T]) -> None:
-        self._check_in_step()
+        if self._broken is not None or cast("object", self.sock) is None:
+            self._say_why_not()
         stream = self._stream()
         pipeline = self._pipeline = self._pipeline or Pipeline(stream.framer)
         self._broken = _UNFINISHED

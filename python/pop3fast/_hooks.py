@@ -81,7 +81,10 @@ class Hooks(poplib.POP3):
         if self._debugging > 1:
             print("*put*", repr(shown(line.decode("latin-1"), in_sasl=self._in_sasl).encode("latin-1")))
         sys.audit("poplib.putline", self, line)
-        self._send(line + b"\r\n")
+        if self._deadline is None:
+            self.sock.sendall(line + b"\r\n")
+        else:
+            self._send(line + b"\r\n")
 
     def _putcmd(self, line: str) -> None:
         if self._debugging:
@@ -126,7 +129,8 @@ class Hooks(poplib.POP3):
             self._bare_lf = self._ended_in_bare_lf(response, octets)
             if self._debugging > 1:
                 print("*resp*", repr(response))
-        self._record(response)
+        if self._recorded:
+            self._record(response)
         if self._in_sasl and not _replies.is_continuation(response):
             self._in_sasl = False
             self._capabilities = None
@@ -140,7 +144,8 @@ class Hooks(poplib.POP3):
         if self._reads_whole_replies(file):
             if self._getresp_is_ours():
                 response, lines, octets = file.lines_response(PUBLIC._MAXLINE, self._limit())
-                self._record(response)
+                if self._recorded:
+                    self._record(response)
                 return (response, lines, octets) if lines is not None else self._refuse(response)
             return self._getresp_before_body(), *file.lines(self._limit())
         response = self._getresp_before_body()
@@ -178,8 +183,7 @@ class Hooks(poplib.POP3):
         return secured
 
     def _record(self, response: bytes) -> None:
-        if self._recorded:
-            _protocol_log.received(self.host, self.port, response, in_sasl=self._in_sasl)
+        _protocol_log.received(self.host, self.port, response, in_sasl=self._in_sasl)
 
     def _break(self, error: ProtocolError) -> ProtocolError:
         self._broken = str(error)
@@ -236,7 +240,8 @@ class Hooks(poplib.POP3):
         file = self.file
         if self._reads_whole_replies(file) and self._getresp_is_ours():
             response, body = file.bytes_response(PUBLIC._MAXLINE, self._limit())
-            self._record(response)
+            if self._recorded:
+                self._record(response)
             return body if body is not None else self._refuse(response)
         return self._stream_of_body().octets(self._limit())
 

@@ -5,16 +5,16 @@ a line of a message, or a character that a terminal would obey. Costs one questi
 """
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from pop3fast import _replies
 from pop3fast._secrets import MASK, shown
 
 LOGGER = logging.getLogger("pop3fast")
 
-
-def is_on() -> bool:
-    """Return whether somebody listens."""
-    return LOGGER.isEnabledFor(logging.DEBUG)
+is_on: Callable[[], bool] = partial(LOGGER.isEnabledFor, logging.DEBUG)
+"""Return whether somebody listens."""
 
 
 def sent(host: str, port: int, command: str, *, in_sasl: bool) -> None:

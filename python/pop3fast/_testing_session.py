@@ -38,6 +38,7 @@ class Settings:
 
     user: str
     password: str
+    token: str | None
     tls: bool
     stls: bool
     certificate: str
@@ -80,7 +81,7 @@ class Session:
         self._snapshot: Snapshot = shared.maildrop.snapshot()
         self._marked: set[int] = set()
         self._handlers = self._authorization_state()
-        self._sasl_line_next = False
+        self._sasl: Callable[[bytes], None] | None = None
         self._secure_next = False
         self._open = True
 
@@ -137,9 +138,9 @@ class Session:
         self._commands.append(line)
         verb, _, argument = line.partition(b" ")
         handler = self._handlers.get(verb.upper())
-        if self._sasl_line_next:
-            self._sasl_line_next = False
-            self._plain(line)
+        if self._sasl is not None:
+            take, self._sasl = self._sasl, None
+            take(line)
         elif handler:
             handler(argument)
         else:
@@ -181,10 +182,11 @@ class Session:
             self._put(b"-ERR unknown command\r\n")
 
     def _usual_capabilities(self) -> tuple[str, ...]:
-        lines = ["TOP", "UIDL", "USER", "SASL PLAIN", "UTF8", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
+        sasl = " ".join(["SASL", *(name.decode() for name in self._mechanisms())])
+        lines = ["TOP", "UIDL", "USER", sasl, "UTF8", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"]
         if b"STLS" in self._handlers and self._settings.stls and not self._connection.secured:
             lines.append("STLS")
-        without = self._settings.unsupported | ({"SASL PLAIN"} if "AUTH" in self._settings.unsupported else set())
+        without = self._settings.unsupported | ({sasl} if "AUTH" in self._settings.unsupported else set())
         return (*(line for line in lines if line not in without), "IMPLEMENTATION pop3fast.testing")
 
     def _user_command(self, argument: bytes) -> None:
@@ -207,13 +209,19 @@ class Session:
 
     def _auth(self, argument: bytes) -> None:
         mechanism, _, initial_response = argument.partition(b" ")
-        if mechanism.upper() != b"PLAIN":
-            self._put(b"-ERR AUTH PLAIN is what there is\r\n")
+        take = self._mechanisms().get(mechanism.upper())
+        if take is None:
+            self._put(b"-ERR AUTH %b is what there is\r\n" % b", ".join(self._mechanisms()))
         elif initial_response:
-            self._plain(initial_response)
+            take(initial_response)
         else:
-            self._sasl_line_next = True
+            self._sasl = take
             self._put(b"+ \r\n")
+
+    def _mechanisms(self) -> dict[bytes, Callable[[bytes], None]]:
+        if self._settings.token is None:
+            return {b"PLAIN": self._plain}
+        return {b"PLAIN": self._plain, b"XOAUTH2": self._bearer, b"OAUTHBEARER": self._bearer}
 
     def _plain(self, response: bytes) -> None:
         try:
@@ -223,6 +231,21 @@ class Session:
             self._put(b"-ERR this is no PLAIN response\r\n")
         else:
             self._log_in(user == self._settings.user.encode() and password == self._settings.password.encode())
+
+    def _bearer(self, response: bytes) -> None:
+        try:
+            who, *fields = binascii.a2b_base64(response, strict_mode=True).split(b"\1")
+        except ValueError:
+            self._put(b"-ERR this is no response with a token\r\n")
+            return
+        users = {f"user={self._settings.user}".encode(), f"n,a={self._settings.user},".encode()}
+        if who in users and f"auth=Bearer {self._settings.token}".encode() in fields:
+            self._log_in(right=True)
+        else:
+            # RFC 7628 section 3.2.3: the client answers the error, whatever with, and then comes the refusal.
+            self._sasl = lambda _: self._log_in(right=False)
+            error = binascii.b2a_base64(b'{"status":"invalid_token","schemes":"bearer"}', newline=False)
+            self._put(b"+ %b\r\n" % error)
 
     def _log_in(self, right: bool) -> None:  # noqa: FBT001 - the one question that all ways to log in end with
         self._user = None

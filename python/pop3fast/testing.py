@@ -65,8 +65,9 @@ class MailboxServer:
     back, and QUIT removes the marked messages before its reply is sent; any other end of the connection removes
     nothing. Sessions can run side by side: there is no lock on the maildrop.
 
-    Commands: USER, PASS, APOP, AUTH PLAIN, CAPA, STLS, UTF8, QUIT; then STAT, LIST, UIDL, RETR, TOP, DELE, RSET,
-    NOOP, CAPA and QUIT. Anything else, and every argument that makes no sense, is answered with -ERR.
+    Commands: USER, PASS, APOP, AUTH (PLAIN; XOAUTH2 and OAUTHBEARER with a token), CAPA, STLS, UTF8, QUIT; then STAT,
+    LIST, UIDL, RETR, TOP, DELE, RSET, NOOP, CAPA and QUIT. Anything else, and every argument that makes no sense, is
+    answered with -ERR.
     """
 
     def __init__(  # noqa: PLR0913 - a switchboard: each by its name, all with a default
@@ -75,6 +76,7 @@ class MailboxServer:
         *,
         user: str = "user",
         password: str = "password",  # noqa: S107 - of a server for tests
+        token: str | None = None,
         uids: Sequence[str] | None = None,
         tls: bool = False,
         stls: bool = False,
@@ -92,7 +94,8 @@ class MailboxServer:
         """Set the server up; it does not listen yet.
 
         `messages`: the maildrop. One object may stand in it many times, and is kept and prepared once.
-        `user`, `password`: who may log in.
+        `user`, `password`: who may log in. `token`: an OAuth 2 access token that is as good as the password, by
+        XOAUTH2 and OAUTHBEARER; another one is refused as Google refuses it, with an error in a challenge.
         `uids`: the unique-ids, one for each message; otherwise they are made from the messages' positions.
         `tls`: TLS from the first octet (POP3S). `stls`: offer STLS (RFC 2595).
         `certificate`: a PEM file with a private key and its certificate, instead of `CERTIFICATE`.
@@ -130,6 +133,7 @@ class MailboxServer:
         settings = Settings(
             user=user,
             password=password,
+            token=token,
             tls=tls,
             stls=stls,
             certificate=self.certificate,
