@@ -8,6 +8,7 @@ import base64
 import hmac
 import json
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import closing
 
@@ -191,6 +192,40 @@ def test_an_authobject_is_given_each_challenge_and_its_answers_are_sent() -> Non
         assert pop.auth("x-own_1", authobject) == b"+OK in"
     assert seen == [b"first", b"", b""]
     assert server.commands == [b"AUTH X-OWN_1", b64("one"), b64("zwö"), b""]
+
+
+def test_a_command_given_by_an_authobject_is_refused_and_not_sent() -> None:
+    def authobject(_: bytes) -> bytes:
+        with pytest.raises(ProtocolError, match="a login is under way"):
+            pop.noop()
+        return b"answer"
+
+    with ScriptedServer(GREETING, [b"+ \r\n", IN, STAT]) as server, closing(connect(server)) as pop:
+        pop.auth("OWN", authobject)
+        assert pop.stat() == (2, 320)
+    assert server.commands == [b"AUTH OWN", b64("answer"), b"STAT"]
+
+
+def test_a_command_of_another_thread_does_not_come_between_challenge_and_answer() -> None:
+    refused: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            pop.noop()
+        except pop3fast.ConnectionBusy as error:
+            refused.append(error)
+
+    def authobject(_: bytes) -> bytes:
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join(5)
+        return b"answer"
+
+    with ScriptedServer(GREETING, [b"+ \r\n", IN, STAT]) as server, closing(connect(server)) as pop:
+        pop.auth("OWN", authobject)
+        assert pop.stat() == (2, 320)
+    assert len(refused) == 1
+    assert server.commands == [b"AUTH OWN", b64("answer"), b"STAT"]
 
 
 @pytest.mark.parametrize("cancel", [None, b"*", "*"])

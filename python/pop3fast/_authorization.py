@@ -120,6 +120,10 @@ class AuthorizationCommands(Conversation):
             raise error_proto("-ERR STLS not supported by server")
         if context is None:
             context = unverified_context("POP3.stls")
+        with self._turn():
+            return self._go_over(context)
+
+    def _go_over(self, context: ssl.SSLContext) -> bytes:
         response = self._shortcmd("STLS")
         self._broken = "the TLS handshake was not finished"
         try:

@@ -103,6 +103,16 @@ class Conversation(Hooks):
         turns: Turns = self.__dict__.setdefault("_turns", Turns())
         return turns
 
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let no other thread come between the commands in here."""
+        turns = self._turns or self._first_turns()
+        turns.take()
+        try:
+            yield
+        finally:
+            turns.give_back()
+
     def _say_why_not(self) -> NoReturn:
         if cast("object", self.sock) is None:
             raise ProtocolError("the connection is closed")

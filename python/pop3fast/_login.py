@@ -65,14 +65,15 @@ class LoginCommands(AuthorizationCommands):
             line = f"{command} {_sasl.encoded(first) or '='}"
             if len(line) + len("\r\n") <= _MAX_LINE_OCTETS:
                 command, first = line, None
-        response = self._shortcmd(command)
-        rounds = 0
-        while _replies.is_continuation(response):
-            rounds += 1
-            if rounds > _sasl.MAX_ROUNDS:
-                self._call_off(f"the server asks more than {_sasl.MAX_ROUNDS} times")
-            response = self._shortcmd(_sasl.encoded(self._answer(response, first, authobject)))
-            first = None
+        with self._turn():
+            response = self._shortcmd(command)
+            rounds = 0
+            while _replies.is_continuation(response):
+                rounds += 1
+                if rounds > _sasl.MAX_ROUNDS:
+                    self._call_off(f"the server asks more than {_sasl.MAX_ROUNDS} times")
+                response = self._shortcmd(_sasl.encoded(self._answer(response, first, authobject)))
+                first = None
         return response
 
     def login(
@@ -114,11 +115,14 @@ class LoginCommands(AuthorizationCommands):
 
     def _answer(self, response: bytes, first: bytes | None, authobject: AuthObject | None) -> bytes:
         """Return the answer to the challenge in *response*; where there is none, call the login off and raise."""
+        # A command that *authobject* gave would be taken for its answer.
+        self._broken = "a login is under way"
         try:
-            return _answer_to(_sasl.decoded(response), first, authobject)
+            answer = _answer_to(_sasl.decoded(response), first, authobject)
         except ExchangeError as error:
             reason = str(error)
         except Exception:
+            self._broken = None
             with suppress(AuthenticationError, ProtocolError, OSError):  # what *authobject* raised says more
                 self._call_off("")
             raise
@@ -126,6 +130,10 @@ class LoginCommands(AuthorizationCommands):
             # Whoever interrupts does not want to wait for the server's word on it.
             self._broken = "a login was broken off"
             raise
+        else:
+            self._broken = None
+            return answer
+        self._broken = None
         return self._call_off(reason)
 
     def _call_off(self, reason: str) -> NoReturn:

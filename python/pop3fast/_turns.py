@@ -6,7 +6,7 @@ a child process that shares its parent's. The one that comes second is told so b
 
 import os
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 
 from pop3fast._errors import ConnectionBusy
 
@@ -33,7 +33,8 @@ class Turns:
     def __init__(self) -> None:
         """Nobody's turn."""
         self._forks = _Forks.count
-        lock = Lock()
+        # A thread may begin a turn within its own: several commands that nobody may come between.
+        lock = RLock()
         self._acquire = lock.acquire
         self.give_back: Callable[[], None] = lock.release
         """End the turn."""
