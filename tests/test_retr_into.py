@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError, error_proto
+from pop3fast import POP3, CommandError, ConnectionBusy, ConnectionLost, ProtocolError, error_proto
 from scripted import Reply, ScriptedServer
 from shapes import CONTENT, GREETING, MESSAGE, assert_broken, connect
 
@@ -198,7 +198,7 @@ def test_a_command_given_by_progress_is_an_error_and_neither_reply_is_crossed() 
         assert pop.stat() == (7, 777)
         assert server.commands == [b"RETR 1", b"STAT"]
     assert seen
-    assert all(isinstance(error, ProtocolError) for error in seen)
+    assert all(isinstance(error, ConnectionBusy) for error in seen)
 
 
 def test_a_reply_read_by_progress_is_an_error_and_the_connection_broken() -> None:
@@ -260,7 +260,7 @@ def test_a_command_of_another_thread_is_an_error_at_once_and_neither_reply_is_cr
         with retrieving(pop) as result:
             wait_until(lambda: server.commands == [b"RETR 1"])
             for command in (pop.stat, lambda: pop.dele(1), pop.noop):
-                with pytest.raises(ProtocolError):
+                with pytest.raises(ConnectionBusy):
                     command()
             go_on.set()
         assert result == [CONTENT]
