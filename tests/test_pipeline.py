@@ -4,7 +4,9 @@ Owns the rules of commands in flight. A server here is a function from the comma
 """
 
 from array import array
+from collections import deque
 from collections.abc import Iterable
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -274,6 +276,33 @@ def test_the_replies_to_two_batches_that_take_turns_are_told_apart() -> None:
         connection.receive(b"".join(reply(body_of(line)) for line in half), len(half))
     assert arrived(one) == [(number, body_of(f"RETR {number}")) for number in range(1, 60)]
     assert arrived(two) == [(number, body_of(f"TOP {number} 5")) for number in range(60, 120)]
+
+
+def test_a_batch_has_not_ended_while_its_last_outcome_is_kept_back() -> None:
+    connection = Connection()
+    one, two = batch_of([1]), batch_of([2])
+    connection.write(one)
+    connection.write(two)
+    connection.receive(reply(b"1\r\n"), 1)
+    assert (arrived(one), one.ended) == ([], False)
+    connection.receive(reply(b"2\r\n"), 1)
+    assert (arrived(one), one.ended) == ([(1, b"1\r\n")], True)
+
+
+class OneWay(deque[Received | CommandError]):
+    """Outcomes that a loop, perhaps in another thread, may have taken as soon as they are here."""
+
+    def pop(self) -> NoReturn:  # type: ignore[override]  # a deque's has an argument of no use
+        pytest.fail("an outcome was handed over, and taken back")
+
+
+def test_an_outcome_that_was_handed_over_is_not_taken_back() -> None:
+    connection, batch = Connection(), batch_of(range(1, 100))
+    batch.arrived = OneWay()
+    while not batch.ended:
+        lines = connection.write(batch)
+        connection.receive(b"".join(reply(body_of(line)) for line in lines), len(lines))
+    assert arrived(batch) == [(number, body_of(f"RETR {number}")) for number in range(1, 100)]
 
 
 def test_replies_to_an_abandoned_batch_are_taken_and_thrown_away() -> None:

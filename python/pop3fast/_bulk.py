@@ -62,8 +62,10 @@ def pipelined(
                 else:
                     on_error(outcome)
             if batch.ended:
-                return
-            if deadline is None:
+                # Another thread may have taken the last replies since the loop above; then they are there now.
+                if not arrived:
+                    return
+            elif deadline is None:
                 conversation.await_batch(batch)
             else:
                 with conversation.within(deadline):

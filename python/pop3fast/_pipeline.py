@@ -82,6 +82,7 @@ class Batch(Generic[T]):
         self._sizes = sizes
         self._sent = 0
         self._answered = 0
+        self._handed_over = 0
         self._refill_at = 0
         self._last_octets = 0
         self._greatest_window = window
@@ -90,8 +91,8 @@ class Batch(Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Whether every command has been sent and answered."""
-        return self._answered == len(self._numbers)
+        """Whether what came of every command is, or was, in `arrived`; the last may be kept back for a while."""
+        return self._handed_over == len(self._numbers)
 
     @property
     def awaited(self) -> int:
@@ -110,6 +111,11 @@ class Batch(Generic[T]):
         in_flight = end - self._answered
         self._refill_at = max(0, in_flight - max(1, in_flight // REFILL_FRACTION))
         return lines
+
+    def hand_over(self, outcomes: "list[T | CommandError]") -> None:
+        """Let the loop have *outcomes*; it may be another thread's, and take them at once."""
+        self.arrived.extend(outcomes)
+        self._handed_over += len(outcomes)
 
     def take_bodies(self, bodies: list[bytes]) -> Iterator[T]:
         """Count positive replies, let the window grow, and return what is made of them."""
@@ -235,15 +241,16 @@ class Pipeline:
         self._hand_over()
         if batch.abandoned:
             return
-        batch.arrived.extend(outcomes)
-        self._kept_back = batch, batch.arrived.pop()
+        *ready, last = outcomes
+        batch.hand_over(ready)
+        self._kept_back = batch, last
 
     def _hand_over(self) -> None:
         if self._kept_back is not None:
             batch, outcome = self._kept_back
             self._kept_back = None
             if not batch.abandoned:
-                batch.arrived.append(outcome)
+                batch.hand_over([outcome])
 
     def _check_refusal(self, batch: Batch[Any], line: bytes) -> None:
         said = strict_status(line)
