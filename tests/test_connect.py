@@ -15,7 +15,7 @@ import python_socks
 from python_socks.sync import Proxy
 
 import pop3fast
-from pop3fast import AuthenticationError, CommandError, ConnectionLost, ProtocolError, connect
+from pop3fast import AuthenticationError, CommandError, ConnectionLost, InsecureTLSWarning, ProtocolError, connect
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING, MESSAGE, is_closed
@@ -116,6 +116,16 @@ def test_a_certificate_for_another_host_is_refused(scheme: str) -> None:
                 sock=lambda _, timeout: socket.create_connection(server.address, timeout),
             )
         assert not any(command.startswith((b"USER", b"AUTH")) for command in server.commands)
+
+
+def test_a_context_that_verifies_nothing_is_a_warning() -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with MailboxServer([], tls=True) as server:
+        with pytest.warns(InsecureTLSWarning, match="verifies nothing") as caught:
+            connect(url("pop3s", server), context=context).close()
+        assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize(("scheme", "host"), [("pop3s", "localhost"), ("pop3", "localhost"), ("pop3s", "127.0.0.1")])

@@ -6,6 +6,7 @@ TLS was asked for, and never leave a socket open behind an exception.
 
 import socket
 import ssl
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from pop3fast._client import POP3, POP3_PORT
 from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
 from pop3fast._login import Secret
 from pop3fast._replies import readable
 
@@ -76,7 +77,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
 
     ``pop3s://[user@]host[:995]`` is TLS from the first octet, ``pop3://[user@]host[:110]`` TLS by STLS before anything
     else, and ``pop3+plain://[user@]host[:110]`` no TLS. Certificate and host name are always verified: by *context*, or
-    by what ``ssl.create_default_context()`` gives. *user* may be percent-encoded in the URL, or given here. *password*
+    by what ``ssl.create_default_context()`` gives (a context that verifies nothing is an `InsecureTLSWarning`). *user* may be percent-encoded in the URL, or given here. *password*
     and *token*, an OAuth 2 access token, are a string or a function that returns one; see `POP3.login`.
 
     *timeout* is in seconds, for each wait; *deadline* in seconds from now, for all that the session ever waits for,
@@ -95,6 +96,8 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         raise ValueError("a password or a token needs a user: user@host in the URL, or user=")
     if password is not None and token is not None:
         raise ValueError("give a password or a token, one of them")
+    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
+        warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
     limit = None if deadline is None else Deadline(deadline, "the session")
     pop = _open(location, context, timeout, limit, sock)
     try:
