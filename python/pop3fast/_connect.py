@@ -77,8 +77,9 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
 
     ``pop3s://[user@]host[:995]`` is TLS from the first octet, ``pop3://[user@]host[:110]`` TLS by STLS before anything
     else, and ``pop3+plain://[user@]host[:110]`` no TLS. Certificate and host name are always verified: by *context*, or
-    by what ``ssl.create_default_context()`` gives (a context that verifies nothing is an `InsecureTLSWarning`). *user* may be percent-encoded in the URL, or given here. *password*
-    and *token*, an OAuth 2 access token, are a string or a function that returns one; see `POP3.login`.
+    by what ``ssl.create_default_context()`` gives (a context that verifies nothing is an `InsecureTLSWarning`). *user*
+    may be percent-encoded in the URL, or given here. *password* and *token*, an OAuth 2 access token, are a string or a
+    function that returns one; see `POP3.login`.
 
     *timeout* is in seconds, for each wait; *deadline* in seconds from now, for all that the session ever waits for,
     but for looking the host's name up. *sock* is a connected socket to use, which the session then owns, or a function
