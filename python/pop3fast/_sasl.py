@@ -24,7 +24,7 @@ MAX_CHALLENGE_OCTETS = 64 * 1024
 # greatest make a server hold our processor: a million take half a second.
 LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
 
-_ITERATIONS = re.compile(r"(?:[^,]*,)*?i=([0-9]{1,10})(?:,|\Z)")
+_ITERATIONS = re.compile(r"(?:\A|,)i=([0-9]{1,10})(?:,|\Z)")
 
 
 class ExchangeError(Exception):
@@ -167,7 +167,7 @@ class Scram(Mechanism):
             raise ExchangeError("the server let the login in without the proof that it knows the password")
 
     def _prove(self, server_first: str) -> str:
-        count = _ITERATIONS.match(server_first)
+        count = _ITERATIONS.search(server_first)
         if count is None or not LEAST_ITERATIONS <= int(count[1]) <= MOST_ITERATIONS:
             raise ExchangeError(f"the SCRAM iteration count is not between {LEAST_ITERATIONS} and {MOST_ITERATIONS}")
         self._client.set_server_first(server_first)
