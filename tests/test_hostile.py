@@ -376,6 +376,7 @@ def test_any_lines_leave_the_connection_in_step_or_broken(server: ScriptedServer
             assert way.name == "noop" or response == OWN_REPLY
 
 
+@pytest.mark.filterwarnings("ignore::pop3fast.InsecureTLSWarning")
 @few_examples
 @given(greeting=octets, said=lines, scheme=st.sampled_from(["pop3", "pop3+plain", "pop3s"]))
 def test_any_server_gives_connect_a_session_or_an_error_of_ours(

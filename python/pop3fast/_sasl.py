@@ -23,8 +23,10 @@ MAX_CHALLENGE_OCTETS = 64 * 1024
 # RFC 7677 section 4 asks for 4096 at least: with fewer, whoever is in between tries passwords faster. More than the
 # greatest make a server hold our processor: a million take half a second.
 LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
+_ITERATIONS_ALLOWED = range(LEAST_ITERATIONS, MOST_ITERATIONS + 1)
 
-_ITERATIONS = re.compile(r"(?:\A|,)i=([0-9]{1,10})(?:,|\Z)")
+_ITERATIONS = re.compile(r"(?:\A|,)i=([^,]*)")
+_COUNT = re.compile(r"[0-9]{1,10}")
 
 
 class ExchangeError(Exception):
@@ -167,8 +169,9 @@ class Scram(Mechanism):
             raise ExchangeError("the server let the login in without the proof that it knows the password")
 
     def _prove(self, server_first: str) -> str:
-        count = _ITERATIONS.search(server_first)
-        if count is None or not LEAST_ITERATIONS <= int(count[1]) <= MOST_ITERATIONS:
+        # All of them: which one counts where there are two is not for us to guess.
+        counts = _ITERATIONS.findall(server_first)
+        if not counts or not all(_COUNT.fullmatch(count) and int(count) in _ITERATIONS_ALLOWED for count in counts):
             raise ExchangeError(f"the SCRAM iteration count is not between {LEAST_ITERATIONS} and {MOST_ITERATIONS}")
         self._client.set_server_first(server_first)
         proof: str = self._client.get_client_final()
