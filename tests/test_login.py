@@ -540,7 +540,9 @@ def test_scram_calls_off_what_the_holder_of_the_password_would_not_say(change: C
     assert server.commands[-1] == b"*"
 
 
-@pytest.mark.parametrize("iterations", ["0", "1", "4095", "1000001", "9999999999", "99999999999", "-1", "x", "", "4096,i=9999999"])
+@pytest.mark.parametrize(
+    "iterations", ["0", "1", "4095", "1000001", "9999999999", "99999999999", "-1", "x", "", "4096,i=9999999"]
+)
 def test_scram_bounds_the_iterations_it_is_asked_for(iterations: str) -> None:
     scram = ScramServer(change=lambda message: message.replace("i=4096", f"i={iterations}"))
     with ScriptedServer(GREETING, scram) as server, closing(connect(server)) as pop:
