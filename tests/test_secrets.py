@@ -6,15 +6,14 @@ Where they are looked for is everything that a program, a logger or a crash repo
 
 import base64
 import hashlib
-import pickle
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from typing import NamedTuple
 
 import pytest
 
 import pop3fast
+from leaks import everything_in, hints
 from pop3fast import POP3, error_proto
 from pop3fast._secrets import shown
 from scripted import Reply, ScriptedServer
@@ -33,25 +32,7 @@ NO = b"-ERR [AUTH] no\r\n"
 
 
 def assert_no_secret(text: str) -> None:
-    for secret in SECRETS:
-        # Eight characters of a secret are too many already, and base64 that was made upper case is still a hint.
-        for start in range(0, len(secret) - 8, 8):
-            assert secret[start : start + 8].lower() not in text.lower()
-
-
-def everything_in(error: BaseException) -> Iterator[str]:
-    """All that can be read off an exception by whoever gets hold of it, those behind it included."""
-    yield str(error)
-    yield repr(error)
-    yield repr(error.args)
-    yield repr(vars(error))
-    yield "".join(traceback.format_exception(error))
-    yield pickle.dumps(error).decode("latin-1")
-    for name in ("object", "response", "command"):
-        yield repr(getattr(error, name, None))
-    for behind in (error.__cause__, error.__context__):
-        if behind is not None:
-            yield from everything_in(behind)
+    assert not hints(text, SECRETS)
 
 
 class Login(NamedTuple):

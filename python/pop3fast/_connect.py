@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pop3fast._client import POP3, POP3_PORT
 from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
@@ -42,12 +42,8 @@ class Location:
 
 def parse_url(url: str) -> Location:
     """Return what *url* says; a `ValueError` says what is wrong with it, and never quotes it."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        # urlsplit's own words are about the host or the port alone.
-        raise ValueError(f"not a URL: {error}") from None
+    parts = _split(url)
+    port = parts.port
     if parts.scheme not in _PORTS:
         raise ValueError(f"a POP3 URL begins with {', '.join(f'{scheme}://' for scheme in _PORTS)}")
     if parts.password is not None:
@@ -220,6 +216,18 @@ def _name(error: BaseException, location: Location, step: str) -> None:
             error.args = (f"{where}: {' '.join(map(str, error.args)) or type(error).__name__}",)
     elif isinstance(error, Exception):  # a proxy's, or one of who was asked for the password
         error.add_note(where)
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # which is looked at only when it is asked for
+    except ValueError:
+        pass
+    else:
+        return parts
+    # Not in urlsplit's words: what it takes for a port may be the password of who forgot what a "/" in it means.
+    raise ValueError("not a URL: its host or its port cannot be one")
 
 
 def _unquoted(text: str) -> str:

@@ -60,7 +60,7 @@ class LoginCommands(AuthorizationCommands):
             raise ValueError(f"not a SASL mechanism: {mechanism!r}")
         name = mechanism.upper()
         command = f"AUTH {name}"
-        first = initial_response.encode() if isinstance(initial_response, str) else initial_response
+        first = None if initial_response is None else _sasl.octets_of(initial_response)
         if first is not None and name not in _WITHOUT_INITIAL_RESPONSE:
             line = f"{command} {_sasl.encoded(first) or '='}"
             if len(line) + len("\r\n") <= _MAX_LINE_OCTETS:
@@ -215,7 +215,7 @@ def _answer_to(challenge: bytes, first: bytes | None, authobject: AuthObject | N
     answer = authobject(challenge)
     if answer is None or answer in {"*", b"*"}:
         raise ExchangeError("called off")
-    return answer.encode() if isinstance(answer, str) else answer
+    return _sasl.octets_of(answer)
 
 
 def _given(secret: Secret | None) -> str:

@@ -147,7 +147,7 @@ class Scram(Mechanism):
         utf8(password, "password")
         scramp = _scramp()
         self._failure: type[Exception] = scramp.ScramException
-        client = scramp.ScramClient([name], user, password)
+        client = self._prepared(scramp.ScramClient, name, user, password)
         self.initial = client.get_client_first().encode()
         self._client: Any = client
         self._steps: list[Callable[[str], str]] = [self._prove, self._verify]
@@ -167,6 +167,13 @@ class Scram(Mechanism):
         """Raise `ExchangeError` unless the server's signature was verified."""
         if self._steps:
             raise ExchangeError("the server let the login in without the proof that it knows the password")
+
+    def _prepared(self, make: Callable[[list[str], str, str], Any], name: str, user: str, password: str) -> Any:  # noqa: ANN401
+        try:
+            return make([name], user, password)
+        except self._failure:
+            pass
+        raise ValueError("the user or the password holds a character that SCRAM has no place for (RFC 4013)")
 
     def _prove(self, server_first: str) -> str:
         # All of them: which one counts where there are two is not for us to guess.
@@ -201,6 +208,17 @@ def decoded(status_line: bytes) -> bytes:
 def encoded(answer: bytes) -> str:
     """Return *answer* as a line carries it."""
     return binascii.b2a_base64(answer, newline=False).decode()
+
+
+def octets_of(said: bytes | str) -> bytes:
+    """Return what an application says, in UTF-8 where it is text; a `ValueError` that does not quote it."""
+    if not isinstance(said, str):
+        return said
+    try:
+        return said.encode()
+    except UnicodeEncodeError:
+        pass
+    raise ValueError("the answer holds half a surrogate pair")
 
 
 def utf8(text: str, what: str) -> bytes:
