@@ -269,6 +269,8 @@ def fails() -> str:
         lambda pop: pop.login(USER, fails, mechanism="PLAIN"),
         lambda pop: pop.auth("X-TEST", lambda _: f"{PASSWORD}\ud800"),
         lambda pop: pop.auth("PLAIN", None, f"{PASSWORD}\ud800"),
+        lambda pop: pop.auth("X-TEST", lambda _: (PASSWORD,)),
+        lambda pop: pop.auth("PLAIN", None, (PASSWORD,)),
     ],
 )
 def test_a_secret_that_cannot_be_used_is_not_in_the_error(
@@ -283,5 +285,7 @@ def test_a_secret_that_cannot_be_used_is_not_in_the_error(
             perform(pop)
         assert pop.stat() == (7, 777)
         pop.close()
+        # Nothing was begun, or it was called off.
+        assert server.commands in ([b"STAT"], [b"USER alice", b"STAT"], [b"AUTH X-TEST", b"*", b"STAT"])
     shown = "\n".join([*everything_in(caught.value), caplog.text])
     assert hints(shown, [PASSWORD, b64(PASSWORD), TOKEN, b64(TOKEN)]) == []

@@ -213,9 +213,10 @@ def _answer_to(challenge: bytes, first: bytes | None, authobject: AuthObject | N
     if authobject is None:
         raise ExchangeError("the server asks, and there is nothing to answer")
     answer = authobject(challenge)
-    if answer is None or answer in {"*", b"*"}:
+    octets = b"*" if answer is None else _sasl.octets_of(answer)
+    if octets == b"*":
         raise ExchangeError("called off")
-    return _sasl.octets_of(answer)
+    return octets
 
 
 def _given(secret: Secret | None) -> str:

@@ -211,9 +211,9 @@ def encoded(answer: bytes) -> str:
 
 
 def octets_of(said: bytes | str) -> bytes:
-    """Return what an application says, in UTF-8 where it is text; a `ValueError` that does not quote it."""
+    """Return what an application says, in UTF-8 where it is text; an error for what is neither does not quote it."""
     if not isinstance(said, str):
-        return said
+        return bytes(memoryview(said))  # a `TypeError` for what has no octets; bytes() makes some of a number too
     try:
         return said.encode()
     except UnicodeEncodeError:
