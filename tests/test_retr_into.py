@@ -198,7 +198,7 @@ def test_a_command_given_by_progress_is_an_error_and_neither_reply_is_crossed() 
         assert pop.stat() == (7, 777)
         assert server.commands == [b"RETR 1", b"STAT"]
     assert seen
-    assert all(isinstance(error, ConnectionBusy) for error in seen)
+    assert all(isinstance(error, ProtocolError) for error in seen)
 
 
 def test_a_reply_read_by_progress_is_an_error_and_the_connection_broken() -> None:
