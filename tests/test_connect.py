@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 import pytest
 import python_socks
@@ -270,7 +271,7 @@ def test_no_server_is_an_error_that_names_it() -> None:
         (b"-ERR [SYS/TEMP] busy\r\n", CommandError, r"-ERR \[SYS/TEMP\] busy"),
         (b"220 mail.example.org ESMTP\r\n", ProtocolError, "no POP3 reply: '220"),
         (Reply(b"+OK rea", then="fin"), ConnectionLost, "hung up"),
-        (Reply(b"+OK", then="rst"), ConnectionResetError, "reset"),
+        (Reply(b"+O", b"K", then="rst"), ConnectionResetError, "reset"),
         (Reply(b"+", then="stall"), TimeoutError, "timed out"),
     ],
 )
@@ -332,6 +333,20 @@ def test_no_socket_stays_open_behind_an_error(scheme: str, greeting: str | None,
             connect(url(scheme, server, "user"), password="wrong", sock=sock, timeout=5)
     gc.collect()  # a socket that somebody forgot would warn, and warnings are errors
     assert [one.fileno() for one in made] == [-1]
+
+
+@pytest.mark.parametrize(
+    ("address", "more"),
+    [("imap://mail.example.org", {}), ("pop3s://a@b", {"user": "c"}), ("pop3s://a@b", {"deadline": -1})],
+)
+def test_a_socket_that_was_given_is_closed_also_when_the_rest_makes_no_sense(
+    address: str, more: dict[str, Any]
+) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        with pytest.raises(ValueError, match=r"begins with|another user|deadline"):
+            connect(address, sock=ours, **more)
+        assert ours.fileno() == -1
 
 
 def test_an_exception_of_who_was_asked_for_the_password_closes_the_connection_and_says_where() -> None:

@@ -144,6 +144,21 @@ def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch
             assert pop.sock.gettimeout() == 60.0
 
 
+def test_a_link_local_address_keeps_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int]] = []
+
+    def nobody_is_there(address: tuple[str, int], _: float) -> socket.socket:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    addresses = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 995, 0, 3))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
+    monkeypatch.setattr(socket, "create_connection", nobody_is_there)
+    with pytest.raises(ConnectionRefusedError):
+        connect("pop3s://mail.example.org", deadline=60)
+    assert tried == [("fe80::1%3", 995)]
+
+
 def test_a_deadline_far_away_changes_nothing() -> None:
     with MailboxServer([MESSAGE] * 50, tls=True) as server:
         with connect(url("pop3s", server), password="password", deadline=60, context=server.client_context) as pop:

@@ -85,18 +85,16 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     no connection; `ProtocolError` when there is no POP3, or no TLS where it has to be; `CommandError` when the server
     refuses, as `AuthenticationError` when it refuses the login. They name host, port and step; no socket stays open.
     """
-    location = parse_url(url)
-    if user is not None and location.user not in {None, user}:
-        raise ValueError("the URL names another user than user=")
-    user = location.user if user is None else user
-    if user is None and (password is not None or token is not None):
-        raise ValueError("a password or a token needs a user: user@host in the URL, or user=")
-    if password is not None and token is not None:
-        raise ValueError("give a password or a token, one of them")
-    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
-        warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
-    limit = None if deadline is None else Deadline(deadline, "the session")
-    pop = _open(location, context, timeout, limit, sock)
+    try:
+        location = parse_url(url)
+        user = _who(location, user, password, token)
+        if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
+            warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
+        pop = _open(location, context, timeout, None if deadline is None else Deadline(deadline, "the session"), sock)
+    except BaseException:
+        if isinstance(sock, socket.socket):
+            sock.close()
+        raise
     try:
         if location.scheme == "pop3":
             with _named(location, "STLS"):
@@ -109,6 +107,18 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         pop.close()
         raise
     return pop
+
+
+def _who(location: Location, user: str | None, password: Secret | None, token: Secret | None) -> str | None:
+    """Return who logs in, if anybody; a `ValueError` when what was given does not fit together."""
+    if user is not None and location.user not in {None, user}:
+        raise ValueError("the URL names another user than user=")
+    user = location.user if user is None else user
+    if user is None and (password is not None or token is not None):
+        raise ValueError("a password or a token needs a user: user@host in the URL, or user=")
+    if password is not None and token is not None:
+        raise ValueError("give a password or a token, one of them")
+    return user
 
 
 def _open(
@@ -138,8 +148,6 @@ def _open(
         else:
             pop.__init__(location.host, location.port, timeout)  # type: ignore[misc]
     except BaseException as error:
-        if isinstance(sock, socket.socket):
-            sock.close()
         _name(error, location, "greeting" if "sock" in vars(pop) else step)
         raise
     finally:
@@ -171,11 +179,17 @@ def _first_that_answers(address: tuple[str, int], timeout: float | None, deadlin
     for *_, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
         seconds = deadline.shorter(timeout)
         try:
-            return socket.create_connection((str(where[0]), int(where[1])), seconds)
+            return socket.create_connection((_with_scope(where), int(where[1])), seconds)
         except OSError as error:
             failure = error
     deadline.left()
     raise failure
+
+
+def _with_scope(address: tuple[object, ...]) -> str:
+    """Return the host of a socket address; a link-local one of IPv6 says on which link, which Python keeps apart."""
+    scope = address[3] if len(address) > 3 else 0  # noqa: PLR2004 - host, port, flow, scope
+    return f"{address[0]}%{scope}" if scope else str(address[0])
 
 
 def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
