@@ -1,0 +1,138 @@
+"""The exceptions of fetching, and what each means for what was delivered.
+
+::
+
+    FetchError
+    +-- DestinationError    a message, or the rest of a batch, could not be delivered; `delivered` says what was
+    +-- StateError          what was fetched before is not known, or cannot be remembered
+    |   +-- AccountBusy         another fetch of the same account is running
+    +-- SeenFileError       a file of another program's unique-ids makes no sense
+    +-- UidsChanged         every unique-id of the maildrop changed: all would be fetched again
+    +-- UidsUnknown         the server gives no unique-ids: what is new cannot be told
+    +-- SecretError         the command that gives the password did not
+    +-- TaskLost            the worker that an executor had given a mailbox to ended
+
+Owns the classes and what each says to a person. Every one can be pickled: it may come from another process.
+"""
+
+import os
+
+from pop3fast.fetch._identity import Entry
+
+
+class FetchError(Exception):
+    """Mail could not be fetched."""
+
+
+class DestinationError(FetchError):
+    """The destination did not take what was to be delivered: disk full, read-only, gone, not what it was said to be.
+
+    ``delivered`` holds the entries of the same batch that are durable and visible in spite of it, to be remembered.
+    Nothing else of the batch is delivered.
+    """
+
+    path: str
+    """The file or folder it was about."""
+    tried: str
+    """What was tried, as in ``write``."""
+    reason: str
+    """Why it could not be done."""
+    errno: int | None
+    """The operating system's number for it, if it came from there."""
+    delivered: tuple[Entry, ...]
+
+    def __init__(self, path: str, tried: str, reason: str, errno: int | None = None) -> None:
+        """Say that *tried* could not be done with *path*, for *reason*."""
+        super().__init__(path, tried, reason, errno)
+        self.path = path
+        self.tried = tried
+        self.reason = reason
+        self.errno = errno
+        self.delivered = ()
+
+    def __str__(self) -> str:
+        return f"cannot {self.tried} {self.path}: {self.reason}"
+
+
+def destination_error(path: str, tried: str, error: OSError) -> DestinationError:
+    """Return what the operating system's *error* means for a delivery."""
+    number = error.errno
+    return DestinationError(path, tried, str(error) if number is None else os.strerror(number), number)
+
+
+class StateError(FetchError):
+    """What was fetched before is not known, or cannot be remembered; what was remembered still is."""
+
+    path: str
+    """The state's file."""
+    reason: str
+
+    def __init__(self, path: str, reason: str) -> None:
+        """Say that the state in *path* cannot be used, for *reason*."""
+        super().__init__(path, reason)
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"cannot use the state in {self.path}: {self.reason}"
+
+
+class AccountBusy(StateError):  # noqa: N818 - a public name that says what happened
+    """Another fetch of the same account is running, here or in another process."""
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class SeenFileError(FetchError):
+    """A line of another program's file of unique-ids makes no sense; nothing was taken from the file."""
+
+    path: str
+    line: int
+    """The number of the line, from 1; 0 when it is about the file as a whole."""
+    reason: str
+
+    def __init__(self, path: str, line: int, reason: str) -> None:
+        """Say that line *line* of *path* makes no sense, for *reason*."""
+        super().__init__(path, line, reason)
+        self.path = path
+        self.line = line
+        self.reason = reason
+
+    def __str__(self) -> str:
+        where = f", line {self.line}" if self.line else ""
+        return f"{self.path}{where}: {self.reason}"
+
+
+class UidsChanged(FetchError):  # noqa: N818 - a public name that says what happened
+    """Every unique-id of the maildrop changed, and its messages would be fetched again. Nothing was fetched."""
+
+    remembered: int
+    """How many messages of the account are remembered, none of which is listed any more."""
+    listed: int
+    """How many messages the maildrop has."""
+
+    def __init__(self, remembered: int, listed: int) -> None:
+        """Say how many messages are *remembered* and *listed*."""
+        super().__init__(remembered, listed)
+        self.remembered = remembered
+        self.listed = listed
+
+    def __str__(self) -> str:
+        return (
+            f"the server lists {self.listed} messages under new unique-ids and none of the {self.remembered} that are "
+            "remembered, as after a move of the mailbox; to fetch all of them once more, accept the change of the "
+            "unique-ids (accept_uid_change)"
+        )
+
+
+class UidsUnknown(FetchError):  # noqa: N818 - a public name that says what happened
+    """The server gives no unique-ids, so what is new cannot be told. Nothing was fetched or deleted."""
+
+
+class SecretError(FetchError):
+    """The command that was to give the password or token failed. What it printed is not in here."""
+
+
+class TaskLost(FetchError):  # noqa: N818 - a public name that says what happened
+    """The worker that fetched a mailbox ended, or could not be given the task. What it delivered is remembered."""

@@ -1,0 +1,309 @@
+"""A folder with one file a message, which is what a Maildir and a folder of ``.eml`` files have in common.
+
+Owns the order that makes a delivery safe: write a hidden file, ``fsync`` it, link it to its name, ``fsync`` the
+folder, and only then say that it is delivered. A name that is there already is the same message (see `_identity`), so
+nothing is ever overwritten and nothing is there twice; a process that ends anywhere leaves hidden files, which the
+next session of the same account takes away. Never follows a symbolic link inside, and never keeps a message in memory.
+"""
+
+import contextlib
+import errno
+import os
+import time
+from hashlib import sha256
+from itertools import count
+from typing import ClassVar
+
+from pop3fast.fetch._errors import DestinationError, destination_error
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, delivery_name, is_lasting
+from pop3fast.fetch._journal import Journal
+from pop3fast.fetch._lines import LineEnds
+from pop3fast.fetch._root import Folders, open_folders
+from pop3fast.fetch._sync import MAX_GROUP, GroupSync
+
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links say: FAT, some of FUSE and SMB."""
+
+
+class Delivered:
+    """A message that is written and not yet visible."""
+
+    __slots__ = ("durable", "entry", "failure", "file", "name", "tmp_name")
+
+    def __init__(self, tmp_name: str, file: int, name: str, entry: Entry) -> None:
+        """Keep what is to be published as *name*."""
+        self.tmp_name = tmp_name
+        self.file = file
+        self.name = name
+        self.entry = entry
+        self.durable = False
+        self.failure: OSError | None = None
+
+
+class FolderDelivery:
+    """One message on its way into a folder."""
+
+    def __init__(self, folder: "FolderDestination", identity: Identity, tmp_name: str, file: int) -> None:
+        """Deliver *identity* through the open file *tmp_name*."""
+        self._folder = folder
+        self._identity = identity
+        self._tmp_name = tmp_name
+        self._file: int | None = file
+        self._ends = LineEnds() if folder.CONVERTS else None
+        self._digest = sha256()
+        self._octets = 0
+
+    def write(self, octets: bytes) -> None:
+        """Write the next *octets* of the message as the server sent them.
+
+        Raises `DestinationError`; then this delivery is abandoned.
+        """
+        self._octets += len(octets)
+        self._append(octets if self._ends is None else self._ends.feed(octets))
+
+    def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
+        """Take the message for whole; the next `flush` makes it durable and visible.
+
+        *size* (its octets by the scan listing) and *fingerprint* are for its entry. Raises `DestinationError`.
+        """
+        if self._ends is not None and (rest := self._ends.end()):
+            self._append(rest)
+        file, self._file = self._open_file(), None
+        digest = self._digest.digest()
+        entry = Entry(*self._identity, size, self._octets, fingerprint, int(time.time()), digest[:CONTENT_OCTETS])
+        self._folder.ended(entry, self._tmp_name, file)
+
+    def abandon(self) -> None:
+        """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            self._folder.abandoned(self._tmp_name, file)
+
+    def _open_file(self) -> int:
+        if self._file is None:
+            raise ValueError("this delivery has ended")
+        return self._file
+
+    def _append(self, octets: bytes) -> None:
+        file = self._open_file()
+        self._digest.update(octets)
+        try:
+            self._folder.files.write(file, octets)
+        except OSError as error:
+            self.abandon()
+            raise destination_error(self._folder.path, "write to", error) from error
+
+
+class FolderDestination:
+    """Files in a folder; what a Maildir and a folder of ``.eml`` files differ in is below."""
+
+    CONVERTS: ClassVar[bool]
+    """Whether line ends become LF."""
+    SUFFIX: ClassVar[str]
+    """What a message's name ends in."""
+    HIDDEN: ClassVar[str]
+    """What the name of a file begins with that is not visible yet."""
+    INSIDE: ClassVar[tuple[str, ...]]
+    """The folders inside: where messages are written, where they are published, and where they may be later. Without
+    any, all three are the folder itself."""
+
+    def __init__(self, path: str, files: Files) -> None:
+        """Deliver into the folder *path*, to which nothing is done before `open`."""
+        self.path = path
+        self.files = files
+        self._folders: Folders | None = None
+        self._hidden = self._visible = -1
+        self._looked_in: tuple[int, ...] = ()
+        self._account = ""
+        self._token = ""
+        self._numbers = count()
+        self._known: set[str] | None = None
+        self._copies = Copies()
+        self._delivery: FolderDelivery | None = None
+        self._batch: list[Delivered] = []
+        self._unsynced: list[Delivered] = []
+        self._syncs = GroupSync(files)
+
+    def open(self) -> None:
+        """Check the folder, and make it when only its parent exists. Raises `DestinationError`.
+
+        Nothing else is touched: a state inside of it can be opened then. Does nothing when it is open.
+        """
+        if self._folders is None:
+            self._folders = open_folders(self.files, self.path, self.INSIDE)
+            self._hidden, self._visible, *elsewhere = self._folders.inside or (self._folders.root,) * 2
+            self._looked_in = (self._visible, *elsewhere)
+
+    def prepare(self, account: str, journal: Journal) -> list[str]:
+        """Make ready for a session of *account* (`account_digest`), whose lock the caller holds.
+
+        Takes away what an earlier session of the same account left half done. Returns sentences for a person, of which
+        a folder never has any. *journal* is not needed. Raises `DestinationError`.
+        """
+        del journal
+        self.open()
+        self._drop()
+        litter = f"{self.HIDDEN}{account}-"
+        self._account, self._token = account, os.urandom(4).hex()
+        self._copies = Copies()
+        self._known = None
+        try:
+            for name in self.files.names(self._hidden):
+                if name.startswith(litter):
+                    with contextlib.suppress(FileNotFoundError):
+                        self.files.unlink(name, self._hidden)
+        except OSError as error:
+            raise destination_error(self.path, "prepare", error) from error
+        return []
+
+    def begin(self, identity: Identity) -> FolderDelivery:
+        """Begin to deliver a message, when the one before has ended or was abandoned. Raises `DestinationError`."""
+        if self._delivery is not None:
+            raise ValueError("another message is being delivered")
+        if not self._account:
+            raise ValueError("the destination is not prepared")
+        tmp_name = f"{self.HIDDEN}{self._account}-{self._token}-{next(self._numbers)}"
+        try:
+            file = self.files.create(tmp_name, self._hidden)
+        except OSError as error:
+            raise destination_error(self.path, "write to", error) from error
+        self._delivery = FolderDelivery(self, identity, tmp_name, file)
+        return self._delivery
+
+    def ended(self, entry: Entry, tmp_name: str, file: int) -> None:
+        """Keep a message that has been written; for the delivery only."""
+        self._delivery = None
+        if not is_lasting(entry.uid):
+            entry = entry._replace(copy=self._copies.take(entry.content))
+        delivered = Delivered(tmp_name, file, delivery_name(self._account, entry), entry)
+        self._batch.append(delivered)
+        self._unsynced.append(delivered)
+        if len(self._unsynced) == MAX_GROUP:
+            self._sync()
+
+    def abandoned(self, tmp_name: str, file: int) -> None:
+        """Take away a message that will not be delivered; for the delivery only."""
+        self._delivery = None
+        with contextlib.suppress(OSError):
+            self.files.close(file)
+        self._take_away(tmp_name)
+
+    def flush(self) -> list[Entry]:
+        """Make every message that has ended since the last flush durable and visible; return what to remember.
+
+        Raises `DestinationError` when that could not be done for all; its ``delivered`` are to be remembered, the
+        others are not delivered and nothing of them is left. The destination can be used on.
+        """
+        self._sync()
+        self._syncs.wait()
+        batch, self._batch = self._batch, []
+        failure: DestinationError | None = None
+        published: list[Delivered] = []
+        new: list[str] = []
+        for delivered in batch:
+            try:
+                if not delivered.durable:
+                    # Without an error when whoever waited for it was interrupted, and went on.
+                    raise delivered.failure or InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
+                if self._publish(delivered):
+                    new.append(delivered.name)
+            except OSError as error:
+                failure = failure or destination_error(self.path, "deliver to", error)
+                self._copies.give_back(delivered.entry)
+            else:
+                published.append(delivered)
+            self._take_away(delivered.tmp_name)
+        if published:
+            try:
+                # A message that was there may have been moved since, and nobody may have synced that.
+                for folder in [self._visible] if len(new) == len(published) else self._looked_in:
+                    self.files.sync_folder(folder)
+            except OSError as error:
+                failure = destination_error(self.path, "deliver to", error)
+                self._take_back(new, published)
+                published = []
+        entries = [delivered.entry for delivered in published]
+        if failure is not None:
+            failure.delivered = tuple(entries)
+            raise failure
+        return entries
+
+    def hurry(self) -> None:
+        """Do nothing: nobody else is waited for."""
+
+    def close(self) -> None:
+        """Take away what was not flushed, and let go of the folder. Does nothing when it is closed."""
+        self._drop()
+        self._syncs.close()
+        folders, self._folders = self._folders, None
+        self._account = ""
+        if folders is not None:
+            for folder in (folders.root, *folders.inside):
+                with contextlib.suppress(OSError):
+                    self.files.close(folder)
+
+    def _sync(self) -> None:
+        unsynced, self._unsynced = self._unsynced, []
+        self._syncs.start(unsynced)
+
+    def _publish(self, delivered: Delivered) -> bool:
+        """Make a durable message visible, and return whether it was not there before."""
+        known = self._known_names()
+        if delivered.name in known:
+            return False
+        name = delivered.name + self.SUFFIX
+        try:
+            self.files.link(delivered.tmp_name, self._hidden, name, self._visible)
+        except FileExistsError:
+            known.add(delivered.name)
+            return False
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            # The account's lock keeps out whoever else could make this name between these two.
+            with contextlib.suppress(FileNotFoundError):
+                self.files.stat_name(name, self._visible)
+                return False
+            self.files.rename(delivered.tmp_name, self._hidden, name, self._visible)
+        known.add(delivered.name)
+        return True
+
+    def _known_names(self) -> set[str]:
+        """Return the names of this account's messages that are there; the folder is read when the first is needed."""
+        if self._known is None:
+            self._known = {
+                # What a mail program adds begins with a colon (flags) or a comma (sizes).
+                name.removesuffix(self.SUFFIX).partition(":")[0].partition(",")[0]
+                for folder in self._looked_in
+                for name in self.files.names(folder)
+                if name.startswith(self._account)
+            }
+        return self._known
+
+    def _take_back(self, new: list[str], published: list[Delivered]) -> None:
+        """Make the messages *new* invisible again: whether their names are durable nobody knows."""
+        for name in new:
+            self._known_names().discard(name)
+            with contextlib.suppress(OSError):
+                self.files.unlink(name + self.SUFFIX, self._visible)
+        for delivered in published:
+            self._copies.give_back(delivered.entry)
+
+    def _take_away(self, tmp_name: str) -> None:
+        # What cannot be taken away now is litter, which hurts nobody and goes when the next session begins.
+        with contextlib.suppress(OSError):
+            self.files.unlink(tmp_name, self._hidden)
+
+    def _drop(self) -> None:
+        """Take away what is written and not flushed."""
+        if self._delivery is not None:
+            self._delivery.abandon()
+        self._syncs.wait()
+        unsynced, self._unsynced = self._unsynced, []
+        for delivered in unsynced:
+            with contextlib.suppress(OSError):
+                self.files.close(delivered.file)
+        batch, self._batch = self._batch, []
+        for delivered in batch:
+            self._take_away(delivered.tmp_name)

@@ -1,0 +1,107 @@
+"""Which message is which: across sessions by account, unique-id and occurrence; at the destination by its content too.
+
+Owns the names that messages are delivered under. Never puts an octet of a unique-id into a name: it is the server's,
+and may be ``../../x``.
+"""
+
+from hashlib import sha256
+from typing import NamedTuple
+
+ACCOUNT_HEX = 8
+"""32 bits tell a person's accounts apart; should two share them, unique-id and content still make other names."""
+
+MESSAGE_HEX = 24
+"""96 bits of account, unique-id and occurrence: no two of a million million messages are expected to share them."""
+
+CONTENT_HEX = 16
+"""64 bits of the content: whether a message of the same account, unique-id and occurrence is the same message."""
+
+CONTENT_OCTETS = 16
+"""How much of the content's SHA-256 is kept where nothing but the content tells messages apart."""
+
+UNUSABLE_PREFIX = b"ENOMEM-"
+"""Quirk q75: what Courier gives for a unique-id when its disk is full; the next session shows another."""
+
+
+class Identity(NamedTuple):
+    """One message of a maildrop."""
+
+    uid: bytes
+    """Its unique-id, as the server gave it; empty when it has none."""
+    occurrence: int = 0
+    """How many messages before it in the maildrop have the same unique-id (RFC 1939 section 7 allows copies)."""
+
+
+class Entry(NamedTuple):
+    """What is remembered of a message that was delivered."""
+
+    uid: bytes
+    occurrence: int
+    size: int
+    """Its octets by the scan listing; 0 when they were not known."""
+    octets: int
+    """The octets that were received."""
+    fingerprint: bytes
+    """`fingerprint` of its header, 16 octets; empty when it is not known."""
+    delivered_at: int
+    """When, in seconds since 1970."""
+    content: bytes
+    """16 octets of the SHA-256 of its content as it was delivered."""
+    copy: int = 0
+    """Which copy of its content it is; counted only where its unique-id does not last."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which message it was."""
+        return Identity(self.uid, self.occurrence)
+
+    def kept(self) -> "Entry":
+        """Return what of it the next session can use: without a unique-id that does not last."""
+        return self if is_lasting(self.uid) else self._replace(uid=b"", occurrence=self.copy)
+
+
+def is_lasting(uid: bytes) -> bool:
+    """Return whether the next session will know a message by *uid*. If not, only its content tells which it is."""
+    return bool(uid) and not uid.startswith(UNUSABLE_PREFIX)
+
+
+class Copies:
+    """Which copy a message is that only its content tells apart: the first of its kind in this session, the second...
+
+    So the same maildrop counts the same in every session, whatever was deleted between them.
+    """
+
+    def __init__(self) -> None:
+        """Begin a session."""
+        self._taken: dict[bytes, int] = {}
+        self._given_back: dict[bytes, list[int]] = {}
+
+    def take(self, content: bytes) -> int:
+        """Return which copy the next message with *content* is, from 0."""
+        if given_back := self._given_back.get(content):
+            return given_back.pop()
+        copy = self._taken.get(content, 0)
+        self._taken[content] = copy + 1
+        return copy
+
+    def give_back(self, entry: Entry) -> None:
+        """Let the next copy have the number of *entry*, which was not delivered."""
+        if not is_lasting(entry.uid):
+            self._given_back.setdefault(entry.content, []).append(entry.copy)
+
+
+def account_digest(host: str, port: int, user: str) -> str:
+    """Return what stands for an account in names: 8 hexadecimal digits."""
+    # NUL is in no host and no user name that a server could be sent.
+    return sha256(f"{host.lower()}\0{port}\0{user}".encode("utf-8", "surrogateescape")).hexdigest()[:ACCOUNT_HEX]
+
+
+def delivery_name(account: str, entry: Entry) -> str:
+    """Return the name of the file that *entry* of *account* is delivered to.
+
+    The same message gets the same name for ever, so a second delivery finds the first. A unique-id that the server
+    uses again for another message gets another name: taking that one for delivered would lose it.
+    """
+    uid, occurrence, *_ = entry.kept()
+    message = sha256(b"%s\0%d\0%s" % (account.encode(), occurrence, uid)).hexdigest()
+    return f"{account}{message[:MESSAGE_HEX]}.{entry.content.hex()[:CONTENT_HEX]}"

@@ -1,0 +1,60 @@
+"""What an mbox needs to be remembered before it is touched, since nothing in it says whose message is whose.
+
+Owns the form of it. Where it is kept is `_state`'s business, what follows from it `_mbox`'s.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from pop3fast.fetch._identity import Entry
+
+
+class Intended(NamedTuple):
+    """One message as it is to lie in an mbox."""
+
+    entry: Entry
+    offset: int
+    """Where its ``From `` line begins, from the start of the file."""
+    length: int
+    """Its octets there, from its ``From `` line to the blank line behind it."""
+    digest: bytes
+    """The SHA-256 of these octets."""
+    head: bytes
+    """The first of them."""
+
+
+class Intent(NamedTuple):
+    """What is going to be appended to an mbox."""
+
+    path: str
+    device: int
+    inode: int
+    """With *device*, which file *path* was."""
+    size: int
+    """Its octets before."""
+    before: bytes
+    """The SHA-256 of the last of these (`BEFORE_OCTETS` of `_mbox_journal`)."""
+    pad: bytes
+    """What is put between them and the first message."""
+    messages: tuple[Intended, ...]
+    key: int = 0
+    """What the journal calls it, once it is kept."""
+
+
+class Journal(Protocol):
+    """Where intents are kept, together with what has been delivered."""
+
+    def intend(self, intent: Intent) -> int:
+        """Keep *intent*, durably, before the first octet of it is appended; return its key."""
+        ...
+
+    def intents(self) -> list[Intent]:
+        """Return the intents of which something has been neither remembered nor settled; the oldest first."""
+        ...
+
+    def settle(self, key: int, delivered: Iterable[Entry]) -> None:
+        """Remember *delivered* and drop the intent *key*, all at once."""
+
+    def has_content(self, content: bytes, copy: int) -> bool:
+        """Return whether a message without a lasting unique-id was delivered: the *copy*-th with *content*."""
+        ...

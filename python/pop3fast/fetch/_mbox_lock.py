@@ -1,0 +1,187 @@
+"""The lock of an mbox: an fcntl lock on the file and ``PATH.lock`` beside it, since some programs know only one.
+
+Owns waiting for them, at most `LOCK_SECONDS`, and saying who has them. The file is locked first and for as long as
+``PATH.lock`` is there: so a ``PATH.lock`` of this program on this machine, found with the file locked, is one that a
+process left which was stopped, and may be taken away.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import stat as modes
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from pop3fast.fetch._errors import DestinationError, destination_error
+from pop3fast.fetch._files import Files
+
+LOCK_SECONDS = 30.0
+"""How long to wait for another program. Mail programs lock an mbox while they read or rewrite it: seconds."""
+
+POLL_SECONDS = 0.2
+"""How often to look; what others use lies between 0.1 and some seconds."""
+
+NO_DOTLOCK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP}
+"""Where ``PATH.lock`` can never be made, as in /var/mail by a user, the lock on the file has to do."""
+
+MAX_DOTLOCK_OCTETS = 1024
+
+
+class MboxLock:
+    """Opens an mbox and locks it."""
+
+    def __init__(self, files: Files, folder: int, path: str, hurried: Callable[[], bool] = bool) -> None:
+        """Lock the mbox *path*, which is in *folder*; wait for it only until *hurried* says so."""
+        self._hurried = hurried
+        self._files = files
+        self._folder = folder
+        self._path = path
+        self._name = os.path.split(path)[1]
+        self._dotlock = f"{self._name}.lock"
+        self._has_dotlock = False
+        self._mark = f"pop3fast {os.getpid()} {socket.gethostname()}\n".encode()
+
+    @contextlib.contextmanager
+    def locked(self, *, create: bool) -> Iterator[int | None]:
+        """Give the mbox, open and locked; None when it does not exist and is not to be created.
+
+        Raises `DestinationError` when it is no mbox, or is locked for too long.
+        """
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                file = self._open(create=create)
+                holder = None if file is None else self._lock(file)
+            except OSError as error:
+                raise destination_error(self._path, "lock", error) from error
+            if holder is None:
+                break
+            if self._hurried():
+                raise DestinationError(self._path, "lock", f"in a hurry: {holder}")
+            if time.monotonic() >= deadline:
+                raise DestinationError(self._path, "lock", f"for {LOCK_SECONDS:.0f} seconds {holder}")
+            time.sleep(POLL_SECONDS)
+        if file is None:
+            yield None
+            return
+        try:
+            yield file
+        finally:
+            if self._has_dotlock:
+                self._has_dotlock = False
+                with contextlib.suppress(OSError):
+                    self._files.unlink(self._dotlock, self._folder)
+            with contextlib.suppress(OSError):
+                self._files.close(file)
+
+    def _open(self, *, create: bool) -> int | None:
+        try:
+            mode = self._files.stat_name(self._name, self._folder).st_mode
+        except FileNotFoundError:
+            if not create:
+                return None
+            with contextlib.suppress(FileExistsError):
+                self._files.close(self._files.create(self._name, self._folder))
+        else:
+            self._check_kind(mode)
+        file = self._files.open_to_append(self._name, self._folder)
+        try:
+            self._check_kind(self._files.stat(file).st_mode)
+        except BaseException:
+            self._files.close(file)
+            raise
+        return file
+
+    def _check_kind(self, mode: int) -> None:
+        if modes.S_ISLNK(mode):
+            raise DestinationError(
+                self._path,
+                "append to",
+                "it is a symbolic link, and somebody may turn it elsewhere; name the file itself",
+            )
+        if not modes.S_ISREG(mode):
+            raise DestinationError(self._path, "append to", "it is not a file")
+
+    def _lock(self, file: int) -> str | None:
+        """Lock *file*; return who else has it, and close it, when that cannot be done now."""
+        try:
+            if not self._files.lock(file):
+                holder: str | None = "another program has had it locked"
+            elif not self._is_still(file):
+                holder = "other programs have kept putting new files in its place"
+            else:
+                holder = self._take_dotlock()
+        except BaseException:
+            self._files.close(file)
+            raise
+        if holder is not None:
+            self._files.close(file)
+        return holder
+
+    def _is_still(self, file: int) -> bool:
+        """Return whether *file* still has its name: whoever rewrites an mbox may do so in a new file."""
+        try:
+            named = self._files.stat_name(self._name, self._folder)
+        except FileNotFoundError:
+            return False
+        return os.path.samestat(named, self._files.stat(file))
+
+    def _take_dotlock(self) -> str | None:
+        # With its content from the first moment on, and after a power cut: nobody could tell whose an empty one is.
+        tmp_name = f".{self._name}.pop3fast-lock"
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._files.unlink(tmp_name, self._folder)
+            file = self._files.create(tmp_name, self._folder)
+            try:
+                self._files.write(file, self._mark)
+                self._files.sync(file)
+            finally:
+                self._files.close(file)
+            try:
+                return self._link_dotlock(tmp_name)
+            finally:
+                self._files.unlink(tmp_name, self._folder)
+        except OSError as error:
+            if error.errno not in NO_DOTLOCK:
+                raise
+            return self._holder_of_dotlock()
+
+    def _link_dotlock(self, tmp_name: str) -> str | None:
+        while True:
+            try:
+                self._files.link(tmp_name, self._folder, self._dotlock, self._folder)
+            except FileExistsError:
+                if not self._is_left_over():
+                    return self._holder()
+                self._files.unlink(self._dotlock, self._folder)
+            else:
+                self._has_dotlock = True
+                return None
+
+    def _holder_of_dotlock(self) -> str | None:
+        """Return who has ``PATH.lock`` where this program cannot make one."""
+        try:
+            self._files.stat_name(self._dotlock, self._folder)
+        except FileNotFoundError:
+            return None
+        return self._holder()
+
+    def _holder(self) -> str:
+        return f"{self._path}.lock has been there; if no program uses the mailbox, take that file away"
+
+    def _is_left_over(self) -> bool:
+        try:
+            file = self._files.open_to_append(self._dotlock, self._folder)
+        except OSError:
+            return False
+        try:
+            program, _, rest = self._files.read(file, MAX_DOTLOCK_OCTETS, 0).partition(b" ")
+        finally:
+            self._files.close(file)
+        mine = self._mark.split(b" ", 2)
+        pid, _, host = rest.partition(b" ")
+        # Elsewhere the lock on the file keeps other threads of the process out of nothing.
+        return program == mine[0] and host == mine[2] and (sys.platform == "linux" or pid != mine[1])

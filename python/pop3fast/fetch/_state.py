@@ -1,0 +1,266 @@
+"""State: which messages of which account have been fetched, across sessions, crashes and power cuts.
+
+Owns the database and the lock that lets one session of an account run at a time. What it says was remembered is on
+the disk when the call returns; what it forgets, only a complete listing of the maildrop made it forget. It never keeps
+a unique-id that does not last (`is_lasting`).
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+from pop3fast.fetch._errors import AccountBusy, StateError
+from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
+from pop3fast.fetch._identity import Entry, Identity, account_digest, is_lasting
+from pop3fast.fetch._journal import Intended, Intent
+from pop3fast.fetch._seen import Seen
+from pop3fast.fetch._state_schema import connect, in_words, make_state
+
+FILE_NAME = "pop3fast.sqlite"
+
+ROWS_AT_A_TIME = 10_000
+"""What is read from the database in one piece, so that as rows only this many take memory."""
+
+
+class State:
+    """A file in which several accounts may be kept, and which several processes may use at once."""
+
+    def __init__(self, path: str) -> None:
+        """Use the state *path*, which is made when it is not there. Raises `StateError` when it cannot be used."""
+        self.path = path
+        make_state(path)
+
+    def account(self, host: str, port: int, user: str) -> "AccountState":
+        """Return what is known of an account, for this session alone until it is closed.
+
+        Raises `AccountBusy` at once when another session of it runs, and `StateError`.
+        """
+        return AccountState(self.path, host.lower(), port, user)
+
+
+class AccountState:
+    """What is known of one account. May be used from several threads. Every method raises `StateError`."""
+
+    def __init__(self, path: str, host: str, port: int, user: str) -> None:
+        """Lock the account and open the state *path*; called by `State.account`."""
+        self.path = path
+        self.digest: str = account_digest(host, port, user)
+        """What stands for the account in names."""
+        self._lock = threading.RLock()
+        self._lock_file = self._take_lock(f"{user} on {host}:{port}")
+        try:
+            with self._errors_in_words():
+                self._database = connect(path)
+            try:
+                self._id = self._find(host, port, user)
+            except BaseException:
+                self._database.close()
+                raise
+        except BaseException:
+            os.close(self._lock_file)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the account. Does nothing when it is closed."""
+        with self._lock:
+            if self._lock_file >= 0:
+                self._database.close()
+                os.close(self._lock_file)
+                self._lock_file = -1
+
+    def seen(self) -> Seen:
+        """Return what has been fetched, as it is now; for an mbox, ask only when it has been prepared."""
+        seen = Seen()
+        with self._lock, self._errors_in_words():
+            cursor = self._database.execute(
+                "SELECT uid, occurrence, size, fingerprint, delivered_at, octets FROM seen WHERE account = ?",
+                (self._id,),
+            )
+            while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+                seen.extend(rows)
+        return seen
+
+    def remember(self, entries: Iterable[Entry]) -> None:
+        """Remember what a flush delivered, durably and all at once; it is no longer intended then."""
+        with self._transaction() as database:
+            self._remember(database, list(entries))
+
+    def prune(self, listed: Iterable[bytes]) -> int:
+        """Forget every message whose unique-id is not *listed*, and return how many.
+
+        *listed* has to be what a COMPLETE listing gave, copies as often as they are there: one that was cut short
+        would have everything it lacks fetched again.
+        """
+        copies: dict[bytes, int] = {}
+        for uid in listed:
+            copies[uid] = copies.get(uid, 0) + 1
+        lasting = all(map(is_lasting, copies))
+        with self._transaction() as database:
+            self._forget_maildrop(database)
+            keys = database.execute("SELECT uid, occurrence FROM seen WHERE account = ?", (self._id,))
+            gone = [(self._id, uid, occurrence) for uid, occurrence in keys if occurrence >= copies.get(uid, 0)]
+            database.executemany("DELETE FROM seen WHERE account = ? AND uid = ? AND occurrence = ?", gone)
+            if lasting:
+                # Without unique-ids a listing does not say which of these messages are still there.
+                database.execute("DELETE FROM content WHERE account = ?", (self._id,))
+        return len(gone)
+
+    def update_size(self, identity: Identity, size: int) -> None:
+        """Remember that the scan listing gives *size* octets for a message that has been fetched."""
+        self.update_sizes([(identity, size)])
+
+    def update_sizes(self, sizes: Iterable[tuple[Identity, int]]) -> None:
+        """Do so for many messages, all at once: a server that counts in another way now changes every size."""
+        rows = [(size, self._id, uid, occurrence) for (uid, occurrence), size in sizes]
+        with self._transaction() as database:
+            self._forget_maildrop(database)
+            database.executemany("UPDATE seen SET size = ? WHERE account = ? AND uid = ? AND occurrence = ?", rows)
+
+    def maildrop(self) -> bytes | None:
+        """Return what `note_maildrop` was given, if nothing has been remembered or forgotten since."""
+        with self._lock, self._errors_in_words():
+            row = self._database.execute("SELECT maildrop FROM account WHERE id = ?", (self._id,)).fetchone()
+        found: bytes | None = row[0]
+        return found
+
+    def note_maildrop(self, mark: bytes) -> None:
+        """Keep *mark*, which stands for a maildrop of which everything has been fetched."""
+        with self._transaction() as database:
+            database.execute("UPDATE account SET maildrop = ? WHERE id = ?", (mark, self._id))
+
+    def _forget_maildrop(self, database: sqlite3.Connection) -> None:
+        database.execute("UPDATE account SET maildrop = NULL WHERE id = ? AND maildrop IS NOT NULL", (self._id,))
+
+    def intend(self, intent: Intent) -> int:
+        """Keep *intent*, durably, and return its key (`Journal`)."""
+        with self._transaction() as database:
+            key = database.execute(
+                "INSERT INTO intent (account, path, device, inode, size, before, pad) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self._id,
+                    os.fsencode(intent.path),
+                    str(intent.device),
+                    str(intent.inode),
+                    intent.size,
+                    intent.before,
+                    intent.pad,
+                ),
+            ).lastrowid
+            database.executemany(
+                "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(key, *message.entry.kept()[:-1], *message[1:]) for message in intent.messages],
+            )
+        return key or 0
+
+    def intents(self) -> list[Intent]:
+        """Return the intents that are neither remembered nor settled, the oldest first (`Journal`)."""
+        found: list[Intent] = []
+        with self._lock, self._errors_in_words():
+            for key, path, device, inode, size, before, pad in self._database.execute(
+                "SELECT id, path, device, inode, size, before, pad FROM intent WHERE account = ? ORDER BY id",
+                (self._id,),
+            ).fetchall():
+                rows = self._database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
+                messages = tuple(_intended(row) for row in rows)
+                found.append(Intent(os.fsdecode(path), int(device), int(inode), size, before, pad, messages, key))
+        return found
+
+    def settle(self, key: int, delivered: Iterable[Entry]) -> None:
+        """Remember *delivered* and drop the intent *key*, all at once (`Journal`)."""
+        with self._transaction() as database:
+            self._remember(database, list(delivered))
+            database.execute("DELETE FROM intent WHERE account = ? AND id = ?", (self._id, key))
+
+    def has_content(self, content: bytes, copy: int) -> bool:
+        """Return whether a message without a lasting unique-id was delivered (`Journal`)."""
+        with self._lock, self._errors_in_words():
+            found = self._database.execute(
+                "SELECT 1 FROM content WHERE account = ? AND content = ? AND copy = ?",
+                (self._id, content, copy),
+            ).fetchone()
+        return found is not None
+
+    def _remember(self, database: sqlite3.Connection, entries: list[Entry]) -> None:
+        self._forget_maildrop(database)
+        kept = [entry.kept() for entry in entries]
+        for entry in kept:
+            if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
+                raise ValueError(f"a fingerprint has {FINGERPRINT_OCTETS} octets, not {len(entry.fingerprint)}")
+        database.executemany(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [(self._id, *entry[:6]) for entry in kept if entry.uid],
+        )
+        database.executemany(
+            "INSERT OR IGNORE INTO content VALUES (?, ?, ?)",
+            [(self._id, entry.content, entry.copy) for entry in kept if not entry.uid],
+        )
+        # An intent is over when every message of it is remembered.
+        mine = "intent IN (SELECT id FROM intent WHERE account = ?)"
+        database.executemany(
+            f"DELETE FROM intended WHERE {mine} AND uid = ? AND occurrence = ? AND content = ?",  # noqa: S608 - no input
+            [(self._id, *entry.identity, entry.content) for entry in kept],
+        )
+        database.execute(
+            "DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (self._id,)
+        )
+
+    def _find(self, host: str, port: int, user: str) -> int:
+        with self._transaction() as database:
+            key = (host, port, user)
+            database.execute("INSERT OR IGNORE INTO account (host, port, user) VALUES (?, ?, ?)", key)
+            row = database.execute("SELECT id FROM account WHERE host = ? AND port = ? AND user = ?", key).fetchone()
+        return int(row[0])
+
+    def _take_lock(self, who: str) -> int:
+        # The file stays: a lock on a file that somebody takes away and makes anew would keep nobody out.
+        path = f"{self.path}.{self.digest}.lock"
+        try:
+            lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise StateError(path, os.strerror(error.errno or 0)) from error
+        try:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock_file)
+            raise AccountBusy(path, f"another fetch of {who} is running") from error
+        except OSError as error:
+            os.close(lock_file)
+            raise StateError(path, os.strerror(error.errno or 0)) from error
+        return lock_file
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the database; all or nothing of what is done to it becomes durable."""
+        with self._lock, self._errors_in_words():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                # Where SQLite has rolled back itself, as for a full disk, there is nothing to roll back.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _errors_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(self.path, in_words(error)) from error
+
+
+def _intended(row: tuple[Any, ...]) -> Intended:
+    entry = Entry(*row[1:8])
+    # Where the unique-id does not last, what was kept as the occurrence is which copy it is.
+    return Intended(entry if entry.uid else entry._replace(copy=entry.occurrence), *row[8:])

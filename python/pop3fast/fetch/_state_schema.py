@@ -1,0 +1,170 @@
+"""The tables that a state is made of, and the only words of SQL that make or check them.
+
+Owns what kind of file a state is: an SQLite database with this project's mark, of a version that this module knows.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat as modes
+import time
+from collections.abc import Iterator
+
+from pop3fast.fetch._errors import StateError
+
+APPLICATION_ID = 0x70F3FA57
+"""The mark in the file's header that says whose it is."""
+
+VERSION = 1
+
+BUSY_SECONDS = 30.0
+"""How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
+
+BUSY = f"another process has had it for more than {BUSY_SECONDS:.0f} seconds"
+
+POLL_SECONDS = 0.02
+"""How often to look whether another process has made it."""
+
+TABLES = """
+CREATE TABLE account (
+    id INTEGER PRIMARY KEY,
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    user TEXT NOT NULL,
+    -- What the maildrop looked like when nothing in it was new, NULL when that was not seen since the last change here.
+    maildrop BLOB,
+    UNIQUE (host, port, user)
+);
+CREATE TABLE seen (
+    account INTEGER NOT NULL REFERENCES account,
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    octets INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,
+    delivered_at INTEGER NOT NULL,
+    PRIMARY KEY (account, uid, occurrence)
+) WITHOUT ROWID;
+-- Messages that no unique-id can be relied on for.
+CREATE TABLE content (
+    account INTEGER NOT NULL REFERENCES account,
+    content BLOB NOT NULL,
+    copy INTEGER NOT NULL,
+    PRIMARY KEY (account, content, copy)
+) WITHOUT ROWID;
+-- Device and inode are text: they may be greater than SQLite's integers.
+CREATE TABLE intent (
+    id INTEGER PRIMARY KEY,
+    account INTEGER NOT NULL REFERENCES account,
+    path BLOB NOT NULL,
+    device TEXT NOT NULL,
+    inode TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    before BLOB NOT NULL,
+    pad BLOB NOT NULL
+);
+CREATE TABLE intended (
+    intent INTEGER NOT NULL REFERENCES intent ON DELETE CASCADE,
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    octets INTEGER NOT NULL,
+    fingerprint BLOB NOT NULL,
+    delivered_at INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    start INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    digest BLOB NOT NULL,
+    head BLOB NOT NULL,
+    PRIMARY KEY (intent, start)
+) WITHOUT ROWID;
+"""
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Return a connection whose every commit is durable, for several threads, one at a time."""
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.execute("PRAGMA synchronous = FULL").close()
+        connection.execute("PRAGMA foreign_keys = ON").close()
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def make_state(path: str) -> None:
+    """Make the state *path* when it is not there, and check that it is one and can be written to.
+
+    Raises `StateError`.
+    """
+    try:
+        with _making(path):
+            # Only while it is new: closing a file takes away the locks that SQLite has on it in other threads.
+            with contextlib.suppress(FileExistsError):
+                # Whom mail comes from is nobody else's business; SQLite itself would let everybody read it.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            if not modes.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path is a str in this package
+                raise StateError(path, "it is not a file")
+            with contextlib.closing(connect(path)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                _check_or_make(connection, path)
+                connection.execute("COMMIT")
+                connection.execute("PRAGMA journal_mode = WAL").close()
+            _sync_name(path)
+    except OSError as error:
+        raise StateError(path, os.strerror(error.errno or 0)) from error
+    except sqlite3.Error as error:
+        raise StateError(path, in_words(error)) from error
+
+
+def in_words(error: sqlite3.Error) -> str:
+    """Return what SQLite's *error* means to a person."""
+    said = str(error)
+    return BUSY if "locked" in said else said
+
+
+def _check_or_make(connection: sqlite3.Connection, path: str) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application == APPLICATION_ID and version > VERSION:
+        raise StateError(path, f"a newer version of pop3fast made it (format {version}, this one knows {VERSION})")
+    if application == APPLICATION_ID and version == VERSION:
+        # Whether it can be written to shows only when something is written.
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        return
+    if application or version or tables:
+        raise StateError(path, "it is a database of another program")
+    for statement in TABLES.split(";"):
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+@contextlib.contextmanager
+def _making(path: str) -> Iterator[None]:
+    """Let nobody else make the state meanwhile: SQLite itself does not wait for who changes how it keeps a journal."""
+    lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        deadline = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise StateError(path, BUSY) from None
+                time.sleep(POLL_SECONDS)
+        yield
+    finally:
+        os.close(lock_file)
+
+
+def _sync_name(path: str) -> None:
+    folder = os.open(os.path.split(path)[0] or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,400 @@
+"""A Maildir and a folder of .eml files: what lies there, under which names, and what is refused."""
+
+import contextlib
+import errno
+import mailbox
+import os
+import pickle
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fetching import CountedFiles, fetch, mail
+from pop3fast.fetch import Destination, DestinationError, Entry, Identity, State, default_path, open_destination
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import account_digest, delivery_name
+
+ACCOUNT = account_digest("mail.example.org", 110, "me")
+
+
+class NoJournal:
+    """Fails when it is asked for anything: a folder needs none."""
+
+    def __getattr__(self, name: str) -> None:
+        raise AssertionError(name)
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    return tmp_path / "box"
+
+
+def prepared(box: Path, kind: str = "maildir", files: Files | None = None) -> Destination:
+    destination = open_destination(f"{kind}:{box}", files)
+    assert destination.prepare(ACCOUNT, NoJournal()) == []  # type: ignore[arg-type]
+    return destination
+
+
+def deliver(destination: Destination, uid: bytes, *chunks: bytes, occurrence: int = 0) -> None:
+    delivery = destination.begin(Identity(uid, occurrence))
+    for chunk in chunks:
+        delivery.write(chunk)
+    delivery.end()
+
+
+def delivered(box: Path, *chunks: bytes, uid: bytes = b"1", kind: str = "maildir") -> list[Entry]:
+    destination = prepared(box, kind)
+    deliver(destination, uid, *chunks)
+    entries = destination.flush()
+    destination.close()
+    return entries
+
+
+def contents(box: Path) -> list[bytes]:
+    return sorted(path.read_bytes() for path in (box / "new").iterdir())
+
+
+def halves(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    for cut in range(len(content) + 1):
+        yield content[:cut], content[cut:]
+
+
+TRICKY = b"A: b\r\n\r\n\r\r\n\n\r.\r\n\r"
+
+
+def test_line_ends_become_lf_wherever_the_octets_are_cut(box: Path) -> None:
+    destination = prepared(box)
+    for number, chunks in enumerate(halves(TRICKY)):
+        deliver(destination, b"%d" % number, *chunks)
+    entries = destination.flush()
+    destination.close()
+    assert {entry.octets for entry in entries} == {len(TRICKY)}
+    assert contents(box) == [TRICKY.replace(b"\r\n", b"\n")] * (len(TRICKY) + 1)
+
+
+def test_an_eml_file_has_every_octet_as_it_came(box: Path) -> None:
+    delivered(box, TRICKY[:6], TRICKY[6:], kind="eml")
+    (path,) = box.iterdir()
+    assert path.suffix == ".eml"
+    assert path.read_bytes() == TRICKY
+
+
+def test_nothing_is_visible_before_the_flush_and_everything_after(box: Path) -> None:
+    destination = prepared(box)
+    deliver(destination, b"1", mail(1))
+    assert contents(box) == []
+    (entry,) = destination.flush()
+    assert entry.identity == Identity(b"1", 0)
+    assert abs(entry.delivered_at - time.time()) < 60
+    (path,) = (box / "new").iterdir()
+    assert abs(path.stat().st_mtime - time.time()) < 60
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not [*(box / "tmp").iterdir()]
+    assert destination.flush() == []
+    destination.close()
+
+
+def test_standard_library_reads_it(box: Path) -> None:
+    delivered(box, mail(1))
+    (message,) = mailbox.Maildir(box, create=False)
+    assert message["Subject"] == "1"
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+@pytest.mark.parametrize("uid", [b"../../x", b"/etc/passwd", b"\0", b".", b"x" * 4096, b"a\nb", bytes(range(256))])
+def test_no_unique_id_reaches_a_name(box: Path, tmp_path: Path, uid: bytes, kind: str) -> None:
+    delivered(box, mail(1), uid=uid, kind=kind)
+    (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert path.parent == (box / "new" if kind == "maildir" else box)
+    assert len(path.name.removesuffix(".eml")) == 8 + 24 + 1 + 16
+    assert path.name.startswith(ACCOUNT)
+
+
+@pytest.mark.parametrize("moved", ["new/{}", "cur/{}:2,S", "cur/{}:2,", "cur/{},S=40:2,RS"])
+def test_a_second_delivery_finds_the_first(box: Path, moved: str) -> None:
+    delivered(box, mail(1))
+    (path,) = (box / "new").iterdir()
+    path.rename(box / moved.format(path.name))
+    assert [entry.uid for entry in delivered(box, mail(1))] == [b"1"]
+    assert len([path for path in box.rglob("*") if path.is_file()]) == 1
+
+
+def test_a_unique_id_used_again_is_another_message(box: Path) -> None:
+    delivered(box, mail(1))
+    delivered(box, mail(2))
+    assert len(contents(box)) == 2
+
+
+def test_copies_are_delivered_once_each(box: Path) -> None:
+    for _ in range(2):
+        destination = prepared(box)
+        for occurrence in range(3):
+            deliver(destination, b"same", mail(1), occurrence=occurrence)
+        assert [entry.occurrence for entry in destination.flush()] == [0, 1, 2]
+        destination.close()
+    assert len(contents(box)) == 3
+
+
+@pytest.mark.parametrize("uids", [(b"", b""), (b"ENOMEM-1", b"ENOMEM-2"), (b"", b"ENOMEM-3")])
+def test_without_a_lasting_unique_id_the_content_tells(box: Path, uids: tuple[bytes, bytes]) -> None:
+    for uid, others in zip(uids, ([mail(7)], []), strict=True):
+        destination = prepared(box)
+        # What else is in the maildrop, and so which number a message has, changes nothing.
+        for number, content in enumerate([*others, mail(1), mail(1)]):
+            deliver(destination, uid, content, occurrence=number)
+        assert len(destination.flush()) == 2 + len(others)
+        destination.close()
+    assert contents(box) == sorted(content.replace(b"\r\n", b"\n") for content in [mail(1), mail(1), mail(7)])
+
+
+def test_what_exists_is_never_overwritten(box: Path) -> None:
+    (entry,) = delivered(box, mail(1))
+    path = box / "new" / delivery_name(ACCOUNT, entry)
+    path.write_bytes(b"changed")
+    path.rename(box / "new/other")
+    destination = prepared(box)
+    # Somebody makes the name when it is known to be free.
+    (box / "new/other").rename(path)
+    deliver(destination, b"1", mail(1))
+    assert len(destination.flush()) == 1
+    assert path.read_bytes() == b"changed"
+    destination.close()
+
+
+def test_an_abandoned_message_leaves_nothing(box: Path) -> None:
+    destination = prepared(box)
+    delivery = destination.begin(Identity(b"1"))
+    delivery.write(b"half")
+    delivery.abandon()
+    delivery.abandon()
+    with pytest.raises(ValueError, match="ended"):
+        delivery.write(b"more")
+    assert destination.flush() == []
+    assert not [path for path in box.rglob("*") if path.is_file()]
+    destination.close()
+
+
+def test_closing_without_a_flush_leaves_nothing(box: Path) -> None:
+    destination = prepared(box)
+    deliver(destination, b"1", mail(1))
+    destination.begin(Identity(b"2")).write(b"half")
+    destination.close()
+    destination.close()
+    assert not [path for path in box.rglob("*") if path.is_file()]
+
+
+def test_one_message_at_a_time_and_only_when_prepared(box: Path) -> None:
+    destination = open_destination(f"maildir:{box}")
+    with pytest.raises(ValueError, match="not prepared"):
+        destination.begin(Identity(b"1"))
+    destination = prepared(box)
+    destination.begin(Identity(b"1"))
+    with pytest.raises(ValueError, match="another message"):
+        destination.begin(Identity(b"2"))
+    destination.close()
+
+
+def test_only_its_own_litter_is_taken_away(box: Path) -> None:
+    prepared(box).close()
+    ours = box / f"tmp/pop3fast-{ACCOUNT}-0badcafe-1"
+    others = {box / "tmp/pop3fast-00000000-0badcafe-1", box / "tmp/1700000000.M1P1.host"}
+    for path in (ours, *others):
+        path.write_bytes(b"")
+    prepared(box).close()
+    assert {*(box / "tmp").iterdir()} == others
+
+
+def test_a_batch_of_which_one_file_is_not_durable(box: Path) -> None:
+    class OneBadFile(Files):
+        def sync(self, file: int) -> None:
+            if self.read(file, 100, 0).startswith(b"Subject: 77\n"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            super().sync(file)
+
+    destination = prepared(box, files=OneBadFile())
+    for number in range(200):
+        deliver(destination, b"%d" % number, mail(number))
+    with pytest.raises(DestinationError, match="Input/output error") as caught:
+        destination.flush()
+    assert len(caught.value.delivered) == 199
+    assert len(contents(box)) == 199
+    assert pickle.loads(pickle.dumps(caught.value)).delivered == caught.value.delivered  # noqa: S301 - its own
+    assert b"77" not in {entry.uid for entry in caught.value.delivered}
+    # The destination can be used on.
+    deliver(destination, b"200", mail(200))
+    assert len(destination.flush()) == 1
+    assert len(contents(box)) == 200
+    destination.close()
+
+
+@pytest.mark.parametrize("ended", [64, 70, 128])
+def test_interrupted_while_files_are_synced_and_gone_on(box: Path, ended: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not synced is not published, even when somebody goes on after Ctrl-C."""
+
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    destination = prepared(box)
+    for number in range(63):
+        deliver(destination, b"%d" % number, mail(number))
+    with monkeypatch.context() as patch:
+        patch.setattr("pop3fast.fetch._sync.wait", interrupted)
+        for number in range(63, ended):
+            with contextlib.suppress(KeyboardInterrupt):
+                deliver(destination, b"%d" % number, mail(number))
+        with pytest.raises(KeyboardInterrupt):
+            destination.flush()
+    assert contents(box) == []
+    with pytest.raises(DestinationError, match="Interrupted") as caught:
+        destination.flush()
+    assert caught.value.delivered == ()
+    assert contents(box) == []
+    destination.close()
+
+
+def test_a_folder_that_is_not_durable_is_a_batch_not_delivered(box: Path) -> None:
+    destination = prepared(box, files=CountedFiles(lambda *_: None))
+    files: CountedFiles = destination.files  # type: ignore[attr-defined]
+
+    def fail(_: int, name: str) -> None:
+        if name == "sync_folder":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    files._before = fail
+    deliver(destination, b"1", mail(1))
+    with pytest.raises(DestinationError) as caught:
+        destination.flush()
+    assert caught.value.delivered == ()
+    assert contents(box) == []
+    assert files.calls.count("sync_folder") == 3, "two when it was opened, one here, and none a second time"
+    destination.close()
+
+
+def test_the_folder_is_synced_once_a_batch_and_few_files_are_open(box: Path) -> None:
+    files = CountedFiles(lambda *_: None)
+    destination = prepared(box, files=files)
+    before = files.calls.count("sync_folder")
+    most = 0
+    for number in range(300):
+        deliver(destination, b"%d" % number, mail(number))
+        most = max(most, files.calls.count("create") - files.calls.count("close"))
+    destination.flush()
+    assert files.calls.count("sync_folder") == before + 1
+    assert files.calls.count("sync") == 300
+    assert most <= 130
+    destination.close()
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_without_links(box: Path, number: int) -> None:
+    class NoLinks(Files):
+        def link(self, *_: object) -> None:
+            raise OSError(number, os.strerror(number))
+
+    for _ in range(2):
+        destination = prepared(box, files=NoLinks())
+        deliver(destination, b"1", mail(1))
+        assert len(destination.flush()) == 1
+        destination.close()
+    assert len(contents(box)) == 1
+
+
+@pytest.mark.parametrize("inside", ["", "/tmp", "/new", "/cur"])
+def test_a_symbolic_link_is_refused(box: Path, tmp_path: Path, inside: str) -> None:
+    prepared(box).close()
+    link = Path(f"{box}{inside}")
+    link.rename(tmp_path / "elsewhere")
+    link.symlink_to(tmp_path / "elsewhere")
+    for path in {box, *([] if inside else [f"{box}/", f"{box}/."])}:
+        with pytest.raises(DestinationError, match=rf"{link}: it is a symbolic link"):
+            open_destination(f"maildir:{path}").open()
+
+
+def test_a_link_inside_is_not_followed_when_a_message_is_written(box: Path, tmp_path: Path) -> None:
+    (entry,) = delivered(box, mail(1))
+    path = box / "new" / delivery_name(ACCOUNT, entry)
+    path.unlink()
+    destination = prepared(box)
+    path.symlink_to(tmp_path / "victim")
+    deliver(destination, b"1", mail(1))
+    destination.flush()
+    destination.close()
+    assert not (tmp_path / "victim").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+@pytest.mark.parametrize("inside", ["", "/new"])
+def test_a_folder_of_another_user_is_refused(box: Path, inside: str) -> None:
+    prepared(box).close()
+    os.chown(f"{box}{inside}", 12345, -1)
+    with pytest.raises(DestinationError, match=rf"{box}{inside}: user 12345 owns it"):
+        open_destination(f"maildir:{box}").open()
+
+
+def test_a_folder_with_other_things_is_no_maildir(tmp_path: Path) -> None:
+    (tmp_path / "letter.odt").write_bytes(b"")
+    with pytest.raises(DestinationError, match="other things"):
+        open_destination(f"maildir:{tmp_path}").open()
+    assert len([*tmp_path.iterdir()]) == 1
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_only_what_has_a_parent_is_made(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(DestinationError, match="No such file"):
+        open_destination(f"{kind}:{tmp_path}/a/b").open()
+    assert not [*tmp_path.iterdir()]
+    open_destination(f"{kind}:{tmp_path}/a").open()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_a_file_is_no_folder(box: Path, kind: str) -> None:
+    box.write_bytes(b"")
+    with pytest.raises(DestinationError, match="not a folder"):
+        open_destination(f"{kind}:{box}").open()
+
+
+def test_a_folder_that_vanishes(box: Path) -> None:
+    destination = prepared(box)
+    deliver(destination, b"1", mail(1))
+    for path in sorted(box.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    with pytest.raises(DestinationError, match="No such file"):
+        destination.flush()
+    with pytest.raises(DestinationError, match=f"cannot write to {box}: No such file"):
+        destination.begin(Identity(b"2"))
+    destination.close()
+
+
+@pytest.mark.parametrize(
+    "words", ["", "maildir", "maildir:", "imap:x", "/x", "mbox:a/", "eml:a\0b", "maildir:~nobody-of-that-name/x"]
+)
+def test_words_that_name_no_destination(words: str) -> None:
+    with pytest.raises(ValueError, match=r"maildir:|destination|mbox|home"):
+        open_destination(words)
+
+
+def test_a_home_and_the_place_of_the_state(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert default_path(open_destination("maildir:~/Mail/")) == f"{tmp_path}/Mail/pop3fast.sqlite"
+    assert default_path(open_destination("eml:Mail")) == f"{tmp_path}/Mail/pop3fast.sqlite"
+    assert default_path(open_destination("mbox:inbox")) == f"{tmp_path}/inbox.pop3fast.sqlite"
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_two_accounts_in_one_folder_with_their_state_in_it(box: Path, kind: str) -> None:
+    destination = open_destination(f"{kind}:{box}")
+    destination.open()
+    state = State(default_path(destination))
+    for user in ("me", "you"):
+        with state.account("h", 110, user) as account:
+            destination.prepare(account.digest, account)
+            deliver(destination, b"1", mail(1))
+            account.remember(destination.flush())
+    destination.close()
+    assert fetch(f"{kind}:{box}", default_path(destination), [(b"1", mail(1))]) != []
+    assert len([*box.glob("*.eml" if kind == "eml" else "new/*")]) == 3

@@ -1,0 +1,147 @@
+"""An mbox's locks: those that everybody knows, waited for, named, and never left behind."""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fetching import mail
+from mboxes import THEIRS, append, deliver, found, prepared
+from pop3fast.fetch import DestinationError, State, open_destination
+from pop3fast.fetch import _mbox_lock as lock_module
+from pop3fast.fetch._files import Files
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Path:
+    return tmp_path / "box"
+
+
+def test_it_is_locked_only_while_it_is_written(box: Path) -> None:
+    with prepared(box) as (destination, _, _):
+        deliver(destination, b"1", mail(1))
+        assert not Path(f"{box}.lock").exists()
+        destination.flush()
+        assert not Path(f"{box}.lock").exists()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(lock_module, "POLL_SECONDS", 0.01)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("content", [b"", b"123", b"pop3fast 1 another-host\n", b"procmail 1 host\n"])
+def test_somebody_elses_lock_file_is_waited_for_and_named(box: Path, content: bytes) -> None:
+    box.write_bytes(THEIRS)
+    lock = Path(f"{box}.lock")
+    lock.write_bytes(content)
+    with pytest.raises(DestinationError, match=r"box\.lock has been there") as caught:
+        open_destination(f"mbox:{box}").open()
+    assert "take that file away" in str(caught.value)
+    assert lock.read_bytes() == content
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_lock_file_that_a_killed_fetch_left_is_taken_away(box: Path) -> None:
+    box.write_bytes(THEIRS)
+    Path(f"{box}.lock").write_text(f"pop3fast 1 {socket.gethostname()}\n")
+    append(box, mail(1))
+    assert len(found(box)) == 2
+    assert not Path(f"{box}.lock").exists()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_another_program_has_locked(box: Path) -> None:
+    box.write_bytes(THEIRS)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        with box.open("r+b") as file:
+            fcntl.lockf(file, fcntl.LOCK_EX)
+            os.write(writer, b"locked")
+            time.sleep(20)
+        os._exit(0)
+    try:
+        os.read(reader, 10)
+        with pytest.raises(DestinationError, match="another program has had it locked"):
+            open_destination(f"mbox:{box}").open()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(reader)
+        os.close(writer)
+    open_destination(f"mbox:{box}").open()
+
+
+def test_threads_with_accounts_of_their_own_append_to_one_mbox(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock_module, "POLL_SECONDS", 0.001)
+    state = State(f"{box}.state")
+    failures: list[BaseException] = []
+
+    def run(user: str) -> None:
+        try:
+            with state.account("h", 110, user) as account:
+                destination = open_destination(f"mbox:{box}")
+                destination.prepare(account.digest, account)
+                for number in range(20):
+                    deliver(destination, b"%d" % number, b"Subject: %s %d\r\n\r\n" % (user.encode(), number))
+                    account.remember(destination.flush())
+                destination.close()
+        except BaseException as error:  # noqa: BLE001 - told below
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(f"user{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(set(found(box))) == 80
+
+
+class NoDotlock(Files):
+    """A folder in which a user may make nothing, or a file system without links."""
+
+    def link(self, *_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_where_no_lock_file_can_be_made_the_lock_on_the_file_does(box: Path) -> None:
+    append(box, mail(1), files=NoDotlock())
+    assert len(found(box)) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_where_no_lock_file_can_be_made_somebody_elses_counts_all_the_same(box: Path) -> None:
+    box.write_bytes(THEIRS)
+    with prepared(box, NoDotlock()) as (destination, _, _):
+        deliver(destination, b"1", mail(1))
+        Path(f"{box}.lock").write_bytes(b"")
+        with pytest.raises(DestinationError, match=r"box\.lock has been there"):
+            destination.flush()
+    assert Path(f"{box}.lock").exists()
+    assert box.read_bytes() == THEIRS
+
+
+def test_a_mailbox_that_is_replaced_while_it_is_waited_for(box: Path) -> None:
+    box.write_bytes(THEIRS)
+    new = Path(f"{box}.new")
+    new.write_bytes(THEIRS * 2)
+
+    class Replaced(Files):
+        def lock(self, file: int) -> bool:
+            if new.exists():
+                new.rename(box)
+            return super().lock(file)
+
+    append(box, mail(1), files=Replaced())
+    assert len(found(box)) == 3

@@ -1,0 +1,292 @@
+"""The state: what is remembered, for whom, how quickly it is asked, and why it cannot be used when it cannot."""
+
+import contextlib
+import os
+import pickle
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fetching import in_child
+from pop3fast.fetch import AccountBusy, Entry, Identity, Remembered, State, StateError
+from pop3fast.fetch._journal import Intended, Intent
+
+PRINT = bytes(range(16))
+
+
+def entry(uid: bytes, occurrence: int = 0, *, content: bytes = b"c" * 16, copy: int = 0) -> Entry:
+    return Entry(uid, occurrence, 1000, 1010, PRINT, 1_700_000_000, content, copy)
+
+
+def intent(path: str, *entries: Entry) -> Intent:
+    messages = [Intended(each, 10 * number, 10, b"d" * 32, b"From ") for number, each in enumerate(entries)]
+    return Intent(path, 2**64 - 1, 2**64 - 2, 77, b"b" * 32, b"\n", tuple(messages))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return f"{tmp_path}/state"
+
+
+def test_what_is_remembered_is_there_the_next_time(path: str) -> None:
+    hostile = [b"../../x", b"\0", b"x" * 4096, bytes(range(256)), b"1"]
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(uid) for uid in hostile])
+        account.remember([entry(b"1", 2), entry(b"1")])
+        account.remember([])
+    with State(path).account("H", 110, "me") as account:
+        seen = account.seen()
+    assert set(seen) == {*(Identity(uid) for uid in hostile), Identity(b"1", 2)}
+    assert len(seen) == 6
+    assert Identity(b"1", 1) not in seen
+    assert "1" not in seen
+    assert seen.get(b"1", 2) == seen.get(b"\0") == Remembered(1000, PRINT, 1_700_000_000, 1010)
+    assert seen.get(b"1", 1) is None
+    assert seen.size(b"2") is None
+    assert seen.size(b"1") == 1000
+
+
+def test_accounts_do_not_know_each_other(path: str) -> None:
+    state = State(path)
+    with state.account("h", 110, "me") as one, state.account("h", 110, "you") as two, state.account("h", 995, "me"):
+        one.remember([entry(b"1")])
+        two.remember([entry(b"2")])
+        assert two.prune([]) == 1
+        assert [*one.seen()] == [Identity(b"1")]
+        one.intend(intent("/box", entry(b"3")))
+        assert two.intents() == []
+
+
+def test_a_fingerprint_may_be_unknown_and_nothing_else(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1")._replace(fingerprint=b"")])
+        assert account.seen().get(b"1") == Remembered(1000, b"", 1_700_000_000, 1010)
+        with pytest.raises(ValueError, match="16 octets"):
+            account.remember([entry(b"2"), entry(b"3")._replace(fingerprint=b"short")])
+        assert len(account.seen()) == 1
+
+
+def test_only_a_listing_makes_it_forget(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1"), entry(b"2"), entry(b"2", 1), entry(b"2", 2), entry(b"3")])
+        assert account.prune([b"2", b"9", b"3", b"2"]) == 2
+        assert set(account.seen()) == {Identity(b"2"), Identity(b"2", 1), Identity(b"3")}
+
+
+def test_a_size_can_be_put_right(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1"), entry(b"1", 1)])
+        account.update_size(Identity(b"1", 1), 2**40)
+        assert (account.seen().size(b"1"), account.seen().size(b"1", 1)) == (1000, 2**40)
+
+
+def test_a_unique_id_that_does_not_last_is_never_kept(path: str) -> None:
+    courier = b"ENOMEM-1700000000"
+    with State(path).account("h", 110, "me") as account:
+        account.intend(intent("/box", entry(courier, 5, copy=1), entry(b"", 6, copy=2)))
+        assert {message.entry.uid for each in account.intents() for message in each.messages} == {b""}
+        account.remember([entry(courier, 5, copy=1), entry(b"", 6, copy=2)])
+        assert account.intents() == []
+        assert len(account.seen()) == 0
+        assert [account.has_content(b"c" * 16, copy) for copy in range(4)] == [False, True, True, False]
+        # While such messages are listed nobody knows which; then none is left.
+        account.prune([b"1", courier])
+        assert account.has_content(b"c" * 16, 1)
+        account.prune([b"1"])
+        assert not account.has_content(b"c" * 16, 1)
+    for file in Path(path).parent.iterdir():
+        assert b"ENOMEM" not in file.read_bytes()
+
+
+def test_an_intent_is_over_when_every_message_of_it_is_remembered(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        key = account.intend(intent("/box\udcff", entry(b"1"), entry(b"2")))
+        (kept,) = account.intents()
+        assert kept == intent("/box\udcff", entry(b"1"), entry(b"2"))._replace(key=key)
+        account.remember([entry(b"1"), entry(b"7")])
+        assert [message.entry.uid for message in account.intents()[0].messages] == [b"2"]
+        account.remember([entry(b"2")])
+        assert account.intents() == []
+
+
+def test_settling_remembers_and_drops_one_intent(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        first = account.intend(intent("/box", entry(b"1"), entry(b"2")))
+        second = account.intend(intent("/box", entry(b"3")))
+        account.settle(first, [entry(b"2")])
+        assert [*account.seen()] == [Identity(b"2")]
+        assert [each.key for each in account.intents()] == [second]
+        account.settle(second, ())
+        assert account.intents() == []
+
+
+def test_all_or_nothing_is_remembered(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        bad = entry(b"2")._replace(size=None)  # type: ignore[arg-type]
+        with pytest.raises(StateError, match="NOT NULL"):
+            account.remember([entry(b"1"), bad])
+        assert len(account.seen()) == 0
+        account.remember([entry(b"1")])
+        assert len(account.seen()) == 1
+
+
+def test_what_was_remembered_survives_a_kill(path: str) -> None:
+    def remember_and_die() -> None:
+        account = State(path).account("h", 110, "me")
+        account.remember([entry(b"1")])
+        os.kill(os.getpid(), 9)
+
+    assert in_child(remember_and_die) == -9
+    with State(path).account("h", 110, "me") as account:
+        assert [*account.seen()] == [Identity(b"1")]
+
+
+def test_one_session_an_account(path: str) -> None:
+    state = State(path)
+    with state.account("h", 110, "me"):
+        for _ in range(2):
+            with pytest.raises(AccountBusy, match=r"^another fetch of me on h:110 is running$") as caught:
+                State(path).account("h", 110, "me")
+        assert isinstance(pickle.loads(pickle.dumps(caught.value)), AccountBusy)  # noqa: S301 - its own
+
+        def elsewhere() -> None:
+            State(path).account("h", 110, "me")
+
+        assert in_child(elsewhere) == 1
+    account = state.account("h", 110, "me")
+    account.close()
+    account.close()
+
+
+def test_many_processes_and_threads_at_once(path: str) -> None:
+    def remember(user: str) -> None:
+        with State(path).account("h", 110, user) as account:
+            for number in range(20):
+                account.remember([entry(b"%d" % number)])
+
+    children = []
+    for number in range(4):
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                remember(f"process{number}")
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    threads = [threading.Thread(target=remember, args=(f"thread{number}",)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    for kind in ("process", "thread"):
+        for number in range(4):
+            with State(path).account("h", 110, f"{kind}{number}") as account:
+                assert len(account.seen()) == 20
+
+
+def test_one_account_from_several_threads(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+
+        def remember(thread: int) -> None:
+            for number in range(20):
+                account.remember([entry(b"%d-%d" % (thread, number))])
+
+        threads = [threading.Thread(target=remember, args=(thread,)) for thread in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(account.seen()) == 80
+
+
+def test_nobody_else_may_read_it(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1")])
+        assert {stat.S_IMODE(file.stat().st_mode) for file in Path(path).parent.iterdir()} == {0o600}
+
+
+def make_other(path: str, *statements: str) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        for statement in statements:
+            database.execute(statement)
+
+
+def make_newer(path: str) -> None:
+    State(path)
+    make_other(path, "PRAGMA user_version = 9")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: Path(path).write_bytes(b"From me\n" * 200), "not a database"),
+        (lambda path: make_other(path, "CREATE TABLE t (x)"), "another program"),
+        (lambda path: make_other(path, "PRAGMA user_version = 3"), "another program"),
+        (make_newer, r"newer version.*format 9"),
+        (lambda path: Path(path).mkdir(), "not a file"),
+        (lambda path: Path(path).symlink_to(f"{path}-none"), "No such file"),
+    ],
+)
+def test_a_file_that_is_no_state_is_refused(path: str, make: Callable[[str], object], reason: str) -> None:
+    make(path)
+    with pytest.raises(StateError, match=rf"cannot use the state in .*{reason}"):
+        State(path)
+
+
+def test_a_folder_that_is_not_there(path: str) -> None:
+    with pytest.raises(StateError, match="No such file"):
+        State(f"{path}/none/state")
+
+
+def as_nobody(work: Callable[[], object]) -> int:
+    """Do *work* as a user who is not root; return as `in_child` does."""
+
+    def drop_and_work() -> None:
+        if os.geteuid() == 0:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+        work()
+
+    return in_child(drop_and_work)
+
+
+@pytest.mark.parametrize("which", ["file", "folder"])
+def test_a_state_that_may_only_be_read(path: str, which: str, tmp_path: Path) -> None:
+    State(path)
+    for folder in (*tmp_path.parents[:2], tmp_path):
+        folder.chmod(0o755)
+    tmp_path.chmod(0o777 if which == "file" else 0o555)
+    Path(path).chmod(0o444 if which == "file" else 0o666)
+
+    def use() -> None:
+        with pytest.raises(StateError, match=r"Permission denied|readonly|unable to open"):
+            State(path)
+
+    try:
+        assert as_nobody(use) == 0
+    finally:
+        tmp_path.chmod(0o755)
+
+
+def test_a_hundred_thousand_are_loaded_and_compared_in_no_time(path: str) -> None:
+    """It takes 0.15 s on an idle machine; the limit leaves room for one with other work."""
+    uids = [b"%032x" % number for number in range(100_000)]
+    with State(path).account("h", 110, "me") as account:
+        account.remember(map(entry, uids))
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            seen = account.seen()
+            new = [uid for uid in uids if seen.size(uid) is None]
+            times.append(time.process_time() - start)
+        assert new == []
+        assert min(times) < 0.6, times
