@@ -408,3 +408,11 @@ def test_an_error_of_a_proxy_passes_through_with_where_it_happened() -> None:
         python_socks.ProxyConnectionError, match=r"mail\.example\.org:995, connection: Could not connect"
     ):
         connect("pop3s://mail.example.org", sock=lambda address, timeout: proxy.connect(*address, timeout=timeout))
+
+
+def test_a_mechanism_by_name_is_the_one_that_is_used() -> None:
+    with MailboxServer([MESSAGE], tls=True, password=PASSWORD) as server:
+        for mechanism, sent in (("USER", b"USER user"), ("plain", b"AUTH PLAIN ")):
+            address = url("pop3s", server, "user")
+            with connect(address, password=PASSWORD, mechanism=mechanism, context=server.client_context):
+                assert any(command.startswith(sent) for command in server.commands)

@@ -64,6 +64,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     user: str | None = None,
     password: Secret | None = None,
     token: Secret | None = None,
+    mechanism: str | None = None,
     context: ssl.SSLContext | None = None,
     timeout: float | None = _TIMEOUT_SECONDS,
     deadline: float | None = None,
@@ -75,7 +76,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     else, and ``pop3+plain://[user@]host[:110]`` no TLS. Certificate and host name are always verified: by *context*, or
     by what ``ssl.create_default_context()`` gives (a context that verifies nothing is an `InsecureTLSWarning`). *user*
     may be percent-encoded in the URL, or given here. *password* and *token*, an OAuth 2 access token, are a string or a
-    function that returns one; see `POP3.login`.
+    function that returns one; they are sent by *mechanism*, or by the best that both sides have; see `POP3.login`.
 
     *timeout* is in seconds, for each wait; *deadline* in seconds from now, for all that the session ever waits for,
     but for looking the host's name up. *sock* is a connected socket to use, which the session then owns, or a function
@@ -102,7 +103,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         pop._trusted = True
         if password is not None or token is not None:
             with _named(location, "login"):
-                pop.login(user or "", password, token=token)
+                pop.login(user or "", password, token=token, mechanism=mechanism)
     except BaseException:
         pop.close()
         raise

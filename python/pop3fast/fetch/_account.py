@@ -1,0 +1,141 @@
+"""Account: whose mail is fetched, from where, and how to get in.
+
+Owns the way from an account to a session that is logged in, and the secret on it: no repr and no error shows one. A
+value: it can be pickled, if its secret and context can.
+"""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pop3fast import POP3, ConnectionLost, connect
+from pop3fast._connect import Location, parse_url
+from pop3fast.fetch._identity import account_digest
+from pop3fast.fetch._passwords import run_password_command
+
+Secret: TypeAlias = str | Callable[[], str]
+"""A password or token, or what gives one when it is asked."""
+
+TIMEOUT_SECONDS = 60.0
+"""A server that looks its clients up before it greets takes half a minute (quirk q13)."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A maildrop. *url* is what `pop3fast.connect` takes; one of password, token and password_command is needed."""
+
+    url: str
+    user: str | None = None
+    """Who logs in, unless the URL says so."""
+    password: Secret | None = field(default=None, repr=False)
+    token: Secret | None = field(default=None, repr=False)
+    """An OAuth 2 access token."""
+    password_command: str | tuple[str, ...] | None = field(default=None, repr=False)
+    """A command that prints the password; a string is split as a shell would, but there is no shell."""
+    ca_file: str | None = None
+    """A file of the certificates to trust instead of the system's."""
+    context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    """What decides about certificates instead of *ca_file*. An account with one cannot be pickled."""
+    timeout: float | None = TIMEOUT_SECONDS
+    """The seconds that each wait for the server may take."""
+    deadline: float | None = None
+    """The seconds that each session may take."""
+    mechanism: str | None = None
+    """How to log in, as `POP3.login` takes it; None: by the best that both sides have."""
+
+    def __post_init__(self) -> None:
+        location = parse_url(self.url)
+        if self.user is not None and location.user not in {None, self.user}:
+            raise ValueError("the URL names another user than user=")
+        if not (self.user or location.user):
+            raise ValueError("an account needs a user: user@host in the URL, or user=")
+        if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
+            raise ValueError("an account needs a password, a token or a password_command, one of them")
+
+    @property
+    def host(self) -> str:
+        """The server, in lower case."""
+        return self._location.host.lower()
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._location.port
+
+    @property
+    def login(self) -> str:
+        """Who logs in."""
+        return self.user or self._location.user or ""
+
+    @property
+    def digest(self) -> str:
+        """What stands for the account in names of files."""
+        return account_digest(self.host, self.port, self.login)
+
+    @property
+    def _location(self) -> Location:
+        return parse_url(self.url)
+
+    def __str__(self) -> str:
+        return f"{self.login} on {self.host}:{self.port}"
+
+
+class Door:
+    """The way into one account, as often as it is needed."""
+
+    def __init__(self, account: Account) -> None:
+        """Know of no quirks yet."""
+        self.account = account
+        self.asks_capabilities = True
+        """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
+        self._printed: str | None = None
+
+    def enter(self) -> POP3:
+        """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`."""
+        try:
+            pop = self._log_in()
+            if self.asks_capabilities:
+                self._look_around(pop)
+        except ConnectionLost as error:
+            if error.during != "CAPA" or not self.asks_capabilities or self.account.token is not None:
+                raise
+            if self.account.mechanism is not None:
+                # A weaker one than was asked for is no way out.
+                raise
+            # Quirk q15: what it can do stays unknown then, and everything goes one by one.
+            self.asks_capabilities = False
+            return self._log_in()
+        return pop
+
+    def _log_in(self) -> POP3:
+        account = self.account
+        context = account.context
+        if context is None and account.ca_file is not None:
+            context = ssl.create_default_context(cafile=account.ca_file)
+        password = self._print_password() if account.password_command is not None else account.password
+        # Any other mechanism is chosen by what the server says that it can do.
+        mechanism = account.mechanism if self.asks_capabilities else "USER"
+        return connect(
+            account.url,
+            user=account.login,
+            password=password,
+            token=account.token,
+            mechanism=mechanism,
+            context=context,
+            timeout=account.timeout,
+            deadline=account.deadline,
+        )
+
+    def _look_around(self, pop: POP3) -> None:
+        try:
+            _ = pop.capabilities
+        except BaseException:
+            pop.close()
+            raise
+
+    def _print_password(self) -> str:
+        """Return what the password command prints, which is asked once: each time somebody may have to type."""
+        if self._printed is None:
+            self._printed = run_password_command(self.account.password_command or ())
+        return self._printed

@@ -1,0 +1,225 @@
+"""Engine: one fetch of one account, session after session, until all is done or nothing helps.
+
+Owns when to try again and how long to wait before. Never waits longer than it was given, and never goes on after a
+login that was refused, a destination that does not take mail, or a certificate that is not the server's.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pop3fast import POP3, AuthenticationError, CommandError, error_proto
+from pop3fast.fetch._account import Account, Door
+from pop3fast.fetch._destination import Destination, default_path, open_destination
+from pop3fast.fetch._errors import FetchError
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, PATIENCE_SECONDS, Options
+from pop3fast.fetch._report import FetchReport, Progress
+from pop3fast.fetch._run import Run
+from pop3fast.fetch._session import Session
+from pop3fast.fetch._state import AccountState, State
+from pop3fast.fetch._waiting import Clock, Stop, SystemClock
+
+BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""How long to wait before the first try, the second and so on; the last holds from there on."""
+
+MAX_TRIES = 6
+"""So many tries in a row without a message more, and it is given up: nearly two minutes."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Whose mail is to go where, and how. It can be pickled, if its account can."""
+
+    account: Account
+    destination: str
+    """``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH``."""
+    state: str | None = None
+    """The file that remembers what was fetched; without one it lies in the destination's folder."""
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The rest of the world, of which a test brings its own."""
+
+    clock: Clock = field(default_factory=SystemClock)
+    files: Files = field(default_factory=Files)
+    stop: Stop = field(default_factory=Stop)
+
+
+def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two with a default
+    account: Account,
+    destination: str,
+    *,
+    state: str | None = None,
+    delete: bool = False,
+    delete_after: float | None = None,
+    since_last: bool = False,
+    max_size: int | None = None,
+    limit: int | None = None,
+    headers_only: bool = False,
+    accept_uid_change: bool = False,
+    dry_run: bool = False,
+    checkpoint_messages: int | None = CHECKPOINT_MESSAGES,
+    checkpoint_octets: int | None = CHECKPOINT_OCTETS,
+    patience: float = PATIENCE_SECONDS,
+    progress: Callable[[Progress], object] | None = None,
+) -> FetchReport:
+    """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
+
+    *destination* is ``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH``. Every message arrives there once, durably,
+    whatever happens on the way and however often this is called. *state* is the file that remembers what was fetched;
+    without one it is ``pop3fast.sqlite`` in the folder, or ``PATH.pop3fast.sqlite`` beside an mbox. The other arguments
+    are those of `Options`. Nothing is deleted from the server unless *delete*, or *delete_after* (days), says so.
+    *progress* is called as messages come, in the caller's thread.
+
+    A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
+    locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``
+    (`FetchError`, `error_proto` or ``OSError``; see `FetchReport.raise_for_error`); single messages that failed are in
+    its ``failures``. What was delivered until then is delivered, and remembered.
+
+    Raises `ValueError` for arguments that make no sense. `KeyboardInterrupt`, and what *progress* raises, pass through
+    within a second; what was delivered is remembered then, too, and nothing that was not is deleted.
+    """
+    options = Options(
+        delete=delete,
+        delete_after=delete_after,
+        since_last=since_last,
+        max_size=max_size,
+        limit=limit,
+        headers_only=headers_only,
+        accept_uid_change=accept_uid_change,
+        dry_run=dry_run,
+        checkpoint_messages=checkpoint_messages,
+        checkpoint_octets=checkpoint_octets,
+        patience=patience,
+    )
+    return run_job(Job(account, destination, state, options), progress=progress)
+
+
+def run_job(
+    job: Job,
+    surroundings: Surroundings | None = None,
+    *,
+    progress: Callable[[Progress], object] | None = None,
+) -> FetchReport:
+    """Do *job* as `fetch_mailbox` does."""
+    world = surroundings or Surroundings()
+    report = FetchReport(str(job.account), job.destination)
+    destination = open_destination(job.destination, world.files)
+    run = Run(Door(job.account), destination, None, job.options, report, world.clock, world.stop, progress)
+    try:
+        with contextlib.closing(destination), _memory_of(job, destination) as memory:
+            run.memory = memory
+            _hold_sessions(run)
+    except (FetchError, error_proto, OSError) as error:
+        if error is run.callback_failure:
+            raise
+        report.error = error
+    finally:
+        run.end()
+    return report
+
+
+@contextlib.contextmanager
+def _memory_of(job: Job, destination: Destination) -> Iterator[AccountState | None]:
+    """Give what is remembered of the account, which is this fetch's alone meanwhile."""
+    path = job.state or default_path(destination)
+    if job.options.dry_run and not Path(path).exists():
+        # Not even an empty state is made by it.
+        yield None
+        return
+    # What is wrong with the destination is found out before anybody logs in.
+    destination.open()
+    account = job.account
+    with State(path).account(account.host, account.port, account.login) as memory:
+        yield memory
+
+
+def _hold_sessions(run: Run) -> None:
+    patience = Patience(run)
+    while True:
+        run.advanced = False
+        try:
+            if not _hold_session(run):
+                return
+        except (error_proto, OSError) as error:
+            if error is run.callback_failure:
+                raise
+            seconds = patience.after(error)
+            if seconds is None:
+                raise
+            run.warn(f"trying again after: {error}")
+        else:
+            seconds = patience.at_checkpoint()
+        run.stop.pause(run.clock, seconds)
+
+
+def _hold_session(run: Run) -> bool:
+    """Hold one session; return whether another is to follow."""
+    run.stop.check()
+    pop = run.door.enter()
+    try:
+        run.report.sessions += 1
+        run.logged_in_at = run.clock.now()
+        run.login_delay = _login_delay(run, pop)
+        with run.stop.ending(pop.sock):
+            try:
+                return Session(run, pop).work()
+            except Exception:
+                # Where it was the word to stop that ended the connection, that is what is to be told.
+                run.stop.check()
+                raise
+    finally:
+        pop.close()
+
+
+def _login_delay(run: Run, pop: POP3) -> float:
+    """Return the seconds between logins that the server asks for (RFC 2449 section 6.5); 0 when it does not."""
+    said = pop.capabilities.get("LOGIN-DELAY", ()) if run.door.asks_capabilities else ()
+    # What is longer than nine digits no one waits for anyway.
+    return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004
+
+
+class Patience:
+    """How long a fetch waits before it tries again, and when it gives up."""
+
+    def __init__(self, run: Run) -> None:
+        """Begin with all of it."""
+        self._run = run
+        self._tries = 0
+        self._waited = 0.0
+
+    def after(self, error: Exception) -> float | None:
+        """Return the seconds to wait after *error*, None when no other try would help."""
+        run = self._run
+        if run.advanced:
+            self._tries = 0
+        seconds = BACK_OFF_SECONDS[min(self._tries, len(BACK_OFF_SECONDS) - 1)]
+        self._tries += 1
+        if isinstance(error, CommandError):
+            if isinstance(error, AuthenticationError) or not error.temporary:
+                return None
+            return self._wait(seconds)
+        if isinstance(error, ssl.SSLCertVerificationError) or not run.report.sessions or self._tries > MAX_TRIES:
+            return None
+        delay = self._until_login()
+        return seconds if seconds >= delay else self._wait(delay)
+
+    def at_checkpoint(self) -> float:
+        """Return the seconds to wait between two sessions when all goes well."""
+        self._tries = 0
+        return self._until_login()
+
+    def _until_login(self) -> float:
+        run = self._run
+        return max(0.0, run.logged_in_at + run.login_delay - run.clock.now())
+
+    def _wait(self, seconds: float) -> float | None:
+        """Return how long to wait for the server's sake, None when that is too long."""
+        seconds = max(seconds, self._until_login())
+        self._waited += seconds
+        return seconds if self._waited <= self._run.options.patience else None

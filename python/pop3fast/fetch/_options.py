@@ -1,0 +1,74 @@
+"""What a fetch is asked to do, apart from whose mail it fetches and to where.
+
+Owns the defaults, and which wishes contradict each other. A value: it can be pickled and sent to another machine.
+"""
+
+from dataclasses import dataclass
+
+CHECKPOINT_MESSAGES = 500
+"""Deletions are committed so often. Exchange Online was seen to fail on tens of thousands of DELE in one session
+(quirks q08, q129); this is what people who move such maildrops recommend."""
+
+CHECKPOINT_OCTETS = 50_000_000
+"""The same for octets: what a broken connection can have to be looked at again stays small."""
+
+PATIENCE_SECONDS = 900.0
+"""How long a locked maildrop or a login delay is waited for in all. A server that lost a session may keep the lock for
+ten minutes (RFC 1939 section 3, quirk q33)."""
+
+DAY_SECONDS = 86400.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is to be fetched, what may be deleted. Raises `ValueError` for what contradicts itself."""
+
+    delete: bool = False
+    """Delete from the server what has been delivered, now or earlier."""
+    delete_after: float | None = None
+    """Delete what was delivered at least so many days ago."""
+    since_last: bool = False
+    """Fetch only what the server lists behind the last message that was fetched before; everything, when it lists none
+    that was."""
+    max_size: int | None = None
+    """Leave messages of more octets, by the scan listing, on the server."""
+    limit: int | None = None
+    """Fetch so many messages at most."""
+    headers_only: bool = False
+    """Fetch headers (TOP). The messages count as not fetched, and are not deleted."""
+    accept_uid_change: bool = False
+    """Where every unique-id changed, fetch all messages again instead of raising `UidsChanged`."""
+    dry_run: bool = False
+    """Fetch and delete nothing, and say what would be: in the report's ``to_fetch`` and ``to_delete``."""
+    checkpoint_messages: int | None = CHECKPOINT_MESSAGES
+    """When deleting, end the session and begin another after so many messages; None: after none."""
+    checkpoint_octets: int | None = CHECKPOINT_OCTETS
+    """The same after so many octets."""
+    patience: float = PATIENCE_SECONDS
+    """The seconds to wait in all for a maildrop that is in use or a login that comes too early."""
+
+    def __post_init__(self) -> None:
+        if self.delete and self.delete_after is not None:
+            raise ValueError("delete all that was delivered, or what was delivered some days ago: one of the two")
+        if self.headers_only and self.deletes:
+            raise ValueError("a message of which only the header is fetched is not deleted")
+        for name, least in (
+            ("delete_after", 0),
+            ("max_size", 0),
+            ("limit", 0),
+            ("patience", 0),
+            ("checkpoint_messages", 1),
+            ("checkpoint_octets", 1),
+        ):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise ValueError(f"{name} is at least {least}, not {value!r}")
+
+    @property
+    def deletes(self) -> bool:
+        """Whether anything may be deleted."""
+        return self.delete or self.delete_after is not None
+
+    def old_enough(self, delivered_at: float, date: float) -> bool:
+        """Return whether what was delivered at *delivered_at* may be deleted on *date*, both seconds since 1970."""
+        return self.delete or (self.delete_after is not None and date - delivered_at >= self.delete_after * DAY_SECONDS)

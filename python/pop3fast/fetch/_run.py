@@ -1,0 +1,146 @@
+"""Run: what one fetch of one account keeps from session to session.
+
+Owns what was found out on the way (who broke the connection, what was refused) and the report. Never speaks to the
+server.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+
+from pop3fast.fetch._account import Door
+from pop3fast.fetch._destination import Destination
+from pop3fast.fetch._identity import Identity, is_lasting
+from pop3fast.fetch._options import Options
+from pop3fast.fetch._plan import Item
+from pop3fast.fetch._report import FetchReport, Named, Progress
+from pop3fast.fetch._state import AccountState
+from pop3fast.fetch._waiting import Clock, Stop
+from pop3fast.fetch._writer import Receipt
+
+MOST_BREAKS = 2
+"""A message in the middle of which the connection was lost so many times is left alone."""
+
+MOST_WARNINGS = 100
+"""A report is for a person, and kept in memory."""
+
+
+class Run:
+    """One fetch."""
+
+    def __init__(  # noqa: PLR0913 - all that a fetch is made of
+        self,
+        door: Door,
+        destination: Destination,
+        memory: AccountState | None,
+        options: Options,
+        report: FetchReport,
+        clock: Clock,
+        stop: Stop,
+        progress: Callable[[Progress], object] | None,
+    ) -> None:
+        """Begin. Without *memory* nothing was ever fetched, and nothing is now."""
+        self.door = door
+        self.destination = destination
+        self.memory = memory
+        self.options = options
+        self.report = report
+        self.clock = clock
+        self.stop = stop
+        self.began = clock.now()
+        self.failed: set[Identity] = set()
+        """What is not tried again in this run."""
+        self.deleted: set[Identity] = set()
+        """What was deleted, or refused to be, and is not tried again in this run."""
+        self.unsure: set[Identity] = set()
+        """What was marked as deleted in a session that did not end well."""
+        self.kept: dict[Identity, Named] = {}
+        self.knows_maildrop = False
+        """Whether a session has compared the maildrop with what is remembered."""
+        self.may_pipeline = True
+        self.may_top = True
+        self.login_delay = 0.0
+        """The seconds between two logins that the server asks for."""
+        self.logged_in_at = 0.0
+        self.advanced = False
+        """Whether anything was achieved since this was last set to False."""
+        self.callback_failure: BaseException | None = None
+        self._progress = progress
+        self._breaks: Counter[Identity] = Counter()
+        self._contents: set[tuple[bytes, int]] = set()
+        self._messages = self._octets = self._messages_in_all = self._octets_in_all = 0
+
+    def expect(self, items: list[Item]) -> None:
+        """Note what is going to be fetched from here on, in all sessions."""
+        self._messages, self._octets = self.report.fetched + len(self.report.failures), self.report.octets
+        self._messages_in_all = self._messages + len(items)
+        self._octets_in_all = self._octets + sum(item.size for item in items)
+        self._tell(None, 0)
+
+    def received(self, item: Item, octets: int) -> None:
+        """Note that a message has come."""
+        self._messages += 1
+        self._octets += octets
+        self._tell(named(item), 0)
+
+    def receiving(self, octets: int) -> None:
+        """Note how much of a message has come that is not whole yet."""
+        self._tell(None, octets)
+
+    def take(self, receipts: list[Receipt]) -> None:
+        """Count what is durable and remembered."""
+        for item, entry in receipts:
+            if not is_lasting(item.identity.uid):
+                # It is fetched in every session, and counts once.
+                if (entry.content, entry.copy) in self._contents:
+                    continue
+                self._contents.add((entry.content, entry.copy))
+            self.report.fetched += 1
+            self.report.octets += entry.octets
+            self.advanced = True
+
+    def give_up(self, item: Item, why: str) -> None:
+        """Leave a message out of the rest of the run."""
+        self.failed.add(item.identity)
+        self.report.failures.append(named(item, why))
+        self.advanced = True
+
+    def broke(self, item: Item, why: str) -> None:
+        """Note in the middle of which message the connection was lost."""
+        self._breaks[item.identity] += 1
+        if self._breaks[item.identity] >= MOST_BREAKS:
+            self.give_up(item, f"the connection was lost in the middle of it {MOST_BREAKS} times: {why}")
+
+    def keep(self, item: Item, why: str) -> None:
+        """Note why a message is not deleted."""
+        self.kept[item.identity] = named(item, why)
+
+    def warn(self, sentence: str) -> None:
+        """Say something to a person, once."""
+        warnings = self.report.warnings
+        if sentence not in warnings and len(warnings) < MOST_WARNINGS:
+            warnings.append(sentence)
+
+    def end(self) -> None:
+        """Complete the report."""
+        self.report.kept = list(self.kept.values())
+        self.report.deletions_unknown = len(self.unsure)
+        self.report.seconds = self.clock.now() - self.began
+
+    def _tell(self, message: Named | None, under_way: int) -> None:
+        self.stop.check()
+        if self._progress is None:
+            return
+        octets = self._octets + under_way
+        seconds = self.clock.now() - self.began
+        in_all = max(octets, self._octets_in_all)
+        try:
+            self._progress(Progress(self._messages, self._messages_in_all, octets, in_all, seconds, message))
+        except BaseException as error:
+            # An OSError from here is not the connection's.
+            self.callback_failure = error
+            raise
+
+
+def named(item: Item, why: str = "") -> Named:
+    """Return *item* for a report."""
+    return Named(item.number, item.identity.uid, item.size, why)

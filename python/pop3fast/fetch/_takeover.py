@@ -1,0 +1,40 @@
+"""Takeover: what another program fetched is taken for seen.
+
+Owns what such a message counts as: one that was fetched, of which nobody knows how large it was or what was in it. So
+it is not fetched again, and never deleted.
+"""
+
+import contextlib
+import time
+from collections import Counter
+
+from pop3fast.fetch._account import Account
+from pop3fast.fetch._destination import default_path, open_destination
+from pop3fast.fetch._identity import Entry, Identity, is_lasting
+from pop3fast.fetch._import_seen import read_seen
+from pop3fast.fetch._state import State
+
+
+def import_seen(account: Account, destination: str, path: str, *, state: str | None = None) -> int:
+    """Take the messages of *account* that a file of getmail, mpop or fetchmail names for fetched; return how many.
+
+    *destination* and *state* are those of `fetch_mailbox`. What is remembered already stays as it is, so this may be
+    repeated. Raises `SeenFileError` for a file that makes no sense, `DestinationError`, `StateError` and `ValueError`
+    as a fetch does.
+    """
+    uids = [uid for uid in read_seen(path, account.host, account.port, account.login) if is_lasting(uid)]
+    now = int(time.time())
+    copies: Counter[bytes] = Counter()
+    entries: list[Entry] = []
+    place = open_destination(destination)
+    with contextlib.closing(place):
+        place.open()
+        with State(state or default_path(place)).account(account.host, account.port, account.login) as memory:
+            seen = memory.seen()
+            for uid in uids:
+                identity = Identity(uid, copies[uid])
+                copies[uid] += 1
+                if identity not in seen:
+                    entries.append(Entry(*identity, size=0, octets=0, fingerprint=b"", delivered_at=now, content=b""))
+            memory.remember(entries)
+    return len(entries)

@@ -1,0 +1,291 @@
+"""The writer: a thread that delivers and remembers while the network goes on.
+
+Owns the order in which that is done: write, flush the destination, remember what it says is durable, and only then
+give a receipt. So what has a receipt may be deleted from the server, and nothing else may. When anything fails the
+writer stops, gives no more receipts, and its next caller gets the error.
+
+The two sides share no lock, so that an interrupt may come at any point: all that is between them are two queues whose
+`put` never waits. What is on its way is bounded by ticks: every so often one goes along, and the caller waits when
+too many have not come back.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from threading import Thread
+from types import TracebackType
+from typing import Final, Literal, NamedTuple, Protocol, Self, TypeAlias
+
+from pop3fast.fetch._destination import Delivery, Destination
+from pop3fast.fetch._errors import DestinationError
+from pop3fast.fetch._fingerprint import fingerprint
+from pop3fast.fetch._identity import Entry, Identity
+from pop3fast.fetch._plan import Item
+from pop3fast.fetch._waiting import Clock
+
+BATCH_MESSAGES = 100
+"""So many messages are made durable at once: enough that the price of a transaction is small beside theirs."""
+
+BATCH_OCTETS = 16 * 2**20
+"""Or so many octets; about what a disk writes in a tenth of a second."""
+
+BATCH_SECONDS = 2.0
+"""Or what came in so many seconds: no more than that is fetched again when the machine stops."""
+
+TICK_OCTETS = 4 * 2**20
+TICK_MESSAGES = 128
+"""A tick goes along with so many octets or messages."""
+
+TICKS = 4
+"""So many ticks may be under way: 16 MiB, or 512 messages, wait at most, and a piece or message more."""
+
+HEADER_OCTETS = 256 * 2**10
+"""Within so many octets the end of a header is looked for. Real ones have some ten thousand at most."""
+
+
+class Receipt(NamedTuple):
+    """A message is durable, and remembered."""
+
+    item: Item
+    entry: Entry
+
+
+class Memory(Protocol):
+    """What remembers: `AccountState`."""
+
+    def remember(self, entries: list[Entry], /) -> None:
+        """Remember *entries*, durably and all at once."""
+
+
+_Whole: TypeAlias = tuple[Item, Identity, bytes]
+_Word: TypeAlias = Literal["tick", "end", "abandon", "late", "close"]
+_Begin: TypeAlias = tuple[Item, Identity]
+_Answer: TypeAlias = Literal["tick", "stopped"]
+_Order: TypeAlias = _Whole | _Begin | bytes | _Word
+
+_HEADER_ENDS: Final = (b"\r\n\r\n", b"\n\n")
+
+
+def header_of(octets: bytes) -> bytes:
+    """Return the header that *octets* begin with, as far as it is in them, with the empty line behind it."""
+    ends = [place + len(end) for end in _HEADER_ENDS if (place := octets.find(end, 0, HEADER_OCTETS)) >= 0]
+    return octets[: min(ends, default=HEADER_OCTETS)]
+
+
+class Writer:
+    """Delivers to a destination that has been prepared. To be used by one thread, which closes it."""
+
+    def __init__(self, destination: Destination, memory: Memory, clock: Clock) -> None:
+        """Start to work."""
+        self._orders: SimpleQueue[_Order] = SimpleQueue()
+        self._answers: SimpleQueue[_Answer] = SimpleQueue()
+        self._octets = self._messages = self._ticks = 0
+        self._work = _Work(destination, memory, clock, self._orders, self._answers)
+        # A daemon, for an interrupt may come before anybody has the writer to stop it; it never outlives its session
+        # otherwise, and being killed at any point does no harm.
+        self._thread = Thread(target=self._work.run, name="pop3fast-writer", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Flush what has ended, and what is under way unless the block ended in an interrupt; stop. Raises nothing."""
+        self.stop(at_once=kind is not None and not issubclass(kind, Exception))
+
+    def put(self, item: Item, identity: Identity, content: bytes) -> None:
+        """Deliver a whole message, to be remembered as *identity*. Raises what made the writer stop."""
+        self._say((item, identity, content), len(content), 1)
+
+    def begin(self, item: Item, identity: Identity) -> None:
+        """Begin a message that comes in pieces. Raises what made the writer stop."""
+        self._say((item, identity), 0, 1)
+
+    def write(self, octets: bytes) -> int:
+        """Take a piece of it; return its length. Raises what made the writer stop."""
+        self._say(octets, len(octets), 0)
+        return len(octets)
+
+    def end(self) -> None:
+        """Take the message in pieces for whole."""
+        self._say("end", 0, 0)
+
+    def abandon(self) -> None:
+        """Take the message in pieces away."""
+        self._orders.put("abandon")
+
+    def receipts(self) -> list[Receipt]:
+        """Return the receipts since the last call."""
+        receipts: list[Receipt] = []
+        # One at a time: the writer adds to them meanwhile.
+        while self._work.receipts:
+            receipts.append(self._work.receipts.popleft())
+        return receipts
+
+    def stop(self, *, at_once: bool = False) -> None:
+        """Flush what has ended and end the thread; *at_once* throws away what waits to be written. Raises nothing.
+
+        Receipts can be had afterwards, too.
+        """
+        if at_once:
+            self._work.hurry()
+        self._orders.put("close")
+        try:
+            self._thread.join()
+        except BaseException:
+            # Whoever is in a hurry now must still not take the destination from under its feet.
+            self._work.hurry()
+            self._thread.join()
+            raise
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What made the writer stop, if anything did."""
+        return self._work.failure
+
+    def _say(self, order: _Order, octets: int, messages: int) -> None:
+        self._check()
+        self._orders.put(order)
+        self._octets += octets
+        self._messages += messages
+        if self._octets >= TICK_OCTETS or self._messages >= TICK_MESSAGES:
+            self._octets = self._messages = 0
+            self._orders.put("tick")
+            self._ticks += 1
+            while self._ticks > TICKS:
+                if self._answers.get() == "tick":
+                    self._ticks -= 1
+                self._check()
+
+    def _check(self) -> None:
+        if self._work.failure is not None:
+            raise self._work.failure
+
+
+class _Work:
+    """What the thread does."""
+
+    def __init__(
+        self,
+        destination: Destination,
+        memory: Memory,
+        clock: Clock,
+        orders: "SimpleQueue[_Order]",
+        answers: "SimpleQueue[_Answer]",
+    ) -> None:
+        self.receipts: deque[Receipt] = deque()
+        self.failure: BaseException | None = None
+        self.in_a_hurry = False
+        self._destination = destination
+        self._memory = memory
+        self._clock = clock
+        self._orders = orders
+        self._answers = answers
+        self._items: dict[Identity, Item] = {}
+        self._octets = 0
+        self._since = 0.0
+        # The message in pieces.
+        self._delivery: Delivery | None = None
+        self._begun: _Begin | None = None
+        self._head = bytearray()
+
+    def hurry(self) -> None:
+        self.in_a_hurry = True
+        self._destination.hurry()
+
+    def run(self) -> None:
+        while (order := self._next()) != "close":
+            if self.failure is None and not self.in_a_hurry:
+                self._try(self._follow, order)
+            if order == "tick":
+                self._answers.put("tick")
+        if self.failure is None or isinstance(self.failure, Exception):
+            # What had ended before a failure is delivered as well.
+            self._try(self._finish)
+
+    def _try(self, work: "Callable[..., None]", *order: _Order) -> None:
+        try:
+            work(*order)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the caller's thread must hear of it
+            self.failure = self.failure or error
+            # A caller that waits for room waits no longer.
+            self._answers.put("stopped")
+
+    def _next(self) -> _Order:
+        """Return the next order, or that the batch has waited long enough."""
+        if not self._items or self.failure is not None:
+            return self._orders.get()
+        left = self._since + BATCH_SECONDS - self._clock.now()
+        try:
+            return self._orders.get(timeout=max(0.0, left))
+        except Empty:
+            return "late"
+
+    def _follow(self, order: _Order) -> None:
+        match order:
+            case (item, identity, content):
+                delivery = self._destination.begin(identity)
+                delivery.write(content)
+                self._end(delivery, item, identity, header_of(content), len(content))
+            case (item, identity):
+                self._delivery, self._begun = self._destination.begin(identity), (item, identity)
+                self._head.clear()
+            case bytes():
+                self._write(order)
+            case "end":
+                self._end_pieces()
+            case "abandon":
+                self._abandon()
+            case "tick":
+                pass
+            case _:
+                self._flush()
+
+    def _write(self, octets: bytes) -> None:
+        if self._delivery is not None:
+            self._delivery.write(octets)
+            self._octets += len(octets)
+            if len(self._head) < HEADER_OCTETS:
+                self._head += octets[:HEADER_OCTETS]
+
+    def _end_pieces(self) -> None:
+        if self._delivery is not None and self._begun is not None:
+            delivery, self._delivery = self._delivery, None
+            self._end(delivery, *self._begun, header_of(bytes(self._head)), 0)
+
+    def _abandon(self) -> None:
+        delivery, self._delivery = self._delivery, None
+        if delivery is not None:
+            delivery.abandon()
+
+    def _end(self, delivery: Delivery, item: Item, identity: Identity, header: bytes, octets: int) -> None:
+        delivery.end(item.size, fingerprint(header))
+        if not self._items:
+            self._since = self._clock.now()
+        self._items[identity] = item
+        self._octets += octets
+        late = self._clock.now() - self._since >= BATCH_SECONDS
+        if late or len(self._items) >= BATCH_MESSAGES or self._octets >= BATCH_OCTETS:
+            self._flush()
+
+    def _flush(self) -> None:
+        items, self._items, self._octets = self._items, {}, 0
+        if not items:
+            return
+        try:
+            entries = self._destination.flush()
+        except DestinationError as error:
+            self._remember(items, list(error.delivered))
+            raise
+        self._remember(items, entries)
+
+    def _remember(self, items: dict[Identity, Item], entries: list[Entry]) -> None:
+        if entries:
+            self._memory.remember(entries)
+            self.receipts.extend(Receipt(items[entry.identity], entry) for entry in entries)
+
+    def _finish(self) -> None:
+        self._abandon()
+        self._flush()

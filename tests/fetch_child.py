@@ -1,0 +1,53 @@
+"""Fetches in children that are going to be killed; a program for `test_fetch_killed.py`.
+
+Reads one line of JSON a fetch (URL, destination, whether to delete, the step to be killed before), forks, and writes
+the child's process id and then how it ended. It has one thread, so that forking is safe.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterable
+
+from fetching import CountedFiles
+from pop3fast.fetch import Account, Entry, Options
+from pop3fast.fetch._engine import Job, Surroundings, run_job
+from pop3fast.fetch._state import AccountState
+
+
+def fetch(url: str, destination: str, place: int, *, delete: bool) -> int:
+    def before(step: int, _: str) -> None:
+        if step == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    files = CountedFiles(before)
+    remember = AccountState.remember
+
+    def remember_in_steps(memory: AccountState, entries: Iterable[Entry]) -> None:
+        files.step("flushed")
+        remember(memory, entries)
+        files.step("remembered")
+
+    AccountState.remember = remember_in_steps  # type: ignore[assignment, method-assign]
+    account = Account(url, password="password", timeout=20)
+    options = Options(delete=delete, checkpoint_messages=10)
+    return run_job(Job(account, destination, None, options), Surroundings(files=files)).exit_status
+
+
+def main() -> None:
+    for line in sys.stdin:
+        url, destination, delete, place = json.loads(line)
+        child = os.fork()
+        if not child:
+            status = 99
+            try:
+                status = fetch(url, destination, place, delete=delete)
+            finally:
+                os._exit(status)
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

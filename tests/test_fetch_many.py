@@ -1,0 +1,168 @@
+"""Many mailboxes at once, in threads, in processes and on workers that die; each arrives once."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maildrops import Maildrop, account_of, delivered, mail
+from pop3fast import AuthenticationError
+from pop3fast.fetch import Account, FetchReport, Options, TaskLost, fetch_many
+from pop3fast.fetch._engine import Job
+from pop3fast.testing import MailboxServer
+from scripted import Reply, ScriptedServer
+from servers import DovecotServer, require
+
+MESSAGES = [mail(number) for number in range(1, 21)]
+
+
+@pytest.fixture(scope="module")
+def dovecot() -> Iterator[DovecotServer]:
+    """Dovecot, whose mail is on a disk and whose unique-ids are real."""
+    require(DovecotServer)
+    with DovecotServer() as running:
+        yield running
+
+
+def jobs_of(dovecot: DovecotServer, folder: Path, prefix: str, count: int, messages: int) -> list[Job]:
+    jobs = []
+    for number in range(count):
+        contents = [mail(1000 * number + place, octets=2000).replace(b"\r\n", b"\n") for place in range(messages)]
+        box = dovecot.add_mailbox(f"{prefix}{number}", contents)
+        dovecot.settle(box)
+        account = Account(
+            f"pop3+plain://{dovecot.host}:{dovecot.plain_port}", user=box.user, password=box.password, timeout=30
+        )
+        jobs.append(Job(account, f"maildir:{folder}/{prefix}{number}", None, Options(delete=number % 2 == 0)))
+    return jobs
+
+
+def check(dovecot: DovecotServer, jobs: list[Job], messages: int) -> None:
+    """Check that each message of each mailbox arrived once, and that what was to be deleted is."""
+    for number, job in enumerate(jobs):
+        assert delivered(job.destination) == sorted(
+            mail(1000 * number + place, octets=2000) for place in range(messages)
+        )
+        left = [*(dovecot.home(job.account.login) / "INBOX").glob("[cn]*/*.localhost*")]
+        assert len(left) == (0 if job.options.delete else messages)
+
+
+def test_every_mailbox_of_dovecot_in_threads(dovecot: DovecotServer, tmp_path: Path) -> None:
+    jobs = jobs_of(dovecot, tmp_path, "thread", 5, 30)
+    told: list[FetchReport] = []
+    reports = fetch_many(jobs, on_report=told.append)
+    assert [report.destination for report in reports] == [job.destination for job in jobs]
+    assert sorted(map(str, told)) == sorted(map(str, reports))
+    assert [(report.ok, report.fetched, report.deleted) for report in reports] == [
+        (True, 30, 30 if number % 2 == 0 else 0) for number in range(5)
+    ]
+    assert [report.fetched for report in fetch_many(jobs)] == [0] * 5
+    check(dovecot, jobs, 30)
+
+
+def test_one_account_s_end_is_its_own(tmp_path: Path) -> None:
+    with MailboxServer(MESSAGES) as good, MailboxServer(MESSAGES, password="another") as bad:
+        jobs = [
+            Job(account_of(bad), f"maildir:{tmp_path}/1"),
+            Job(account_of(good), f"maildir:{tmp_path}/2"),
+            Job(account_of(good), "nowhere"),
+            Job(account_of(good), f"eml:{tmp_path}/3"),
+        ]
+        refused, whole, senseless, second = fetch_many(jobs)
+        assert isinstance(refused.error, AuthenticationError)
+        assert isinstance(senseless.error, ValueError)
+        assert senseless.exit_status == 2
+        # The same account to two places: one behind the other.
+        assert (whole.fetched, second.fetched) == (20, 20)
+    assert fetch_many([]) == []
+
+
+def test_in_processes(tmp_path: Path) -> None:
+    with (
+        MailboxServer(MESSAGES, process=True) as one,
+        MailboxServer(MESSAGES, process=True) as two,
+        ProcessPoolExecutor(2, get_context("spawn")) as pool,
+    ):
+        jobs = [Job(account_of(server), f"eml:{tmp_path}/{server.port}") for server in (one, two)]
+        assert pickle.loads(pickle.dumps(jobs)) == jobs  # noqa: S301 - its own
+        reports = fetch_many(jobs, pool)
+        assert [report.fetched for report in reports] == [20, 20]
+
+
+def test_a_worker_that_is_lost_is_its_mailbox_s_error(tmp_path: Path) -> None:
+    class Losing(Executor):
+        def submit(self, *_: Any, **__: Any) -> "Future[Any]":  # noqa: ANN401
+            future: Future[Any] = Future()
+            future.set_exception(RuntimeError("the machine is gone"))
+            return future
+
+    with MailboxServer(MESSAGES) as server:
+        (report,) = fetch_many([Job(account_of(server), f"eml:{tmp_path}/box")], Losing())
+    assert isinstance(report.error, TaskLost)
+    assert "the machine is gone" in str(report.error)
+    assert report.exit_status == 1
+
+
+def test_an_interrupt_ends_all_of_them_within_a_second(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"%d" % number, content) for number, content in enumerate(MESSAGES)))
+
+    def interrupt() -> None:
+        interrupted.append(time.monotonic())
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def instead(command: bytes) -> Reply | None:
+        if command != b"RETR 11":
+            return None
+        threading.Timer(0.2, interrupt).start()
+        return Reply(b"+OK\r\nhalf", then="stall")
+
+    interrupted: list[float] = []
+    drop.instead = instead
+    with ScriptedServer(b"+OK ready\r\n", drop) as server:
+        job = Job(account_of(server), f"maildir:{tmp_path}/box", None, Options(delete=True))
+        with pytest.raises(KeyboardInterrupt):
+            fetch_many([job])
+        assert time.monotonic() - interrupted[0] < 1
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast-")]
+        assert len(delivered(job.destination)) == 10
+        drop.instead = lambda _: None
+        assert [report.fetched for report in fetch_many([job])] == [10]
+    assert delivered(job.destination) == sorted(MESSAGES)
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's and its dependencies' own
+@pytest.mark.timeout(180)  # two interpreters have to load Dask
+def test_on_workers_of_dask_of_which_one_is_killed(dovecot: DovecotServer, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    count, messages = 6, 400
+    jobs = jobs_of(dovecot, tmp_path, "dask", count, messages)
+    killed: list[int] = []
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        workers = client.run(os.getpid)
+
+        def kill_in_the_middle() -> None:
+            while not (arrived := len([*tmp_path.glob("*/new/*")])):
+                time.sleep(0.001)
+            os.kill(next(iter(workers.values())), signal.SIGKILL)
+            killed.append(arrived)
+
+        killer = threading.Thread(target=kill_in_the_middle)
+        killer.start()
+        reports = fetch_many(jobs, client.get_executor(pure=False))
+        killer.join()
+    assert 0 < killed[0] < count * messages
+    assert [report.error for report in reports] == [None] * count
+    check(dovecot, jobs, messages)
+    again = fetch_many(jobs)
+    assert [report.fetched for report in again] == [0] * count

@@ -1,0 +1,316 @@
+"""Trouble on the way: what is tried again, after how long, what is left alone, and when it is given up."""
+
+import signal
+import ssl
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
+from pop3fast import AuthenticationError, CommandError, ConnectionLost
+from pop3fast.fetch import Account, Options, Progress, State, fetch_mailbox
+from pop3fast.fetch._engine import MAX_TRIES, Job, Surroundings, run_job
+from pop3fast.fetch._waiting import Stop
+from pop3fast.testing import MailboxServer
+from scripted import Reply, ScriptedServer
+
+GREETING = b"+OK ready\r\n"
+PIPELINING = b"TOP\r\nUIDL\r\nPIPELINING\r\n"
+MESSAGES = [mail(number, octets=500) for number in range(1, 101)]
+KINDS = ["maildir", "mbox", "eml"]
+
+
+def maildrop(count: int, capabilities: bytes = PIPELINING) -> Maildrop:
+    return Maildrop(*((b"%d" % number, mail(number)) for number in range(1, count + 1)), capabilities=capabilities)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("cut_with", ["fin", "rst"])
+def test_a_connection_that_is_cut_again_and_again(tmp_path: Path, kind: str, cut_with: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    clock = FastClock()
+    with MailboxServer(MESSAGES, cut_at=20_000, cut_connections=3, cut_with=cut_with) as server:  # type: ignore[arg-type]
+        report = fetch_from(server, to, Options(delete=True), clock=clock)
+        assert (report.fetched, report.deleted, report.ok) == (100, 100, True)
+        assert report.sessions == 4
+    assert delivered(to) == sorted(MESSAGES)
+    # Each of them brought something, so each wait is the first.
+    assert sum(clock.pauses) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("cut_at", [0, 10, 60, 150, 200, 300, 700, 2000, 6000, 40_000, 60_000])
+def test_a_connection_that_is_cut_anywhere(tmp_path: Path, cut_at: int) -> None:
+    to = f"maildir:{tmp_path}/box"
+    with MailboxServer(MESSAGES, cut_at=cut_at, cut_connections=1) as server:
+        fetch_from(server, to, Options(delete=True))
+        fetch_from(server, to, Options(delete=True))
+        assert server.remaining == []
+    assert delivered(to) == sorted(MESSAGES)
+
+
+def test_waits_grow_until_it_is_given_up(tmp_path: Path) -> None:
+    drop = maildrop(3)
+    drop.instead = lambda command: Reply(b"", then="fin") if command == b"UIDL" else None
+    clock = FastClock()
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"maildir:{tmp_path}/box", clock=clock)
+    assert isinstance(report.error, ConnectionLost)
+    assert sum(clock.pauses) == pytest.approx(1 + 2 + 5 + 10 + 30 + 60)
+    assert report.sessions == MAX_TRIES + 1
+    assert len(report.warnings) == 1
+
+
+def test_it_never_logs_in_more_often_than_the_server_wants(tmp_path: Path) -> None:
+    drop = maildrop(3, b"TOP\r\nUIDL\r\nLOGIN-DELAY 25 USER\r\n")
+    drop.instead = lambda command: Reply(b"", then="fin") if command == b"UIDL" and drop.sessions < 3 else None
+    clock = FastClock()
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, f"maildir:{tmp_path}/box", clock=clock).fetched == 3
+    assert sum(clock.pauses) == pytest.approx(25 + 25)
+
+
+def test_a_login_delay_beyond_all_patience_ends_it(tmp_path: Path) -> None:
+    drop = maildrop(3, b"TOP\r\nUIDL\r\nLOGIN-DELAY 86400\r\n")
+    drop.instead = lambda command: Reply(b"", then="fin") if command == b"UIDL" else None
+    clock = FastClock()
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, f"maildir:{tmp_path}/box", clock=clock).exit_status == 3
+    assert (clock.pauses, drop.sessions) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "refusal"),
+    [
+        (b"PASS", b"-ERR [IN-USE] locked\r\n"),
+        (b"PASS", b"-ERR [LOGIN-DELAY] too early\r\n"),
+        (b"PASS", b"-ERR [SYS/TEMP] later\r\n"),
+        (b"UIDL", b"-ERR login allowed only every 15 minutes\r\n"),  # quirk q31
+    ],
+)
+def test_what_is_temporary_is_waited_for_within_a_limit(tmp_path: Path, command: bytes, refusal: bytes) -> None:
+    drop = maildrop(3)
+    times = 0
+
+    def instead(given: bytes) -> bytes | None:
+        nonlocal times
+        times += given.startswith(command)
+        return refusal if given.startswith(command) and times <= 4 else None
+
+    drop.instead = instead
+    clock = FastClock()
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, f"maildir:{tmp_path}/box", clock=clock).fetched == 3
+        assert sum(clock.pauses) == pytest.approx(1 + 2 + 5 + 10)
+        times = -1000
+        report = fetch_from(server, f"eml:{tmp_path}/eml", Options(patience=60), clock=clock)
+    assert isinstance(report.error, CommandError)
+    assert report.exit_status == 3
+    assert sum(clock.pauses) == pytest.approx(18 + 1 + 2 + 5 + 10 + 30)
+
+
+def test_a_login_that_is_refused_is_not_tried_again(tmp_path: Path) -> None:
+    with MailboxServer(MESSAGES[:1], password="another") as server:
+        report = fetch_from(server, f"maildir:{tmp_path}/box")
+        assert isinstance(report.error, AuthenticationError)
+        assert sum(command.startswith(b"AUTH") for command in server.commands) == 1
+
+
+def test_a_certificate_that_is_not_trusted_is_not_tried_again(tmp_path: Path) -> None:
+    clock = FastClock()
+    with MailboxServer(MESSAGES[:1], tls=True) as server:
+        account = Account(f"pop3s://user@127.0.0.1:{server.port}", password="password")
+        report = run_job(Job(account, f"eml:{tmp_path}/box"), Surroundings(clock))
+        assert isinstance(report.error, ssl.SSLCertVerificationError)
+        assert (report.exit_status, clock.pauses) == (3, [])
+        trusting = Account(account.url, password="password", ca_file=server.certificate)
+        assert run_job(Job(trusting, f"eml:{tmp_path}/box")).fetched == 1
+
+
+def test_quirk_q111_a_server_that_cannot_pipeline_as_it_says_is_asked_one_by_one(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = maildrop(30)
+    in_session: list[bytes] = []
+    alone: dict[int, list[bool]] = {1: [], 2: []}
+
+    def instead(command: bytes) -> bytes | Reply | None:
+        if command == b"CAPA":
+            in_session.clear()
+        if command.startswith(b"RETR"):
+            in_session.append(command)
+            alone[drop.sessions].append(server.received.endswith(command + b"\r\n"))
+            if drop.sessions == 1 and len(in_session) == 3:
+                return Reply(b"", then="fin")
+        return None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to)
+        assert (report.fetched, report.sessions) == (30, 2)
+    assert not all(alone[1])
+    assert all(alone[2])
+    assert delivered(to) == sorted(mail(number) for number in range(1, 31))
+
+
+def test_a_message_that_breaks_the_connection_twice_is_named_and_the_rest_fetched(tmp_path: Path) -> None:
+    to = f"mbox:{tmp_path}/box"
+    drop = maildrop(20)
+    drop.instead = lambda command: Reply(b"+OK\r\nhalf a", then="fin") if command == b"RETR 7" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, Options(delete=True))
+        assert [each.uid for each in report.failures] == [b"7"]
+        assert "2 times" in str(report.failures[0])
+        assert (report.fetched, report.deleted, report.sessions, report.exit_status) == (19, 19, 3, 1)
+        assert [uid for uid, _ in drop.messages] == [b"7"]
+    assert b"half a" not in b"".join(delivered(to))
+
+
+def test_quirk_q06_an_error_behind_ok_is_the_end_of_the_connection_and_no_message(tmp_path: Path) -> None:
+    drop = maildrop(5, b"TOP\r\nUIDL\r\n")
+    drop.instead = lambda command: b"+OK -ERR cannot read it\r\n" if command == b"RETR 2" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"eml:{tmp_path}/box", Options(delete=True))
+    assert (report.fetched, len(report.failures)) == (4, 1)
+    assert [uid for uid, _ in drop.messages] == [b"2"]
+
+
+def test_a_large_message_that_is_cut_is_abandoned_and_fetched_anew(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    large = mail(2, octets=9 * 2**20)
+    with MailboxServer([mail(1), large, mail(3)], cut_at=2**20, cut_connections=1) as server:
+        report = fetch_from(server, to)
+        assert (report.fetched, report.sessions) == (3, 2)
+    assert delivered(to) == sorted([mail(1), large, mail(3)])
+    assert list((tmp_path / "box/tmp").iterdir()) == []
+
+
+def test_messages_without_unique_ids_do_not_keep_it_going_for_ever(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = Maildrop(*((b"", mail(number)) for number in range(20)), capabilities=b"TOP\r\nUIDL\r\n")
+    count = 0
+
+    def instead(command: bytes) -> Reply | None:
+        nonlocal count
+        count = count + 1 if command.startswith(b"RETR") else 0
+        return Reply(b"", then="fin") if count == 6 else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to)
+    # The sixth breaks the connection twice and is left alone, then it is the seventh, and so on to the twentieth.
+    assert (report.sessions, report.fetched, len(report.failures)) == (31, 5, 15)
+    assert len(delivered(to)) == 5
+
+
+INTERRUPTED = """
+    import sys
+    from pop3fast.fetch import Account, fetch_mailbox
+    def progress(told):
+        if told.messages == int(sys.argv[3]):
+            print("there", flush=True)
+    account = Account(sys.argv[1], password="password", timeout=60)
+    try:
+        fetch_mailbox(account, sys.argv[2], delete=True, progress=progress)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupt_ends_it_within_a_second_and_keeps_what_was_delivered(tmp_path: Path, kind: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = maildrop(50, b"TOP\r\nUIDL\r\n")
+    drop.instead = lambda command: Reply(b"+OK\r\nhalf", then="stall") if command == b"RETR 31" else None
+    with ScriptedServer(GREETING, drop) as server:
+        url = f"pop3+plain://user@{server.host}:{server.port}"
+        command = [sys.executable, "-c", textwrap.dedent(INTERRUPTED), url, to, "30"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"there\n"
+            time.sleep(0.2)
+            began = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            assert child.wait(10) == 130
+            assert time.monotonic() - began < 1
+        assert drop.sent(b"QUIT") == drop.sent(b"DELE") == []
+        assert len(delivered(to)) == 30
+        account = account_of(server)
+        path = f"{tmp_path}/box.pop3fast.sqlite" if kind == "mbox" else f"{tmp_path}/box/pop3fast.sqlite"
+        with State(path).account(account.host, account.port, account.login) as memory:
+            assert len(memory.seen()) == 30
+        drop.instead = lambda _: None
+        assert fetch_from(server, to, Options(delete=True)).fetched == 20
+    assert delivered(to) == sorted(mail(number) for number in range(1, 51))
+
+
+def test_an_interrupt_does_not_wait_for_another_program_to_let_go_of_an_mbox(tmp_path: Path) -> None:
+    to = f"mbox:{tmp_path}/box"
+    with MailboxServer(MESSAGES) as server:
+        fetch_from(server, to, Options(limit=1))
+        lock = tmp_path / "box.lock"
+
+        def interrupt_while_it_is_locked(told: Progress) -> None:
+            if told.messages == 10:
+                lock.write_text("another program\n")
+                raise KeyboardInterrupt
+
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            fetch_mailbox(account_of(server), to, progress=interrupt_while_it_is_locked)
+        assert time.monotonic() - began < 1
+        lock.unlink()
+        assert fetch_from(server, to).fetched == 99
+    assert delivered(to) == sorted(MESSAGES)
+
+
+def test_the_word_to_stop_ends_a_fetch_in_another_thread(tmp_path: Path) -> None:
+    drop = maildrop(5)
+    reached = threading.Event()
+
+    def instead(command: bytes) -> Reply | None:
+        if command == b"RETR 3":
+            reached.set()
+            return Reply(b"+OK\r\nhalf", then="stall")
+        return None
+
+    drop.instead = instead
+    stop, ended = Stop(), []
+    with ScriptedServer(GREETING, drop) as server:
+        job = Job(account_of(server), f"maildir:{tmp_path}/box")
+
+        def work() -> None:
+            with pytest.raises(KeyboardInterrupt):
+                run_job(job, Surroundings(stop=stop))
+            ended.append(True)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        assert reached.wait(10)
+        began = time.monotonic()
+        stop.say()
+        thread.join(10)
+        assert time.monotonic() - began < 1
+    assert ended == [True]
+
+
+def test_a_pause_ends_with_the_word_to_stop(tmp_path: Path) -> None:
+    drop = maildrop(1)
+    drop.instead = lambda command: b"-ERR [IN-USE] locked\r\n" if command.startswith(b"PASS") else None
+    with ScriptedServer(GREETING, drop) as server:
+        stop = Stop()
+        threading.Timer(0.3, stop.say).start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            run_job(Job(account_of(server), f"maildir:{tmp_path}/box"), Surroundings(stop=stop))
+        assert time.monotonic() - began < 1
+
+
+def test_the_machine_s_own_clock(tmp_path: Path) -> None:
+    with MailboxServer(MESSAGES[:3], cut_at=1000, cut_connections=1) as server:
+        report = fetch_mailbox(account_of(server), f"maildir:{tmp_path}/box")
+    assert report.fetched == 3
+    assert 1 < report.seconds < 10

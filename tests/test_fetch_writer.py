@@ -1,0 +1,267 @@
+"""The writer: nothing is remembered that is not durable, nothing has a receipt that is not remembered."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
+from maildrops import FastClock, mail
+from pop3fast.fetch import DestinationError, Entry, Identity, StateError
+from pop3fast.fetch._plan import Item
+from pop3fast.fetch._waiting import SystemClock
+from pop3fast.fetch._writer import (
+    BATCH_MESSAGES,
+    BATCH_OCTETS,
+    BATCH_SECONDS,
+    TICK_MESSAGES,
+    TICK_OCTETS,
+    TICKS,
+    Writer,
+    header_of,
+)
+
+
+class Diary:
+    """A destination and a memory that write down what is done with them, in order."""
+
+    path = "diary"
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.instead: Callable[[str], object] = str
+        self.ended: list[Entry] = []
+        self.begun: Identity | None = None
+        self.octets = 0
+
+    def note(self, what: str) -> None:
+        self.done.append(what)
+        self.instead(what)
+
+    def open(self) -> None:
+        self.note("open")
+
+    def prepare(self, account: str, journal: object) -> list[str]:
+        self.note(f"prepare {account} {journal}")
+        return []
+
+    def begin(self, identity: Identity) -> "Diary":
+        self.begun = identity
+        self.octets = 0
+        self.note(f"begin {identity.uid.decode()}")
+        return self
+
+    def write(self, octets: bytes) -> None:
+        self.octets += len(octets)
+        self.note(f"write {len(octets)}")
+
+    def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
+        assert self.begun is not None
+        self.note("end")
+        self.ended.append(Entry(*self.begun, size, self.octets, fingerprint, 0, b"c" * 16))
+
+    def abandon(self) -> None:
+        self.note("abandon")
+
+    def hurry(self) -> None:
+        self.note("hurry")
+
+    def flush(self) -> list[Entry]:
+        ended, self.ended = self.ended, []
+        self.note(f"flush {len(ended)}")
+        return ended
+
+    def remember(self, entries: list[Entry]) -> None:
+        self.note(f"remember {len(entries)}")
+
+    def close(self) -> None:
+        self.note("close")
+
+
+def item(number: int) -> Item:
+    return Item(number, Identity(b"%d" % number), 10)
+
+
+def put(writer: Writer, *numbers: int, content: bytes = b"A: b\r\n\r\nc\r\n") -> None:
+    for number in numbers:
+        writer.put(item(number), item(number).identity, content)
+
+
+def batches(diary: Diary) -> list[str]:
+    return [what for what in diary.done if what.startswith(("flush", "remember"))]
+
+
+def test_what_has_a_receipt_was_flushed_and_remembered() -> None:
+    diary = Diary()
+    with Writer(diary, diary, FastClock()) as writer:
+        put(writer, 1, 2)
+    assert [receipt.item.number for receipt in writer.receipts()] == [1, 2]
+    assert writer.receipts() == []
+    assert diary.done == [
+        *("begin 1", "write 11", "end", "begin 2", "write 11", "end", "flush 2", "remember 2"),
+    ]
+
+
+def test_a_batch_is_full_by_messages_by_octets_and_by_time() -> None:
+    diary = Diary()
+    with Writer(diary, diary, FastClock()) as writer:
+        put(writer, *range(2 * BATCH_MESSAGES + 1))
+    assert batches(diary) == ["flush 100", "remember 100"] * 2 + ["flush 1", "remember 1"]
+    diary = Diary()
+    with Writer(diary, diary, FastClock()) as writer:
+        put(writer, 1, 2, 3, content=bytes(BATCH_OCTETS // 2))
+    assert batches(diary) == ["flush 2", "remember 2", "flush 1", "remember 1"]
+    diary, clock = Diary(), FastClock()
+    with Writer(diary, diary, clock) as writer:
+        put(writer, 1)
+        while "end" not in diary.done:
+            time.sleep(0.001)
+        clock.pause(BATCH_SECONDS)
+        put(writer, 2)
+    assert batches(diary)[0] == "flush 2"
+
+
+def test_what_nothing_comes_behind_is_flushed_in_time() -> None:
+    diary = Diary()
+    with Writer(diary, diary, SystemClock()) as writer:
+        put(writer, 1)
+        give_up = time.monotonic() + 5 * BATCH_SECONDS
+        while not writer.receipts():
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+
+
+def test_a_message_in_pieces_and_one_that_is_abandoned() -> None:
+    diary = Diary()
+    with Writer(diary, diary, FastClock()) as writer:
+        writer.begin(item(1), item(1).identity)
+        assert writer.write(b"A: b\r\n\r") == 7
+        writer.write(b"\nbody")
+        writer.end()
+        writer.begin(item(2), item(2).identity)
+        writer.write(b"half")
+        writer.abandon()
+        writer.begin(item(3), item(3).identity)
+        writer.write(b"half")
+    (receipt,) = writer.receipts()
+    assert receipt.entry.octets == 12
+    assert receipt.entry.fingerprint == _fingerprint_of(b"A: b\r\n\r\n")
+    assert diary.done.count("abandon") == 2
+
+
+def _fingerprint_of(header: bytes) -> bytes:
+    diary = Diary()
+    with Writer(diary, diary, FastClock()) as writer:
+        put(writer, 1, content=header)
+    return writer.receipts()[0].entry.fingerprint
+
+
+@pytest.mark.parametrize("failing", ["begin 2", "flush 100", "remember 100", "write 11"])
+def test_an_error_stops_it_and_the_caller_gets_it(failing: str) -> None:
+    diary = Diary()
+    error = StateError("s", "full") if failing.startswith("remember") else DestinationError("d", "write to", "full")
+    times = 0
+
+    def instead(what: str) -> None:
+        nonlocal times
+        times += what == failing
+        if what == failing and times == 1:
+            raise error
+
+    diary.instead = instead
+    give_up = time.monotonic() + 20
+    writer = Writer(diary, diary, FastClock())
+
+    def put_on_and_on() -> None:
+        number = 0
+        with writer:
+            while time.monotonic() < give_up:
+                number += 1
+                put(writer, number)
+
+    with pytest.raises((DestinationError, StateError)) as caught:
+        put_on_and_on()
+    assert caught.value is error is writer.failure
+    # What had ended before it failed is delivered all the same, and nothing else is.
+    assert [receipt.item.number for receipt in writer.receipts()] == ([1] if failing == "begin 2" else [])
+
+
+def test_of_a_batch_that_failed_in_part_the_rest_is_remembered() -> None:
+    diary = Diary()
+
+    def instead(what: str) -> None:
+        if what.startswith("flush"):
+            error = DestinationError("d", "deliver to", "full")
+            error.delivered = (Entry(b"2", 0, 10, 11, b"", 0, b"c" * 16),)
+            raise error
+
+    diary.instead = instead
+    with Writer(diary, diary, FastClock()) as writer:
+        put(writer, 1, 2, 3)
+    assert [receipt.item.number for receipt in writer.receipts()] == [2]
+    assert isinstance(writer.failure, DestinationError)
+
+
+def test_what_waits_to_be_written_is_bounded() -> None:
+    diary = Diary()
+    go_on = threading.Event()
+    diary.instead = lambda _: go_on.wait(20)
+    put_so_far = 0
+
+    def work() -> None:
+        nonlocal put_so_far
+        with Writer(diary, diary, FastClock()) as writer:
+            for number in range(10 * TICKS * TICK_MESSAGES):
+                put(writer, number)
+                put_so_far += 1
+            for number in range(10 * TICKS):
+                put(writer, -number, content=bytes(TICK_OCTETS))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    most = 0
+    for _ in range(50):
+        time.sleep(0.01)
+        most = max(most, put_so_far)
+    go_on.set()
+    thread.join(30)
+    assert most <= (TICKS + 1) * TICK_MESSAGES
+    assert put_so_far == 10 * TICKS * TICK_MESSAGES
+
+
+def test_an_interrupt_flushes_what_has_ended_and_drops_what_waits() -> None:
+    diary = Diary()
+    started, go_on = threading.Event(), threading.Event()
+
+    def instead(what: str) -> None:
+        if what == "begin 3":
+            started.set()
+            go_on.wait(10)
+
+    diary.instead = instead
+    writer = Writer(diary, diary, FastClock())
+
+    def interrupted() -> None:
+        with writer:
+            put(writer, *range(1, 50))
+            started.wait(10)
+            threading.Timer(0.1, go_on.set).start()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [receipt.item.number for receipt in writer.receipts()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "header"),
+    [
+        (b"A: b\r\n\r\nbody\r\n\r\n", b"A: b\r\n\r\n"),
+        (b"A: b\n\nbody\r\n\r\n", b"A: b\n\n"),
+        (b"A: b\r\n", b"A: b\r\n"),
+        (b"", b""),
+        (mail(1), mail(1).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"),
+    ],
+)
+def test_the_header_ends_at_the_first_empty_line(content: bytes, header: bytes) -> None:
+    assert header_of(content) == header
