@@ -1,16 +1,28 @@
 """The command line: `pop3fast`, `python -m pop3fast`.
 
 Owns the arguments, the help and the exit statuses; what a command does is elsewhere. Exit status: 0 all well; 1 some
-messages failed (each is named); 2 usage; 130 interrupted.
+messages failed (each is named); 2 usage; 3 no connection or TLS; 4 login refused, or no password; 5 destination not
+writable; 130 interrupted; 141 nobody reads what is said. An error is one line, never a traceback.
 """
 
 import argparse
+import contextlib
+import io
+import logging
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
-from pop3fast import _demo
+from pop3fast import _cli_fetch, _cli_look, _demo, error_proto
+from pop3fast._cli_config import default_config, read_config
+from pop3fast._cli_settings import Settings, add_options, from_arguments
+from pop3fast._cli_text import OutputGone, UsageError, complain, in_words
+from pop3fast.fetch import FetchError, exit_status
 
-_INTERRUPTED = 130  # what a shell says of a program that ended with control-C: 128 and SIGINT's number
+_USAGE = 2
+_OUTPUT_GONE = 141  # what a shell says of a program that SIGPIPE ended: 128 and its number
+_INTERRUPTED = 130  # the same of control-C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,15 +33,92 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = _parser().parse_args(arguments)
     run: Callable[[argparse.Namespace], int] = command.run
     try:
-        return run(command)
+        with _streams(), _protocol_log(on=getattr(command, "debug", False)):
+            return run(command)
+    except UsageError as error:
+        complain(str(error))
+        return _USAGE
+    except (FetchError, error_proto, OSError) as error:
+        complain(in_words(error))
+        return exit_status(error)
+    except OutputGone:
+        return _OUTPUT_GONE
     except KeyboardInterrupt:
         print(file=sys.stderr)  # the shell's prompt begins a line
+        if command.run is _fetch:
+            complain("interrupted; what was delivered stays delivered, and is remembered")
         return _INTERRUPTED
+
+
+class _Refused(argparse.Action):
+    """An option that must not be: its value would be in the list of processes."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        parser.error(
+            "a password or token among the arguments can be read by every user of this machine: "
+            "use --password-command, --password-file or --token-command"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="pop3fast", description="Retrieve mail by POP3, fast.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_fetch(commands)
+    _add_list(commands)
+    _add_capa(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public name for what adds commands
+    fetch = _command(
+        commands,
+        "fetch",
+        _fetch,
+        "get new mail down into a Maildir, an mbox or a folder of files",
+        "Fetch what is new. Every message arrives once and durably, whatever happens on the way; nothing is deleted "
+        "from the server unless --delete or --delete-after says so.",
+    )
+    what = fetch.add_argument_group("what is fetched, and where to")
+    add_options(what, "fetch")
+    what.add_argument("--dry-run", action="store_true", help="say what would be fetched and deleted, and do neither")
+    what.add_argument(
+        "--accept-uid-change", action="store_true", help="fetch all again where the server changed every unique-id"
+    )
+    what.add_argument("--import-seen", metavar="FILE", help="what getmail, mpop or fetchmail fetched is not new")
+    many = fetch.add_argument_group("several mailboxes")
+    many.add_argument("--all", action="store_true", help="fetch the mail of every account in the configuration")
+    many.add_argument("--jobs", type=_positive, metavar="N", help="so many mailboxes at once (default: 8)")
+    said = fetch.add_mutually_exclusive_group()
+    said.add_argument("-q", "--quiet", action="store_true", help="say nothing but what went wrong")
+    said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message")
+    said.add_argument("--json", action="store_true", help="say a JSON object for each message, and one at the end")
+
+
+def _add_list(commands: Any) -> None:  # noqa: ANN401
+    list_ = _command(
+        commands,
+        "list",
+        lambda command: _cli_look.list_(_account(command), command),
+        "show number, octets and unique-id of each message",
+        "Show what is in a mailbox: message numbers, sizes in octets, unique-ids. Nothing is fetched or changed.",
+    )
+    list_.add_argument("--headers", action="store_true", help="show date, sender and subject, too")
+    list_.add_argument("--json", action="store_true", help="a JSON object for each message")
+
+
+def _add_capa(commands: Any) -> None:  # noqa: ANN401
+    capa = _command(
+        commands,
+        "capa",
+        lambda command: _cli_look.capa(_account(command), command),
+        "show what a server can do",
+        "Show what a server says that it can do (CAPA). When a user is named, it logs in before: many say more then.",
+    )
+    capa.add_argument("--json", action="store_true", help="a JSON object for each capability")
+
+
+def _add_demo(commands: Any) -> None:  # noqa: ANN401
     demo = commands.add_parser(
         "demo",
         help="retrieve a large mailbox with poplib and with pop3fast, and compare",
@@ -39,7 +128,89 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument("--messages", type=_positive, default=10_000, metavar="N", help="how many (default: 10000)")
     demo.set_defaults(run=lambda command: _demo.run(command.messages))
+
+
+def _command(
+    commands: Any,  # noqa: ANN401
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    words: str,
+    description: str,
+) -> argparse.ArgumentParser:
+    """Add a command that is about an account."""
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=description, allow_abbrev=False)
+    parser.add_argument(
+        "account",
+        nargs="?",
+        metavar="URL",
+        help="pop3s://[user@]host[:port], pop3:// (STLS) or pop3+plain:// (no TLS); or a name in the configuration",
+    )
+    login = parser.add_argument_group(
+        "logging in",
+        "A password comes from --password-command, --password-file, $POP3FAST_PASSWORD, netrc ($NETRC or ~/.netrc) or "
+        "a prompt.",
+    )
+    add_options(login, "login")
+    login.add_argument("--password", "--token", action=_Refused, help=argparse.SUPPRESS)
+    login.add_argument("--config", metavar="FILE", help=f"the accounts by name (default: {default_config()})")
+    login.add_argument("--debug", action="store_true", help="show the protocol on standard error, without secrets")
+    parser.set_defaults(run=run)
     return parser
+
+
+def _fetch(command: argparse.Namespace) -> int:
+    if not command.all:
+        return _cli_fetch.fetch({"": _account(command)}, command)
+    if command.account is not None:
+        raise UsageError("--all is for every account in the configuration; it takes no URL")
+    accounts = read_config(command.config or default_config())
+    return _cli_fetch.fetch({name: from_arguments(command).over(one) for name, one in accounts.items()}, command)
+
+
+def _account(command: argparse.Namespace) -> Settings:
+    """Return what is said of the account that a command is about."""
+    if command.account is None:
+        raise UsageError("nobody says which server: give a URL, as in pop3s://user@mail.example.org")
+    if "://" in command.account:
+        return from_arguments(command).over(Settings(url=command.account))
+    path = command.config or default_config()
+    if command.config is None and not os.path.exists(path):  # noqa: PTH110 - a path is a str in this package
+        raise UsageError(f"{command.account!r} is no URL, and there is no configuration {path} that could have it")
+    accounts = read_config(path)
+    if command.account not in accounts:
+        raise UsageError(f"{path} has no account {command.account!r}; it has {', '.join(map(repr, accounts))}")
+    return from_arguments(command).over(accounts[command.account])
+
+
+@contextlib.contextmanager
+def _streams() -> Iterator[None]:
+    """Let no letter be the end of a command: what a terminal's character set lacks is escaped."""
+    before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
+    for stream, _ in before:
+        stream.reconfigure(errors="backslashreplace")
+    try:
+        yield
+    finally:
+        for stream, errors in before:
+            stream.reconfigure(errors=errors)
+
+
+@contextlib.contextmanager
+def _protocol_log(*, on: bool) -> Iterator[None]:
+    if not on:
+        yield
+        return
+    logger = logging.getLogger("pop3fast")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _positive(text: str) -> int:

@@ -1,0 +1,64 @@
+"""Configuration: a TOML file with one table an account, whose keys are the options' names.
+
+Owns the format and its errors, which name table and key, and never a value: it may be a password. A password may
+stand in the file when the file is this user's alone.
+"""
+
+import difflib
+import os
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+from pop3fast._cli_settings import Settings, about, key_of
+from pop3fast._cli_text import UsageError
+from pop3fast.fetch._private import read_contents
+
+
+def default_config() -> str:
+    """Return where the configuration is when nobody says where."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return str(Path(base).expanduser() / "pop3fast" / "config.toml")
+
+
+def read_config(path: str) -> dict[str, Settings]:
+    """Return the accounts of a configuration file by name. Raises `UsageError`."""
+    try:
+        octets, objection = read_contents(path)
+        tables = tomllib.loads(octets.decode())
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is no TOML: {error}") from None
+    accounts: dict[str, Settings] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise UsageError(f"{path}: {name!r} stands outside of the tables; each account has one, as in [work]")
+        accounts[name] = Settings.of(_checked(f"{path}: [{name}]", table))
+        if accounts[name].password is not None and objection:
+            raise UsageError(f"[{name}] has a password: {objection}")
+        for needed in ("url", "to"):
+            if getattr(accounts[name], needed) is None:
+                raise UsageError(f"{path}: [{name}] has no {needed!r}")
+    if not accounts:
+        raise UsageError(f"{path} has no accounts: each is a table, as in [work]")
+    return accounts
+
+
+def _checked(where: str, table: dict[str, object]) -> dict[str, object]:
+    known = {key_of(setting.name): setting for setting in fields(Settings)}
+    checked: dict[str, object] = {}
+    for key, value in table.items():
+        setting = known.get(key)
+        if setting is None:
+            alike = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {alike[0]!r}?" if alike else ""
+            raise UsageError(f"{where} has the unknown key {key!r}{hint}")
+        kind = about(setting).kind
+        try:
+            checked[setting.name] = kind.check(value)
+        except ValueError:
+            raise UsageError(f"{where}: {key!r} has to be {kind.words}") from None
+    return checked

@@ -1,0 +1,170 @@
+"""`pop3fast fetch`: one mailbox, or all that a configuration names.
+
+Owns what is said about a fetch while it runs and when it has ended, to a person and to a program; what a fetch does is
+the library's. What was received is not yet delivered: only the report says what was.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any, cast
+
+from pop3fast._cli_accounts import account_of
+from pop3fast._cli_progress import Display, on_terminal
+from pop3fast._cli_settings import Settings, demand
+from pop3fast._cli_text import UsageError, complain, in_words, plural, printable, say, say_json, shown_size
+from pop3fast.fetch import (
+    FetchReport,
+    Job,
+    Named,
+    Options,
+    Progress,
+    UidsChanged,
+    fetch_mailbox,
+    fetch_many,
+    import_seen,
+    open_destination,
+)
+
+Tell = Callable[[Job, Progress], None]
+
+
+def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
+    """Fetch the mail of *accounts*; return the exit status."""
+    if command.import_seen is not None and (len(accounts) > 1 or command.dry_run):
+        raise UsageError("--import-seen is for one account, and changes what is remembered of it")
+    jobs = [job_of(settings, command, alone=len(accounts) == 1) for settings in accounts.values()]
+    if command.import_seen is not None:
+        taken = import_seen(jobs[0].account, jobs[0].destination, command.import_seen, state=jobs[0].state)
+        if not command.quiet and not command.json:
+            say(f"{plural(taken, 'message')} of {command.import_seen} will not be fetched again")
+    shows_progress = not (command.quiet or command.verbose or command.json or command.debug)
+    with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
+        reports = _run(jobs, command, _teller(display, command))
+    for report in reports:
+        (_tell_program if command.json else _tell_person)(report, command)
+    return status_of([report.exit_status for report in reports])
+
+
+def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job:
+    """Return what *settings* and the *command* ask for. Raises `UsageError` for what makes no sense."""
+    to = demand(settings.to, "nobody says where the mail goes: --to maildir:PATH, mbox:PATH or eml:PATH")
+    known = {option.name for option in fields(Options)}
+    said = {name: value for name, value in settings.said().items() if name in known}
+    try:
+        options = Options(
+            dry_run=command.dry_run, accept_uid_change=command.accept_uid_change, **cast("dict[str, Any]", said)
+        )
+        open_destination(to).close()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return Job(account_of(settings, alone=alone), to, settings.state, options)
+
+
+def status_of(statuses: list[int]) -> int:
+    """Return the exit status of several fetches: what all that failed have in common, or else 1."""
+    failed = {status for status in statuses if status}
+    return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
+
+
+def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None) -> list[FetchReport]:
+    if len(jobs) > 1:
+        return fetch_many(jobs, threads=command.jobs, progress=tell)
+    (job,) = jobs
+    progress = None if tell is None else lambda progress: tell(job, progress)
+    return [
+        fetch_mailbox(job.account, job.destination, state=job.state, **asdict(job.options), progress=progress),
+    ]
+
+
+def _teller(display: Display | None, command: argparse.Namespace) -> Tell | None:
+    """Return what is told about each message as it comes."""
+
+    def draw(job: Job, progress: Progress) -> None:
+        if display is not None:
+            display.show(str(job.account), progress)
+
+    def tell_program(job: Job, progress: Progress) -> None:
+        if progress.message is not None:
+            say_json(event="received", account=str(job.account), **_fields(progress.message))
+
+    def tell_person(job: Job, progress: Progress) -> None:
+        if progress.message is not None:
+            count = f"{progress.messages:,} of {progress.messages_in_all:,}"
+            say(f"{printable(str(job.account))}: {progress.message}, {progress.message.size:,} octets ({count})")
+
+    if command.json:
+        return tell_program
+    if command.verbose:
+        return tell_person
+    return None if display is None else draw
+
+
+def _fields(message: Named) -> dict[str, object]:
+    """Return what is known of a message; its unique-id's octets as Latin-1, of which every one survives."""
+    fields: dict[str, object] = {"number": message.number, "uid": message.uid.decode("latin-1"), "size": message.size}
+    return fields | ({"why": message.why} if message.why else {})
+
+
+def _tell_program(report: FetchReport, _command: argparse.Namespace) -> None:
+    account = report.account
+    for event, messages in (
+        ("would-fetch", report.to_fetch),
+        ("would-delete", report.to_delete),
+        ("failed", report.failures),
+        ("kept", report.kept),
+    ):
+        for message in messages:
+            say_json(event=event, account=account, **_fields(message))
+    for warning in report.warnings:
+        say_json(event="warning", account=account, text=warning)
+    counts = ("fetched", "octets", "seen", "left", "deleted", "deletions_unknown", "forgotten", "sessions", "seconds")
+    say_json(
+        event="end",
+        account=account,
+        destination=report.destination,
+        **{name: getattr(report, name) for name in counts},
+        failed=len(report.failures),
+        error=None if report.error is None else in_words(report.error),
+        exit_status=report.exit_status,
+    )
+
+
+def _tell_person(report: FetchReport, command: argparse.Namespace) -> None:
+    account = report.account
+    for verb, messages in (("fetch", report.to_fetch), ("delete", report.to_delete)):
+        for message in messages:
+            say(f"{printable(account)}: would {verb} {message}, {message.size:,} octets")
+    for message in report.failures:
+        complain(f"{account}: {message}")
+    if not command.quiet:
+        for warning in report.warnings:
+            complain(f"{account}: warning: {warning}")
+        for message in report.kept if command.verbose else ():
+            complain(f"{account}: kept on the server: {message}")
+        say(printable(summary(report)))
+    if report.error is not None:
+        complain(f"{account}: {in_words(report.error)}")
+        if isinstance(report.error, UidsChanged):
+            complain("--accept-uid-change fetches all of them once more")
+
+
+def summary(report: FetchReport) -> str:
+    """Return what came of a fetch, in one line."""
+    parts = [f"{plural(report.fetched, 'message')} fetched ({shown_size(report.octets)})"]
+    if report.to_fetch or report.to_delete:
+        octets = sum(message.size for message in report.to_fetch)
+        parts = [f"{plural(len(report.to_fetch), 'message')} to fetch ({shown_size(octets)})"]
+        parts += [f"{len(report.to_delete):,} to delete"] * bool(report.to_delete)
+    for count, words in (
+        (len(report.failures), "failed"),
+        (report.seen, "fetched before"),
+        (report.left, "left on the server"),
+        (report.deleted, "deleted"),
+        (len(report.kept), "kept that were to be deleted"),
+    ):
+        if count:
+            parts.append(f"{count:,} {words}")
+    return f"{report.account}: {', '.join(parts)}, in {report.seconds:.1f} s"

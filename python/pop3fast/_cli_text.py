@@ -1,0 +1,97 @@
+"""What the command line says, and to whom: results to standard output, everything else to standard error.
+
+Owns how text that a server sent is shown: no character of it is one that a terminal would obey. A JSON object is a
+line, and pure ASCII.
+"""
+
+import json
+import os
+import ssl
+import sys
+import unicodedata
+from typing import NoReturn
+
+_SHOWN_CHARACTERS = 500
+"""Enough for any sentence that is meant for a person, and less than fills a terminal."""
+
+_UNIT = 1000
+_UNITS = ("kB", "MB", "GB", "TB")
+
+
+class UsageError(Exception):
+    """What was asked for makes no sense: exit status 2."""
+
+
+class OutputGone(Exception):  # noqa: N818 - it says what happened
+    """Nobody reads the standard output any more, as behind ``| head``. No ``OSError``: that would be the network's."""
+
+
+def say(text: str) -> None:
+    """Write a line of results, and have it written at once: a program may be waiting for it."""
+    try:
+        # In one piece: several fetches say something at once.
+        print(f"{text}\n", end="", flush=True)
+    except BrokenPipeError:
+        _gone()
+
+
+def say_json(**fields: object) -> None:
+    """Write a line of results for a program."""
+    say(json.dumps(fields, ensure_ascii=True))
+
+
+def complain(text: str) -> None:
+    """Write a line that says what went wrong."""
+    print(f"pop3fast: {printable(text)}\n", end="", file=sys.stderr, flush=True)
+
+
+def in_words(error: BaseException) -> str:
+    """Return what *error* says to a person: a number of the operating system's says nothing to most."""
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.filename is None and error.strerror:
+        return error.strerror
+    return str(error)
+
+
+def printable(text: str) -> str:
+    """Return *text* with every character escaped that a terminal would obey or not show; not too long."""
+    more = "..." if len(text) > _SHOWN_CHARACTERS else ""
+    text = text[:_SHOWN_CHARACTERS] + more
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def shown_size(octets: int) -> str:
+    """Return so many *octets* for a person."""
+    if octets < _UNIT:
+        return plural(octets, "octet")
+    size, power = octets / _UNIT, 0
+    # What would be rounded up to a thousand is one of the next unit.
+    while size >= _UNIT - 0.5 and power < len(_UNITS) - 1:
+        size, power = size / _UNIT, power + 1
+    return f"{size:.3g} {_UNITS[power]}"
+
+
+def shown_time(seconds: float) -> str:
+    """Return *seconds* for a person, as ``1:02`` or ``1:02:03``."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return so many of a *noun*."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    # Blanks of other widths (U+3000 in Japanese) do no harm.
+    return " " if unicodedata.category(character) == "Zs" else ascii(character)[1:-1]
+
+
+def _gone() -> NoReturn:
+    # What is still to be written goes nowhere from here on, instead of failing when Python ends.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    raise OutputGone from None

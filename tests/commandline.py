@@ -1,0 +1,111 @@
+"""What the tests of the command line share: `python -m pop3fast` as a child, through pipes or at a terminal.
+
+Owns no test. The child's home is empty and its environment has nothing of the person who runs the tests.
+"""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pop3fast.testing import MailboxServer
+from scripted import ScriptedServer
+
+SECONDS = 30.0
+
+PASSWORD = "correct-horse-battery"
+
+WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from pop3fast.cli import main; sys.exit(main())"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What came of a child."""
+
+    status: int
+    out: str
+    err: str = ""
+
+
+def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH") if name in os.environ}
+    return {**kept, "HOME": str(home), "TERM": "xterm", "PYTHONUTF8": "1", **(more or {})}
+
+
+def pop3fast(
+    home: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", status: int | None = None
+) -> Ran:
+    """Run a command with pipes; *status* is what it has to end with."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pop3fast", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        env=environment(home, env),
+        cwd=home,
+        timeout=SECONDS,
+        check=False,
+    )
+    ran = Ran(done.returncode, done.stdout, done.stderr)
+    assert "Traceback" not in ran.err, ran.err
+    assert status is None or ran.status == status, ran
+    return ran
+
+
+def at_terminal(
+    home: Path,
+    *arguments: str,
+    program: Sequence[str] = ("-m", "pop3fast"),
+    env: Mapping[str, str] | None = None,
+    answer: Callable[[str], str | None] = lambda _: None,
+) -> Ran:
+    """Run a command at a terminal; *answer* is given all that was shown so far, and returns what a person types."""
+    ours, theirs = pty.openpty()
+    try:
+        child = subprocess.Popen(
+            [sys.executable, *program, *arguments],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(home, env),
+            cwd=home,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        shown = b""
+        give_up = time.monotonic() + SECONDS
+        try:
+            while time.monotonic() < give_up:
+                if select.select([ours], [], [], 0.1)[0]:
+                    try:
+                        some = os.read(ours, 65536)
+                    except OSError:  # what Linux says when the child has closed its end
+                        break
+                    if not some:
+                        break
+                    shown += some
+                if (typed := answer(shown.decode("utf-8", "replace"))) is not None:
+                    os.write(ours, typed.encode())
+            status = child.wait(timeout=SECONDS)
+        finally:
+            child.kill()
+            child.wait()
+    finally:
+        os.close(ours)
+    return Ran(status, shown.decode("utf-8", "replace"))
+
+
+def plain_url(server: MailboxServer | ScriptedServer, user: str = "user@") -> str:
+    return f"pop3+plain://{user}{server.host}:{server.port}"
+
+
+def private(path: Path, content: str, mode: int = 0o600) -> str:
+    path.write_text(content, encoding="utf-8")
+    path.chmod(mode)
+    return str(path)

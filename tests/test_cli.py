@@ -1,0 +1,459 @@
+"""The command line: list and capa, what a hostile server can make a terminal show, exit statuses, secrets.
+
+As a child process, because exit statuses, streams and terminals are what this is about.
+"""
+
+import contextlib
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from commandline import PASSWORD, at_terminal, environment, plain_url, pop3fast, private
+from maildrops import Maildrop, mail
+from pop3fast._cli_look import decoded, header_of
+from pop3fast._cli_text import printable
+from pop3fast.cli import main
+from pop3fast.testing import MailboxServer
+from scripted import Reply, ScriptedServer
+from shapes import GREETING
+
+ENV = {"POP3FAST_PASSWORD": PASSWORD}
+
+MESSAGES = [
+    (
+        b"Date: Mon, 1 Jan 2024 10:00:00 +0100\r\nFrom: =?utf-8?q?Ad=C3=A1?= <ada@example.org>\r\n"
+        b"Subject: =?iso-8859-1?q?Gr=FC=DFe?= from\r\n Madrid\r\n\r\nText.\r\n"
+    ),
+    b"Date: soon\r\nSubject: raw \xe2\x82\xac and =?no-such-charset?q?x?=\r\n\r\n",
+    b"\r\nNo header at all.\r\n",
+]
+
+# ESC, a title for the terminal's window, C1's CSI in both ways, bells, a change of direction, a carriage return.
+HOSTILE = b"a\x1b[2J\x1b]0;owned\x07\xc2\x9b31m\x9b31m\xe2\x80\xaeb\rc\x00d\x7fe"
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def test_list_shows_number_octets_and_unique_id(tmp_path: Path) -> None:
+    with MailboxServer([b"x" * 98, b"y" * 12345], uids=["first", "2"], password=PASSWORD) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), env=ENV, status=0)
+        assert ran.out.splitlines() == ["1    100  first", "2  12347  2"]
+        assert ran.err == ""
+        assert b"RETR 1" not in server.commands
+        assert server.commands[-1] == b"QUIT"
+
+
+def test_list_shows_headers_decoded(tmp_path: Path) -> None:
+    with MailboxServer(MESSAGES, password=PASSWORD) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", env=ENV, status=0)
+        assert ran.out.splitlines() == [
+            "1  144  uid00000001  2024-01-01 10:00  Adá <ada@example.org>           Grüße from Madrid",
+            "2   60  uid00000002  soon                                              raw € and =?no-such-charset?q?x?=",
+            "3   21  uid00000003",
+        ]
+
+
+def test_list_json_is_one_ascii_object_a_line(tmp_path: Path) -> None:
+    with MailboxServer(MESSAGES, password=PASSWORD) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", "--json", env=ENV, status=0)
+    assert ran.out.isascii()
+    rows = [json.loads(line) for line in ran.out.splitlines()]
+    assert rows[0] == {
+        "number": 1,
+        "octets": 144,
+        "uid": "uid00000001",
+        "date": "2024-01-01T10:00:00+01:00",
+        "from": "Adá <ada@example.org>",
+        "subject": "Grüße from Madrid",
+    }
+    assert [row["number"] for row in rows] == [1, 2, 3]
+
+
+def test_list_of_an_empty_maildrop_asks_for_no_listing(tmp_path: Path) -> None:
+    with MailboxServer([], password=PASSWORD) as server:
+        assert pop3fast(tmp_path, "list", plain_url(server), env=ENV, status=0).out == ""
+        assert not {b"LIST", b"UIDL"} & set(server.commands)
+
+
+def test_list_names_a_header_that_is_refused_and_shows_the_others(tmp_path: Path) -> None:
+    drop = Maildrop((b"1", mail(1)), (b"2", mail(2)), (b"3", mail(3)))
+    drop.instead = lambda command: b"-ERR \x1b[31mno\r\n" if command == b"TOP 2 0" else None
+    with ScriptedServer(GREETING, drop) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", env=ENV, status=1)
+    assert [line.split()[0] for line in ran.out.splitlines()] == ["1", "3"]
+    assert ran.err == "pop3fast: message 2: TOP 2: -ERR \\x1b[31mno\n"
+
+
+def test_list_without_unique_ids(tmp_path: Path) -> None:
+    with MailboxServer([b"x"], unsupported=["UIDL"], password=PASSWORD) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), env=ENV, status=0)
+        assert ran.out == "1  3  -\n"
+        assert "no unique-ids" in ran.err
+        assert json.loads(pop3fast(tmp_path, "list", plain_url(server), "--json", env=ENV).out)["uid"] is None
+
+
+def test_capa_shows_what_the_server_says_and_logs_in_only_who_is_named(tmp_path: Path) -> None:
+    capabilities = ["UIDL", "SASL PLAIN", "IMPLEMENTATION x\x1by"]
+    with MailboxServer([], capabilities=capabilities, password=PASSWORD) as server:
+        ran = pop3fast(tmp_path, "capa", plain_url(server, ""), status=0)
+        assert ran.out.splitlines() == ["UIDL", "SASL PLAIN", r"IMPLEMENTATION x\x1by"]
+        assert server.commands == [b"CAPA", b"QUIT"]
+        ran = pop3fast(tmp_path, "capa", plain_url(server), "--json", env=ENV, status=0)
+        assert json.loads(ran.out.splitlines()[1]) == {"capability": "SASL", "arguments": ["PLAIN"]}
+        assert any(command.startswith(b"AUTH PLAIN") for command in server.commands)
+
+
+def test_capa_of_a_server_that_has_none_says_so(tmp_path: Path) -> None:
+    with MailboxServer([], unsupported=["CAPA"]) as server:
+        ran = pop3fast(tmp_path, "capa", plain_url(server, ""), status=0)
+    assert (ran.out, ran.err) == ("", "pop3fast: the server does not say what it can do (CAPA)\n")
+
+
+def hostile_drop() -> Maildrop:
+    header = (
+        b"From: " + HOSTILE + b"\r\nDate: " + HOSTILE + b"\r\nSubject: =?utf-8?q?=1B[2J=C2=9B=E2=80=AE?= " + HOSTILE
+    )
+    drop = Maildrop((HOSTILE.replace(b"\x00", b""), header + b"\r\n\r\n"), capabilities=b"TOP\r\nX" + HOSTILE + b"\r\n")
+    drop.instead = lambda command: (
+        b"-ERR " + HOSTILE.replace(b"\x00", b"") + b"\r\n" if command[:4] == b"RETR" else None
+    )
+    return drop
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["capa", "--json"],
+        ["capa"],
+        ["list"],
+        ["list", "--headers"],
+        ["list", "--headers", "--json"],
+        ["fetch", "--to", "eml:box"],
+        ["fetch", "--to", "eml:box", "-v"],
+        ["fetch", "--to", "eml:box", "--json"],
+        ["fetch", "--to", "eml:box", "--dry-run"],
+        ["fetch", "--to", "eml:box", "--debug", "--mechanism", "USER"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_that_a_server_sends_is_obeyed_by_a_terminal(arguments: list[str], tmp_path: Path) -> None:
+    with ScriptedServer(GREETING, hostile_drop()) as server:
+        ran = pop3fast(tmp_path, arguments[0], plain_url(server), *arguments[1:], env=ENV)
+    assert "owned" in (ran.out + ran.err).lower()
+    assert OBEYED.findall(ran.out + ran.err) == []
+
+
+def test_what_the_standard_output_cannot_show_is_escaped(tmp_path: Path) -> None:
+    latin = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C", **ENV}
+    with MailboxServer(MESSAGES[:1], password=PASSWORD) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", env=latin, status=0)
+    assert r"Gr\xfc\xdfe" in ran.out
+
+
+# Exit statuses. 1 is above and in the tests of fetch.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (["list"], "nobody says which server"),
+        (["list", "http://a@b"], "begins with pop3s://"),
+        (["list", "pop3s://a:secret@b"], "a URL with a password"),
+        (["list", "pop3s://a@b", "--user", "c"], "another user"),
+        (["list", "work"], "no URL, and there is no configuration"),
+        (["list", "pop3s://mail.example.org"], "nobody says who logs in"),
+        (["list", "pop3s://a@b", "--ca-file", "nothing"], "cannot read nothing"),
+        (["list", "pop3s://a@b", "--ca-file", "empty"], "no certificates"),
+        (["list", "pop3s://a@b", "--timeout", "0"], "'0' is not a number of seconds above 0"),
+        (["list", "pop3s://a@b", "--password", "secret"], "every user of this machine"),
+        (["list", "pop3s://a@b", "--password=secret"], "every user of this machine"),
+        (["list", "pop3s://a@b", "--token", "secret"], "every user of this machine"),
+        (
+            ["list", "pop3s://a@b", "--password-file", "x", "--token-command", "y"],
+            "one of password-file, token-command",
+        ),
+        (["fetch", "pop3s://a@b"], "nobody says where the mail goes"),
+        (["fetch", "pop3s://a@b", "--to", "box"], "maildir:PATH"),
+        (["fetch", "pop3s://a@b", "--to", "eml:x", "--delete", "--delete-after", "3"], "one of the two"),
+        (["fetch", "pop3s://a@b", "--to", "eml:x", "--delete", "--headers-only"], "is not deleted"),
+        (["fetch", "pop3s://a@b", "--to", "eml:x", "--max-size", "big"], "'big' is not a number of octets"),
+        (["fetch", "pop3s://a@b", "--to", "eml:x", "--limit", "0"], "'0' is not a whole number from 1"),
+        (["fetch", "pop3s://a@b", "--all"], "it takes no URL"),
+        (["fetch", "pop3s://a@b", "--to", "eml:x", "--import-seen", "y", "--dry-run"], "changes what is remembered"),
+        (["fetch", "-q", "-v"], "not allowed with"),
+    ],
+)
+def test_wrong_usage_is_status_2_in_one_line(arguments: list[str], why: str, tmp_path: Path) -> None:
+    private(tmp_path / "empty", "")
+    ran = pop3fast(tmp_path, *arguments, env=ENV, status=2)
+    assert why in ran.err
+    assert ran.out == ""
+    assert ran.err.startswith(("pop3fast: ", "usage: "))
+    assert "secret" not in ran.err
+    assert not (tmp_path / "x").exists()
+
+
+def test_no_connection_and_no_tls_are_status_3(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    ran = pop3fast(tmp_path, "list", f"pop3s://user@127.0.0.1:{port}", env=ENV, status=3)
+    assert ran.err == f"pop3fast: 127.0.0.1:{port}, connection: Connection refused\n"
+    ran = pop3fast(tmp_path, "fetch", f"pop3s://user@127.0.0.1:{port}", "--to", "eml:box", env=ENV, status=3)
+    assert ran.err.endswith(f": 127.0.0.1:{port}, connection: Connection refused\n")
+    with MailboxServer([], tls=True, stls=True) as server:
+        for command in (["capa"], ["list"], ["fetch", "--to", f"eml:{tmp_path}/box"]):
+            ran = pop3fast(
+                tmp_path, command[0], f"pop3s://user@127.0.0.1:{server.port}", *command[1:], env=ENV, status=3
+            )
+            assert "certificate verify failed" in ran.err
+        ca = ["--ca-file", server.certificate]
+        pop3fast(tmp_path, "capa", f"pop3s://127.0.0.1:{server.port}", *ca, status=0)
+    with MailboxServer([]) as server:
+        ran = pop3fast(tmp_path, "capa", f"pop3://127.0.0.1:{server.port}", status=3)
+        assert "offers no STLS" in ran.err
+
+
+def test_a_session_that_takes_too_long_is_status_3(tmp_path: Path) -> None:
+    with ScriptedServer(Reply(b"", then="stall")) as server:
+        for limit in ("--timeout", "--deadline"):
+            ran = pop3fast(tmp_path, "capa", plain_url(server, ""), limit, "0.2", status=3)
+            assert "greeting" in ran.err
+
+
+def test_a_refused_login_and_a_missing_password_are_status_4(tmp_path: Path) -> None:
+    with MailboxServer([], password=PASSWORD) as server:
+        for command in (["list"], ["fetch", "--to", f"eml:{tmp_path}/box"]):
+            wrong = {"POP3FAST_PASSWORD": "wrong-secret"}
+            ran = pop3fast(tmp_path, command[0], plain_url(server), *command[1:], env=wrong, status=4)
+            assert "-ERR" in ran.err
+            assert "wrong-secret" not in ran.err
+        before = len(server.commands)
+        ran = pop3fast(tmp_path, "list", plain_url(server), status=4)
+        assert "no password for user on 127.0.0.1: give --password-command" in ran.err
+        assert len(server.commands) == before
+
+
+def test_a_destination_that_is_not_writable_is_status_5(tmp_path: Path) -> None:
+    with MailboxServer([b"x"], password=PASSWORD) as server:
+        for to in ("maildir:no/such", "mbox:no/such", "eml:no/such", "maildir:file"):
+            private(tmp_path / "file", "")
+            ran = pop3fast(tmp_path, "fetch", plain_url(server), "--to", to, env=ENV, status=5)
+            assert "cannot" in ran.err
+        assert server.commands == []
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+def test_control_c_is_status_130_within_a_second_and_what_was_delivered_stays(several: bool, tmp_path: Path) -> None:  # noqa: FBT001 - from the line above
+    drops = [Maildrop(*((b"%d" % number, mail(number)) for number in range(1, 6))) for _ in range(2)]
+    for drop in drops:
+        drop.instead = lambda command: Reply(b"+OK\r\nhalf", then="stall") if command == b"RETR 4" else None
+    with ScriptedServer(GREETING, drops[0]) as one, ScriptedServer(GREETING, drops[1]) as two:
+        command = [sys.executable, "-m", "pop3fast", "fetch", "-v"]
+        if several:
+            tables = [
+                f'[a{server.port}]\nurl = "{plain_url(server)}"\nto = "eml:box"\npassword = "x"\n'
+                for server in (one, two)
+            ]
+            command += ["--all", "--config", private(tmp_path / "config", "\n".join(tables))]
+        else:
+            command += [plain_url(one), "--to", "eml:box"]
+        with subprocess.Popen(
+            command,
+            env=environment(tmp_path, ENV),
+            cwd=tmp_path,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            assert child.stdout is not None
+            for _ in range(6 if several else 3):
+                child.stdout.readline()
+            began = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            _, said = child.communicate(timeout=10)
+            took = time.monotonic() - began
+        for drop in drops:
+            drop.instead = lambda _: None
+        ran = pop3fast(tmp_path, *command[3:], env=ENV, status=0)
+    assert child.returncode == 130
+    assert took < 1.5
+    assert said.splitlines()[-1] == "pop3fast: interrupted; what was delivered stays delivered, and is remembered"
+    assert "Traceback" not in said
+    # What was received is not yet delivered: of the three some may come again, and all are there once.
+    assert ran.out.count(" (unique-id '") >= (4 if several else 2)
+    assert len(list((tmp_path / "box").glob("*.eml"))) == (10 if several else 5)
+    assert list((tmp_path / "box").glob(".*.eml")) == []
+
+
+def test_when_nobody_reads_any_more_it_ends_without_a_word(tmp_path: Path) -> None:
+    with MailboxServer([b"x"] * 20_000, password=PASSWORD) as server:
+        with subprocess.Popen(
+            [sys.executable, "-m", "pop3fast", "list", plain_url(server)],
+            env=environment(tmp_path, ENV),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            child.stdout.readline()
+            child.stdout.close()
+            assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
+
+
+# Passwords.
+
+
+def sources(home: Path) -> dict[str, tuple[list[str], dict[str, str], str]]:
+    """Return every way to give a password but the prompt: arguments, environment, standard input."""
+    file = private(home / "file", f"{PASSWORD}\n")
+    netrc = private(home / "netrc", f"machine 127.0.0.1 login user password {PASSWORD}\n")
+    return {
+        "command": (["--password-command", f"cat '{file}'"], {}, ""),
+        "file": (["--password-file", file], {}, ""),
+        "input": (["--password-file", "-"], {}, f"{PASSWORD}\n"),
+        "variable": ([], {"POP3FAST_PASSWORD": PASSWORD}, ""),
+        "netrc": ([], {"NETRC": netrc}, ""),
+    }
+
+
+@pytest.mark.parametrize("source", ["command", "file", "input", "variable", "netrc"])
+@pytest.mark.parametrize("mechanism", ["USER", "PLAIN"])
+def test_every_source_gives_the_password_and_nothing_shows_it(source: str, mechanism: str, tmp_path: Path) -> None:
+    arguments, env, stdin = sources(tmp_path)[source]
+    with MailboxServer([b"x"], password=PASSWORD) as server:
+        for command in (["list"], ["fetch", "--to", "eml:box", "-v"]):
+            whole = [command[0], plain_url(server), *command[1:], "--debug", "--mechanism", mechanism, *arguments]
+            ran = pop3fast(tmp_path, *whole, env=env, stdin=stdin, status=0)
+            assert f"{mechanism} " in ran.err
+            assert "***" in ran.err
+            for secret in (PASSWORD, "AHVzZXIA"):  # the beginning of PLAIN's base64
+                assert secret not in ran.out + ran.err
+
+
+def test_a_pipe_of_ones_own_is_a_password_file(tmp_path: Path) -> None:
+    with MailboxServer([], password=PASSWORD) as server:
+        script = f"{sys.executable} -m pop3fast list {plain_url(server)} --password-file <(echo {PASSWORD})"
+        done = subprocess.run(
+            ["bash", "-c", script], env=environment(tmp_path), capture_output=True, timeout=20, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_no_process_has_a_password_among_its_arguments(tmp_path: Path) -> None:
+    arguments, env, _ = sources(tmp_path)["command"]
+    drop = Maildrop((b"1", mail(1)))
+    seen: list[bytes] = []
+
+    def look(command: bytes) -> None:
+        if command == b"RETR 1":
+            for process in Path("/proc").glob("[0-9]*/cmdline"):
+                with contextlib.suppress(OSError):
+                    seen.append(process.read_bytes())
+
+    drop.instead = look
+    with ScriptedServer(GREETING, drop) as server:
+        pop3fast(tmp_path, "fetch", plain_url(server), "--to", "eml:box", *arguments, env=env, status=0)
+    assert any(b"pop3fast\0fetch" in line for line in seen)
+    assert not any(PASSWORD.encode() in line for line in seen)
+
+
+def test_sources_are_asked_in_their_order(tmp_path: Path) -> None:
+    everything = sources(tmp_path)
+    wrong = private(tmp_path / "wrong", "wrong")
+    broken = {"NETRC": private(tmp_path / "public", "", 0o644)}
+    with MailboxServer([], password=PASSWORD) as server:
+        # Each but the last is followed by one that would fail.
+        for arguments, env in (
+            (everything["command"][0], {"POP3FAST_PASSWORD": "wrong", **broken}),
+            (everything["file"][0], {"POP3FAST_PASSWORD": "wrong", **broken}),
+            ([], {"POP3FAST_PASSWORD": PASSWORD, **broken}),
+        ):
+            pop3fast(tmp_path, "list", plain_url(server), *arguments, env=env, status=0)
+        ran = pop3fast(tmp_path, "list", plain_url(server), env=broken, status=4)
+        assert f"run: chmod 600 {broken['NETRC']}" in ran.err
+        pop3fast(tmp_path, "list", plain_url(server), "--password-file", wrong, env=ENV, status=4)
+
+
+def test_netrc_says_who_logs_in_when_nobody_else_does(tmp_path: Path) -> None:
+    private(tmp_path / ".netrc", f"machine 127.0.0.1 login user password {PASSWORD}\n")
+    with MailboxServer([b"x"], password=PASSWORD) as server:
+        assert pop3fast(tmp_path, "list", plain_url(server, ""), status=0).out
+
+
+def test_a_token_command(tmp_path: Path) -> None:
+    with MailboxServer([b"x"], tls=True, token="ya29.a-token") as server:
+        arguments = [f"pop3s://user@127.0.0.1:{server.port}", "--ca-file", server.certificate]
+        arguments += ["--token-command", "printf ya29.a-token", "--debug"]
+        for command in (["list"], ["fetch", "--to", "eml:box"]):
+            ran = pop3fast(tmp_path, command[0], *arguments, *command[1:], status=0)
+            assert "ya29" not in ran.out + ran.err
+        ran = pop3fast(tmp_path, "list", *arguments[:3], "--token-command", "sh -c 'echo ya29; exit 3'", status=4)
+        assert ran.err == "pop3fast: the password command failed with exit status 3\n"
+
+
+def test_a_person_at_a_terminal_is_asked_before_the_server_is(tmp_path: Path) -> None:
+    with MailboxServer([b"x"], password=PASSWORD) as server:
+        typed: list[str] = []
+
+        def answer(shown: str) -> str | None:
+            if "Password of user on 127.0.0.1: " in shown and not typed:
+                assert server.commands == []
+                typed.append(f"{PASSWORD}\n")
+                return typed[-1]
+            return None
+
+        ran = at_terminal(tmp_path, "list", plain_url(server), answer=answer)
+    assert ran.status == 0
+    assert "1  3  uid00000001" in ran.out
+    assert PASSWORD not in ran.out
+
+
+def test_the_protocol_log_is_off_again_when_a_command_has_ended(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MailboxServer([]) as server:
+        monkeypatch.setenv("POP3FAST_PASSWORD", "password")
+        assert main(["capa", plain_url(server), "--debug"]) == 0
+        assert "C: CAPA" in capsys.readouterr().err
+        assert main(["capa", plain_url(server)]) == 0
+        assert capsys.readouterr().err == ""
+
+
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.text('=?utf-8b70qQB+AGoA_ ,<>()\\"@:;\u202e\x9b\ud800', max_size=60).map(
+            lambda text: (
+                b"Subject: " + text.encode("utf-8", "surrogatepass") + b"\r\nDate: " + text.encode("latin-1", "replace")
+            )
+        ),
+    )
+)
+def test_any_octets_are_a_header_that_can_be_shown(octets: bytes) -> None:
+    header = header_of(octets)
+    assert header.keys() == {"date", "from", "subject"}
+    for value in header.values():
+        value.encode("utf-8")
+        assert OBEYED.findall(printable(value)) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("=?utf-8?b?4oKs?= =?utf-8?q?_x?=", "€ x"),
+        ("=?utf-7?q?+2AA-?=", "\ufffd"),
+        ("=?utf-8?b?a?=", "=?utf-8?b?a?="),
+        ("folded\r\n\t and  wide", "folded and wide"),
+        ("caf\udcc3\udca9 \udcff", "café \\xff"),
+    ],
+)
+def test_values_are_decoded_where_they_make_sense(value: str, text: str) -> None:
+    assert decoded(value) == text

@@ -1,0 +1,146 @@
+"""The configuration file: what it may say, and that every error names table and key and never a value."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from commandline import private
+from pop3fast._cli_config import default_config, read_config
+from pop3fast._cli_settings import SECRETS, SIZE, Settings, about, key_of
+from pop3fast._cli_text import UsageError, plural, printable, shown_size, shown_time
+from pop3fast.cli import main
+
+ACCOUNT = '[work]\nurl = "pop3s://ada@mail.example.org"\nto = "maildir:~/Mail"\n'
+
+
+def written(tmp_path: Path, text: str, mode: int = 0o600) -> str:
+    return private(tmp_path / "config.toml", text, mode)
+
+
+def test_every_setting_can_be_made(tmp_path: Path) -> None:
+    values = {
+        "url": '"pop3s://ada@mail.example.org"',
+        "password": '"secret"',
+        "timeout": "30",
+        "deadline": "600.5",
+        "delete": "true",
+        "since-last": "false",
+        "headers-only": "false",
+        "delete-after": "0",
+        "max-size": '"10M"',
+        "limit": "100",
+        "checkpoint-messages": "5",
+        "checkpoint-octets": "1000",
+        "patience": "1",
+    }
+    keys = [key_of(setting.name) for setting in fields(Settings)]
+    text = "[work]\n" + "".join(f"{key} = {values.get(key, repr(key))}\n" for key in keys)
+    settings = read_config(written(tmp_path, text))["work"]
+    assert settings.said().keys() == {setting.name for setting in fields(Settings)}
+    assert (settings.max_size, settings.delete_after, settings.delete) == (10 * 2**20, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (ACCOUNT + "delet = true", r"config\.toml: \[work\] has the unknown key 'delet'; did you mean 'delete'\?"),
+        (ACCOUNT + "xyzzy = 1", r"\[work\] has the unknown key 'xyzzy'$"),
+        (ACCOUNT + "delete_after = 3", "did you mean 'delete-after'"),
+        (ACCOUNT + 'delete = "yes"', r"\[work\]: 'delete' has to be true or false"),
+        (ACCOUNT + "delete = 1", "'delete' has to be true or false"),
+        (ACCOUNT + "limit = true", "'limit' has to be a whole number"),
+        (ACCOUNT + "limit = 1.5", "'limit' has to be a whole number"),
+        (ACCOUNT + 'max-size = "secret"', "'max-size' has to be a number of octets"),
+        (ACCOUNT + "timeout = 0", "'timeout' has to be a number of seconds above 0"),
+        (ACCOUNT + "timeout = nan", "'timeout' has to be"),
+        (ACCOUNT + "delete-after = -1", "'delete-after' has to be a number of days"),
+        (ACCOUNT + "password = 12345", "'password' has to be a text"),
+        (ACCOUNT + 'user = ""', "'user' has to be a text"),
+        ('[work]\nurl = "pop3s://a@b"', r"\[work\] has no 'to'"),
+        ('[work]\nto = "eml:x"', r"\[work\] has no 'url'"),
+        ('url = "pop3s://a@b"', "'url' stands outside of the tables"),
+        ("", "has no accounts"),
+        ('[work]\npassword = secret"', "is no TOML"),
+    ],
+)
+def test_what_makes_no_sense_is_named(text: str, why: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=why) as wrong:
+        read_config(written(tmp_path, text))
+    for value in ("secret", "12345"):
+        assert value not in str(wrong.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"cannot read the configuration .*: No such file"):
+        read_config(str(tmp_path / "nothing"))
+    (tmp_path / "latin").write_bytes(b"[w\xfcrk]")
+    with pytest.raises(UsageError, match="no UTF-8"):
+        read_config(str(tmp_path / "latin"))
+
+
+def test_a_password_may_stand_in_a_private_file_only(tmp_path: Path) -> None:
+    path = written(tmp_path, ACCOUNT, 0o644)
+    assert read_config(path)["work"].password is None
+    path = written(tmp_path, ACCOUNT + 'password = "secret"', 0o640)
+    with pytest.raises(UsageError, match=rf"\[work\] has a password: .*run: chmod 600 {path}") as wrong:
+        read_config(path)
+    assert "secret" not in str(wrong.value)
+    path = written(tmp_path, ACCOUNT + 'password = "secret"')
+    assert read_config(path)["work"].password == "secret"
+    assert "secret" not in repr(read_config(path))
+
+
+def test_an_argument_is_over_the_file_and_a_secret_over_all_others() -> None:
+    file = Settings(url="pop3s://a@b", password="secret", delete=True, timeout=5)
+    said = Settings(password_command="cat x", timeout=6).over(file)
+    assert said == Settings(url="pop3s://a@b", password_command="cat x", delete=True, timeout=6)
+    assert Settings(limit=1).over(file).password == "secret"
+    assert {setting.name for setting in fields(Settings)} >= set(SECRETS)
+
+
+def test_where_the_configuration_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert default_config() == str(tmp_path / ".config/pop3fast/config.toml")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "x"))
+    assert default_config() == str(tmp_path / "x/pop3fast/config.toml")
+
+
+@pytest.mark.parametrize("command", ["fetch", "list", "capa"])
+def test_every_option_says_in_one_line_what_it_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    for setting in fields(Settings):
+        if about(setting).group == "login" or (command == "fetch" and about(setting).group == "fetch"):
+            assert f"--{key_of(setting.name)}" in said
+            assert about(setting).help
+            assert "\n" not in about(setting).help
+    assert "--password " not in said
+
+
+@pytest.mark.parametrize(
+    ("text", "octets"),
+    [("1", 1), ("500k", 512_000), ("10M", 10_485_760), ("1 GB", 2**30), ("2KiB", 2048), ("1T", 2**40)],
+)
+def test_sizes(text: str, octets: int) -> None:
+    assert SIZE.parse(text) == SIZE.check(text) == SIZE.check(octets) == octets
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "1.5M", "M", "1E", "1 000", "٣", "1" * 20])
+def test_what_is_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^$"):
+        SIZE.parse(text)
+
+
+def test_how_things_are_shown() -> None:
+    sizes = [shown_size(octets) for octets in (0, 1, 999, 1000, 12_345, 999_499, 999_600, 5 * 10**9, 10**16)]
+    assert sizes == [
+        "0 octets", "1 octet", "999 octets", "1 kB", "12.3 kB", "999 kB", "1 MB", "5 GB", "1e+04 TB",
+    ]  # fmt: skip
+    assert [shown_time(seconds) for seconds in (0, 59.9, 61, 3661)] == ["0:00", "0:59", "1:01", "1:01:01"]
+    assert [plural(number, "message") for number in (0, 1, 1000)] == ["0 messages", "1 message", "1,000 messages"]
+    assert printable("a\u3000b\x1b\u202e\ud800c") == r"a b\x1b\u202e\ud800c"
+    assert len(printable("x" * 1000)) == 503
