@@ -1,6 +1,11 @@
-"""The README's code blocks run as they stand, against an embedded server in the place of mail.example.org."""
+"""The README's code blocks run as they stand, against an embedded server in the place of mail.example.org.
 
+Python, commands and the configuration alike; a `pass` and an `oauth2-token` are there for the commands to call.
+"""
+
+import os
 import re
+import shlex
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,11 +15,21 @@ from typing import Any
 import pytest
 
 import pop3fast
+from pop3fast._cli_config import read_config
+from pop3fast.cli import main
 from pop3fast.testing import MailboxServer
 from socks5 import socks_proxy
 
 README = Path(__file__).parent.parent / "README.md"
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+TEXT = README.read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks("python")
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 MESSAGES = [
     f"From: {name}@example.org\r\nSubject: from {name}\r\n\r\nText.\r\n".encode() for name in ("ada", "bob", "cyd")
 ]
@@ -121,3 +136,59 @@ def test_recipe_headers_first(server: MailboxServer) -> None:
     with logged_in(server) as pop:
         assert [message.content for message in recipe("from_sender")(pop, "bob")] == [MESSAGES[1]]
     assert b"RETR 1" not in server.commands
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a home with what other programs remember, and commands that print secrets."""
+    for path, content in (
+        (".mpop_uidls/user_at_mail.example.org", " 1 mail.example.org user\nuid00000001\n"),
+        (".getmail/oldmail-mail.example.org-995-user", "uid00000001\x001700000000\n"),
+        (".fetchids", "user@mail.example.org uid00000001\n"),
+        ("bin/pass", "#!/bin/sh\necho password\n"),
+        ("bin/oauth2-token", "#!/bin/sh\necho token\n"),
+    ):
+        file = tmp_path / path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+        file.chmod(0o700)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
+    monkeypatch.setenv("POP3FAST_PASSWORD", "password")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_each_command_does_its_work(
+    server: MailboxServer, home: Path, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "pop3fast"
+    assert main([argument.replace("~", str(home)) for argument in arguments]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert server.commands[-1] == b"QUIT"
+    if "--import-seen" in arguments:
+        assert "2 messages fetched" in said.out
+    elif arguments[0] == "fetch":
+        assert "3 messages" in said.out
+
+
+def test_the_commands_are_there() -> None:
+    assert {line.split()[1] for line in COMMANDS} == {"fetch", "list", "capa"}
+
+
+def test_the_configuration_is_one(home: Path) -> None:
+    (block,) = blocks("toml")
+    path = home / "config.toml"
+    path.write_text(block, encoding="utf-8")
+    assert read_config(str(path)).keys() == {"work", "archive"}
+
+
+@pytest.mark.parametrize("command", ["fetch", "list", "capa"])
+def test_every_option_is_in_the_readme(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    options = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE))
+    shown = set(re.findall(r"--[\w-]+", TEXT))
+    assert options - shown == {"--help"} | ({"--quiet", "--verbose"} & options)

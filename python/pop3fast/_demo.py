@@ -1,4 +1,4 @@
-"""The demo: one mailbox, retrieved with poplib and with pop3fast, every message checked, and a table.
+"""The demo: one mailbox, retrieved with poplib and with pop3fast, every message checked, a table, and a fetch.
 
 Owns what is retrieved, in which ways, what is timed, and how that is shown. A way of retrieving is an entry of `WAYS`;
 the first is what the others are compared with. It never counts a message that it has not checked, and never times
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 import pop3fast
+from pop3fast._demo_fetch import fetch_and_check
 from pop3fast._demo_mail import mailbox
 from pop3fast.testing import MailboxServer
 
@@ -91,13 +92,21 @@ def run(messages: int, *, out: TextIO | None = None, err: TextIO | None = None) 
     with MailboxServer(mail, process=True) as server:
         del mail
         tallies = take_turns(WAYS, server, expected, progress)
-    progress.clear()
-    style = Style.of(out)
+        progress.clear()
+        _show(tallies, octets, out, err)
+        fetched = fetch_and_check(server, expected, out, err)
+    if not fetched:
+        print("pop3fast demo: what was fetched into the Maildir is not what was sent", file=err)
+    return 1 if not fetched or any(tally.different for tally in tallies) else 0
+
+
+def _show(tallies: Sequence[Tally], octets: int, out: TextIO, err: TextIO) -> None:
+    messages = tallies[0].verified + len(tallies[0].different)
     print(
         f"\n{messages:,} messages, {octets / 1e6:,.1f} MB, from a server on loopback in a process of its own\n",
         file=out,
     )
-    print(table(tallies, style), file=out)
+    print(table(tallies, Style.of(out)), file=out)
     print("\nOnly the retrieving was timed. Every message was then compared, by SHA-256, with the original.", file=out)
     for tally in tallies:
         for number in tally.different[:_NAMED_FAILURES]:
@@ -105,7 +114,6 @@ def run(messages: int, *, out: TextIO | None = None, err: TextIO | None = None) 
             print(text, file=err)
         if len(tally.different) > _NAMED_FAILURES:
             print(f"pop3fast demo: and {len(tally.different) - _NAMED_FAILURES:,} more", file=err)
-    return 1 if any(tally.different for tally in tallies) else 0
 
 
 def fingerprints(messages: Iterable[bytes]) -> list[bytes]:
