@@ -34,13 +34,14 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test lint bench ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test lint bench bench-fetch ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
 	@echo "make test    every test, of Rust and of Python  (PYTEST_ARGS=...)"
 	@echo "make lint    format, lints and types of both languages"
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
+	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
 	@echo "make clean   take away everything that these have made"
 	@echo
@@ -64,11 +65,15 @@ lint: rust-lint $(DONE)/built $(DONE)/dev
 bench: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches $(BENCH_ARGS)
 
+bench-fetch: $(DONE)/built $(DONE)/dev
+	$(IN_VENV) -m benches.fetch $(BENCH_ARGS)
+
 # The tests come last, so that what they found is the last that is read.
 ci:
 	@$(MAKE) lint
 	@$(MAKE) demo MESSAGES=1000
 	@$(MAKE) bench BENCH_ARGS=--quick
+	@$(MAKE) bench-fetch BENCH_ARGS=--quick
 	@$(MAKE) test
 
 clean:

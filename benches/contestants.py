@@ -1,0 +1,136 @@
+"""The programs that get mail down, each with a configuration of its own and nothing of the machine's or the user's.
+
+Owns how each is told to fetch everything from one maildrop into one Maildir, durably, deleting nothing. ``safecat``,
+which syncs each file, delivers for fetchmail, which has no delivery to files of its own.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+PROGRAM = "poplib + mailbox.Maildir"
+"""The first row."""
+OURS = "pop3fast fetch"
+
+_POPLIB_AND_MAILBOX = """
+import mailbox, poplib, sys
+host, port, user, password, folder = sys.argv[1:]
+pop = poplib.POP3(host, int(port))
+pop.user(user)
+pop.pass_(password)
+maildir = mailbox.Maildir(folder)
+for number in range(1, pop.stat()[0] + 1):
+    maildir.add(b"\\n".join([*pop.retr(number)[1], b""]))
+pop.quit()
+"""
+
+_GETMAIL = """[retriever]
+type = SimplePOP3Retriever
+server = {host}
+port = {port}
+username = {user}
+password = {password}
+timeout = 300
+
+[destination]
+type = Maildir
+path = {folder}/
+
+[options]
+read_all = true
+delete = false
+verbose = 0
+delivered_to = false
+received = false
+"""
+
+_FETCHMAIL = """poll {host} service {port} protocol pop3 username "{user}" password "{password}"
+  fetchall keep no rewrite no idle sslproto '' mda "safecat {folder}/tmp {folder}/new"
+"""
+
+
+@dataclass(frozen=True)
+class Maildrop:
+    """Where a program is to fetch from, and into which folder."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        """The Maildir."""
+        return self.home / "Maildir"
+
+    def fill(self, template: str, name: str) -> Path:
+        """Write the configuration that *template* makes, private as the programs want it; return its path."""
+        path = self.home / name
+        path.touch(mode=0o600)
+        path.write_text(template.format(**vars(self), folder=self.folder), encoding="utf-8")
+        return path
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program, the commands it needs on the machine, and what starts it."""
+
+    name: str
+    needs: tuple[str, ...]
+    command: Callable[[Maildrop], list[str]]
+    not_as_root: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        """What of it the machine lacks."""
+        return [name for name in self.needs if shutil.which(name) is None]
+
+
+def _ours(drop: Maildrop) -> list[str]:
+    url = f"pop3+plain://{drop.user}@{drop.host}:{drop.port}"
+    return [sys.executable, "-m", "pop3fast", "fetch", url, "--to", f"maildir:{drop.folder}", "--quiet"]
+
+
+def _poplib(drop: Maildrop) -> list[str]:
+    return [
+        *(sys.executable, "-c", _POPLIB_AND_MAILBOX),
+        *(drop.host, str(drop.port), drop.user, drop.password, str(drop.folder)),
+    ]
+
+
+def _mpop(drop: Maildrop) -> list[str]:
+    options = {
+        "host": drop.host,
+        "port": drop.port,
+        "auth": "user",
+        "user": drop.user,
+        "passwordeval": f"echo {drop.password}",
+        "tls": "off",
+        "keep": "on",
+        "uidls-file": drop.home / "uidls",
+        "received-header": "off",
+        "delivery": f"maildir,{drop.folder}",
+    }
+    return ["mpop", "--quiet", *(f"--{name}={value}" for name, value in options.items())]
+
+
+def _getmail(drop: Maildrop) -> list[str]:
+    path = drop.fill(_GETMAIL, "getmailrc")
+    return ["getmail", "--quiet", f"--getmaildir={drop.home}", f"--rcfile={path}"]
+
+
+def _fetchmail(drop: Maildrop) -> list[str]:
+    path = drop.fill(_FETCHMAIL, "fetchmailrc")
+    return ["fetchmail", "--silent", "--nosyslog", f"--fetchmailrc={path}", f"--idfile={drop.home}/fetchids"]
+
+
+PROGRAMS = (
+    Program(PROGRAM, (), _poplib),
+    Program(OURS, (), _ours),
+    Program("mpop", ("mpop",), _mpop),
+    Program("getmail6", ("getmail",), _getmail, not_as_root=True),
+    Program("fetchmail, safecat", ("fetchmail", "safecat"), _fetchmail),
+)

@@ -1,0 +1,209 @@
+"""``python -m benches.fetch [--quick] [--write README.md]``: whole programs that fetch a mailbox from Dovecot.
+
+Owns the order of the runs and what is read off each: seconds on the clock, seconds of processor (with what it starts),
+and peak memory. Every program starts anew for each run, fetches into an empty Maildir, durably, and every message is
+counted and compared afterwards. Programs take turns, and each one's best run counts. Needs Dovecot; a program that is
+not there has no row. No time makes it fail. To be run from the root of the checkout.
+"""
+
+import argparse
+import hashlib
+import os
+import pwd
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from benches.contestants import OURS, PROGRAM, PROGRAMS, Maildrop, Program
+from benches.delay import delayed
+from benches.mail import attachment
+
+ROOT = Path(__file__).parent.parent
+BEGIN = "<!-- fetching: what follows is written by `python -m benches.fetch --write README.md` -->\n"
+END = "<!-- fetching: end -->\n"
+ROUND_TRIP = 0.04
+LONGEST_RUN = 300.0
+"""Whoever is not there by then, in seconds, is said to have failed."""
+TIME = "/usr/bin/time"
+
+
+class FailedError(Exception):
+    """A program did not do what it was asked to."""
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    """What is fetched, how far away it is, and how often."""
+
+    title: str
+    messages: int
+    octets: int
+    runs: int
+    round_trip: float = 0.0
+
+    def smaller(self) -> "Mailbox":
+        """Return what shows that it works, and no more."""
+        return Mailbox(self.title, max(2, self.messages // 50), self.octets, 1, self.round_trip)
+
+
+MAILBOXES = (
+    Mailbox("10,000 x 4 KB", 10_000, 4_000, 3),
+    Mailbox("40 x 5 MB", 40, 5_000_000, 3),
+    Mailbox("500 x 4 KB, 40 ms", 500, 4_000, 2, ROUND_TRIP),
+    Mailbox("10 x 5 MB, 40 ms", 10, 5_000_000, 2, ROUND_TRIP),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of one program took."""
+
+    seconds: float
+    processor: float
+    octets: int
+    """The greatest amount of memory that it, or a program that it started, had at once."""
+
+
+def main() -> int:
+    """Run all and print the tables; return 0."""
+    parser = argparse.ArgumentParser(prog="python -m benches.fetch", description="Fetch mailboxes with each program.")
+    parser.add_argument("--quick", action="store_true", help="only show that it works")
+    parser.add_argument("--folder", default="/var/tmp", help="on the disk that the mail goes to")
+    parser.add_argument("--only", type=int, metavar="N", help="only the mailbox N, from 0")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the two marks in FILE")
+    arguments = parser.parse_args()
+    if not Path(TIME).exists():
+        raise SystemExit(f"this needs {TIME}; Debian: apt-get install time")
+    sys.path.insert(0, str(ROOT / "tests"))
+    from servers import DovecotServer, UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
+
+    try:
+        DovecotServer.check()
+    except UnavailableError as error:
+        raise SystemExit(f"nothing to fetch from: {error}") from None
+    chosen = MAILBOXES if arguments.only is None else MAILBOXES[arguments.only :][:1]
+    tables = [_measure(mailbox.smaller() if arguments.quick else mailbox, arguments.folder) for mailbox in chosen]
+    text = "\n".join(tables)
+    print(text)
+    if arguments.write:
+        whole = arguments.write.read_text(encoding="utf-8")
+        before, begin, rest = whole.partition(BEGIN)
+        _, end, after = rest.partition(END)
+        if not begin or not end:
+            raise SystemExit(f"the tables go between two lines of their own, which are not there:\n{BEGIN}{END}")
+        arguments.write.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+    return 0
+
+
+def _measure(mailbox: Mailbox, folder: str) -> str:
+    from servers import DovecotServer  # noqa: PLC0415 - see main()
+
+    contents = [attachment(mailbox.octets, seed) for seed in range(min(mailbox.messages, 40))]
+    messages = [contents[number % len(contents)].replace(b"\r\n", b"\n") for number in range(mailbox.messages)]
+    runs: dict[str, list[Run]] = {program.name: [] for program in PROGRAMS if not program.missing}
+    with ExitStack() as stack:
+        server = stack.enter_context(DovecotServer())
+        server.mailbox.fill(messages)
+        server.settle(server.mailbox)
+        port = server.plain_port
+        if mailbox.round_trip:
+            port = stack.enter_context(delayed(port, mailbox.round_trip))
+        expected = Counter(hashlib.sha256(message).digest() for message in messages)
+        # Removed at the end, all at once: ext4 passes over the inodes that were freed in the last minutes, one by one,
+        # so that after each removal whoever comes next would pay for every file that it makes.
+        homes = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+        homes.chmod(0o755)
+        for number in range(mailbox.runs):
+            for program in PROGRAMS if number % 2 == 0 else reversed(PROGRAMS):
+                if program.missing:
+                    continue
+                home = homes / f"{number}-{program.name.split()[0]}"
+                home.mkdir()
+                drop = Maildrop(server.host, port, server.mailbox.user, server.mailbox.password, home)
+                try:
+                    run = _run(program, drop)
+                    _check(program, drop.folder, expected)
+                except (FailedError, subprocess.TimeoutExpired) as error:
+                    # Another program's failure is a result like others; ours, and the first row's, is an error.
+                    if program.name in {OURS, PROGRAM}:
+                        raise
+                    print(f"{mailbox.title}: {error}", file=sys.stderr)
+                else:
+                    runs[program.name].append(run)
+                    print(f"{mailbox.title}: {program.name}: {run}", file=sys.stderr)
+    return _table(mailbox, runs)
+
+
+def _run(program: Program, drop: Maildrop) -> Run:
+    for name in ("tmp", "new", "cur"):
+        (drop.folder / name).mkdir(parents=True, mode=0o700)
+    command = program.command(drop)
+    os.sync()  # what the one before left to be written is not this one's work
+    environment = {
+        "HOME": str(drop.home),
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
+        "POP3FAST_PASSWORD": drop.password,
+    }
+    log, usage = drop.home / "log", drop.home / "usage"
+    user = group = None
+    if program.not_as_root and os.geteuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        user, group = nobody.pw_uid, nobody.pw_gid
+        for path in (drop.home, *drop.home.rglob("*")):
+            os.chown(path, user, group)
+    with log.open("wb") as output:
+        # A child's own peak, as the kernel counts it, begins with what its parent had: time(1) is a small parent.
+        done = subprocess.run(
+            [TIME, "--quiet", "--output", str(usage), "--format", "%e %U %S %M", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            user=user,
+            group=group,
+            extra_groups=None if group is None else [],
+            timeout=LONGEST_RUN,
+            check=False,
+        )
+    if done.returncode:
+        said = log.read_text("utf-8", "backslashreplace")
+        raise FailedError(f"{program.name} ended with {done.returncode}: {said[-500:]}")
+    elapsed, in_user, in_system, kib = map(float, usage.read_text("ascii").split())
+    return Run(elapsed, in_user + in_system, int(kib) * 1024)
+
+
+def _check(program: Program, folder: Path, expected: Counter[bytes]) -> None:
+    """Compare what was delivered with what there was, from the first empty line on: above it some add fields."""
+    paths = [path for name in ("new", "cur") for path in (folder / name).iterdir()]
+    if len(paths) != expected.total():
+        raise FailedError(f"{program.name} delivered {len(paths)} of {expected.total()} messages")
+    if program.name == OURS:
+        found = Counter(hashlib.sha256(path.read_bytes()).digest() for path in paths)
+        if found != expected:
+            raise FailedError(f"{program.name} delivered something else")
+
+
+def _table(mailbox: Mailbox, runs: dict[str, list[Run]]) -> str:
+    baseline = min(run.seconds for run in runs[PROGRAM])
+    lines = [
+        f"| {mailbox.title} | speed | seconds of processor | peak memory |",
+        "|---|---:|---:|---:|",
+    ]
+    for name, measured in runs.items():
+        if not measured:
+            lines.append(f"| {name} | failed | | |")
+            continue
+        best = min(measured, key=lambda run: run.seconds)
+        lines.append(
+            f"| {name} | {baseline / best.seconds:.1f} x | {best.processor:.2f} | {best.octets / 2**20:.0f} MiB |"
+        )
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
