@@ -141,6 +141,7 @@ def test_killed_at_every_command(folder: Path, kind: str) -> None:
     assert place > 40
 
 
+@pytest.mark.timeout(300)  # it took a minute where making a file took a millisecond
 @pytest.mark.parametrize("delete", [False, True], ids=["kept", "deleted"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_random_again_and_again(folder: Path, kind: str, *, delete: bool) -> None:
@@ -163,6 +164,7 @@ def test_killed_at_random_again_and_again(folder: Path, kind: str, *, delete: bo
                     killer.join()
                     assert status in {0, -signal.SIGKILL}
                     kills += status != 0
+                    longest *= 1.1  # where the disk is slow, too, one of them comes to an end
                     if status == 0:
                         longest = time.monotonic() - began
                 assert server.remaining == ([] if delete else list(range(1, 26)))
