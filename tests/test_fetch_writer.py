@@ -106,7 +106,7 @@ def test_a_batch_is_full_by_messages_by_octets_and_by_time() -> None:
     diary = Diary()
     with Writer(diary, diary, FastClock()) as writer:
         put(writer, *range(2 * BATCH_MESSAGES + 1))
-    assert batches(diary) == ["flush 100", "remember 100"] * 2 + ["flush 1", "remember 1"]
+    assert batches(diary) == [f"flush {BATCH_MESSAGES}", f"remember {BATCH_MESSAGES}"] * 2 + ["flush 1", "remember 1"]
     diary = Diary()
     with Writer(diary, diary, FastClock()) as writer:
         put(writer, 1, 2, 3, content=bytes(BATCH_OCTETS // 2))
@@ -156,7 +156,7 @@ def _fingerprint_of(header: bytes) -> bytes:
     return writer.receipts()[0].entry.fingerprint
 
 
-@pytest.mark.parametrize("failing", ["begin 2", "flush 100", "remember 100", "write 11"])
+@pytest.mark.parametrize("failing", ["begin 2", f"flush {BATCH_MESSAGES}", f"remember {BATCH_MESSAGES}", "write 11"])
 def test_an_error_stops_it_and_the_caller_gets_it(failing: str) -> None:
     diary = Diary()
     error = StateError("s", "full") if failing.startswith("remember") else DestinationError("d", "write to", "full")

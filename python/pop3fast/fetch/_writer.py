@@ -23,8 +23,9 @@ from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._waiting import Clock
 
-BATCH_MESSAGES = 100
-"""So many messages are made durable at once: enough that the price of a transaction is small beside theirs."""
+BATCH_MESSAGES = 500
+"""So many messages are made durable at once: enough that the price of a transaction, and of waiting for the last files
+of a batch, is small beside theirs. 100 took a tenth longer; 2,000 gain nothing."""
 
 BATCH_OCTETS = 16 * 2**20
 """Or so many octets; about what a disk writes in a tenth of a second."""
