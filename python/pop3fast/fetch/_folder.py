@@ -20,7 +20,7 @@ from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, de
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
-from pop3fast.fetch._sync import MAX_GROUP, GroupSync
+from pop3fast.fetch._sync import GROUP_OCTETS, MAX_GROUP, GroupSync
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links say: FAT, some of FUSE and SMB."""
@@ -123,6 +123,7 @@ class FolderDestination:
         self._delivery: FolderDelivery | None = None
         self._batch: list[Delivered] = []
         self._unsynced: list[Delivered] = []
+        self._unsynced_octets = 0
         self._syncs = GroupSync(files)
 
     def open(self) -> None:
@@ -179,7 +180,8 @@ class FolderDestination:
         delivered = Delivered(tmp_name, file, delivery_name(self._account, entry), entry)
         self._batch.append(delivered)
         self._unsynced.append(delivered)
-        if len(self._unsynced) == MAX_GROUP:
+        self._unsynced_octets += entry.octets
+        if len(self._unsynced) == MAX_GROUP or self._unsynced_octets >= GROUP_OCTETS:
             self._sync()
 
     def abandoned(self, tmp_name: str, file: int) -> None:
@@ -245,6 +247,7 @@ class FolderDestination:
 
     def _sync(self) -> None:
         unsynced, self._unsynced = self._unsynced, []
+        self._unsynced_octets = 0
         self._syncs.start(unsynced)
 
     def _publish(self, delivered: Delivered) -> bool:
@@ -301,6 +304,7 @@ class FolderDestination:
             self._delivery.abandon()
         self._syncs.wait()
         unsynced, self._unsynced = self._unsynced, []
+        self._unsynced_octets = 0
         for delivered in unsynced:
             with contextlib.suppress(OSError):
                 self.files.close(delivered.file)

@@ -62,8 +62,8 @@ class Session:
             for sentence in run.destination.prepare(memory.digest, memory):
                 run.warn(sentence)
         uids = self._unique_ids()
-        mark = self._maildrop_mark(uids)
-        if mark is not None and memory is not None and mark == memory.maildrop():
+        noted = None if memory is None else memory.maildrop()
+        if noted is not None and noted == self._maildrop_mark(uids):
             run.report.seen = len(uids)
             self._quit([])
             return False
@@ -80,8 +80,10 @@ class Session:
         deletions, items, more = self._portion(plan)
         receipts = self._deliver(items, memory)
         marked = self._delete(plan, deletions, receipts) if listing.complete else []
-        if mark is not None and listing.complete and plan.seen == len(plan.listed) and not plan.unchecked and not items:
-            memory.note_maildrop(mark)
+        if listing.complete and plan.seen == len(plan.listed) and not plan.unchecked and not items:
+            mark = self._maildrop_mark(uids)
+            if mark is not None:
+                memory.note_maildrop(mark)
         self._quit(marked)
         return more and run.advanced
 

@@ -20,6 +20,10 @@ MAX_GROUP = 64
 1,024 that a process may usually have."""
 
 
+GROUP_OCTETS = 4 * 2**20
+"""Or so many octets: the disk is not to wait until a batch of large messages has come whole."""
+
+
 class Written(Protocol):
     """A file that has been written."""
 
@@ -48,10 +52,9 @@ class GroupSync:
             for written in group:
                 with suppress(OSError):  # it is a hint; `sync` says what has failed
                     self._files.begin_sync(written.file)
-        waiting = deque(group)
-        if len(group) <= 1:
-            self._work(waiting)
+        if not group:
             return
+        waiting = deque(group)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(SYNC_THREADS, "pop3fast-sync")
         self._under_way = [self._pool.submit(self._work, waiting) for _ in range(min(SYNC_THREADS, len(group)))]
