@@ -29,11 +29,8 @@ class AuthorizationCommands(Conversation):
     file: BinaryIO
     timestamp: re.Pattern[bytes] = re.compile(rb"\+OK.[^<]*(<[^<>]*>)")  # type: ignore[assignment]  # typeshed: of str
     """poplib's name for the pattern of the greeting's time stamp; `apop` looks more closely."""
-    # RFC 2595 section 4: what was said before TLS may be somebody else's words, a time stamp in the greeting included.
-    # Quirk: poplib's `apop` takes it all the same after `stls`, and CPython's tests hold it to that; `login` and
-    # `connect` do not.
-    _greeted_in_clear: bool = False
-    _time_stamp_forgotten: bool = False
+    # Whether `connect` made the connection: by TLS that it verified, or in the clear because it was told to.
+    _trusted: bool = False
 
     def capa(self) -> dict[str, list[str]]:
         """Return what the server can do: capability to its arguments, in the server's spelling (RFC 2449 section 5).
@@ -71,8 +68,14 @@ class AuthorizationCommands(Conversation):
         `connect`, came before TLS; `AuthenticationError` when the login is refused. MD5 is all that stands before the
         password: use TLS.
         """
+        # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included. Quirk:
+        # poplib's takes it all the same, and CPython's tests hold it to that; `connect` and `login` do not.
+        return self._apop(user, password, forgetful=self._trusted)
+
+    def _apop(self, user: str, password: str, *, forgetful: bool) -> bytes:
         secret = encoded(password, self.encoding, secret=True)
-        timestamp = None if self._time_stamp_forgotten else _replies.apop_timestamp(self.welcome)
+        forgotten = forgetful and self._tls_established
+        timestamp = None if forgotten else _replies.apop_timestamp(self.welcome)
         if timestamp is None:
             raise error_proto("-ERR APOP not supported by server")
         digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
@@ -133,7 +136,6 @@ class AuthorizationCommands(Conversation):
             self.file = self._reply_file()
             self._pipeline = None
             self._capabilities = None
-            self._greeted_in_clear = True
         except ProtocolError:
             self.close()
             raise

@@ -26,8 +26,8 @@ SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.sock
 # What the schemes are called, and the port that each has when the URL has none.
 _PORTS = {"pop3s": POP3_SSL_PORT, "pop3": POP3_PORT, "pop3+plain": POP3_PORT}
 
-# A server that looks its clients up before it greets takes half a minute (quirk q13).
-_TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
+"""A server that looks its clients up before it greets takes half a minute (quirk q13)."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ class Location:
     host: str
     port: int
     user: str | None
+
+    def who(self, user: str | None) -> str | None:
+        """Return who logs in, if anybody is named; a `ValueError` when the URL names another than *user*."""
+        if user is not None and self.user not in {None, user}:
+            raise ValueError("the URL names another user than user=")
+        return self.user if user is None else user
 
 
 def parse_url(url: str) -> Location:
@@ -66,7 +72,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     token: Secret | None = None,
     mechanism: str | None = None,
     context: ssl.SSLContext | None = None,
-    timeout: float | None = _TIMEOUT_SECONDS,
+    timeout: float | None = TIMEOUT_SECONDS,
     deadline: float | None = None,
     sock: socket.socket | SocketFactory | None = None,
 ) -> POP3:
@@ -112,9 +118,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
 
 def _who(location: Location, user: str | None, password: Secret | None, token: Secret | None) -> str | None:
     """Return who logs in, if anybody; a `ValueError` when what was given does not fit together."""
-    if user is not None and location.user not in {None, user}:
-        raise ValueError("the URL names another user than user=")
-    user = location.user if user is None else user
+    user = location.who(user)
     if user is None and (password is not None or token is not None):
         raise ValueError("a password or a token needs a user: user@host in the URL, or user=")
     if password is not None and token is not None:
@@ -196,7 +200,6 @@ def _with_scope(address: tuple[object, ...]) -> str:
 def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
     try:
         pop.stls(context or ssl.create_default_context())
-        pop._time_stamp_forgotten = True
     except ProtocolError:
         raise
     except CommandError as error:

@@ -81,10 +81,7 @@ class Hooks(poplib.POP3):
         if self._debugging > 1:
             print("*put*", repr(shown(line.decode("latin-1"), in_sasl=self._in_sasl).encode("latin-1")))
         sys.audit("poplib.putline", self, line)
-        if self._deadline is None:
-            self.sock.sendall(line + b"\r\n")
-        else:
-            self._send(line + b"\r\n")
+        self._send(line + b"\r\n")
 
     def _putcmd(self, line: str) -> None:
         if self._debugging:

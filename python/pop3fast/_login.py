@@ -38,9 +38,6 @@ _WITHOUT_SCRAM = tuple(name for name in _BY_PASSWORD if name not in _SCRAM)
 class LoginCommands(AuthorizationCommands):
     """The second part of `POP3`."""
 
-    # Whether `connect` made the connection: by TLS that it verified, or in the clear because it was told to.
-    _trusted: bool = False
-
     def auth(
         self,
         mechanism: str,
@@ -107,8 +104,7 @@ class LoginCommands(AuthorizationCommands):
             self.user(user)
             return self.pass_(secret)
         if name == "APOP":
-            self._time_stamp_forgotten = self._greeted_in_clear
-            return self.apop(user, secret)
+            return self._apop(user, secret, forgetful=True)
         return self._authenticate(name, self._mechanism(name, user, secret))
 
     # What `auth` is made of.
