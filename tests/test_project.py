@@ -95,7 +95,8 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-# Programs use the others by what is public in them; but a URL and a password are read as the library reads them.
+# Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
+# as the library does it.
 PROGRAMS = (
     "__main__",
     "cli",
@@ -111,7 +112,7 @@ PROGRAMS = (
     "_cli_text",
 )
 PUBLIC = {"__init__", "testing", "fetch"}
-READERS = {"_connect", "fetch._passwords", "fetch._private"}
+READERS = {"_connect", "_replies", "fetch._passwords", "fetch._private"}
 
 # Compiled, and known here by its stub.
 EXTENSION = {"_framing"}

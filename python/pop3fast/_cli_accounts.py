@@ -14,7 +14,7 @@ from pathlib import Path
 from pop3fast import POP3, connect
 from pop3fast._cli_settings import SECRETS, Settings, demand, key_of
 from pop3fast._cli_text import UsageError, printable
-from pop3fast._connect import Location, parse_url
+from pop3fast._connect import TIMEOUT_SECONDS, Location, parse_url
 from pop3fast.fetch import Account, SecretError
 from pop3fast.fetch._passwords import checked_secret, netrc_login, read_password_file, run_password_command
 
@@ -59,21 +59,10 @@ def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
         if not log_in:
             _check_ca_file(settings.ca_file)
             context = ssl.create_default_context(cafile=settings.ca_file)
-            return connect(url, context=context, timeout=settings.timeout or 60.0, deadline=settings.deadline)
-        account = account_of(settings)
-        password = account.password
-        if account.password_command is not None:
-            password = run_password_command(account.password_command)
-        return connect(
-            url,
-            user=account.login,
-            password=password,
-            token=account.token,
-            mechanism=account.mechanism,
-            context=ssl.create_default_context(cafile=account.ca_file),
-            timeout=account.timeout,
-            deadline=account.deadline,
-        )
+            return connect(
+                url, context=context, timeout=settings.timeout or TIMEOUT_SECONDS, deadline=settings.deadline
+            )
+        return account_of(settings).connect()
     except OSError:
         # A certificate that is not the server's is one, and a ValueError as well.
         raise

@@ -11,8 +11,7 @@ import sys
 import unicodedata
 from typing import NoReturn
 
-_SHOWN_CHARACTERS = 500
-"""Enough for any sentence that is meant for a person, and less than fills a terminal."""
+from pop3fast import _replies
 
 _UNIT = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -54,9 +53,10 @@ def in_words(error: BaseException) -> str:
 
 def printable(text: str) -> str:
     """Return *text* with every character escaped that a terminal would obey or not show; not too long."""
-    more = "..." if len(text) > _SHOWN_CHARACTERS else ""
-    text = text[:_SHOWN_CHARACTERS] + more
-    return text if text.isprintable() else "".join(map(_escaped, text))
+    if not text.isprintable():
+        # Blanks of other widths (U+3000 in Japanese) do no harm.
+        text = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
+    return _replies.printable(text)
 
 
 def shown_size(octets: int) -> str:
@@ -80,13 +80,6 @@ def shown_time(seconds: float) -> str:
 def plural(number: int, noun: str) -> str:
     """Return so many of a *noun*."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    # Blanks of other widths (U+3000 in Japanese) do no harm.
-    return " " if unicodedata.category(character) == "Zs" else ascii(character)[1:-1]
 
 
 def _gone() -> NoReturn:

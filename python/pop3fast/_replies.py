@@ -75,9 +75,13 @@ def readable(octets: bytes) -> str:
 
     What is not UTF-8 and what a terminal would obey (control characters, changes of direction) is shown as an escape.
     """
-    enough = 4 * _SHOWN_CHARACTERS  # UTF-8 has at most four octets a character
-    text = octets[:enough].decode("utf-8", "backslashreplace")
-    more = "..." if len(octets) > enough or len(text) > _SHOWN_CHARACTERS else ""
+    # UTF-8 has at most four octets a character, and one more than is shown says that there is more.
+    return printable(octets[: 4 * (_SHOWN_CHARACTERS + 1)].decode("utf-8", "backslashreplace"))
+
+
+def printable(text: str) -> str:
+    """Return *text* for a person, as `readable` does."""
+    more = "..." if len(text) > _SHOWN_CHARACTERS else ""
     text = text[:_SHOWN_CHARACTERS] + more
     return text if text.isprintable() else "".join(map(_escaped, text))
 

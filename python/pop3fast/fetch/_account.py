@@ -6,19 +6,16 @@ value: it can be pickled, if its secret and context can.
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from pop3fast import POP3, ConnectionLost, connect
-from pop3fast._connect import Location, parse_url
+from pop3fast._connect import TIMEOUT_SECONDS, Location, parse_url
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._passwords import run_password_command
 
 Secret: TypeAlias = str | Callable[[], str]
 """A password or token, or what gives one when it is asked."""
-
-TIMEOUT_SECONDS = 60.0
-"""A server that looks its clients up before it greets takes half a minute (quirk q13)."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,7 @@ class Account:
     """How to log in, as `POP3.login` takes it; None: by the best that both sides have."""
 
     def __post_init__(self) -> None:
-        location = parse_url(self.url)
-        if self.user is not None and location.user not in {None, self.user}:
-            raise ValueError("the URL names another user than user=")
-        if not (self.user or location.user):
+        if not self._location.who(self.user):
             raise ValueError("an account needs a user: user@host in the URL, or user=")
         if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
             raise ValueError("an account needs a password, a token or a password_command, one of them")
@@ -66,12 +60,30 @@ class Account:
     @property
     def login(self) -> str:
         """Who logs in."""
-        return self.user or self._location.user or ""
+        return self._location.who(self.user) or ""
 
     @property
     def digest(self) -> str:
         """What stands for the account in names of files."""
         return account_digest(self.host, self.port, self.login)
+
+    def connect(self) -> POP3:
+        """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`."""
+        context, password = self.context, self.password
+        if context is None and self.ca_file is not None:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        if self.password_command is not None:
+            password = run_password_command(self.password_command)
+        return connect(
+            self.url,
+            user=self.login,
+            password=password,
+            token=self.token,
+            mechanism=self.mechanism,
+            context=context,
+            timeout=self.timeout,
+            deadline=self.deadline,
+        )
 
     @property
     def _location(self) -> Location:
@@ -89,7 +101,6 @@ class Door:
         self.account = account
         self.asks_capabilities = True
         """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
-        self._printed: str | None = None
 
     def enter(self) -> POP3:
         """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`."""
@@ -109,23 +120,13 @@ class Door:
         return pop
 
     def _log_in(self) -> POP3:
-        account = self.account
-        context = account.context
-        if context is None and account.ca_file is not None:
-            context = ssl.create_default_context(cafile=account.ca_file)
-        password = self._print_password() if account.password_command is not None else account.password
+        command = self.account.password_command
+        if command is not None:
+            # Asked once: each time somebody may have to type.
+            self.account = replace(self.account, password=run_password_command(command), password_command=None)
         # Any other mechanism is chosen by what the server says that it can do.
-        mechanism = account.mechanism if self.asks_capabilities else "USER"
-        return connect(
-            account.url,
-            user=account.login,
-            password=password,
-            token=account.token,
-            mechanism=mechanism,
-            context=context,
-            timeout=account.timeout,
-            deadline=account.deadline,
-        )
+        account = self.account if self.asks_capabilities else replace(self.account, mechanism="USER")
+        return account.connect()
 
     def _look_around(self, pop: POP3) -> None:
         try:
@@ -133,9 +134,3 @@ class Door:
         except BaseException:
             pop.close()
             raise
-
-    def _print_password(self) -> str:
-        """Return what the password command prints, which is asked once: each time somebody may have to type."""
-        if self._printed is None:
-            self._printed = run_password_command(self.account.password_command or ())
-        return self._printed
