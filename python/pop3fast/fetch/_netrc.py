@@ -12,6 +12,7 @@ from pop3fast.fetch._errors import SecretError
 
 # In quotes, where a backslash stands before a character that is meant; or up to the next blank, and the same there.
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s\\]|\\.)+)', re.DOTALL)
+_NOT_BLANK = re.compile(r"\S")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 _VALUES = frozenset({"login", "user", "account", "password"})
@@ -44,29 +45,32 @@ class _Words:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._place = 0
+        self.place = 0
 
-    @property
-    def line(self) -> int:
-        return self._text.count("\n", 0, self._place) + 1
+    def line(self, place: int) -> int:
+        return self._text.count("\n", 0, place) + 1
 
     def next(self, *, comments: bool = False) -> str | None:
         """Return the next word, or None. With *comments* a ``#`` begins one: a password may begin with it, too."""
         while True:
-            self._place += len(self._text[self._place :]) - len(self._text[self._place :].lstrip())
-            if not (comments and self._text.startswith("#", self._place)):
+            self._skip_blanks()
+            if not (comments and self._text.startswith("#", self.place)):
                 break
             self.skip_to("\n")
-        found = _TOKEN.match(self._text, self._place)
+        found = _TOKEN.match(self._text, self.place)
         if found is None:
-            self._place = len(self._text)
+            self.place = len(self._text)
             return None
-        self._place = found.end()
+        self.place = found.end()
         return _ESCAPED.sub(r"\1", found[2] if found[1] is None else found[1])
 
+    def _skip_blanks(self) -> None:
+        found = _NOT_BLANK.search(self._text, self.place)
+        self.place = len(self._text) if found is None else found.start()
+
     def skip_to(self, end: str) -> None:
-        found = self._text.find(end, self._place)
-        self._place = len(self._text) if found < 0 else found + len(end)
+        found = self._text.find(end, self.place)
+        self.place = len(self._text) if found < 0 else found + len(end)
 
 
 def parse_netrc(text: str) -> Iterator[Entry]:
@@ -76,10 +80,10 @@ def parse_netrc(text: str) -> Iterator[Entry]:
     values: dict[str, str] | None = None
     while (word := words.next(comments=True)) is not None:
         if word in _VALUES and values is not None:
-            line = words.line
+            place = words.place
             value = words.next()
             if value is None:
-                raise SecretError(f"line {line}: nothing follows {word}")
+                raise SecretError(f"line {words.line(place)}: nothing follows {word}")
             values["login" if word == "user" else word] = value
             continue
         if word == "macdef":
@@ -87,12 +91,12 @@ def parse_netrc(text: str) -> Iterator[Entry]:
             words.skip_to("\n\n")
             continue
         if word not in {"machine", "default"}:
-            raise SecretError(f"line {words.line}: an entry begins with machine or default")
+            raise SecretError(f"line {words.line(words.place)}: an entry begins with machine or default")
         if values is not None:
             yield _entry(host, values)
         host, values = (words.next() or "" if word == "machine" else None), {}
         if host == "":
-            raise SecretError(f"line {words.line}: machine names no host")
+            raise SecretError(f"line {words.line(words.place)}: machine names no host")
     if values is not None:
         yield _entry(host, values)
 

@@ -5,6 +5,7 @@ is sent for nothing but what is durable at its destination, remembered, whole as
 and listed completely; and when anything goes wrong the connection is closed without DELE and without QUIT.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -196,7 +197,7 @@ class Session:
         if not complete:
             return
         if run.unsure:
-            listed = {Identity(uid, place) for uid, place in _numbered(plan.listed)}
+            listed = {Identity(uid, place) for uid, count in Counter(plan.listed).items() for place in range(count)}
             run.report.deleted += len(run.unsure - listed)
             run.unsure.clear()
         if len(seen) > plan.seen:
@@ -295,12 +296,3 @@ class Session:
         except (error_proto, OSError) as error:
             return error
         return None
-
-
-def _numbered(uids: list[bytes]) -> list[tuple[bytes, int]]:
-    counts: dict[bytes, int] = {}
-    numbered: list[tuple[bytes, int]] = []
-    for uid in uids:
-        numbered.append((uid, counts.get(uid, 0)))
-        counts[uid] = counts.get(uid, 0) + 1
-    return numbered

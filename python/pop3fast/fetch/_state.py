@@ -10,6 +10,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
@@ -101,14 +102,12 @@ class AccountState:
         *listed* has to be what a COMPLETE listing gave, copies as often as they are there: one that was cut short
         would have everything it lacks fetched again.
         """
-        copies: dict[bytes, int] = {}
-        for uid in listed:
-            copies[uid] = copies.get(uid, 0) + 1
+        copies = Counter(listed)
         lasting = all(map(is_lasting, copies))
         with self._transaction() as database:
             self._forget_maildrop(database)
             keys = database.execute("SELECT uid, occurrence FROM seen WHERE account = ?", (self._id,))
-            gone = [(self._id, uid, occurrence) for uid, occurrence in keys if occurrence >= copies.get(uid, 0)]
+            gone = [(self._id, uid, occurrence) for uid, occurrence in keys if occurrence >= copies[uid]]
             database.executemany("DELETE FROM seen WHERE account = ? AND uid = ? AND occurrence = ?", gone)
             if lasting:
                 # Without unique-ids a listing does not say which of these messages are still there.
