@@ -15,8 +15,10 @@ import pytest
 
 from benches import report
 
-_BEGIN = "<!-- benchmarks: what follows is written by `python -m benches --write README.md` -->\n"
-_END = "<!-- benchmarks: end -->\n"
+_MARKS = (
+    "<!-- benchmarks: what follows is written by `python -m benches --write README.md` -->\n",
+    "<!-- benchmarks: end -->\n",
+)
 
 _QUICK = "A quick run: few rounds and, for listings and memory, little data. It shows that all works, and no more."
 
@@ -31,7 +33,8 @@ def main() -> int:
     if arguments.quick and arguments.write:
         parser.error("--quick measures nothing that is worth writing down")
     if arguments.write:
-        _between_marks(arguments.write.read_text(encoding="utf-8"), "")  # to fail now, not in five minutes
+        # To fail now, not in five minutes.
+        report.between_marks(arguments.write.read_text(encoding="utf-8"), "", _MARKS)
     with tempfile.TemporaryDirectory() as folder:
         measured = arguments.json or Path(folder, "measured.json")
         status = _run(measured, quick=arguments.quick)
@@ -43,22 +46,13 @@ def main() -> int:
     print(*([_QUICK] if arguments.quick else []), text, report.goals(tables), sep="\n")
     if arguments.write:
         whole = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(_between_marks(whole, text), encoding="utf-8")
+        arguments.write.write_text(report.between_marks(whole, text, _MARKS), encoding="utf-8")
     return 0
 
 
 def _run(measured: Path, *, quick: bool) -> int:
     options = ["--benchmark-columns=min,median,rounds", "--benchmark-name=short", f"--benchmark-json={measured}"]
     return int(pytest.main([str(Path(__file__).parent), *options, *(["--quick"] if quick else [])]))
-
-
-def _between_marks(whole: str, text: str) -> str:
-    """Return *whole* with *text* in the place of what stood between the marks."""
-    before, begin, rest = whole.partition(_BEGIN)
-    _, end, after = rest.partition(_END)
-    if not begin or not end:
-        raise SystemExit(f"the tables go between two lines of their own, which are not there:\n{_BEGIN}{_END}")
-    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ def _poplib(drop: Maildrop) -> list[str]:
     ]
 
 
-def _mpop(drop: Maildrop) -> list[str]:
+def mpop(drop: Maildrop, delivery: str) -> list[str]:
+    """Return what starts mpop, which is to deliver everything as *delivery* says in its words."""
     options = {
         "host": drop.host,
         "port": drop.port,
@@ -112,7 +113,7 @@ def _mpop(drop: Maildrop) -> list[str]:
         "keep": "on",
         "uidls-file": drop.home / "uidls",
         "received-header": "off",
-        "delivery": f"maildir,{drop.folder}",
+        "delivery": delivery,
     }
     return ["mpop", "--quiet", *(f"--{name}={value}" for name, value in options.items())]
 
@@ -130,7 +131,7 @@ def _fetchmail(drop: Maildrop) -> list[str]:
 PROGRAMS = (
     Program(PROGRAM, (), _poplib),
     Program(OURS, (), _ours),
-    Program("mpop", ("mpop",), _mpop),
+    Program("mpop", ("mpop",), lambda drop: mpop(drop, f"maildir,{drop.folder}")),
     Program("getmail6", ("getmail",), _getmail, not_as_root=True),
     Program("fetchmail, safecat", ("fetchmail", "safecat"), _fetchmail),
 )

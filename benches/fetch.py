@@ -18,13 +18,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from benches import report
 from benches.contestants import OURS, PROGRAM, PROGRAMS, Maildrop, Program
 from benches.delay import delayed
 from benches.mail import attachment
 
 ROOT = Path(__file__).parent.parent
-BEGIN = "<!-- fetching: what follows is written by `python -m benches.fetch --write README.md` -->\n"
-END = "<!-- fetching: end -->\n"
+MARKS = (
+    "<!-- fetching: what follows is written by `python -m benches.fetch --write README.md` -->\n",
+    "<!-- fetching: end -->\n",
+)
 ROUND_TRIP = 0.04
 LONGEST_RUN = 180.0
 """Whoever is not there by then, in seconds, is said to have failed."""
@@ -93,11 +96,7 @@ def main() -> int:
     print(text)
     if arguments.write:
         whole = arguments.write.read_text(encoding="utf-8")
-        before, begin, rest = whole.partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end:
-            raise SystemExit(f"the tables go between two lines of their own, which are not there:\n{BEGIN}{END}")
-        arguments.write.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+        arguments.write.write_text(report.between_marks(whole, text, MARKS), encoding="utf-8")
     return 0
 
 

@@ -19,6 +19,7 @@ from typing import TypeVar
 import pytest
 
 import pop3fast
+from benches.contestants import Maildrop, mpop
 from benches.delay import delayed
 from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
 from benches.mail import attachment
@@ -152,21 +153,9 @@ def _exhaust(messages: Iterable[object]) -> None:
 
 def _mpop(server: MailboxServer, port: int, folder: Path) -> None:
     """Retrieve everything with mpop into one file, without a configuration of the machine's or the user's."""
-    options = {
-        "host": server.host,
-        "port": port,
-        "auth": "user",
-        "user": server.user,
-        "passwordeval": f"echo {server.password}",
-        "tls": "off",
-        "keep": "on",
-        "uidls-file": folder / "uidls",
-        "received-header": "off",
-        "delivery": f"mbox,{folder / 'mbox'}",
-    }
-    command = ["mpop", "--quiet", *(f"--{name}={value}" for name, value in options.items())]
+    drop = Maildrop(server.host, port, server.user, server.password, folder)
     subprocess.run(
-        command,
+        mpop(drop, f"mbox,{folder / 'mbox'}"),
         check=True,
         stdin=subprocess.DEVNULL,
         timeout=120,

@@ -1,10 +1,28 @@
-"""What every test of this folder gets: hypothesis without a stopwatch.
+"""What every test of this folder gets: hypothesis without a stopwatch, and a folder that costs no disk.
 
-Owns settings, no fixtures: what a test needs to be understood stands in its own file.
+What a test needs to be understood stands in its own file.
 """
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
 from hypothesis import settings
 
 # On a shared machine an example can take a hundred times its usual time. What must not hang has pytest's time-out.
 settings.register_profile("pop3fast", deadline=None)
 settings.load_profile("pop3fast")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Yield a folder in memory where there is one: many hundred fetches are synced to it."""
+    memory = Path("/dev/shm")
+    path = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)

@@ -11,8 +11,6 @@ import os
 import re
 import shutil
 import signal
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,17 +44,6 @@ MESSAGES: list[Message] = [
 WANTED = counted(content for _, content in MESSAGES)
 
 THEIRS = b"From you@example.org Mon Jan  5 10:00:00 2026\nSubject: theirs\n\nFor you\n"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Yield a folder in memory where there is one: many hundred fetches are synced to it."""
-    memory = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
 
 
 def begin(folder: Path, kind: str) -> tuple[str, str]:

@@ -7,14 +7,11 @@ and at random, again and again in the same maildrop.
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -28,17 +25,6 @@ from scripted import Reply, ScriptedServer
 
 KINDS = ["maildir", "mbox", "eml"]
 MESSAGES = [mail(number, octets=number * 20) for number in range(1, 26)]
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """Yield a folder in memory where there is one: many hundred fetches are synced to it."""
-    memory = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else None))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
 
 
 class Children:
