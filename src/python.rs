@@ -38,6 +38,9 @@ mod _framing {
     use crate::status::{self as core_status, Status};
     use crate::{line, listing};
 
+    /// From so many octets on, some ten microseconds of work, the interpreter is handed to other threads meanwhile.
+    const DETACH_OCTETS: usize = 32 * 1024;
+
     type LinesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyList>>, usize);
     type BodiesAndRefusal<'py> = (Vec<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>);
     type BytesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
@@ -154,6 +157,13 @@ mod _framing {
     #[pyfunction]
     fn split_lines<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyList>> {
         lines(py, body)
+    }
+
+    #[pyfunction]
+    fn with_lf<'py>(py: Python<'py>, text: &[u8]) -> Bound<'py, PyBytes> {
+        let converted =
+            if text.len() < DETACH_OCTETS { line::with_lf(text) } else { py.detach(|| line::with_lf(text)) };
+        PyBytes::new(py, &converted)
     }
 
     #[pyfunction]

@@ -18,6 +18,7 @@ __all__ = [
     "split_lines",
     "status",
     "strict_status",
+    "with_lf",
 ]
 
 class FramingError(Exception):
@@ -87,6 +88,9 @@ def strict_status(line: bytes) -> Literal["ok", "error", "error after ok", "malf
 
 def split_lines(body: bytes) -> list[bytes]:
     """Return the lines of a body without their line ends, as `Framer.next_lines` does."""
+
+def with_lf(text: bytes) -> bytes:
+    """Return *text* with LF for every CRLF; a CR or an LF on its own stays. Other threads may run meanwhile."""
 
 def parse_sizes(body: bytes) -> dict[int, int]:
     """Return a scan listing, message number to octets (0 where the server gave none that can be read).

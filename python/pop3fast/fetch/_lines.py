@@ -3,6 +3,8 @@
 Owns one octet of memory: a CR that ended a chunk, of which the next decides whether it belongs to a line end.
 """
 
+from pop3fast._framing import with_lf
+
 
 class LineEnds:
     """Turns CRLF into LF, however the octets are cut. A CR or an LF on its own stays as it is."""
@@ -19,7 +21,7 @@ class LineEnds:
         if octets.endswith(b"\r"):
             self._kept_back = b"\r"
             octets = octets[:-1]
-        return octets.replace(b"\r\n", b"\n")
+        return with_lf(octets)
 
     def end(self) -> bytes:
         """Return what was kept back."""
