@@ -11,7 +11,10 @@ FINGERPRINT_OCTETS = 16
 FIELDS = (b"message-id", b"date", b"from", b"to", b"subject")
 """What makes a message that message, and no server rewrites when it moves a mailbox."""
 
-_LINE_END = re.compile(rb"\r?\n")
+_FIELD = re.compile(rb"\n(%s)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)" % b"|".join(FIELDS), re.IGNORECASE)
+"""One of `FIELDS` with the lines that it is folded over, behind a line end."""
+
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 
 def fingerprint(header_octets: bytes) -> bytes:
@@ -19,25 +22,14 @@ def fingerprint(header_octets: bytes) -> bytes:
 
     What is behind the first empty line does not count. Of a header without any of `FIELDS` all lines count.
     """
+    header = b"\n" + header_octets
+    if (end := _EMPTY_LINE.search(header)) is not None:
+        header = header[: end.start()]
     fields: dict[bytes, list[bytes]] = {}
-    lines: list[bytes] = []
-    value: list[bytes] | None = None
-    for line in _LINE_END.split(header_octets):
-        if not line:
-            break
-        lines.append(line)
-        if line[:1] in {b" ", b"\t"}:
-            if value is not None:
-                value += line.split()
-            continue
-        name, colon, rest = line.partition(b":")
-        value = fields.setdefault(name.strip().lower(), []) if colon else None
-        if value is not None:
-            value += rest.split()
-    digest = sha256()
-    if any(field in fields for field in FIELDS):
-        for field in FIELDS:
-            digest.update(b"%s:%s\n" % (field, b" ".join(fields.get(field, []))))
+    for name, value in _FIELD.findall(header):
+        fields.setdefault(name.lower(), []).extend(value.split())
+    if fields:
+        told = b"".join([b"%s:%s\n" % (field, b" ".join(fields.get(field, ()))) for field in FIELDS])
     else:
-        digest.update(b"\n".join(lines))
-    return digest.digest()[:FINGERPRINT_OCTETS]
+        told = b"\n".join(header.split())
+    return sha256(told).digest()[:FINGERPRINT_OCTETS]
