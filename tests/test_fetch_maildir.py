@@ -6,8 +6,10 @@ import mailbox
 import os
 import pickle
 import stat
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,9 @@ import pytest
 from fetching import CountedFiles, fetch, mail
 from pop3fast.fetch import Destination, DestinationError, Entry, Identity, State, default_path, open_destination
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._folder import SMALL_OCTETS
 from pop3fast.fetch._identity import account_digest, delivery_name
+from pop3fast.fetch._sync import MAX_ROUND, MAX_SHARES, SYNC_THREADS
 
 ACCOUNT = account_digest("mail.example.org", 110, "me")
 
@@ -215,22 +219,59 @@ def test_a_batch_of_which_one_file_is_not_durable(box: Path) -> None:
             super().sync(file)
 
     destination = prepared(box, files=OneBadFile())
-    for number in range(200):
+    for number in range(150):
         deliver(destination, b"%d" % number, mail(number))
     with pytest.raises(DestinationError, match="Input/output error") as caught:
         destination.flush()
-    assert len(caught.value.delivered) == 199
-    assert len(contents(box)) == 199
+    assert len(caught.value.delivered) == 149
+    assert len(contents(box)) == 149
     assert pickle.loads(pickle.dumps(caught.value)).delivered == caught.value.delivered  # noqa: S301 - its own
     assert b"77" not in {entry.uid for entry in caught.value.delivered}
     # The destination can be used on.
     deliver(destination, b"200", mail(200))
     assert len(destination.flush()) == 1
-    assert len(contents(box)) == 200
+    assert len(contents(box)) == 150
     destination.close()
 
 
-@pytest.mark.parametrize("ended", [64, 70, 128])
+def test_no_message_is_begun_after_one_that_could_not_be_written(box: Path) -> None:
+    """A disk that is full is found out before a batch of hundreds has come for nothing."""
+
+    class FullDisk(Files):
+        def write(self, file: int, octets: bytes) -> None:
+            if b"Subject: 77\n" in octets:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().write(file, octets)
+
+    destination = prepared(box, files=FullDisk())
+    for number in range(MAX_ROUND):
+        deliver(destination, b"%d" % number, mail(number))
+    with pytest.raises(DestinationError, match=f"cannot write to {box}: No space left"):
+        destination.begin(Identity(b"more"))
+    with pytest.raises(DestinationError, match=f"cannot write to {box}: No space left") as caught:
+        destination.flush()
+    assert len(caught.value.delivered) == MAX_ROUND - 1
+    assert len(contents(box)) == MAX_ROUND - 1
+    assert not [*(box / "tmp").iterdir()]
+    destination.close()
+
+
+@pytest.mark.parametrize("octets", [SMALL_OCTETS - 1, SMALL_OCTETS, SMALL_OCTETS + 1, 5 * SMALL_OCTETS])
+@pytest.mark.parametrize("chunk", [1000, SMALL_OCTETS, 10 * SMALL_OCTETS])
+def test_messages_that_are_kept_in_memory_and_that_are_not(box: Path, octets: int, chunk: int) -> None:
+    content = os.urandom(octets).replace(b"\r", b"-")
+    files = CountedFiles(lambda *_: None)
+    destination = prepared(box, files=files)
+    deliver(destination, b"1", *(content[start : start + chunk] for start in range(0, octets, chunk)))
+    assert ("create" in files.calls) is (octets > SMALL_OCTETS)
+    deliver(destination, b"2", mail(2))
+    assert len(destination.flush()) == 2
+    destination.close()
+    assert contents(box) == sorted([content, mail(2).replace(b"\r\n", b"\n")])
+    assert files.calls.count("create") == files.calls.count("sync") == 2
+
+
+@pytest.mark.parametrize("ended", [MAX_ROUND, MAX_ROUND + 6, 2 * MAX_ROUND])
 def test_interrupted_while_files_are_synced_and_gone_on(box: Path, ended: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was not synced is not published, even when somebody goes on after Ctrl-C."""
 
@@ -238,11 +279,11 @@ def test_interrupted_while_files_are_synced_and_gone_on(box: Path, ended: int, m
         raise KeyboardInterrupt
 
     destination = prepared(box)
-    for number in range(63):
+    for number in range(MAX_ROUND - 1):
         deliver(destination, b"%d" % number, mail(number))
     with monkeypatch.context() as patch:
         patch.setattr("pop3fast.fetch._sync.wait", interrupted)
-        for number in range(63, ended):
+        for number in range(MAX_ROUND - 1, ended):
             with contextlib.suppress(KeyboardInterrupt):
                 deliver(destination, b"%d" % number, mail(number))
         with pytest.raises(KeyboardInterrupt):
@@ -274,18 +315,57 @@ def test_a_folder_that_is_not_durable_is_a_batch_not_delivered(box: Path) -> Non
 
 
 def test_the_folder_is_synced_once_a_batch_and_few_files_are_open(box: Path) -> None:
-    files = CountedFiles(lambda *_: None)
+    is_open = most = 0
+
+    def count(_: int, name: str) -> None:
+        nonlocal is_open, most
+        is_open += (name == "create") - (name == "close")
+        most = max(most, is_open)
+
+    files = CountedFiles(count)
     destination = prepared(box, files=files)
     before = files.calls.count("sync_folder")
-    most = 0
-    for number in range(300):
+    is_open = most = 0
+    for number in range(600):
         deliver(destination, b"%d" % number, mail(number))
-        most = max(most, files.calls.count("create") - files.calls.count("close"))
     destination.flush()
     assert files.calls.count("sync_folder") == before + 1
-    assert files.calls.count("sync") == 300
-    assert most <= 130
+    assert files.calls.count("sync") == 600
+    assert 0 < most <= MAX_ROUND
     destination.close()
+
+
+def test_many_deliveries_at_once_keep_to_the_files_that_a_process_may_open(tmp_path: Path) -> None:
+    lock = threading.Lock()
+    is_open = most = 0
+
+    class Counted(Files):
+        def create(self, name: str, at: int) -> int:
+            nonlocal is_open, most
+            with lock:
+                is_open += 1
+                most = max(most, is_open)
+            return super().create(name, at)
+
+        def close(self, descriptor: int) -> None:
+            nonlocal is_open
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                with lock:
+                    is_open -= 1
+            super().close(descriptor)
+
+    def work(number: int) -> int:
+        destination = prepared(tmp_path / str(number), files=Counted())
+        for each in range(MAX_ROUND):
+            deliver(destination, b"%d" % each, mail(each))
+        entries = destination.flush()
+        destination.close()
+        return len(entries)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert [*pool.map(work, range(8))] == [MAX_ROUND] * 8
+    assert is_open == 0
+    assert MAX_ROUND // SYNC_THREADS <= most <= MAX_SHARES * -(-MAX_ROUND // SYNC_THREADS) < 1024
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -364,8 +444,11 @@ def test_a_folder_that_vanishes(box: Path) -> None:
         path.rmdir() if path.is_dir() else path.unlink()
     with pytest.raises(DestinationError, match="No such file"):
         destination.flush()
+    deliver(destination, b"2", mail(2))
     with pytest.raises(DestinationError, match=f"cannot write to {box}: No such file"):
-        destination.begin(Identity(b"2"))
+        destination.flush()
+    with pytest.raises(DestinationError, match=f"cannot write to {box}: No such file"):
+        destination.begin(Identity(b"3")).write(bytes(SMALL_OCTETS + 1))
     destination.close()
 
 

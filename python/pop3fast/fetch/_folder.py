@@ -20,36 +20,27 @@ from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, de
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
-from pop3fast.fetch._sync import GROUP_OCTETS, MAX_GROUP, GroupSync
+from pop3fast.fetch._sync import MAX_ROUND, ROUND_OCTETS, GroupSync, Written
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links say: FAT, some of FUSE and SMB."""
 
-
-class Delivered:
-    """A message that is written and not yet visible."""
-
-    __slots__ = ("durable", "entry", "failure", "file", "name", "tmp_name")
-
-    def __init__(self, tmp_name: str, file: int, name: str, entry: Entry) -> None:
-        """Keep what is to be published as *name*."""
-        self.tmp_name = tmp_name
-        self.file = file
-        self.name = name
-        self.entry = entry
-        self.durable = False
-        self.failure: OSError | None = None
+SMALL_OCTETS = 2**16
+"""Up to so many octets a message is kept in memory, and a file is made of it by the threads that sync: nine of ten are
+no larger, and making a file costs as much as syncing it."""
 
 
 class FolderDelivery:
     """One message on its way into a folder."""
 
-    def __init__(self, folder: "FolderDestination", identity: Identity, tmp_name: str, file: int) -> None:
-        """Deliver *identity* through the open file *tmp_name*."""
+    def __init__(self, folder: "FolderDestination", identity: Identity, tmp_name: str) -> None:
+        """Deliver *identity* through the file *tmp_name*, which is made when it is needed."""
         self._folder = folder
         self._identity = identity
         self._tmp_name = tmp_name
-        self._file: int | None = file
+        self._under_way = True
+        self._content = b""
+        self._file: int | None = None
         self._ends = LineEnds() if folder.CONVERTS else None
         self._digest = sha256()
         self._octets = 0
@@ -69,27 +60,33 @@ class FolderDelivery:
         """
         if self._ends is not None and (rest := self._ends.end()):
             self._append(rest)
-        file, self._file = self._open_file(), None
+        self._check()
+        self._under_way = False
         digest = self._digest.digest()
         entry = Entry(*self._identity, size, self._octets, fingerprint, int(time.time()), digest[:CONTENT_OCTETS])
-        self._folder.ended(entry, self._tmp_name, file)
+        self._folder.ended(entry, self._tmp_name, self._content, self._file)
 
     def abandon(self) -> None:
         """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
-        if self._file is not None:
-            file, self._file = self._file, None
-            self._folder.abandoned(self._tmp_name, file)
+        if self._under_way:
+            self._under_way = False
+            self._folder.abandoned(self._tmp_name, self._file)
 
-    def _open_file(self) -> int:
-        if self._file is None:
+    def _check(self) -> None:
+        if not self._under_way:
             raise ValueError("this delivery has ended")
-        return self._file
 
     def _append(self, octets: bytes) -> None:
-        file = self._open_file()
+        self._check()
         self._digest.update(octets)
+        if self._file is None and len(self._content) + len(octets) <= SMALL_OCTETS:
+            self._content += octets
+            return
         try:
-            self._folder.files.write(file, octets)
+            if self._file is None:
+                self._file = self._folder.create(self._tmp_name)
+                octets, self._content = self._content + octets, b""
+            self._folder.files.write(self._file, octets)
         except OSError as error:
             self.abandon()
             raise destination_error(self._folder.path, "write to", error) from error
@@ -121,8 +118,8 @@ class FolderDestination:
         self._known: set[str] | None = None
         self._copies = Copies()
         self._delivery: FolderDelivery | None = None
-        self._batch: list[Delivered] = []
-        self._unsynced: list[Delivered] = []
+        self._batch: list[Written] = []
+        self._unsynced: list[Written] = []
         self._unsynced_octets = 0
         self._syncs = GroupSync(files)
 
@@ -164,31 +161,34 @@ class FolderDestination:
             raise ValueError("another message is being delivered")
         if not self._account:
             raise ValueError("the destination is not prepared")
+        if (failed := self._syncs.failed) is not None and failed.failure is not None:
+            raise destination_error(self.path, failed.tried, failed.failure)
         tmp_name = f"{self.HIDDEN}{self._account}-{self._token}-{next(self._numbers)}"
-        try:
-            file = self.files.create(tmp_name, self._hidden)
-        except OSError as error:
-            raise destination_error(self.path, "write to", error) from error
-        self._delivery = FolderDelivery(self, identity, tmp_name, file)
+        self._delivery = FolderDelivery(self, identity, tmp_name)
         return self._delivery
 
-    def ended(self, entry: Entry, tmp_name: str, file: int) -> None:
+    def create(self, tmp_name: str) -> int:
+        """Make the file of a message that is being written; for the delivery only."""
+        return self.files.create(tmp_name, self._hidden)
+
+    def ended(self, entry: Entry, tmp_name: str, content: bytes, file: int | None) -> None:
         """Keep a message that has been written; for the delivery only."""
         self._delivery = None
         if not is_lasting(entry.uid):
             entry = entry._replace(copy=self._copies.take(entry.content))
-        delivered = Delivered(tmp_name, file, delivery_name(self._account, entry), entry)
+        delivered = Written(tmp_name, delivery_name(self._account, entry), entry, content, file)
         self._batch.append(delivered)
         self._unsynced.append(delivered)
         self._unsynced_octets += entry.octets
-        if len(self._unsynced) == MAX_GROUP or self._unsynced_octets >= GROUP_OCTETS:
+        if len(self._unsynced) == MAX_ROUND or self._unsynced_octets >= ROUND_OCTETS:
             self._sync()
 
-    def abandoned(self, tmp_name: str, file: int) -> None:
+    def abandoned(self, tmp_name: str, file: int | None) -> None:
         """Take away a message that will not be delivered; for the delivery only."""
         self._delivery = None
-        with contextlib.suppress(OSError):
-            self.files.close(file)
+        if file is not None:
+            with contextlib.suppress(OSError):
+                self.files.close(file)
         self._take_away(tmp_name)
 
     def flush(self) -> list[Entry]:
@@ -201,7 +201,7 @@ class FolderDestination:
         self._syncs.wait()
         batch, self._batch = self._batch, []
         failure: DestinationError | None = None
-        published: list[Delivered] = []
+        published: list[Written] = []
         new: list[str] = []
         for delivered in batch:
             try:
@@ -211,7 +211,7 @@ class FolderDestination:
                 if self._publish(delivered):
                     new.append(delivered.name)
             except OSError as error:
-                failure = failure or destination_error(self.path, "deliver to", error)
+                failure = failure or destination_error(self.path, delivered.tried, error)
                 self._copies.give_back(delivered.entry)
             else:
                 published.append(delivered)
@@ -248,9 +248,9 @@ class FolderDestination:
     def _sync(self) -> None:
         unsynced, self._unsynced = self._unsynced, []
         self._unsynced_octets = 0
-        self._syncs.start(unsynced)
+        self._syncs.start(unsynced, self._hidden)
 
-    def _publish(self, delivered: Delivered) -> bool:
+    def _publish(self, delivered: Written) -> bool:
         """Make a durable message visible, and return whether it was not there before."""
         known = self._known_names()
         if delivered.name in known:
@@ -284,7 +284,7 @@ class FolderDestination:
             }
         return self._known
 
-    def _take_back(self, new: list[str], published: list[Delivered]) -> None:
+    def _take_back(self, new: list[str], published: list[Written]) -> None:
         """Make the messages *new* invisible again: whether their names are durable nobody knows."""
         for name in new:
             self._known_names().discard(name)
@@ -306,8 +306,9 @@ class FolderDestination:
         unsynced, self._unsynced = self._unsynced, []
         self._unsynced_octets = 0
         for delivered in unsynced:
-            with contextlib.suppress(OSError):
-                self.files.close(delivered.file)
+            if delivered.file is not None:
+                with contextlib.suppress(OSError):
+                    self.files.close(delivered.file)
         batch, self._batch = self._batch, []
         for delivered in batch:
             self._take_away(delivered.tmp_name)

@@ -80,7 +80,7 @@ class Run:
         """Note that a message has come."""
         self._messages += 1
         self._octets += octets
-        self._tell(named(item), 0)
+        self._tell(item, 0)
 
     def receiving(self, octets: int) -> None:
         """Note how much of a message has come that is not whole yet."""
@@ -126,13 +126,14 @@ class Run:
         self.report.deletions_unknown = len(self.unsure)
         self.report.seconds = self.clock.now() - self.began
 
-    def _tell(self, message: Named | None, under_way: int) -> None:
+    def _tell(self, item: Item | None, under_way: int) -> None:
         self.stop.check()
         if self._progress is None:
             return
         octets = self._octets + under_way
         seconds = self.clock.now() - self.began
         in_all = max(octets, self._octets_in_all)
+        message = None if item is None else named(item)
         try:
             self._progress(Progress(self._messages, self._messages_in_all, octets, in_all, seconds, message))
         except BaseException as error:

@@ -203,6 +203,8 @@ class AccountState:
             "INSERT OR IGNORE INTO content VALUES (?, ?, ?)",
             [(self._id, entry.content, entry.copy) for entry in kept if not entry.uid],
         )
+        if database.execute("SELECT 1 FROM intent WHERE account = ?", (self._id,)).fetchone() is None:
+            return  # as for every destination but an mbox
         # An intent is over when every message of it is remembered.
         mine = "intent IN (SELECT id FROM intent WHERE account = ?)"
         database.executemany(
