@@ -209,6 +209,52 @@ impl Framer {
         Ok(None)
     }
 
+    /// Does what [`Framer::next_bodies`] does, with `each` given the bodies in pieces of at most `octets`, and whether a
+    /// piece is its body's last. What has not come whole is given as soon as it has so many.
+    ///
+    /// # Errors
+    /// Those of [`Framer::next_response`].
+    pub fn next_pieces(
+        &mut self,
+        limit: usize,
+        max_octets: u64,
+        most: usize,
+        octets: usize,
+        mut each: impl FnMut(&[u8], bool),
+    ) -> Result<Option<&[u8]>, FramingError> {
+        let mut given = 0;
+        let mut ended = 0;
+        while ended < most {
+            let head = self.head;
+            match self.response(limit, max_octets, strict_status) {
+                Err(_) if given > 0 => break,
+                Err(error) => return Err(error),
+                Ok(Some(Response { body: None, .. })) => {
+                    return Ok(Some(line::content(&self.buffer[head..self.head])));
+                }
+                Ok(Some(Response { body: Some(mut body), .. })) => {
+                    while body.len() > octets {
+                        let (piece, rest) = body.split_at(octets);
+                        each(piece, false);
+                        body = rest;
+                    }
+                    each(body, true);
+                    ended += 1;
+                }
+                Ok(None) => {
+                    if self.body.as_ref().is_some_and(|body| body.gathered() >= octets) {
+                        let start = self.head + self.held_status_line;
+                        let gathered = self.take_scanned(false);
+                        self.buffer[start..start + gathered].chunks(octets).for_each(|piece| each(piece, false));
+                    }
+                    break;
+                }
+            }
+            given += 1;
+        }
+        Ok(None)
+    }
+
     /// The whole body of a multi-line response, un-stuffed, without its terminator.
     ///
     /// # Errors

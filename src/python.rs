@@ -43,6 +43,7 @@ mod _framing {
 
     type LinesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyList>>, usize);
     type BodiesAndRefusal<'py> = (Vec<Bound<'py, PyBytes>>, Option<Bound<'py, PyBytes>>);
+    type PiecesAndRefusal<'py> = (Vec<(Bound<'py, PyBytes>, bool)>, Option<Bound<'py, PyBytes>>);
     type BytesResponse<'py> = (Bound<'py, PyBytes>, Option<Bound<'py, PyBytes>>);
 
     /// Octets in, replies out; `None` is "need more".
@@ -121,6 +122,20 @@ mod _framing {
             let mut bodies = Vec::new();
             let refused = self.0.next_bodies(limit, max_octets, most, |body| bodies.push(PyBytes::new(py, body)))?;
             Ok((bodies, refused.map(|line| PyBytes::new(py, line))))
+        }
+
+        fn next_pieces<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            max_octets: u64,
+            most: usize,
+            octets: usize,
+        ) -> PyResult<PiecesAndRefusal<'py>> {
+            let mut pieces = Vec::new();
+            let each = |piece: &[u8], last| pieces.push((PyBytes::new(py, piece), last));
+            let refused = self.0.next_pieces(limit, max_octets, most, octets.max(1), each)?;
+            Ok((pieces, refused.map(|line| PyBytes::new(py, line))))
         }
 
         fn next_bytes_response<'py>(

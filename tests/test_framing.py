@@ -19,6 +19,7 @@ from pop3fast._framing import (
     FramingError,
     FramingLimitError,
     split_lines,
+    with_lf,
 )
 
 NO_LIMIT = 2**63 - 1
@@ -58,6 +59,7 @@ QUESTIONS: dict[str, Callable[[Framer, int], object]] = {
     "octets": Framer.next_octets,
     "piece": Framer.next_piece,
     "bodies": lambda framer, limit: framer.next_bodies(limit, limit, 9),
+    "pieces": lambda framer, limit: framer.next_pieces(limit, limit, 9, 3),
     **{shape.name: shape.ask for shape in (*BODY_SHAPES, *RESPONSE_SHAPES)},
 }
 
@@ -273,6 +275,43 @@ def test_bodies_that_are_there_are_not_lost_to_an_error_behind_them() -> None:
     assert framer.next_bodies(NO_LIMIT, 10, 100) == (BODIES, None)
     with pytest.raises(FramingLimitError, match="longer than 10 octets"):
         framer.next_bodies(NO_LIMIT, 10, 100)
+
+
+def test_pieces_have_no_more_octets_than_was_asked_for_and_say_which_is_the_last() -> None:
+    framer = fed(b"+OK\r\n12345\r\n.\r\n+OK\r\n.\r\n-ERR no\r\n+OK\r\nabc")
+    pieces = [(b"123", False), (b"45\r", False), (b"\n", True), (b"", True)]
+    assert framer.next_pieces(NO_LIMIT, NO_LIMIT, 9, 3) == (pieces, b"-ERR no")
+    assert framer.next_pieces(NO_LIMIT, NO_LIMIT, 9, 4) == ([], None)
+    assert framer.next_pieces(NO_LIMIT, NO_LIMIT, 9, 3) == ([(b"abc", False)], None)
+    assert framer.in_body()
+    framer.feed(b"\r\n..d\r\n.\r\n+OK\r\n")
+    assert framer.next_pieces(NO_LIMIT, NO_LIMIT, 1, 99) == ([(b"\r\n.d\r\n", True)], None)
+    assert not framer.in_body()
+
+
+def test_a_body_in_pieces_stays_within_its_limit_and_in_little_memory() -> None:
+    framer = fed(b"+OK\r\n")
+    for _ in range(1000):
+        framer.feed(b"x" * 1000)
+        assert framer.next_pieces(NO_LIMIT, 10**6, 1, 100) == ([(b"x" * 100, False)] * 10, None)
+        assert framer.unread() == 0
+    framer.feed(b"x")
+    with pytest.raises(FramingLimitError, match="longer than 1000000 octets"):
+        framer.next_pieces(NO_LIMIT, 10**6, 1, 100)
+
+
+def test_pieces_that_are_there_are_not_lost_to_an_error_behind_them() -> None:
+    framer = fed(b"+OK\r\nab\r\n.\r\n+OK\r\nfar too long\r\n.\r\n")
+    assert framer.next_pieces(NO_LIMIT, 10, 100, 3) == ([(b"ab\r", False), (b"\n", True)], None)
+    with pytest.raises(FramingLimitError, match="longer than 10 octets"):
+        framer.next_pieces(NO_LIMIT, 10, 100, 3)
+
+
+@given(st.binary(max_size=300))
+def test_line_ends_are_turned_as_bytes_replace_does(text: bytes) -> None:
+    text = text.replace(b"a", b"\r").replace(b"b", b"\n").replace(b"c", b"\r\n")
+    for octets in (text, text * 500):
+        assert with_lf(octets) == octets.replace(b"\r\n", b"\n")
 
 
 def test_it_is_known_whether_a_body_is_being_read() -> None:

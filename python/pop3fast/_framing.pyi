@@ -77,6 +77,14 @@ class Framer:
         Behind them the status line that ended the run because its `strict_status` is not ``"ok"``, or None.
         """
 
+    def next_pieces(
+        self, limit: int, max_octets: int, most: int, octets: int
+    ) -> tuple[list[tuple[bytes, bool]], bytes | None]:
+        """Return what `next_bodies` does in pieces of at most *octets*, each with whether it is its body's last.
+
+        What of a body has come is given as soon as that is *octets* or more, so that memory does not grow with it.
+        """
+
 def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
     """Return what a status line, given without its line end, says.
 

@@ -72,6 +72,27 @@ fn framed_in_pieces<'a>(status_line: &[u8], chunks: impl IntoIterator<Item = &'a
     ended.then(|| (body, framer.next_octets(usize::MAX).unwrap().to_vec()))
 }
 
+/// The same, status line and all, taken in pieces of at most `octets`.
+fn framed_in_small_pieces<'a>(
+    status_line: &'a [u8],
+    chunks: impl IntoIterator<Item = &'a [u8]>,
+    octets: usize,
+) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut framer = Framer::new();
+    let mut body = Vec::new();
+    let mut ended = false;
+    for chunk in std::iter::once(status_line).chain(chunks) {
+        framer.feed(chunk);
+        let refused = framer.next_pieces(512, NO_LIMIT, usize::from(!ended), octets, |piece, last| {
+            assert!(piece.len() <= octets && (last || !piece.is_empty()) && !ended);
+            body.extend_from_slice(piece);
+            ended = last;
+        });
+        assert_eq!(refused, Ok(None));
+    }
+    ended.then(|| (body, framer.next_octets(usize::MAX).unwrap().to_vec()))
+}
+
 fn assert_framed_at_every_cut(raw: &[u8]) {
     for status_line in STATUS_LINES {
         let expected = reference(status_line, raw).map(|(body, rest)| (body, rest.to_vec()));
@@ -79,9 +100,15 @@ fn assert_framed_at_every_cut(raw: &[u8]) {
             let (head, tail) = raw.split_at(cut);
             assert_eq!(framed(status_line, [head, tail]), expected, "{status_line:?} {raw:?} cut at {cut}");
             assert_eq!(framed_in_pieces(status_line, [head, tail]), expected, "{status_line:?} {raw:?} cut at {cut}");
+            for octets in [1, 3] {
+                let found = framed_in_small_pieces(status_line, [head, tail], octets);
+                assert_eq!(found, expected, "{status_line:?} {raw:?} cut at {cut}, {octets} at a time");
+            }
         }
         assert_eq!(framed(status_line, raw.chunks(1)), expected, "{status_line:?} {raw:?} octet by octet");
         assert_eq!(framed_in_pieces(status_line, raw.chunks(1)), expected, "{status_line:?} {raw:?} octet by octet");
+        let found = framed_in_small_pieces(status_line, raw.chunks(1), 2);
+        assert_eq!(found, expected, "{status_line:?} {raw:?} octet by octet, two at a time");
     }
 }
 
