@@ -4,7 +4,6 @@ Owns the order in which a password is looked for: a command, a file, ``$POP3FAST
 terminal. Nothing is asked of the server before the password is there: a person may take a minute to type it.
 """
 
-import getpass
 import os
 import ssl
 import sys
@@ -109,6 +108,8 @@ def _ask(user: str, location: Location) -> str:
             f"no password for {who}: give --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
         )
     try:
+        import getpass  # noqa: PLC0415 - only where there is nothing better
+
         password = getpass.getpass(f"Password of {who}: ")
     except EOFError:
         password = ""

@@ -4,9 +4,7 @@ Owns the format and its errors, which name table and key, and never a value: it 
 stand in the file when the file is this user's alone.
 """
 
-import difflib
 import os
-import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,6 +21,8 @@ def default_config() -> str:
 
 def read_config(path: str) -> dict[str, Settings]:
     """Return the accounts of a configuration file by name. Raises `UsageError`."""
+    import tomllib  # noqa: PLC0415 - most commands name a URL, and read no configuration
+
     try:
         octets, objection = read_contents(path)
         tables = tomllib.loads(octets.decode())
@@ -53,6 +53,8 @@ def _checked(where: str, table: dict[str, object]) -> dict[str, object]:
     for key, value in table.items():
         setting = known.get(key)
         if setting is None:
+            import difflib  # noqa: PLC0415 - for this alone
+
             alike = difflib.get_close_matches(key, known, 1)
             hint = f"; did you mean {alike[0]!r}?" if alike else ""
             raise UsageError(f"{where} has the unknown key {key!r}{hint}")

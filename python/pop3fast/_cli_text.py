@@ -4,7 +4,6 @@ Owns how text that a server sent is shown: no character of it is one that a term
 line, and pure ASCII.
 """
 
-import json
 import os
 import ssl
 import sys
@@ -36,6 +35,8 @@ def say(text: str) -> None:
 
 def say_json(**fields: object) -> None:
     """Write a line of results for a program."""
+    import json  # noqa: PLC0415 - for programs only
+
     say(json.dumps(fields, ensure_ascii=True))
 
 

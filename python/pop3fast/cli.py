@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from pop3fast import _cli_fetch, _cli_look, _demo, error_proto
+from pop3fast import _cli_fetch, error_proto
 from pop3fast._cli_config import default_config, read_config
 from pop3fast._cli_settings import Settings, add_options, from_arguments
 from pop3fast._cli_text import OutputGone, UsageError, complain, in_words
@@ -99,7 +99,7 @@ def _add_list(commands: Any) -> None:  # noqa: ANN401
     list_ = _command(
         commands,
         "list",
-        lambda command: _cli_look.list_(_account(command), command),
+        _list,
         "show number, octets and unique-id of each message",
         "Show what is in a mailbox: message numbers, sizes in octets, unique-ids. Nothing is fetched or changed.",
     )
@@ -111,7 +111,7 @@ def _add_capa(commands: Any) -> None:  # noqa: ANN401
     capa = _command(
         commands,
         "capa",
-        lambda command: _cli_look.capa(_account(command), command),
+        _capa,
         "show what a server can do",
         "Show what a server says that it can do (CAPA). When a user is named, it logs in before: many say more then.",
     )
@@ -127,7 +127,7 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401
         "is 1 when a message was not what the server had been given.",
     )
     demo.add_argument("--messages", type=_positive, default=10_000, metavar="N", help="how many (default: 10000)")
-    demo.set_defaults(run=lambda command: _demo.run(command.messages))
+    demo.set_defaults(run=_run_demo)
 
 
 def _command(
@@ -165,6 +165,24 @@ def _fetch(command: argparse.Namespace) -> int:
         raise UsageError("--all is for every account in the configuration; it takes no URL")
     accounts = read_config(command.config or default_config())
     return _cli_fetch.fetch({name: from_arguments(command).over(one) for name, one in accounts.items()}, command)
+
+
+def _list(command: argparse.Namespace) -> int:
+    from pop3fast import _cli_look  # noqa: PLC0415 - it reads headers, and a fetch does not
+
+    return _cli_look.list_(_account(command), command)
+
+
+def _capa(command: argparse.Namespace) -> int:
+    from pop3fast import _cli_look  # noqa: PLC0415 - as above
+
+    return _cli_look.capa(_account(command), command)
+
+
+def _run_demo(command: argparse.Namespace) -> int:
+    from pop3fast import _demo  # noqa: PLC0415 - it brings a whole server
+
+    return _demo.run(command.messages)
 
 
 def _account(command: argparse.Namespace) -> Settings:

@@ -5,8 +5,6 @@ list that others can read; and no error shows a secret, or what a command printe
 """
 
 import os
-import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -26,6 +24,9 @@ def run_password_command(command: str | tuple[str, ...]) -> str:
     A string is split as a shell would, but there is no shell: for a pipe, ``sh -c '...'`` is the command. What it says
     to standard error is for the person to see. Raises `SecretError`, which shows neither command nor output.
     """
+    import shlex  # noqa: PLC0415 - most passwords come from elsewhere
+    import subprocess  # noqa: PLC0415 - as above
+
     try:
         words = shlex.split(command) if isinstance(command, str) else list(command)
         if not words:

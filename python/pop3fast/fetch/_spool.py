@@ -4,7 +4,6 @@ Owns the bound on memory: what is more goes to a file without a name.
 """
 
 import contextlib
-import tempfile
 from collections.abc import Iterator
 
 from pop3fast.fetch._files import Files
@@ -72,6 +71,8 @@ class Spool:
             return self._create(self._folder)
         except PermissionError:
             # As in /var/mail, where a user has a file and may make no other.
+            import tempfile  # noqa: PLC0415 - hardly ever needed, and large
+
             elsewhere = self._files.open_parent(tempfile.gettempdir())
             try:
                 return self._create(elsewhere)
