@@ -25,7 +25,6 @@ from pop3fast.fetch import (
     fetch_mailbox,
 )
 from pop3fast.fetch._passwords import run_password_command
-from pop3fast.fetch._retrieval import LARGE_OCTETS
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 
@@ -65,7 +64,7 @@ def test_a_report_can_be_pickled_with_its_error(tmp_path: Path) -> None:
 
 
 def test_a_large_message_goes_in_pieces(tmp_path: Path) -> None:
-    large = mail(1, octets=2 * LARGE_OCTETS)
+    large = mail(1, octets=2**24)
     to = f"maildir:{tmp_path}/box"
     told: list[Progress] = []
     with MailboxServer([mail(2), large, mail(3)]) as server:
@@ -242,6 +241,23 @@ def test_a_server_that_lists_no_sizes(tmp_path: Path) -> None:
         report = fetch_from(server, to, Options(delete=True))
     assert (report.fetched, report.deleted) == (2, 2)
     assert delivered(to) == sorted([mail(1), mail(2)])
+
+
+def test_where_the_server_pipelines_both_listings_are_asked_for_before_either_has_come(tmp_path: Path) -> None:
+    drop = Maildrop((b"1", mail(1)), (b"2", mail(2)), capabilities=b"TOP\r\nUIDL\r\nPIPELINING\r\n")
+    asked = threading.Event()
+
+    def instead(command: bytes) -> bytes | None:
+        if command == b"UIDL":
+            # The script answers one command at a time, so the next is looked for in what has come.
+            assert b"UIDL\r\nLIST\r\n" in server.received
+            asked.set()
+        return None
+
+    drop.instead = instead
+    with ScriptedServer(greeting(), drop) as server:
+        assert fetch_from(server, f"maildir:{tmp_path}/box").fetched == 2
+    assert asked.is_set()
 
 
 def test_one_message_that_is_refused_is_named_and_the_rest_fetched(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ CLIENT = (
     "_connect",
     "_client_ssl",
     "_client",
+    "_many",
     "_login",
     "_authorization",
     "_bulk",
@@ -55,7 +56,8 @@ SERVER = (
     "_testing_wire",
     "_testing_maildrop",
 )
-# From a maildrop to a destination. It uses the client by what is public in it, and reads a URL as `connect` does.
+# From a maildrop to a destination. It uses the client by what is public in it, reads a URL as `connect` does, and has
+# the core turn line ends.
 FETCH = (
     "fetch",
     "fetch._many",
@@ -156,7 +158,7 @@ def may_import(name: str) -> set[str]:
     for house in (CLIENT, SERVER, FETCH, PROGRAMS):
         if name in house:
             below = set(house[house.index(name) + 1 :])
-            return below | {FETCH: {"__init__", "_connect"}, PROGRAMS: PUBLIC | READERS}.get(house, set())
+            return below | {FETCH: {"__init__", "_connect", "_framing"}, PROGRAMS: PUBLIC | READERS}.get(house, set())
     pytest.fail(f"{name} has no place yet: put it where it belongs in the tables of this file")
 
 

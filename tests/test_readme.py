@@ -3,6 +3,7 @@
 Python, commands and the configuration alike; a `pass` and an `oauth2-token` are there for the commands to call.
 """
 
+import io
 import os
 import re
 import shlex
@@ -130,6 +131,25 @@ def test_recipe_delete_nothing_when_processing_fails(server: MailboxServer) -> N
     with pytest.raises(ZeroDivisionError), logged_in(server) as pop:
         recipe("process_and_delete")(pop, lambda message: 1 // (message.number - 2))
     assert server.deleted == []
+
+
+def test_recipe_messages_of_any_size(server: MailboxServer) -> None:
+    files: dict[str, io.BytesIO] = {}
+    written: list[bytes] = []
+
+    class File(io.BytesIO):
+        def close(self) -> None:
+            written.append(self.getvalue())
+            super().close()
+
+    def open_file(uid: str) -> io.BytesIO:
+        return files.setdefault(uid, File())
+
+    with logged_in(server) as pop:
+        recipe("archive")(pop, open_file)
+        assert set(files) == set(pop.uids().values())
+        assert written == [one.content for one in pop.retr_many()]
+    assert all(file.closed for file in files.values())
 
 
 def test_recipe_headers_first(server: MailboxServer) -> None:

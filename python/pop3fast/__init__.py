@@ -24,7 +24,7 @@ from pop3fast._errors import (
     error_proto,
 )
 from pop3fast._install import install_as_poplib
-from pop3fast._message import Message
+from pop3fast._message import Message, Piece
 
 __all__ = [
     "CR",
@@ -42,6 +42,7 @@ __all__ = [
     "InsecureTLSWarning",
     "LimitExceeded",
     "Message",
+    "Piece",
     "ProtocolError",
     "connect",
     "error_proto",

@@ -82,7 +82,7 @@ def one_by_one(
     deadline: Deadline | None,
 ) -> Iterator[T]:
     """Do the same with one command in flight at a time, through the hooks."""
-    while lines := batch.next_lines(1):
+    while lines := batch.next_lines(1, 1):
         try:
             with conversation.within(deadline):
                 body = conversation.body_of_reply(lines[0], has_body=batch.has_body)

@@ -8,28 +8,18 @@ import errno
 import io
 import socket
 import sys
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType, TracebackType
-from typing import BinaryIO, NamedTuple, Protocol, Self, TypeAlias, TypeVar, overload
+from collections.abc import Callable
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self, overload
 
 from pop3fast import _protocol_log, _replies
-from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
-from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._hooks import LongResponse
-from pop3fast._login import LoginCommands
-from pop3fast._message import Message
-from pop3fast._pipeline import DEFAULT_WINDOW, Batch
-from pop3fast._stream import protocol_error
+from pop3fast._many import ManyCommands, MessageNumber
 from pop3fast._turns import Turns
 
 POP3_PORT = 110
-
-MessageNumber: TypeAlias = int | str
-
-T = TypeVar("T")
 
 
 class SupportsWrite(Protocol):
@@ -40,16 +30,7 @@ class SupportsWrite(Protocol):
         ...
 
 
-class _Options(NamedTuple):
-    """How a loop over messages is to be done, apart from which."""
-
-    window: int
-    pipelining: bool | None
-    on_error: OnError | None
-    deadline: float | None
-
-
-class POP3(LoginCommands):
+class POP3(ManyCommands):
     """A POP3 session over TCP (RFC 1939).
 
     Message numbers may be ``int`` or ``str``. Every command raises `CommandError` when the server answers -ERR, after
@@ -63,7 +44,6 @@ class POP3(LoginCommands):
     sock: socket.socket
     file: BinaryIO
     welcome: bytes
-    _unique_ids: Mapping[int, str] = MappingProxyType({})
 
     def __init__(
         self,
@@ -250,128 +230,6 @@ class POP3(LoginCommands):
 
         with self.within(None if deadline is None else Deadline(deadline, f"RETR {which}")):
             return self._exchange(f"RETR {which}", copy)
-
-    def sizes(self) -> dict[int, int]:
-        """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
-
-        Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
-        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
-        """
-        return self._listing("LIST", parse_sizes)
-
-    def uids(self) -> dict[int, str]:
-        """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
-
-        Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
-        Raises `ProtocolError` when a line of the listing has no message number.
-        """
-        self._unique_ids = self._listing("UIDL", parse_unique_ids)
-        return dict(self._unique_ids)
-
-    def retr_many(
-        self,
-        numbers: Iterable[MessageNumber] | None = None,
-        *,
-        window: int = DEFAULT_WINDOW,
-        pipelining: bool | None = None,
-        on_error: OnError | None = None,
-        deadline: float | None = None,
-    ) -> Iterator[Message]:
-        """Yield the messages of *numbers*, or all that LIST shows, in that order (RFC 1939 section 5).
-
-        Up to *window* commands are in flight, where the server says PIPELINING (RFC 2449 section 6.6) or *pipelining*
-        is True. A message that is refused raises its `CommandError` at its turn, or goes to *on_error*, and the others
-        come. When the conversation is lost, what came whole is yielded first.
-
-        The loop may be left at any point, and other commands may be given inside it: each gets its own reply. Memory
-        does not grow with the number of messages; while the loop is busy elsewhere, nothing is read.
-
-        *deadline* is the seconds that the loop may take in all, after which it raises ``TimeoutError`` and the
-        connection is broken.
-        """
-        options = _Options(window, pipelining, on_error, deadline)
-        return self._many("RETR", numbers, self._make_message(), "", options)
-
-    def top_many(
-        self,
-        numbers: Iterable[MessageNumber] | None = None,
-        howmuch: int = 0,
-        *,
-        window: int = DEFAULT_WINDOW,
-        pipelining: bool | None = None,
-        on_error: OnError | None = None,
-        deadline: float | None = None,
-    ) -> Iterator[Message]:
-        """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
-        options = _Options(window, pipelining, on_error, deadline)
-        return self._many("TOP", numbers, self._make_message(), f" {howmuch:d}", options)
-
-    def dele_many(
-        self,
-        numbers: Iterable[MessageNumber],
-        *,
-        window: int = DEFAULT_WINDOW,
-        pipelining: bool | None = None,
-        on_error: OnError | None = None,
-    ) -> int:
-        """Mark the messages of *numbers* as deleted; return how many were (RFC 1939 section 5).
-
-        As `retr_many`. When it raises, messages behind the refused one may have been marked too; `rset` unmarks all.
-        """
-        if numbers is None:
-            raise TypeError("which messages are to be deleted must be said")
-        options = _Options(window, pipelining, on_error, None)
-        marked = self._many("DELE", numbers, lambda number, _: number, "", options)
-        return sum(1 for _ in marked)
-
-    def _many(
-        self,
-        verb: str,
-        numbers: Iterable[MessageNumber] | None,
-        make: Callable[[int, bytes], T],
-        arguments: str,
-        options: "_Options",
-    ) -> Iterator[T]:
-        window, pipelining, on_error, seconds = options
-        if window < 1:
-            raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
-        deadline = None if seconds is None else Deadline(seconds, f"the {verb} of many messages")
-        sizes = None
-        if numbers is None:
-            with self.within(deadline):
-                listed = self.sizes()
-            numbers, sizes = listed, array("Q", listed.values())
-        batch = Batch(
-            verb,
-            message_numbers(numbers),
-            make,
-            arguments=arguments,
-            has_body=verb != "DELE",
-            sizes=sizes if verb == "RETR" else None,
-            window=window,
-        )
-        if pipelining is None:
-            pipelining = self.supports("PIPELINING")
-        run = pipelined if pipelining and self._can_pipeline() else one_by_one
-        return run(self, batch, on_error, deadline)
-
-    def _make_message(self) -> Callable[[int, bytes], Message]:
-        unique_ids = self._unique_ids
-        if not unique_ids:
-            return Message
-        return lambda number, content: Message(number, content, unique_ids.get(number) or None)
-
-    def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
-        try:
-            return parse(self._exchange(command, self._read_bytes))
-        except FramingError as error:
-            # Its end was found, but what is no listing may be the reply to another command.
-            raise self._break(protocol_error(error)) from None
-        except CommandError:
-            # Quirk q64: old servers answer -ERR for a maildrop that is empty.
-            if self._broken is not None or self.stat()[0] != 0:
-                raise
-            return {}
 
 
 def _write_all(file: SupportsWrite, octets: bytes) -> None:

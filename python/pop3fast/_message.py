@@ -3,13 +3,13 @@
 Owns its octets and nothing of the session they came from; it may be kept, pickled, handed to another thread.
 """
 
-import email
-import email.policy
-from email.message import EmailMessage
-from email.policy import Policy
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from pop3fast._framing import split_lines
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+    from email.policy import Policy
 
 
 @final
@@ -40,9 +40,15 @@ class Message:
         """Return its lines without their line ends, as ``retr()`` of poplib gives them."""
         return split_lines(self.content)
 
-    def email(self, policy: "Policy[EmailMessage]" = email.policy.default) -> EmailMessage:
-        """Return it parsed, anew at each call. What is malformed is in ``defects``; nothing is raised for it."""
-        return email.message_from_bytes(self.content, policy=policy)
+    def email(self, policy: "Policy[EmailMessage] | None" = None) -> "EmailMessage":
+        """Return it parsed, anew at each call. What is malformed is in ``defects``; nothing is raised for it.
+
+        *policy* is ``email.policy.default`` unless another is given.
+        """
+        # Here, because who imports pop3fast for poplib's sake parses nothing, and these modules are a fifth of it all.
+        import email.policy  # noqa: PLC0415
+
+        return email.message_from_bytes(self.content, policy=policy or email.policy.default)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
@@ -55,3 +61,30 @@ class Message:
     def __repr__(self) -> str:
         # Not its content: a message is not for a log.
         return f"<Message {self.number}: {self.octets} octets, uid {self.uid!r}>"
+
+
+@final
+class Piece:
+    """What `POP3.retr_pieces` gives for each part of a message, in order."""
+
+    __slots__ = ("content", "first", "last", "number")
+
+    number: int
+    """The message number, which holds for this session only (RFC 1939 section 5)."""
+    content: bytes
+    """Some of its octets as the server holds them: line ends as sent, which a piece may cut, dots un-stuffed."""
+    first: bool
+    """Whether a message begins with it."""
+    last: bool
+    """Whether the message ends with it, and has come whole. Most messages are one piece that is first and last."""
+
+    def __init__(self, number: int, content: bytes, *, first: bool, last: bool) -> None:
+        """Keep what is given."""
+        self.number = number
+        self.content = content
+        self.first = first
+        self.last = last
+
+    def __repr__(self) -> str:
+        # Not its content, as for a message.
+        return f"<Piece of message {self.number}: {len(self.content)} octets, first {self.first}, last {self.last}>"

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pop3fast._errors import CommandError, ConnectionLost, ProtocolError
 from pop3fast._framing import Framer, strict_status
+from pop3fast._message import Piece
 
 DEFAULT_WINDOW = 100
 """The greatest number of commands in flight. mpop's, which is in wide use; more gains nothing, since from there on the
@@ -32,6 +33,10 @@ thrown away when the loop is left early or the connection breaks."""
 REFILL_FRACTION = 8
 """New commands go out when an eighth of the window is free, not one by one: a write costs as much as ten commands."""
 
+PIECE_OCTETS = 2**16
+"""How large a piece of a message is. A C library gives and takes memory of this size without the kernel: with four
+times as much, turning line ends took six times as long for each octet."""
+
 MIN_IN_FLIGHT = 2
 """So many commands are in flight however large the replies, so that the next begins where the last one ends."""
 
@@ -39,6 +44,10 @@ FIRST_WINDOW = 1
 WINDOW_GROWTH = 3
 """The window begins with one command and grows by three a reply: 1, 4, 16, 64 a round trip. So a server that cannot
 pipeline, whatever it says, is found out by few commands."""
+
+GREATEST_FIRST_WINDOW = 16
+"""A later batch on the same connection begins with the window that the one before had reached, but with no more than
+this: its numbers may be stale, and Dovecot hangs up after twenty refusals."""
 
 MAX_REFUSALS_IN_A_ROW = 10
 """After so many -ERR one behind the other the window is one command again: Dovecot hangs up after twenty."""
@@ -51,7 +60,10 @@ T = TypeVar("T")
 class Batch(Generic[T]):
     """The commands of one call, ``RETR 1``, ``RETR 2`` and so on, and what has come of them."""
 
-    def __init__(
+    first_window = FIRST_WINDOW
+    """So many commands may be in flight on a connection on which there never were any."""
+
+    def __init__(  # noqa: PLR0913 - each by its name, all but three with a default
         self,
         verb: str,
         numbers: "array[int]",
@@ -61,10 +73,12 @@ class Batch(Generic[T]):
         has_body: bool = True,
         sizes: "array[int] | None" = None,
         window: int = DEFAULT_WINDOW,
+        ahead: int | None = None,
     ) -> None:
         """Make commands of *verb*, each of *numbers*, and *arguments*.
 
-        *make* is given message number and body (empty without one) of each reply; *sizes* says how large they may be.
+        *make* is given message number and body (empty without one) of each reply; *sizes* says how large they may be,
+        and *ahead* how many octets are asked for ahead of time.
         """
         self.verb = verb
         self.has_body = has_body
@@ -80,14 +94,13 @@ class Batch(Generic[T]):
         self._numbers = numbers
         self._make = make
         self._sizes = sizes
+        self._ahead = MAX_EXPECTED_OCTETS if ahead is None else ahead
         self._sent = 0
         self._answered = 0
         self._handed_over = 0
         self._refill_at = 0
         self._last_octets = 0
         self._greatest_window = window
-        self._window = min(FIRST_WINDOW, window)
-        self._refusals_in_a_row = 0
 
     @property
     def ended(self) -> bool:
@@ -99,55 +112,161 @@ class Batch(Generic[T]):
         """The message number of the oldest command without a reply."""
         return self._numbers[self._answered]
 
-    def next_lines(self, most: int) -> list[str]:
-        """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent."""
+    @property
+    def about(self) -> str:
+        """That command, for a person."""
+        return f"{self.verb} {self.awaited}"
+
+    @property
+    def advice(self) -> str:
+        """What to do about a server that does not answer in step, to be put behind the error."""
+        return f"; {HOW_TO_GO_ON}" if self._greatest_window > 1 else ""
+
+    @property
+    def begun(self) -> bool:
+        """Whether any of its commands was sent."""
+        return self._sent > 0
+
+    def next_lines(self, most: int, window: int) -> list[str]:
+        """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent.
+
+        *window* is how many may be in flight, if the batch's own does not say fewer.
+        """
         in_flight = self._sent - self._answered
         if in_flight > self._refill_at:
             return []
-        end = min(self._sent + most, self._answered + self._window, len(self._numbers))
+        end = min(self._sent + most, self._answered + min(window, self._greatest_window), len(self._numbers))
         end = max(self._sent, self._end_of_expected_octets(end))
-        lines = [f"{self._prefix}{number}{self._arguments}" for number in self._numbers[self._sent : end]]
+        lines = self._lines(self._numbers[self._sent : end])
         self._sent = end
         in_flight = end - self._answered
         self._refill_at = max(0, in_flight - max(1, in_flight // REFILL_FRACTION))
         return lines
+
+    def drain(self) -> None:
+        """Send nothing more until everything in flight is answered."""
+        self._refill_at = 0
 
     def hand_over(self, outcomes: "list[T | CommandError]") -> None:
         """Let the loop have *outcomes*; it may be another thread's, and take them at once."""
         self.arrived.extend(outcomes)
         self._handed_over += len(outcomes)
 
+    def take_replies(
+        self, framer: Framer, limit: int, max_octets: int, most: int
+    ) -> tuple[int, Iterable[T], bytes | None]:
+        """Take replies to the oldest commands from *framer*, *most* at the most.
+
+        Returns how many were positive, what is made of them, and the -ERR behind them.
+        """
+        bodies, refused = self._next_bodies(framer, limit, max_octets, most)
+        return len(bodies), self.take_bodies(bodies) if bodies else (), refused
+
     def take_bodies(self, bodies: list[bytes]) -> Iterator[T]:
-        """Count positive replies, let the window grow, and return what is made of them."""
+        """Count positive replies, and return what is made of them."""
         start = self._answered
         self._answered += len(bodies)
         self._last_octets = len(bodies[-1])
-        self._refusals_in_a_row = 0
-        self._window = min(self._window + WINDOW_GROWTH * len(bodies), self._greatest_window)
         return map(self._make, self._numbers[start : self._answered], bodies)
 
     def take_refusal(self, line: bytes) -> CommandError:
-        """Count a reply of -ERR, let the window shrink after several, and return the error."""
+        """Count a reply of -ERR, and return the error."""
         error = CommandError(line, self.verb, self.awaited)
         self._answered += 1
-        self._refusals_in_a_row += 1
-        if self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW:
-            self._window = min(FIRST_WINDOW, self._greatest_window)
-            self._refill_at = 0
         return error
+
+    def _next_bodies(self, framer: Framer, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
+        if self.has_body:
+            return framer.next_bodies(limit, max_octets, most)
+        bodies: list[bytes] = []
+        while len(bodies) < most and (line := framer.next_status_line(limit)) is not None:
+            if strict_status(line) != "ok":
+                return bodies, line
+            bodies.append(b"")
+        return bodies, None
+
+    def _lines(self, numbers: "array[int]") -> list[str]:
+        return [f"{self._prefix}{number}{self._arguments}" for number in numbers]
 
     def _end_of_expected_octets(self, end: int) -> int:
         """Return how far commands may be sent, *end* at most, without asking for too many octets ahead of time."""
         if not self.has_body:
             return end
         if self._sizes is None:
-            return min(end, self._answered + max(MIN_IN_FLIGHT, MAX_EXPECTED_OCTETS // max(1, self._last_octets)))
+            return min(end, self._answered + max(MIN_IN_FLIGHT, self._ahead // max(1, self._last_octets)))
         expected = sum(self._sizes[self._answered : self._sent])
         for index in range(self._sent, end):
             expected += self._sizes[index]
-            if expected > MAX_EXPECTED_OCTETS and index >= self._answered + MIN_IN_FLIGHT:
+            if expected > self._ahead and index >= self._answered + MIN_IN_FLIGHT:
                 return index
         return end
+
+
+class PieceBatch(Batch[Piece]):
+    """RETR of many messages that are not kept in memory as a whole."""
+
+    def __init__(
+        self,
+        numbers: "array[int]",
+        *,
+        sizes: "array[int] | None" = None,
+        window: int = DEFAULT_WINDOW,
+        ahead: int | None = None,
+    ) -> None:
+        """Retrieve the messages *numbers*; the rest is as for every `Batch`."""
+        super().__init__("RETR", numbers, _whole, sizes=sizes, window=window, ahead=ahead)
+        self._octets = 0
+
+    def take_replies(
+        self, framer: Framer, limit: int, max_octets: int, most: int
+    ) -> tuple[int, Iterable[Piece], bytes | None]:
+        """Take replies as far as they have come; of the last one perhaps a part, which does not count yet."""
+        parts, refused = framer.next_pieces(limit, max_octets, most, PIECE_OCTETS)
+        answered = self._answered
+        pieces: list[Piece] = []
+        for content, last in parts:
+            pieces.append(Piece(self.awaited, content, first=not self._octets, last=last))
+            self._octets += len(content)
+            if last:
+                self._answered += 1
+                self._last_octets, self._octets = self._octets, 0
+        return self._answered - answered, pieces, refused
+
+    def hand_over(self, outcomes: "list[Piece | CommandError]") -> None:
+        """Let the loop have *outcomes*, of which a piece that is not its message's last is not all that came of it."""
+        self.arrived.extend(outcomes)
+        self._handed_over += sum(not isinstance(outcome, Piece) or outcome.last for outcome in outcomes)
+
+
+def _whole(number: int, body: bytes) -> Piece:
+    return Piece(number, body, first=True, last=True)
+
+
+class ListingBatch(Batch[tuple[str, bytes]]):
+    """UIDL and LIST in one round trip: few enough to find out by whether a server can pipeline."""
+
+    COMMANDS = ("UIDL", "LIST")
+    first_window = len(COMMANDS)
+
+    def __init__(self) -> None:
+        """Ask for both; what comes is each command with its body."""
+        numbers = array("Q", range(len(self.COMMANDS)))
+        super().__init__("", numbers, lambda number, body: (self.COMMANDS[number], body), window=len(numbers))
+        self.line_octets = max(len(command) + len("\r\n") for command in self.COMMANDS)
+
+    @property
+    def about(self) -> str:
+        """That command, for a person."""
+        return self.COMMANDS[self.awaited]
+
+    def take_refusal(self, line: bytes) -> CommandError:
+        """Count a reply of -ERR, and return the error, which is about no message."""
+        error = super().take_refusal(line)
+        error.command, error.number = self.COMMANDS[error.number or 0], None
+        return error
+
+    def _lines(self, numbers: "array[int]") -> list[str]:
+        return [self.COMMANDS[number] for number in numbers]
 
 
 class Pipeline:
@@ -160,6 +279,8 @@ class Pipeline:
         self._runs: deque[tuple[Batch[Any], int]] = deque()
         self._unanswered_octets = 0
         self._kept_back: tuple[Batch[Any], Any] | None = None
+        self._window = FIRST_WINDOW
+        self._refusals_in_a_row = 0
 
     @property
     def in_flight(self) -> bool:
@@ -172,8 +293,10 @@ class Pipeline:
 
     def fill(self, batch: Batch[Any]) -> list[str]:
         """Return the commands of *batch* that are to be written now, without line ends; they count as sent."""
+        if not batch.begun:
+            self._window = max(min(self._window, GREATEST_FIRST_WINDOW), batch.first_window)
         most = (MAX_UNANSWERED_OCTETS - self._unanswered_octets) // batch.line_octets
-        lines = batch.next_lines(most if self._runs else max(most, 1))
+        lines = batch.next_lines(most if self._runs else max(most, 1), self._window)
         if lines:
             self._unanswered_octets += len(lines) * batch.line_octets
             before = self._runs.pop()[1] if self._runs and self._runs[-1][0] is batch else 0
@@ -188,13 +311,17 @@ class Pipeline:
         if not self._runs:
             return False
         batch, most = self._runs[0]
-        bodies, refused = self._replies(batch, limit, max_octets, most)
-        if bodies:
-            self._keep_back(batch, batch.take_bodies(bodies))
+        taken, outcomes, refused = batch.take_replies(self._framer, limit, max_octets, most)
+        if outcomes:
+            self._keep_back(batch, outcomes)
+        if taken:
+            self._window += WINDOW_GROWTH * taken
+            self._refusals_in_a_row = 0
         if refused is not None:
             self._check_refusal(batch, refused)
             self._keep_back(batch, (batch.take_refusal(refused),))
-        taken = len(bodies) + (refused is not None)
+            self._count_refusal(batch)
+            taken += 1
         self._unanswered_octets -= taken * batch.line_octets
         if taken == most:
             self._runs.popleft()
@@ -217,24 +344,13 @@ class Pipeline:
         if not self._runs:
             return ConnectionLost("-ERR EOF")
         batch = self._runs[0][0]
-        about = f"{batch.verb} {batch.awaited}"
-        return ConnectionLost(f"the server hung up before its reply to {about} was whole; {HOW_TO_GO_ON}")
+        return ConnectionLost(f"the server hung up before its reply to {batch.about} was whole{batch.advice}")
 
-    def _replies(
-        self,
-        batch: Batch[Any],
-        limit: int,
-        max_octets: int,
-        most: int,
-    ) -> tuple[list[bytes], bytes | None]:
-        if batch.has_body:
-            return self._framer.next_bodies(limit, max_octets, most)
-        bodies: list[bytes] = []
-        while len(bodies) < most and (line := self._framer.next_status_line(limit)) is not None:
-            if strict_status(line) != "ok":
-                return bodies, line
-            bodies.append(b"")
-        return bodies, None
+    def _count_refusal(self, batch: Batch[Any]) -> None:
+        self._refusals_in_a_row += 1
+        if self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW:
+            self._window = FIRST_WINDOW
+            batch.drain()
 
     def _keep_back(self, batch: Batch[T], outcomes: Iterable[T | CommandError]) -> None:
         """Hand over all *outcomes* but the last, behind which no reply has begun yet."""
@@ -256,9 +372,9 @@ class Pipeline:
         said = strict_status(line)
         if said == "error":
             return
-        about = f"{batch.verb} {batch.awaited}"
+        about = batch.about
         if said == "error after ok":
             self._hand_over()
             raise ProtocolError(f"the server failed in the middle of its reply to {about}: {line!r}")
         before = "; the message before it may not be whole" if self._kept_back is not None else ""
-        raise ProtocolError(f"no reply to {about}, but {line[:200]!r}{before}; {HOW_TO_GO_ON}")
+        raise ProtocolError(f"no reply to {about}, but {line[:200]!r}{before}{batch.advice}")

@@ -1,24 +1,27 @@
 """Retrieval: messages of one session from the server to the writer.
 
-Owns how each is fetched: small ones many at a time, large ones in pieces and in constant memory; and whose fault it is
-when the connection is lost in the middle. Never deletes.
+Owns how they are fetched: many at a time, in pieces and in constant memory; and whose fault it is when the connection
+is lost in the middle. Never deletes.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import groupby
+from typing import TypeVar
 
-from pop3fast import POP3, CommandError, ConnectionLost, Message, ProtocolError, error_proto
+from pop3fast import POP3, CommandError, ConnectionLost, Piece, ProtocolError, error_proto
 from pop3fast.fetch._fingerprint import fingerprint
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._writer import Writer, header_of
 
-LARGE_OCTETS = 8 * 2**20
-"""Messages above this are not held in memory as a whole, nor are those of which nobody knows how large they are."""
+AHEAD_OCTETS = 64 * 2**20
+"""How many octets are asked for ahead of time: as many as there are commands in flight, but for the largest messages.
+What is not taken the server does not send, and this loop, unlike one that may be left at any point, goes to its end."""
 
 PROVEN_REPLIES = 100
 """A server that answered so many pipelined commands can pipeline: that it hung up then was not because of it."""
+
+T = TypeVar("T")
 
 
 class Retrieval:
@@ -35,12 +38,24 @@ class Retrieval:
 
         Raises `ProtocolError` or ``OSError`` when the connection is lost, and what made the writer stop.
         """
-        for large, group in groupby(items, self._is_large):
-            if large:
-                for item in group:
-                    self._fetch_large(item, writer)
-            else:
-                self._fetch_small(list(group), writer)
+        if self._run.options.headers_only:
+            self._fetch_headers(items, writer)
+        else:
+            self._fetch_messages(items, writer)
+
+    def listings(self) -> tuple[dict[int, str], dict[int, int]]:
+        """Return unique-ids and sizes by message number, at once where the server pipelines.
+
+        Raises `CommandError` when either is refused; `ProtocolError` or ``OSError`` when the connection is lost, and
+        then it is not tried at once again in this run.
+        """
+        try:
+            return self._pop.uids_and_sizes(pipelining=self.pipelining())
+        except CommandError:
+            raise
+        except (error_proto, OSError):
+            self._run.may_pipeline = False
+            raise
 
     def fingerprints(self, numbers: list[int]) -> dict[int, bytes]:
         """Return the fingerprints of messages, by TOP; none when the server has no TOP.
@@ -61,55 +76,62 @@ class Retrieval:
                 break
         return found
 
-    def _is_large(self, item: Item) -> bool:
-        return not self._run.options.headers_only and not 0 < item.size <= LARGE_OCTETS
-
     def pipelining(self) -> bool | None:
         """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
         return None if self._run.may_pipeline and self._run.door.asks_capabilities else False
 
-    def _fetch_small(self, items: list[Item], writer: Writer) -> None:
-        run, options = self._run, self._run.options
+    def _fetch_headers(self, items: list[Item], writer: Writer) -> None:
         awaited = deque(items)
-
-        def refused(error: CommandError) -> None:
-            run.give_up(awaited.popleft(), str(error))
-
-        many = self._pop.top_many if options.headers_only else self._pop.retr_many
-        messages = many([item.number for item in items], pipelining=self.pipelining(), on_error=refused)
+        messages = self._pop.top_many(
+            [item.number for item in items],
+            pipelining=self.pipelining(),
+            on_error=lambda error: self._run.give_up(awaited.popleft(), str(error)),
+        )
         while (message := self._next(messages, awaited)) is not None:
-            item = awaited.popleft()
-            content = header_of(message.content) if options.headers_only else message.content
-            writer.put(item, remembered_as(item.identity, options), content)
-            run.received(item, len(content))
+            item, header = awaited[0], header_of(message.content)
+            writer.put(item, remembered_as(item.identity, self._run.options), header)
+            self._received(awaited, len(header))
 
-    def _next(self, messages: Iterator[Message], awaited: deque[Item]) -> Message | None:
+    def _fetch_messages(self, items: list[Item], writer: Writer) -> None:
+        awaited = deque(items)
+        pieces = self._pop.retr_pieces(
+            [item.number for item in items],
+            sizes={item.number: item.size for item in items},
+            ahead=AHEAD_OCTETS,
+            pipelining=self.pipelining(),
+            on_error=lambda error: self._run.give_up(awaited.popleft(), str(error)),
+        )
+        octets = 0
+        while (piece := self._next(pieces, awaited)) is not None:
+            octets = self._take(piece, octets, awaited, writer)
+
+    def _take(self, piece: Piece, before: int, awaited: deque[Item], writer: Writer) -> int:
+        """Hand *piece* on, and return how many octets of a message have come that is not whole yet."""
+        item, content = awaited[0], piece.content
+        octets = before + len(content)
+        if piece.first and piece.last:
+            writer.put(item, item.identity, content)
+        else:
+            if piece.first:
+                writer.begin(item, item.identity)
+            writer.write(content)
+            if not piece.last:
+                self._run.receiving(octets)
+                return octets
+            writer.end()
+        self._received(awaited, octets)
+        return 0
+
+    def _received(self, awaited: deque[Item], octets: int) -> None:
+        self._answered += 1
+        self._run.received(awaited.popleft(), octets)
+
+    def _next(self, replies: Iterator[T], awaited: deque[Item]) -> T | None:
         try:
-            message = next(messages, None)
+            return next(replies, None)
         except (error_proto, OSError) as error:
             self._lost(awaited[0], error, pipelined=self.pipelining() is None and self._pop.supports("PIPELINING"))
             raise _trouble(error) from error
-        self._answered += 1
-        return message
-
-    def _fetch_large(self, item: Item, writer: Writer) -> None:
-        run = self._run
-        writer.begin(item, remembered_as(item.identity, run.options))
-        try:
-            octets = self._pop.retr_into(item.number, writer, progress=run.receiving)
-        except CommandError as error:
-            writer.abandon()
-            run.give_up(item, str(error))
-            if not self._pop.in_step:
-                raise _trouble(error) from error
-        except (error_proto, OSError) as error:
-            writer.abandon()
-            if error is not run.callback_failure:
-                self._lost(item, error, pipelined=False)
-            raise
-        else:
-            writer.end()
-            run.received(item, octets)
 
     def _lost(self, item: Item, error: Exception, *, pipelined: bool) -> None:
         """Draw the conclusions from a connection that was lost when *item* was awaited."""

@@ -62,13 +62,13 @@ class Session:
         if memory is not None and not run.options.dry_run:
             for sentence in run.destination.prepare(memory.digest, memory):
                 run.warn(sentence)
-        uids = self._unique_ids()
         noted = None if memory is None else memory.maildrop()
+        uids, sizes = self._unique_ids(sizes_too=noted is None)
         if noted is not None and noted == self._maildrop_mark(uids):
             run.report.seen = len(uids)
             self._quit([])
             return False
-        listing = self._list(uids)
+        listing = self._list(uids, sizes)
         seen = Seen() if memory is None else memory.seen()
         plan = self._plan(listing, seen)
         self._limit(plan)
@@ -90,12 +90,17 @@ class Session:
 
     # What the server has.
 
-    def _unique_ids(self) -> dict[int, str]:
+    def _unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
+        """Return the unique-ids, and the sizes where they come in the same round trip."""
         try:
-            return self._pop.uids()
+            if sizes_too:
+                return self._retrieval.listings()
+            return self._pop.uids(), None
         except CommandError as error:
             if error.temporary:
                 raise
+            if error.command == "LIST":
+                return self._pop.uids(), None
             raise UidsUnknown(f"the server gives no unique-ids, so what is new cannot be told: {error}") from error
 
     def _maildrop_mark(self, uids: dict[int, str]) -> bytes | None:
@@ -117,11 +122,11 @@ class Session:
         how = "headers" if self._run.options.headers_only else "whole"
         return sha256(f"{how} {octets}\n{chr(10).join(uids.values())}".encode("latin-1")).digest()
 
-    def _list(self, uids: dict[int, str]) -> Listing:
-        """Return *uids* with the sizes that the server lists."""
+    def _list(self, uids: dict[int, str], sizes: dict[int, int] | None) -> Listing:
+        """Return *uids* with *sizes*, or with those that the server lists when it is asked."""
         pop, run = self._pop, self._run
         try:
-            sizes = pop.sizes()
+            sizes = pop.sizes() if sizes is None else sizes
         except CommandError as error:
             if error.temporary:
                 raise

@@ -60,7 +60,7 @@ class Memory(Protocol):
 
 
 _Whole: TypeAlias = tuple[Item, Identity, bytes]
-_Word: TypeAlias = Literal["tick", "end", "abandon", "late", "close"]
+_Word: TypeAlias = Literal["tick", "end", "late", "close"]
 _Begin: TypeAlias = tuple[Item, Identity]
 _Answer: TypeAlias = Literal["tick", "stopped"]
 _Order: TypeAlias = _Whole | _Begin | bytes | _Word
@@ -102,21 +102,16 @@ class Writer:
         self._say((item, identity, content), len(content), 1)
 
     def begin(self, item: Item, identity: Identity) -> None:
-        """Begin a message that comes in pieces. Raises what made the writer stop."""
+        """Begin a message that comes in pieces; without an `end` it is taken away. Raises what made the writer stop."""
         self._say((item, identity), 0, 1)
 
-    def write(self, octets: bytes) -> int:
-        """Take a piece of it; return its length. Raises what made the writer stop."""
+    def write(self, octets: bytes) -> None:
+        """Take a piece of it. Raises what made the writer stop."""
         self._say(octets, len(octets), 0)
-        return len(octets)
 
     def end(self) -> None:
         """Take the message in pieces for whole."""
         self._say("end", 0, 0)
-
-    def abandon(self) -> None:
-        """Take the message in pieces away."""
-        self._orders.put("abandon")
 
     def receipts(self) -> list[Receipt]:
         """Return the receipts since the last call."""
@@ -238,8 +233,6 @@ class _Work:
                 self._write(order)
             case "end":
                 self._end_pieces()
-            case "abandon":
-                self._abandon()
             case "tick":
                 pass
             case _:

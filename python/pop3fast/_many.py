@@ -1,0 +1,237 @@
+"""ManyCommands: what is asked about many messages at once, by one command or by many in flight.
+
+Owns the listings as Python has them, and which loop is taken. What a loop is `_bulk` says, what may be in flight
+`_pipeline`.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias, TypeVar
+
+from pop3fast import _replies
+from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
+from pop3fast._deadline import Deadline
+from pop3fast._errors import CommandError
+from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
+from pop3fast._login import LoginCommands
+from pop3fast._message import Message, Piece
+from pop3fast._pipeline import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch
+from pop3fast._stream import protocol_error
+
+MessageNumber: TypeAlias = int | str
+
+T = TypeVar("T")
+
+
+class _Options(NamedTuple):
+    """How a loop over messages is to be done, apart from which."""
+
+    window: int
+    pipelining: bool | None
+    on_error: OnError | None
+    deadline: Deadline | None
+
+
+def _options(
+    verb: str,
+    window: int,
+    pipelining: bool | None,  # noqa: FBT001 - as its callers were given it
+    on_error: OnError | None,
+    deadline: float | None,
+) -> _Options:
+    if window < 1:
+        raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
+    over = None if deadline is None else Deadline(deadline, f"the {verb} of many messages")
+    return _Options(window, pipelining, on_error, over)
+
+
+class ManyCommands(LoginCommands):
+    """The third part of `POP3`."""
+
+    _unique_ids: Mapping[int, str] = MappingProxyType({})
+
+    def sizes(self) -> dict[int, int]:
+        """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
+
+        Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
+        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
+        """
+        return self._listing("LIST", parse_sizes)
+
+    def uids(self) -> dict[int, str]:
+        """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
+
+        Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
+        Raises `ProtocolError` when a line of the listing has no message number.
+        """
+        self._unique_ids = self._listing("UIDL", parse_unique_ids)
+        return dict(self._unique_ids)
+
+    def uids_and_sizes(self, *, pipelining: bool | None = None) -> tuple[dict[int, str], dict[int, int]]:
+        """Return what `uids` and `sizes` give, in one round trip where the server can pipeline.
+
+        Where it cannot, or *pipelining* is False, one is asked for behind the other. Raises what these raise; after a
+        `CommandError`, whose ``command`` says which of them was refused, the session goes on.
+        """
+        if not self._may_pipeline(pipelining):
+            return self.uids(), self.sizes()
+        refused: dict[str, CommandError] = {}
+        bodies = dict(
+            pipelined(self, ListingBatch(), lambda error: refused.setdefault(error.command or "", error), None)
+        )
+
+        def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+            if command in refused:
+                return self._empty_or_refused(refused[command])
+            return self._parsed(bodies[command], parse)
+
+        uids, sizes = read("UIDL", parse_unique_ids), read("LIST", parse_sizes)
+        self._unique_ids = uids
+        return dict(uids), sizes
+
+    def retr_many(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Message]:
+        """Yield the messages of *numbers*, or all that LIST shows, in that order (RFC 1939 section 5).
+
+        Up to *window* commands are in flight, where the server says PIPELINING (RFC 2449 section 6.6) or *pipelining*
+        is True. A message that is refused raises its `CommandError` at its turn, or goes to *on_error*, and the others
+        come. When the conversation is lost, what came whole is yielded first.
+
+        The loop may be left at any point, and other commands may be given inside it: each gets its own reply. Memory
+        does not grow with the number of messages; while the loop is busy elsewhere, nothing is read.
+
+        *deadline* is the seconds that the loop may take in all, after which it raises ``TimeoutError`` and the
+        connection is broken.
+        """
+        options = _options("RETR", window, pipelining, on_error, deadline)
+        return self._many("RETR", numbers, self._make_message(), "", options)
+
+    def top_many(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        howmuch: int = 0,
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Message]:
+        """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
+        options = _options("TOP", window, pipelining, on_error, deadline)
+        return self._many("TOP", numbers, self._make_message(), f" {howmuch:d}", options)
+
+    def retr_pieces(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        *,
+        sizes: Mapping[int, int] | None = None,
+        window: int = DEFAULT_WINDOW,
+        ahead: int | None = None,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+        deadline: float | None = None,
+    ) -> Iterator[Piece]:
+        """Yield the messages of *numbers* as `retr_many` does, in pieces of at most 64 KiB: for messages of any size.
+
+        Most messages are one piece, which is first and last. A message is whole with its last piece; when the
+        conversation is lost before, that is raised, and its pieces are worth nothing. *sizes*, as the method of that
+        name gives them, and *ahead* bound how many octets are asked for ahead of time (2 MiB): the more, the faster is
+        a line that is long and wide, and the longer it takes to leave the loop early. (RFC 1939 section 5.)
+        """
+        options = _options("RETR", window, pipelining, on_error, deadline)
+        if numbers is None:
+            with self.within(options.deadline):
+                numbers = sizes = self.sizes()
+        wanted = message_numbers(numbers)
+        octets = None if sizes is None else array("Q", [sizes.get(number, 0) for number in wanted])
+        # One by one, too, is a pipeline, of one command: the other way has whole messages.
+        batch = PieceBatch(
+            wanted,
+            sizes=octets,
+            window=window if self._may_pipeline(pipelining) else 1,
+            ahead=ahead,
+        )
+        run = pipelined if self._can_pipeline() else one_by_one
+        return run(self, batch, on_error, options.deadline)
+
+    def dele_many(
+        self,
+        numbers: Iterable[MessageNumber],
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+    ) -> int:
+        """Mark the messages of *numbers* as deleted; return how many were (RFC 1939 section 5).
+
+        As `retr_many`. When it raises, messages behind the refused one may have been marked too; `rset` unmarks all.
+        """
+        if numbers is None:
+            raise TypeError("which messages are to be deleted must be said")
+        options = _options("DELE", window, pipelining, on_error, None)
+        marked = self._many("DELE", numbers, lambda number, _: number, "", options)
+        return sum(1 for _ in marked)
+
+    def _many(
+        self,
+        verb: str,
+        numbers: Iterable[MessageNumber] | None,
+        make: Callable[[int, bytes], T],
+        arguments: str,
+        options: "_Options",
+    ) -> Iterator[T]:
+        sizes = None
+        if numbers is None:
+            with self.within(options.deadline):
+                listed = self.sizes()
+            numbers, sizes = listed, array("Q", listed.values())
+        batch = Batch(
+            verb,
+            message_numbers(numbers),
+            make,
+            arguments=arguments,
+            has_body=verb != "DELE",
+            sizes=sizes if verb == "RETR" else None,
+            window=options.window,
+        )
+        run = pipelined if self._may_pipeline(options.pipelining) else one_by_one
+        return run(self, batch, options.on_error, options.deadline)
+
+    def _may_pipeline(self, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
+        if pipelining is None:
+            pipelining = self.supports("PIPELINING")
+        return pipelining and self._can_pipeline()
+
+    def _make_message(self) -> Callable[[int, bytes], Message]:
+        unique_ids = self._unique_ids
+        if not unique_ids:
+            return Message
+        return lambda number, content: Message(number, content, unique_ids.get(number) or None)
+
+    def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+        try:
+            body = self._exchange(command, self._read_bytes)
+        except CommandError as error:
+            return self._empty_or_refused(error)
+        return self._parsed(body, parse)
+
+    def _parsed(self, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+        try:
+            return parse(body)
+        except FramingError as error:
+            # Its end was found, but what is no listing may be the reply to another command.
+            raise self._break(protocol_error(error)) from None
+
+    def _empty_or_refused(self, error: CommandError) -> dict[int, T]:
+        # Quirk q64: old servers answer -ERR for a maildrop that is empty.
+        if self._broken is not None or _replies.parse_stat(self._shortcmd("STAT").split())[0] != 0:
+            raise error
+        return {}
