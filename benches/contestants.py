@@ -66,6 +66,11 @@ class Maildrop:
         """The Maildir."""
         return self.home / "Maildir"
 
+    def make_folder(self) -> None:
+        """Make it, empty."""
+        for name in ("tmp", "new", "cur"):
+            (self.folder / name).mkdir(parents=True, mode=0o700)
+
     def fill(self, template: str, name: str) -> Path:
         """Write the configuration that *template* makes, private as the programs want it; return its path."""
         path = self.home / name

@@ -8,8 +8,6 @@ not there has no row. No time makes it fail. To be run from the root of the chec
 
 import argparse
 import hashlib
-import os
-import pwd
 import subprocess
 import sys
 import tempfile
@@ -22,6 +20,7 @@ from benches import report
 from benches.contestants import OURS, PROGRAM, PROGRAMS, Maildrop, Program
 from benches.delay import delayed
 from benches.mail import attachment
+from benches.runs import TIME, FailedError, Run, run
 
 ROOT = Path(__file__).parent.parent
 MARKS = (
@@ -29,15 +28,8 @@ MARKS = (
     "<!-- fetching: end -->\n",
 )
 ROUND_TRIP = 0.04
-LONGEST_RUN = 180.0
-"""Whoever is not there by then, in seconds, is said to have failed."""
 LONG_RUN = 30.0
 """Whoever takes so many seconds has no second run: it would say the same."""
-TIME = "/usr/bin/time"
-
-
-class FailedError(Exception):
-    """A program did not do what it was asked to."""
 
 
 @dataclass(frozen=True)
@@ -63,16 +55,6 @@ MAILBOXES = (
 )
 
 
-@dataclass(frozen=True)
-class Run:
-    """What one run of one program took."""
-
-    seconds: float
-    processor: float
-    octets: int
-    """The greatest amount of memory that it, or a program that it started, had at once."""
-
-
 def main() -> int:
     """Run all and print the tables; return 0."""
     parser = argparse.ArgumentParser(prog="python -m benches.fetch", description="Fetch mailboxes with each program.")
@@ -92,6 +74,10 @@ def main() -> int:
         raise SystemExit(f"nothing to fetch from: {error}") from None
     chosen = MAILBOXES if arguments.only is None else MAILBOXES[arguments.only :][:1]
     tables = [_measure(mailbox.smaller() if arguments.quick else mailbox, arguments.folder) for mailbox in chosen]
+    if arguments.only is None:
+        from benches import seen  # noqa: PLC0415 - it has the tests' server, too
+
+        tables.append(seen.measure(arguments.folder, quick=arguments.quick))
     text = "\n".join(tables)
     print(text)
     if arguments.write:
@@ -127,7 +113,8 @@ def _measure(mailbox: Mailbox, folder: str) -> str:
                 home.mkdir()
                 drop = Maildrop(server.host, port, server.mailbox.user, server.mailbox.password, home)
                 try:
-                    run = _run(program, drop)
+                    drop.make_folder()
+                    measured = run(program, drop)
                     _check(program, drop.folder, expected)
                 except (FailedError, subprocess.TimeoutExpired) as error:
                     # Another program's failure is a result like others; ours, and the first row's, is an error.
@@ -136,50 +123,11 @@ def _measure(mailbox: Mailbox, folder: str) -> str:
                     print(f"{mailbox.title}: {error}", file=sys.stderr)
                     given_up.add(program.name)
                 else:
-                    if run.seconds > LONG_RUN:
+                    if measured.seconds > LONG_RUN:
                         given_up.add(program.name)
-                    runs[program.name].append(run)
-                    print(f"{mailbox.title}: {program.name}: {run}", file=sys.stderr)
+                    runs[program.name].append(measured)
+                    print(f"{mailbox.title}: {program.name}: {measured}", file=sys.stderr)
     return _table(mailbox, runs)
-
-
-def _run(program: Program, drop: Maildrop) -> Run:
-    for name in ("tmp", "new", "cur"):
-        (drop.folder / name).mkdir(parents=True, mode=0o700)
-    command = program.command(drop)
-    os.sync()  # what the one before left to be written is not this one's work
-    environment = {
-        "HOME": str(drop.home),
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
-        "POP3FAST_PASSWORD": drop.password,
-    }
-    log, usage = drop.home / "log", drop.home / "usage"
-    user = group = None
-    if program.not_as_root and os.geteuid() == 0:
-        nobody = pwd.getpwnam("nobody")
-        user, group = nobody.pw_uid, nobody.pw_gid
-        for path in (drop.home, *drop.home.rglob("*")):
-            os.chown(path, user, group)
-    with log.open("wb") as output:
-        # A child's own peak, as the kernel counts it, begins with what its parent had: time(1) is a small parent.
-        done = subprocess.run(
-            [TIME, "--quiet", "--output", str(usage), "--format", "%e %U %S %M", *command],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            user=user,
-            group=group,
-            extra_groups=None if group is None else [],
-            timeout=LONGEST_RUN,
-            check=False,
-        )
-    if done.returncode:
-        said = log.read_text("utf-8", "backslashreplace")
-        raise FailedError(f"{program.name} ended with {done.returncode}: {said[-500:]}")
-    elapsed, in_user, in_system, kib = map(float, usage.read_text("ascii").split())
-    return Run(elapsed, in_user + in_system, int(kib) * 1024)
 
 
 def _check(program: Program, folder: Path, expected: Counter[bytes]) -> None:
