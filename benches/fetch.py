@@ -3,7 +3,8 @@
 Owns the order of the runs and what is read off each: seconds on the clock, seconds of processor (with what it starts),
 and peak memory. Every program starts anew for each run, fetches into an empty Maildir, durably, and every message is
 counted and compared afterwards. Programs take turns, and each one's best run counts. Needs Dovecot; a program that is
-not there has no row. No time makes it fail. To be run from the root of the checkout.
+not there has no row. No time makes it fail. To be run from the root of the checkout, and not within ten minutes of the
+run before, whose files are removed: ext4 passes over inodes that were just freed, one by one, whoever makes new ones.
 """
 
 import argparse

@@ -9,8 +9,7 @@ import ssl
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pop3fast._client import POP3, POP3_PORT
@@ -30,8 +29,7 @@ TIMEOUT_SECONDS = 60.0
 """A server that looks its clients up before it greets takes half a minute (quirk q13)."""
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """What a URL says."""
 
     scheme: str
