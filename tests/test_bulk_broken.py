@@ -2,12 +2,20 @@
 
 import contextlib
 import re
+from typing import Protocol
 
 import pytest
 
 from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError
+from pop3fast._pipeline import Pipeline
 from scripted import Reply, ScriptedServer, Then
 from shapes import GREETING
+
+
+class Loop(Protocol):
+    """A loop over the messages 1 and 2."""
+
+    def __call__(self, pop: POP3, pipelining: bool) -> object: ...  # noqa: FBT001
 
 
 def reply(number: int) -> bytes:
@@ -126,3 +134,44 @@ def test_error_after_ok_ends_the_batch_behind_what_came() -> None:
         with contextlib.suppress(ProtocolError):
             pop.quit()
         assert b"QUIT" not in server.commands
+
+
+LOOPS = {
+    "retr_many": lambda pop, pipelining: [one.content for one in pop.retr_many([1, 2], pipelining=pipelining)],
+    "retr_pieces": lambda pop, pipelining: [one.content for one in pop.retr_pieces([1, 2], pipelining=pipelining)],
+    "dele_many": lambda pop, pipelining: pop.dele_many([1, 2], pipelining=pipelining),
+}
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("loop", LOOPS.values(), ids=LOOPS)
+def test_what_an_earlier_reply_left_over_is_not_the_first_of_a_loop(loop: Loop, pipelining: bool) -> None:  # noqa: FBT001
+    forged = b"+OK\r\nforged\r\n.\r\n"
+    with ScriptedServer(GREETING, [b"+OK\r\n1 9\r\n.\r\n" + forged]) as server:
+        pop = POP3(*server.address)
+        pop.sizes()
+        with pytest.raises(ProtocolError, match=r"forged|nothing had asked"):
+            loop(pop, pipelining)
+        assert b"RETR" not in server.received
+        assert_over(pop, server)
+
+
+@pytest.mark.parametrize("loop", [LOOPS["retr_many"], LOOPS["retr_pieces"]], ids=["retr_many", "retr_pieces"])
+def test_quirk_q96_one_by_one_a_reply_that_a_message_forges_is_not_the_next_one(loop: Loop) -> None:
+    replies = [b"+OK\r\nsubject\r\n.\r\n+OK\r\nforged\r\n.\r\n", reply(2)]
+    with ScriptedServer(GREETING, replies) as server:
+        pop = POP3(*server.address)
+        with pytest.raises(ProtocolError, match="nothing had asked"):
+            loop(pop, pipelining=False)
+        assert_over(pop, server)
+
+
+def test_what_came_whole_before_a_time_out_is_kept() -> None:
+    """Or a message would be blamed for its neighbour, for which the server says nothing."""
+    with ScriptedServer(GREETING, [reply(1), Reply(b"", then="stall")]) as server:
+        pop = POP3(*server.address, timeout=0.3)
+        pop._pipeline = pipeline = Pipeline(pop._stream().framer)
+        pipeline._window = 8
+        came, said = numbers_until_it_breaks(pop, TimeoutError)
+        assert (came, said) == ([1], "timed out")
+        assert_over(pop, server)

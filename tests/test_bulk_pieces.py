@@ -254,3 +254,15 @@ def test_a_later_loop_begins_with_16_commands_at_the_most() -> None:
         for first in (1, 101):
             assert len(list(pop.retr_many(range(first, first + 100), pipelining=True))) == 100
     assert server.rounds == [1, 4, 16, 64, 15, 16, 64, 20]
+
+
+def test_refusals_at_the_end_of_a_loop_and_at_the_begin_of_the_next_are_never_twenty() -> None:
+    def reply(command: bytes) -> bytes:
+        number = int(command.split()[1])
+        return b"-ERR gone\r\n" if number > 30 else b"+OK\r\n" + message(number) + b".\r\n"
+
+    with PatientServer(reply, patience=0.1) as server, connected(server) as pop:
+        for numbers in (range(1, 40), range(40, 80)):
+            list(pop.retr_many(numbers, pipelining=True, on_error=lambda _: None))
+    # Of the first loop, nine; then seven, and one by one.
+    assert server.rounds == [1, 4, 16, 18, 7, *[1] * 33]

@@ -150,6 +150,8 @@ class Conversation(Hooks):
                 batch.failure = protocol_error(error)
             elif isinstance(error, ConnectionLost):
                 batch.failure = pipeline.hang_up()
+            elif isinstance(error, OSError):
+                pipeline.hand_over_whole()
             if not batch.arrived:
                 raise batch.failure from None
         else:
@@ -167,6 +169,8 @@ class Conversation(Hooks):
                 pass
             if batch.arrived or batch.ended:
                 return
+            if not pipeline.in_flight and (octets := stream.unexpected()):
+                self._refuse_what_nobody_asked_for(octets)
             if lines := pipeline.fill(batch):
                 self._put_many(lines)
             stream.fill()

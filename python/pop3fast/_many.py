@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from pop3fast import _replies
 from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError
+from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._login import LoginCommands
 from pop3fast._message import Message, Piece
@@ -144,14 +144,21 @@ class ManyCommands(LoginCommands):
         Most messages are one piece, which is first and last. A message is whole with its last piece; when the
         conversation is lost before, that is raised, and its pieces are worth nothing. *sizes*, as the method of that
         name gives them, and *ahead* bound how many octets are asked for ahead of time (2 MiB): the more, the faster is
-        a line that is long and wide, and the longer it takes to leave the loop early. (RFC 1939 section 5.)
+        a line that is long and wide, and the longer it takes to leave the loop early.
+
+        Memory is constant as long as the loop is gone through: a command that is given inside it has what is in
+        flight kept for the loop, the next message at least. A subclass with poplib's hooks gets each message in one
+        piece. (RFC 1939 section 5.)
         """
         options = _options("RETR", window, pipelining, on_error, deadline)
         if numbers is None:
             with self.within(options.deadline):
-                numbers = sizes = self.sizes()
+                numbers = listed = self.sizes()
+            sizes = sizes or listed
         wanted = message_numbers(numbers)
-        octets = None if sizes is None else array("Q", [sizes.get(number, 0) for number in wanted])
+        octets = None
+        if sizes is not None and any(sizes.values()):  # a server that says 0 says nothing
+            octets = array("Q", [sizes.get(number, 0) for number in wanted])
         # One by one, too, is a pipeline, of one command: the other way has whole messages.
         batch = PieceBatch(
             wanted,
@@ -186,7 +193,7 @@ class ManyCommands(LoginCommands):
         numbers: Iterable[MessageNumber] | None,
         make: Callable[[int, bytes], T],
         arguments: str,
-        options: "_Options",
+        options: _Options,
     ) -> Iterator[T]:
         sizes = None
         if numbers is None:
@@ -232,6 +239,12 @@ class ManyCommands(LoginCommands):
 
     def _empty_or_refused(self, error: CommandError) -> dict[int, T]:
         # Quirk q64: old servers answer -ERR for a maildrop that is empty.
-        if self._broken is not None or _replies.parse_stat(self._shortcmd("STAT").split())[0] != 0:
-            raise error
-        return {}
+        if self._broken is None:
+            try:
+                if _replies.parse_stat(self._shortcmd("STAT").split())[0] == 0:
+                    return {}
+            except ProtocolError:
+                raise
+            except error_proto:  # then STAT says nothing about it
+                pass
+        raise error

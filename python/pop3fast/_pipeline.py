@@ -95,6 +95,8 @@ class Batch(Generic[T]):
         self._make = make
         self._sizes = sizes
         self._ahead = MAX_EXPECTED_OCTETS if ahead is None else ahead
+        self.new = True
+        """Whether the pipeline has not met it yet."""
         self._sent = 0
         self._answered = 0
         self._handed_over = 0
@@ -121,11 +123,6 @@ class Batch(Generic[T]):
     def advice(self) -> str:
         """What to do about a server that does not answer in step, to be put behind the error."""
         return f"; {HOW_TO_GO_ON}" if self._greatest_window > 1 else ""
-
-    @property
-    def begun(self) -> bool:
-        """Whether any of its commands was sent."""
-        return self._sent > 0
 
     def next_lines(self, most: int, window: int) -> list[str]:
         """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent.
@@ -293,8 +290,10 @@ class Pipeline:
 
     def fill(self, batch: Batch[Any]) -> list[str]:
         """Return the commands of *batch* that are to be written now, without line ends; they count as sent."""
-        if not batch.begun:
-            self._window = max(min(self._window, GREATEST_FIRST_WINDOW), batch.first_window)
+        if batch.new:
+            batch.new = False
+            greatest = GREATEST_FIRST_WINDOW - self._refusals_in_a_row
+            self._window = max(min(self._window, greatest), batch.first_window)
         most = (MAX_UNANSWERED_OCTETS - self._unanswered_octets) // batch.line_octets
         lines = batch.next_lines(most if self._runs else max(most, 1), self._window)
         if lines:
@@ -336,11 +335,15 @@ class Pipeline:
         if self._framer.in_body():
             self._hand_over()
 
-    def hang_up(self) -> ConnectionLost:
-        """Hand over what the server had sent whole before it hung up; return the error for what it had not."""
+    def hand_over_whole(self) -> None:
+        """Hand over what came whole before a wait that failed, when nothing more is taken."""
         begun = self._framer.next_octets(1) if not self._framer.in_body() else b"+"
         if begun in {b"", b"+", b"-"}:
             self._hand_over()
+
+    def hang_up(self) -> ConnectionLost:
+        """Hand over what the server had sent whole before it hung up; return the error for what it had not."""
+        self.hand_over_whole()
         if not self._runs:
             return ConnectionLost("-ERR EOF")
         batch = self._runs[0][0]
