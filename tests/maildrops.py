@@ -105,9 +105,9 @@ class FastClock:
         self.time += seconds
 
 
-def account_of(server: MailboxServer | ScriptedServer) -> Account:
+def account_of(server: MailboxServer | ScriptedServer, timeout: float = 10) -> Account:
     """Return the account that *server* has."""
-    return Account(f"pop3+plain://{server.host}:{server.port}", user="user", password="password", timeout=10)
+    return Account(f"pop3+plain://{server.host}:{server.port}", user="user", password="password", timeout=timeout)
 
 
 def fetch_from(
@@ -117,9 +117,10 @@ def fetch_from(
     *,
     clock: FastClock | None = None,
     files: Files | None = None,
+    timeout: float = 10,
 ) -> FetchReport:
     """Fetch once, with a clock that takes no time."""
-    job = Job(account_of(server), destination, None, options or Options())
+    job = Job(account_of(server, timeout), destination, None, options or Options())
     return run_job(job, Surroundings(clock or FastClock(), files or Files(), Stop()))
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from pop3fast.fetch import Destination, DestinationError, Entry, Identity, State
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._folder import SMALL_OCTETS
 from pop3fast.fetch._identity import account_digest, delivery_name
-from pop3fast.fetch._sync import MAX_ROUND, MAX_SHARES, SYNC_THREADS
+from pop3fast.fetch._sync import FEW, MAX_LARGE, MAX_ROUND, MAX_SHARES, SYNC_THREADS
 
 ACCOUNT = account_digest("mail.example.org", 110, "me")
 
@@ -335,37 +336,125 @@ def test_the_folder_is_synced_once_a_batch_and_few_files_are_open(box: Path) -> 
     destination.close()
 
 
-def test_many_deliveries_at_once_keep_to_the_files_that_a_process_may_open(tmp_path: Path) -> None:
-    lock = threading.Lock()
-    is_open = most = 0
+class OpenFiles(Files):
+    """Counts the files that are open, and never is the one that closes them."""
 
-    class Counted(Files):
-        def create(self, name: str, at: int) -> int:
-            nonlocal is_open, most
-            with lock:
-                is_open += 1
-                most = max(most, is_open)
-            return super().create(name, at)
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.open: set[int] = set()
+        self.most = 0
 
-        def close(self, descriptor: int) -> None:
-            nonlocal is_open
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                with lock:
-                    is_open -= 1
-            super().close(descriptor)
+    def create(self, name: str, at: int) -> int:
+        file = super().create(name, at)
+        with self.guard:
+            self.open.add(file)
+            self.most = max(self.most, len(self.open))
+        return file
+
+    def close(self, descriptor: int) -> None:
+        with self.guard:
+            self.open.discard(descriptor)
+        super().close(descriptor)
+
+
+@pytest.mark.parametrize("octets", [40, SMALL_OCTETS + 1])
+def test_many_deliveries_at_once_keep_to_the_files_that_a_process_may_open(tmp_path: Path, octets: int) -> None:
+    files = OpenFiles()
 
     def work(number: int) -> int:
-        destination = prepared(tmp_path / str(number), files=Counted())
+        destination = prepared(tmp_path / str(number), files=files)
         for each in range(MAX_ROUND):
-            deliver(destination, b"%d" % each, mail(each))
+            deliver(destination, b"%d" % each, mail(each, octets))
         entries = destination.flush()
         destination.close()
         return len(entries)
 
     with ThreadPoolExecutor(8) as pool:
         assert [*pool.map(work, range(8))] == [MAX_ROUND] * 8
-    assert is_open == 0
-    assert MAX_ROUND // SYNC_THREADS <= most <= MAX_SHARES * -(-MAX_ROUND // SYNC_THREADS) < 1024
+    assert not files.open
+    share = MAX_ROUND // SYNC_THREADS
+    small = MAX_SHARES * share + (8 * SYNC_THREADS - MAX_SHARES) * FEW
+    large = 8 * (2 * MAX_LARGE + 1)
+    assert small + large < 800
+    assert share // 2 <= files.most <= (large if octets > SMALL_OCTETS else small)
+
+
+def test_a_disk_that_hangs_keeps_no_other_waiting(tmp_path: Path) -> None:
+    go_on = threading.Event()
+
+    class Hanging(Files):
+        def sync(self, file: int) -> None:
+            assert go_on.wait(30)
+            super().sync(file)
+
+    def work(number: int) -> int:
+        destination = prepared(tmp_path / str(number), files=Hanging())
+        for each in range(MAX_ROUND):
+            deliver(destination, b"%d" % each, mail(each))
+        entries = destination.flush()
+        destination.close()
+        return len(entries)
+
+    with ThreadPoolExecutor(4) as pool:
+        hanging = pool.map(work, range(4))
+        try:
+            assert len(delivered(tmp_path / "box", mail(1))) == 1
+        finally:
+            go_on.set()
+        assert [*hanging] == [MAX_ROUND] * 4
+
+
+@pytest.mark.parametrize("octets", [40, SMALL_OCTETS + 1])
+@pytest.mark.parametrize("step", ["write", "begin_sync", "sync"])
+def test_whatever_ends_a_thread_no_file_stays_open_and_nothing_is_delivered(box: Path, step: str, octets: int) -> None:
+    files = OpenFiles()
+    original = getattr(files, step)
+
+    def fail(*arguments: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError
+        original(*arguments)
+
+    setattr(files, step, fail)
+    destination = prepared(box, files=files)
+    with contextlib.suppress(MemoryError):
+        for number in range(40):
+            deliver(destination, b"%d" % number, mail(number, octets))
+    # Each call says so once, and the next one settles it.
+    ends = [DestinationError, MemoryError]
+    with contextlib.suppress(*ends):
+        destination.flush()
+    with contextlib.suppress(*ends):
+        destination.flush()
+    destination.close()
+    assert not files.open
+    if not (step == "write" and octets > SMALL_OCTETS):  # the files of large messages the caller writes itself
+        assert contents(box) == []
+    assert not [*(box / "tmp").iterdir()]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast-sync")]
+
+
+def test_where_no_thread_can_be_had_no_file_stays_open(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def submit(pool: ThreadPoolExecutor, *arguments: Any) -> Any:  # noqa: ANN401
+        if len(pool._threads) == 2:
+            raise RuntimeError("can't start new thread")
+        return original(pool, *arguments)
+
+    original = ThreadPoolExecutor.submit
+    files = OpenFiles()
+    destination = prepared(box, files=files)
+    for number in range(40):
+        deliver(destination, b"%d" % number, mail(number))
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "submit", submit)
+        with pytest.raises(RuntimeError, match="new thread"):
+            destination.flush()
+    with pytest.raises(DestinationError, match="Interrupted") as caught:
+        destination.flush()
+    assert len(contents(box)) == len(caught.value.delivered)
+    destination.close()
+    assert not files.open
+    assert not [*(box / "tmp").iterdir()]
 
 
 @pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])

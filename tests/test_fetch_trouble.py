@@ -156,6 +156,46 @@ def test_quirk_q111_a_server_that_cannot_pipeline_as_it_says_is_asked_one_by_one
     assert delivered(to) == sorted(mail(number) for number in range(1, 31))
 
 
+def test_quirk_q96_a_message_that_forges_the_reply_to_the_next_costs_none(tmp_path: Path) -> None:
+    """Its end was forged, and cannot be told from a true one; what is behind it can."""
+    drop = maildrop(3, b"TOP\r\nUIDL\r\n")
+    forged = drop.content(1) + b"+OK\r\nforged\r\n.\r\n"
+    drop.instead = lambda command: forged if command == b"RETR 1" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"eml:{tmp_path}/box")
+    assert (report.fetched, report.failures) == (3, [])
+    assert delivered(f"eml:{tmp_path}/box") == sorted(mail(number) for number in range(1, 4))
+
+
+def test_a_message_for_which_the_server_says_nothing_costs_no_other(tmp_path: Path) -> None:
+    drop = maildrop(3, b"TOP\r\nUIDL\r\nPIPELINING\r\n")
+    drop.instead = lambda command: Reply(b"", then="stall") if command == b"RETR 2" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"eml:{tmp_path}/box", timeout=0.3)
+    assert (report.fetched, [named.number for named in report.failures]) == (2, [2])
+    assert delivered(f"eml:{tmp_path}/box") == sorted([mail(1), mail(3)])
+
+
+def test_a_line_that_drops_in_a_listing_does_not_end_pipelining_that_has_shown_itself(tmp_path: Path) -> None:
+    drop = maildrop(400, b"TOP\r\nUIDL\r\nPIPELINING\r\n")
+    listings = retrieved = 0
+
+    def instead(command: bytes) -> Reply | None:
+        nonlocal listings, retrieved
+        listings += command == b"UIDL"
+        retrieved += command.startswith(b"RETR")
+        if (command == b"UIDL" and listings == 2) or (command.startswith(b"RETR") and retrieved == 200):
+            return Reply(b"+OK\r\n1 1\r\n", then="fin")
+        return None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"eml:{tmp_path}/box")
+        assert (report.fetched, report.sessions) == (400, 3)
+        # One by one each would come in a segment of its own.
+        assert server.received.count(b"RETR 399\r\nRETR 400\r\n") == 1
+
+
 def test_a_message_that_breaks_the_connection_twice_is_named_and_the_rest_fetched(tmp_path: Path) -> None:
     to = f"mbox:{tmp_path}/box"
     drop = maildrop(20)

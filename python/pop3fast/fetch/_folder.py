@@ -3,7 +3,8 @@
 Owns the order that makes a delivery safe: write a hidden file, ``fsync`` it, link it to its name, ``fsync`` the
 folder, and only then say that it is delivered. A name that is there already is the same message (see `_identity`), so
 nothing is ever overwritten and nothing is there twice; a process that ends anywhere leaves hidden files, which the
-next session of the same account takes away. Never follows a symbolic link inside, and never keeps a message in memory.
+next session of the same account takes away. Never follows a symbolic link inside, and never keeps more in memory than
+a round of small messages (`_sync`).
 """
 
 import contextlib
@@ -20,7 +21,7 @@ from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, de
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
-from pop3fast.fetch._sync import MAX_ROUND, ROUND_OCTETS, GroupSync, Written
+from pop3fast.fetch._sync import MAX_LARGE, MAX_ROUND, ROUND_OCTETS, GroupSync, Written
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links say: FAT, some of FUSE and SMB."""
@@ -120,7 +121,7 @@ class FolderDestination:
         self._delivery: FolderDelivery | None = None
         self._batch: list[Written] = []
         self._unsynced: list[Written] = []
-        self._unsynced_octets = 0
+        self._unsynced_octets = self._unsynced_files = 0
         self._syncs = GroupSync(files)
 
     def open(self) -> None:
@@ -161,8 +162,8 @@ class FolderDestination:
             raise ValueError("another message is being delivered")
         if not self._account:
             raise ValueError("the destination is not prepared")
-        if (failed := self._syncs.failed) is not None and failed.failure is not None:
-            raise destination_error(self.path, failed.tried, failed.failure)
+        if self._syncs.failed is not None:
+            raise destination_error(self.path, *self._syncs.failed)
         tmp_name = f"{self.HIDDEN}{self._account}-{self._token}-{next(self._numbers)}"
         self._delivery = FolderDelivery(self, identity, tmp_name)
         return self._delivery
@@ -180,7 +181,12 @@ class FolderDestination:
         self._batch.append(delivered)
         self._unsynced.append(delivered)
         self._unsynced_octets += entry.octets
-        if len(self._unsynced) == MAX_ROUND or self._unsynced_octets >= ROUND_OCTETS:
+        self._unsynced_files += file is not None
+        if (
+            len(self._unsynced) == MAX_ROUND
+            or self._unsynced_octets >= ROUND_OCTETS
+            or self._unsynced_files == MAX_LARGE
+        ):
             self._sync()
 
     def abandoned(self, tmp_name: str, file: int | None) -> None:
@@ -215,7 +221,7 @@ class FolderDestination:
                 self._copies.give_back(delivered.entry)
             else:
                 published.append(delivered)
-            self._take_away(delivered.tmp_name)
+            self._let_go(delivered)
         if published:
             try:
                 # A message that was there may have been moved since, and nobody may have synced that.
@@ -237,7 +243,6 @@ class FolderDestination:
     def close(self) -> None:
         """Take away what was not flushed, and let go of the folder. Does nothing when it is closed."""
         self._drop()
-        self._syncs.close()
         folders, self._folders = self._folders, None
         self._account = ""
         if folders is not None:
@@ -247,7 +252,7 @@ class FolderDestination:
 
     def _sync(self) -> None:
         unsynced, self._unsynced = self._unsynced, []
-        self._unsynced_octets = 0
+        self._unsynced_octets = self._unsynced_files = 0
         self._syncs.start(unsynced, self._hidden)
 
     def _publish(self, delivered: Written) -> bool:
@@ -298,17 +303,20 @@ class FolderDestination:
         with contextlib.suppress(OSError):
             self.files.unlink(tmp_name, self._hidden)
 
+    def _let_go(self, delivered: Written) -> None:
+        # Open still where whoever was to sync it could not go on.
+        if delivered.file is not None:
+            with contextlib.suppress(OSError):
+                self.files.close(delivered.file)
+            delivered.file = None
+        self._take_away(delivered.tmp_name)
+
     def _drop(self) -> None:
         """Take away what is written and not flushed."""
         if self._delivery is not None:
             self._delivery.abandon()
-        self._syncs.wait()
-        unsynced, self._unsynced = self._unsynced, []
-        self._unsynced_octets = 0
-        for delivered in unsynced:
-            if delivered.file is not None:
-                with contextlib.suppress(OSError):
-                    self.files.close(delivered.file)
-        batch, self._batch = self._batch, []
+        self._syncs.close()
+        batch, self._batch, self._unsynced = self._batch, [], []
+        self._unsynced_octets = self._unsynced_files = 0
         for delivered in batch:
-            self._take_away(delivered.tmp_name)
+            self._let_go(delivered)

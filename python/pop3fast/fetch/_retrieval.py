@@ -19,7 +19,7 @@ AHEAD_OCTETS = 64 * 2**20
 What is not taken the server does not send, and this loop, unlike one that may be left at any point, goes to its end."""
 
 PROVEN_REPLIES = 100
-"""A server that answered so many pipelined commands can pipeline: that it hung up then was not because of it."""
+"""A server that answered so many commands in this run can pipeline: that it hung up then was not because of it."""
 
 T = TypeVar("T")
 
@@ -31,7 +31,6 @@ class Retrieval:
         """Fetch over *pop*."""
         self._run = run
         self._pop = pop
-        self._answered = 0
 
     def fetch(self, items: list[Item], writer: Writer) -> None:
         """Hand *items* to *writer*, in this order; those that the server refuses are named in the report.
@@ -46,15 +45,12 @@ class Retrieval:
     def listings(self) -> tuple[dict[int, str], dict[int, int]]:
         """Return unique-ids and sizes by message number, at once where the server pipelines.
 
-        Raises `CommandError` when either is refused; `ProtocolError` or ``OSError`` when the connection is lost, and
-        then it is not tried at once again in this run.
+        Raises `CommandError` when either is refused, and `ProtocolError` or ``OSError`` when the connection is lost.
         """
         try:
             return self._pop.uids_and_sizes(pipelining=self.pipelining())
-        except CommandError:
-            raise
-        except (error_proto, OSError):
-            self._run.may_pipeline = False
+        except (error_proto, OSError) as error:
+            self._doubt_pipelining(error)
             raise
 
     def fingerprints(self, numbers: list[int]) -> dict[int, bytes]:
@@ -123,21 +119,26 @@ class Retrieval:
         return 0
 
     def _received(self, awaited: deque[Item], octets: int) -> None:
-        self._answered += 1
+        self._run.answered += 1
         self._run.received(awaited.popleft(), octets)
 
     def _next(self, replies: Iterator[T], awaited: deque[Item]) -> T | None:
         try:
             return next(replies, None)
         except (error_proto, OSError) as error:
-            self._lost(awaited[0], error, pipelined=self.pipelining() is None and self._pop.supports("PIPELINING"))
+            self._run.broke(awaited[0], str(error))
+            self._doubt_pipelining(error)
             raise _trouble(error) from error
 
-    def _lost(self, item: Item, error: Exception, *, pipelined: bool) -> None:
-        """Draw the conclusions from a connection that was lost when *item* was awaited."""
-        self._run.broke(item, str(error))
-        hung_up = isinstance(error, ConnectionLost) and self._answered >= PROVEN_REPLIES
-        if pipelined and isinstance(error, error_proto) and not hung_up:
+    def _doubt_pipelining(self, error: Exception) -> None:
+        """Give one command at a time in the rest of the run, if *error* may come of pipelining.
+
+        That is what a server says out of step, that it hangs up, and that it says nothing (quirks q110 and q111); not
+        a refusal, and not a line that drops.
+        """
+        hung_up = isinstance(error, ConnectionLost | TimeoutError)
+        suspect = isinstance(error, ProtocolError) or hung_up
+        if suspect and not (hung_up and self._run.answered >= PROVEN_REPLIES):
             self._run.may_pipeline = False
 
 

@@ -57,6 +57,8 @@ class Run:
         self.knows_maildrop = False
         """Whether a session has compared the maildrop with what is remembered."""
         self.may_pipeline = True
+        self.answered = 0
+        """How many messages have come."""
         self.may_top = True
         self.login_delay = 0.0
         """The seconds between two logins that the server asks for."""

@@ -99,7 +99,7 @@ class Session:
         except CommandError as error:
             if error.temporary:
                 raise
-            if error.command == "LIST":
+            if error.command != "UIDL":
                 return self._pop.uids(), None
             raise UidsUnknown(f"the server gives no unique-ids, so what is new cannot be told: {error}") from error
 

@@ -1,13 +1,13 @@
 """Group commit: the files of a batch made, and made durable, many at a time.
 
-Owns the threads that wait for the disk, and how many files are open. Never makes anything visible, and never tries a
-failed ``fsync`` again.
+Owns the threads that wait for the disk, and how many files are open. Never makes anything visible, never tries a
+failed ``fsync`` again, and never has one account wait for the disk of another.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from threading import Semaphore
 
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry
@@ -19,14 +19,21 @@ MAX_ROUND = 192
 """How many messages one round has. Each thread makes its share, lets the disk begin with all of it, and only then
 waits: rounds of 64 took a quarter longer, of 512 no less."""
 
+MAX_LARGE = 16
+"""How many of them may be in files that are open before it begins."""
+
 ROUND_OCTETS = 4 * 2**20
 """Or so many octets: the disk is not to wait until a batch of large messages has come whole."""
 
-MAX_SHARES = 24
-"""How many shares are under way in one process: with 24 files each at the most 576 files are open, however many
-accounts are fetched at once. A process may usually have 1,024."""
+MAX_SHARES = 16
+"""How many shares are dealt with as a whole at the same time, in one process. A share that finds as many is dealt with
+by `FEW`. So eight accounts that are fetched at once, with 32 large messages each, have some 750 files open at the most;
+a process may usually have 1,024."""
 
-_shares = Semaphore(MAX_SHARES)
+FEW = 2
+
+# A token for each. Taken and put back without a lock, which a fork could leave locked in the child for ever.
+_tokens = deque(range(MAX_SHARES))
 
 
 class Written:
@@ -42,6 +49,7 @@ class Written:
         self.entry = entry
         self.content = content
         self.file = file
+        """Its file, as long as it is open."""
         self.durable = False
         """Whether it has been written, synced and closed."""
         self.failure: OSError | None = None
@@ -58,8 +66,8 @@ class GroupSync:
         self._files = files
         self._pool: ThreadPoolExecutor | None = None
         self._under_way: list[Future[None]] = []
-        self.failed: Written | None = None
-        """One of those since the last `wait` that could not be made durable: there is no sense in going on."""
+        self.failed: tuple[str, OSError] | None = None
+        """What could not be done since the last `wait`, and why: there is no sense in going on."""
 
     def start(self, group: Sequence[Written], folder: int) -> None:
         """Make the files of *group* in *folder* that are not there yet, and sync and close all.
@@ -69,14 +77,20 @@ class GroupSync:
         self._finish()
         if not group:
             return
+        # Threads that call the system for each file stand still while another runs Python, so this one does not: side
+        # by side the two took a third longer than one after the other.
+        to_be_made = any(written.file is None for written in group)
         if self._pool is None:
             self._pool = ThreadPoolExecutor(SYNC_THREADS, "pop3fast-sync")
         share = -(-len(group) // SYNC_THREADS)
-        for start in range(0, len(group), share):
-            self._under_way.append(self._pool.submit(self._work, group[start : start + share], folder))
-        if any(written.file is None for written in group):
-            # Threads that call the system for each file stand still while another runs Python, so this one does not:
-            # side by side the two took a third longer than one after the other.
+        try:
+            for start in range(0, len(group), share):
+                self._under_way.append(self._pool.submit(self._work, group[start : start + share], folder))
+        except BaseException:
+            # A share may be in the queue although there was no thread to be had for it.
+            self.close()
+            raise
+        if to_be_made:
             self._finish()
 
     def wait(self) -> None:
@@ -85,41 +99,55 @@ class GroupSync:
         self.failed = None
 
     def close(self) -> None:
-        """Wait for what is under way and end the threads."""
+        """Wait for what is under way and end the threads. Raises nothing for what failed."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None
+        self._under_way = []
+        self.failed = None
 
     def _finish(self) -> None:
         wait(self._under_way)
-        while self._under_way:
-            self._under_way.pop().result()
+        done, self._under_way = self._under_way, []
+        for share in done:
+            share.result()
 
     def _work(self, share: Sequence[Written], folder: int) -> None:
-        with _shares:
-            for written in share:
-                if written.file is None:
-                    self._try("write to", self._make, written, folder)
-            # With all of them on their way, the first ``fsync`` commits the places that all were given: a third less
-            # time of the kernel on ext4, and a quarter less in all.
-            if len(share) > 1:
-                for written in share:
-                    if written.file is not None:
-                        with suppress(OSError):  # it is a hint; `sync` says what has failed
-                            self._files.begin_sync(written.file)
-            for written in share:
+        try:
+            token = _tokens.popleft()
+        except IndexError:
+            for start in range(0, len(share), FEW):
+                self._deal_with(share[start : start + FEW], folder)
+            return
+        try:
+            self._deal_with(share, folder)
+        finally:
+            _tokens.append(token)
+
+    def _deal_with(self, some: Sequence[Written], folder: int) -> None:
+        for written in some:
+            if written.file is None:
+                self._try("write to", self._make, written, folder)
+        # With all of them on their way, the first ``fsync`` commits the places that all were given: a third less time
+        # of the kernel on ext4, and a quarter less in all.
+        if len(some) > 1:
+            for written in some:
                 if written.file is not None:
-                    self._try("deliver to", self._sync, written, written.file)
+                    with suppress(OSError):  # it is a hint; `sync` says what has failed
+                        self._files.begin_sync(written.file)
+        for written in some:
+            if written.file is not None:
+                self._try("deliver to", self._sync, written, written.file)
 
     def _make(self, written: Written, folder: int) -> None:
-        file = self._files.create(written.tmp_name, folder)
+        written.file = self._files.create(written.tmp_name, folder)
         try:
-            self._files.write(file, written.content)
+            self._files.write(written.file, written.content)
         except BaseException:
+            file, written.file = written.file, None
             with suppress(OSError):
                 self._files.close(file)
             raise
-        written.file = file
         written.content = b""
 
     def _sync(self, written: Written, file: int) -> None:
@@ -127,6 +155,7 @@ class GroupSync:
             self._files.sync(file)
         finally:
             # On NFS and with quotas, closing is where a failed write may be told.
+            written.file = None
             self._files.close(file)
         written.durable = True
 
@@ -135,4 +164,4 @@ class GroupSync:
             step(written, descriptor)
         except OSError as error:
             written.failure, written.tried = error, tried
-            self.failed = written
+            self.failed = tried, error

@@ -256,10 +256,10 @@ class _Work:
             delivery.abandon()
 
     def _end(self, delivery: Delivery, item: Item, identity: Identity, header: bytes, octets: int) -> None:
-        delivery.end(item.size, fingerprint(header))
         if not self._items:
             self._since = self._clock.now()
         self._items[identity] = item
+        delivery.end(item.size, fingerprint(header))
         self._octets += octets
         late = self._clock.now() - self._since >= BATCH_SECONDS
         if late or len(self._items) >= BATCH_MESSAGES or self._octets >= BATCH_OCTETS:
