@@ -23,7 +23,9 @@ from pop3fast.fetch import (
     UidsUnknown,
     exit_status,
     fetch_mailbox,
+    import_seen,
 )
+from pop3fast.fetch._engine import Job, run_job
 from pop3fast.fetch._passwords import run_password_command
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
@@ -159,6 +161,19 @@ def test_without_top_a_change_of_all_unique_ids_stops_it_too(tmp_path: Path) -> 
         drop.messages = [(b"new" + uid, content) for uid, content in drop.messages]
         assert isinstance(fetch_from(server, to).error, UidsChanged)
         assert len(drop.sent(b"TOP")) == 1
+
+
+def test_a_change_of_all_unique_ids_after_an_import_stops_it_too(tmp_path: Path) -> None:
+    """Nobody knows the headers of what another program fetched, so nothing shows that these are other messages."""
+    to = f"maildir:{tmp_path}/box"
+    old = tmp_path / "uidls"
+    drop = Maildrop(*((b"old%d" % number, mail(number)) for number in range(20)))
+    with ScriptedServer(greeting(), drop) as server:
+        old.write_text(f" 20 {server.host} user\n" + "".join(f"{uid.decode()}\n" for uid, _ in drop.messages))
+        assert import_seen(account_of(server), to, str(old)) == 20
+        drop.messages = [(b"new" + uid, content) for uid, content in drop.messages]
+        assert isinstance(fetch_from(server, to).error, UidsChanged)
+        assert fetch_from(server, to, Options(accept_uid_change=True)).fetched == 20
 
 
 def test_new_mail_after_all_the_old_is_gone_is_fetched(tmp_path: Path) -> None:
@@ -313,7 +328,15 @@ def test_a_dry_run_says_what_would_be_and_touches_nothing(tmp_path: Path) -> Non
         fetch_from(server, to, Options(limit=1))
         report = fetch_from(server, to, Options(dry_run=True, delete=True))
         assert [each.number for each in report.to_fetch] == [2, 3]
-        assert [each.number for each in report.to_delete] == [1]
+        assert [each.number for each in report.to_delete] == [1, 2, 3]
+        report = fetch_from(server, to, Options(dry_run=True, delete_after=7))
+        assert {2, 3}.isdisjoint(each.number for each in report.to_delete)
+        # Nor is a destination made because there is a state for it.
+        job = Job(
+            account_of(server), f"maildir:{tmp_path}/other", f"{tmp_path}/box/pop3fast.sqlite", Options(dry_run=True)
+        )
+        assert [each.number for each in run_job(job).to_fetch] == [2, 3]
+        assert not (tmp_path / "other").exists()
         assert not any(command.startswith(b"DELE") for command in server.commands)
 
 

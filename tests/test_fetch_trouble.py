@@ -1,12 +1,16 @@
 """Trouble on the way: what is tried again, after how long, what is left alone, and when it is given up."""
 
+import contextlib
+import os
 import signal
+import sqlite3
 import ssl
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -335,6 +339,70 @@ def test_the_word_to_stop_ends_a_fetch_in_another_thread(tmp_path: Path) -> None
         thread.join(10)
         assert time.monotonic() - began < 1
     assert ended == [True]
+
+
+def stopped(job: Job, begun: Callable[[], bool]) -> float:
+    """Say the word to a fetch in another thread, when it has *begun* to wait; return how long it goes on."""
+    stop, ended = Stop(), []
+
+    def work() -> None:
+        with pytest.raises(KeyboardInterrupt):
+            run_job(job, Surroundings(stop=stop))
+        ended.append(time.monotonic())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    give_up = time.monotonic() + 10
+    while not begun():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+    said = time.monotonic()
+    stop.say()
+    thread.join(10)
+    return ended[0] - said
+
+
+@pytest.mark.parametrize(("scheme", "greeting"), [("pop3+plain", b""), ("pop3+plain", b"+OK half"), ("pop3s", b"")])
+def test_the_word_to_stop_ends_the_wait_for_a_session(tmp_path: Path, scheme: str, greeting: bytes) -> None:
+    with ScriptedServer(Reply(greeting, then="stall")) as server:
+        account = Account(f"{scheme}://user@127.0.0.1:{server.port}", password="password")
+        job = Job(account, f"maildir:{tmp_path}/box")
+        assert stopped(job, lambda: server._connection is not None) < 1
+
+
+def test_the_word_to_stop_ends_the_wait_for_a_lock(tmp_path: Path) -> None:
+    with MailboxServer(MESSAGES) as server:
+        fetch_from(server, f"mbox:{tmp_path}/box", Options(limit=1))
+        (tmp_path / "box.lock").write_text("another program\n")
+        began = time.monotonic()
+        assert stopped(Job(account_of(server), f"mbox:{tmp_path}/box"), lambda: time.monotonic() > began + 0.3) < 1
+
+
+def test_an_interrupt_does_not_wait_for_a_state_that_another_process_has(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    with MailboxServer(MESSAGES) as server:
+        fetch_from(server, to, Options(limit=1))
+        with contextlib.closing(sqlite3.connect(tmp_path / "box/pop3fast.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+            began = time.monotonic()
+            with pytest.raises(KeyboardInterrupt):
+                fetch_mailbox(account_of(server), to)
+            assert time.monotonic() - began < 1.2
+        # And without one it waits until the other is done.
+        with contextlib.closing(sqlite3.connect(tmp_path / "box/pop3fast.sqlite", check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            threading.Timer(1, other.rollback).start()
+            assert fetch_mailbox(account_of(server), to).fetched == len(MESSAGES) - 1
+
+
+def test_a_listing_beyond_a_limit_is_not_asked_for_again_and_again(tmp_path: Path) -> None:
+    drop = Maildrop((b"x" * 5000, mail(1)))
+    clock = FastClock()
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"maildir:{tmp_path}/box", clock=clock)
+    assert "4096" in str(report.error)
+    assert sum(clock.pauses) < 5
 
 
 def test_a_pause_ends_with_the_word_to_stop(tmp_path: Path) -> None:

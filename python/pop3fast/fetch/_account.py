@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from pop3fast import POP3, ConnectionLost, connect
-from pop3fast._connect import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast._connect import TIMEOUT_SECONDS, Location, SocketFactory, parse_url
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._passwords import run_password_command
 
@@ -42,8 +42,12 @@ class Account:
     """How to log in, as `POP3.login` takes it; None: by the best that both sides have."""
 
     def __post_init__(self) -> None:
-        if not self._location.who(self.user):
+        user = self._location.who(self.user)
+        if not user:
             raise ValueError("an account needs a user: user@host in the URL, or user=")
+        # The first cannot be sent, and no state can hold the other.
+        if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in user):
+            raise ValueError("the user's name has a control character in it, or is no UTF-8")
         if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
             raise ValueError("an account needs a password, a token or a password_command, one of them")
 
@@ -67,8 +71,11 @@ class Account:
         """What stands for the account in names of files."""
         return account_digest(self.host, self.port, self.login)
 
-    def connect(self) -> POP3:
-        """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`."""
+    def connect(self, sock: SocketFactory | None = None) -> POP3:
+        """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`.
+
+        *sock* makes the connection, as `pop3fast.connect` takes it.
+        """
         context, password = self.context, self.password
         if context is None and self.ca_file is not None:
             context = ssl.create_default_context(cafile=self.ca_file)
@@ -83,6 +90,7 @@ class Account:
             context=context,
             timeout=self.timeout,
             deadline=self.deadline,
+            sock=sock,
         )
 
     @property
@@ -102,10 +110,10 @@ class Door:
         self.asks_capabilities = True
         """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
 
-    def enter(self) -> POP3:
-        """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`."""
+    def enter(self, sock: SocketFactory | None = None) -> POP3:
+        """Return a session that is logged in. *sock*, and what is raised, are those of `Account.connect`."""
         try:
-            pop = self._log_in()
+            pop = self._log_in(sock)
             if self.asks_capabilities:
                 self._look_around(pop)
         except ConnectionLost as error:
@@ -116,17 +124,17 @@ class Door:
                 raise
             # Quirk q15: what it can do stays unknown then, and everything goes one by one.
             self.asks_capabilities = False
-            return self._log_in()
+            return self._log_in(sock)
         return pop
 
-    def _log_in(self) -> POP3:
+    def _log_in(self, sock: SocketFactory | None) -> POP3:
         command = self.account.password_command
         if command is not None:
             # Asked once: each time somebody may have to type.
             self.account = replace(self.account, password=run_password_command(command), password_command=None)
         # Any other mechanism is chosen by what the server says that it can do.
         account = self.account if self.asks_capabilities else replace(self.account, mechanism="USER")
-        return account.connect()
+        return account.connect(sock)
 
     def _look_around(self, pop: POP3) -> None:
         try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pop3fast import POP3, AuthenticationError, CommandError, error_proto
+from pop3fast import POP3, AuthenticationError, CommandError, LimitExceeded, error_proto
 from pop3fast.fetch._account import Account, Door
 from pop3fast.fetch._destination import Destination, default_path, open_destination
 from pop3fast.fetch._errors import FetchError
@@ -112,12 +112,18 @@ def run_job(
     destination = open_destination(job.destination, world.files)
     run = Run(Door(job.account), destination, None, job.options, report, world.clock, world.stop, progress)
     try:
-        with contextlib.closing(destination), _memory_of(job, destination) as memory:
+        with (
+            contextlib.closing(destination),
+            world.stop.telling(destination.hurry),
+            _memory_of(job, destination) as memory,
+        ):
             run.memory = memory
             _hold_sessions(run)
     except (FetchError, error_proto, OSError) as error:
         if error is run.callback_failure:
             raise
+        # Who is told to stop waits for no lock any more, which looks like a destination that is not to be had.
+        world.stop.check()
         report.error = error
     finally:
         run.end()
@@ -132,8 +138,9 @@ def _memory_of(job: Job, destination: Destination) -> Iterator[AccountState | No
         # Not even an empty state is made by it.
         yield None
         return
-    # What is wrong with the destination is found out before anybody logs in.
-    destination.open()
+    if not job.options.dry_run:
+        # What is wrong with the destination is found out before anybody logs in.
+        destination.open()
     account = job.account
     with State(path).account(account.host, account.port, account.login) as memory:
         yield memory
@@ -161,20 +168,18 @@ def _hold_sessions(run: Run) -> None:
 def _hold_session(run: Run) -> bool:
     """Hold one session; return whether another is to follow."""
     run.stop.check()
-    pop = run.door.enter()
-    try:
-        run.report.sessions += 1
-        run.logged_in_at = run.clock.now()
-        run.login_delay = _login_delay(run, pop)
-        with run.stop.ending(pop.sock):
-            try:
+    with run.stop.connecting() as connected:
+        try:
+            pop = run.door.enter(connected)
+            with contextlib.closing(pop):
+                run.report.sessions += 1
+                run.logged_in_at = run.clock.now()
+                run.login_delay = _login_delay(run, pop)
                 return Session(run, pop).work()
-            except Exception:
-                # Where it was the word to stop that ended the connection, that is what is to be told.
-                run.stop.check()
-                raise
-    finally:
-        pop.close()
+        except Exception:
+            # Where it was the word to stop that ended the connection, that is what is to be told.
+            run.stop.check()
+            raise
 
 
 def _login_delay(run: Run, pop: POP3) -> float:
@@ -204,7 +209,8 @@ class Patience:
             if isinstance(error, AuthenticationError) or not error.temporary:
                 return None
             return self._wait(seconds)
-        if isinstance(error, ssl.SSLCertVerificationError) or not run.report.sessions or self._tries > MAX_TRIES:
+        most = MAX_TRIES if not isinstance(error, LimitExceeded) else 1  # what is too long is so the next time, too
+        if isinstance(error, ssl.SSLCertVerificationError) or not run.report.sessions or self._tries > most:
             return None
         delay = self._until_login()
         return seconds if seconds >= delay else self._wait(delay)

@@ -171,11 +171,11 @@ def to_probe(listing: Listing) -> list[int]:
 def uids_changed(found: Mapping[int, bytes], seen: Seen, options: Options, date: float) -> bool:
     """Return whether `all_gone` means that the unique-ids changed, given the fingerprints that were *found*."""
     remembered = [entry for identity in seen if (entry := seen.get(*identity)) is not None]
-    if not found:
+    known = {entry.fingerprint for entry in remembered if entry.fingerprint}
+    if not found or not known:  # no TOP; or another program fetched them, and nobody knows their headers
         # What this fetch deletes is gone for a reason.
         unexplained = [entry for entry in remembered if not options.old_enough(entry.delivered_at, date)]
         return len(unexplained) >= ENOUGH_REMEMBERED
-    known = {entry.fingerprint for entry in remembered if entry.fingerprint}
     alike = sum(fingerprint in known for fingerprint in found.values())
     return alike >= (SURE_WHEN_DELETING if options.deletes else 1)
 

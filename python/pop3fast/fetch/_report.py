@@ -85,7 +85,7 @@ class FetchReport:
     to_fetch: list[Named] = field(default_factory=list)
     """Of a dry run: what would be fetched."""
     to_delete: list[Named] = field(default_factory=list)
-    """Of a dry run: what would be deleted, of messages that were fetched before."""
+    """Of a dry run: what would be deleted, as far as it comes whole."""
     error: Exception | None = None
     """What ended the fetch before its time. What had been delivered is, and is remembered."""
 

@@ -73,7 +73,7 @@ class Session:
         plan = self._plan(listing, seen)
         self._limit(plan)
         if memory is None or run.options.dry_run:
-            self._say_what_would_be(plan)
+            self._say_what_would_be(plan, complete=listing.complete)
             self._quit([])
             return False
         self._update(memory, plan, seen, complete=listing.complete)
@@ -190,9 +190,11 @@ class Session:
             report.left += len(plan.fetch[most:])
             del plan.fetch[most:]
 
-    def _say_what_would_be(self, plan: Plan) -> None:
+    def _say_what_would_be(self, plan: Plan, *, complete: bool) -> None:
         self._run.report.to_fetch = [named(item) for item in plan.fetch]
-        self._run.report.to_delete = [named(item) for item in safe_to_delete(plan, plan.delete)[0]]
+        at_once = complete and self._run.options.old_enough(self._date, self._date)
+        items = sorted([*plan.delete, *plan.fetch]) if at_once else plan.delete
+        self._run.report.to_delete = [named(item) for item in safe_to_delete(plan, items)[0]]
 
     def _update(self, memory: AccountState, plan: Plan, seen: Seen, *, complete: bool) -> None:
         """Take note of what a complete listing says about what was remembered."""

@@ -19,7 +19,7 @@ from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch._identity import Entry, Identity, account_digest, is_lasting
 from pop3fast.fetch._journal import Intended, Intent
 from pop3fast.fetch._seen import Seen
-from pop3fast.fetch._state_schema import connect, in_words, make_state
+from pop3fast.fetch._state_schema import begin, connect, in_words, make_state
 
 FILE_NAME = "pop3fast.sqlite"
 
@@ -243,7 +243,7 @@ class AccountState:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Give the database; all or nothing of what is done to it becomes durable."""
         with self._lock, self._errors_in_words():
-            self._database.execute("BEGIN IMMEDIATE")
+            begin(self._database)
             try:
                 yield self._database
                 self._database.execute("COMMIT")

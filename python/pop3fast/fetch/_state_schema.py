@@ -24,7 +24,10 @@ BUSY_SECONDS = 30.0
 BUSY = f"another process has had it for more than {BUSY_SECONDS:.0f} seconds"
 
 POLL_SECONDS = 0.02
-"""How often to look whether another process has made it."""
+"""How often to look whether another process is done."""
+
+SQLITE_SECONDS = 0.3
+"""How long SQLite itself waits in one go, in which nothing can interrupt it."""
 
 TABLES = """
 CREATE TABLE account (
@@ -84,7 +87,7 @@ CREATE TABLE intended (
 
 def connect(path: str) -> sqlite3.Connection:
     """Return a connection whose every commit is durable, for several threads, one at a time."""
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(path, timeout=SQLITE_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA synchronous = FULL").close()
         connection.execute("PRAGMA foreign_keys = ON").close()
@@ -92,6 +95,20 @@ def connect(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def begin(connection: sqlite3.Connection) -> None:
+    """Begin to write, as soon as no other process does."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(POLL_SECONDS)
+        else:
+            return
 
 
 def make_state(path: str) -> None:
@@ -108,7 +125,7 @@ def make_state(path: str) -> None:
             if not modes.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path is a str in this package
                 raise StateError(path, "it is not a file")
             with contextlib.closing(connect(path)) as connection:
-                connection.execute("BEGIN IMMEDIATE")
+                begin(connection)
                 _check_or_make(connection, path)
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA journal_mode = WAL").close()

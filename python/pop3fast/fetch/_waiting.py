@@ -7,7 +7,7 @@ so that a test of an hour's back-off takes no time at all.
 import contextlib
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Protocol
 
@@ -53,14 +53,16 @@ class Stop:
         """Nobody has said it yet."""
         self._said = Event()
         self._sockets: set[socket.socket] = set()
+        self._others: set[Callable[[], object]] = set()
 
     def say(self) -> None:
         """End every wait of those who listen; they raise `KeyboardInterrupt`."""
         self._said.set()
+        for tell in tuple(self._others):
+            tell()
         for sock in tuple(self._sockets):
             with contextlib.suppress(OSError):
-                # The plain socket's: TLS's own would change an object that another thread is using.
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RDWR)
 
     def check(self) -> None:
         """Raise `KeyboardInterrupt` when it has been said."""
@@ -68,14 +70,50 @@ class Stop:
             raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def ending(self, sock: socket.socket) -> Iterator[None]:
-        """Let the word end every wait for *sock* in here."""
-        self._sockets.add(sock)
+    def telling(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Let the word be told in here by calling *tell*, from another thread."""
+        self._others.add(tell)
         try:
-            self.check()
             yield
         finally:
-            self._sockets.discard(sock)
+            self._others.discard(tell)
+
+    @contextlib.contextmanager
+    def connecting(self) -> Iterator[Callable[[tuple[str, int], float | None], socket.socket]]:
+        """Give what connects as ``socket.create_connection`` does; the word ends every wait of such a socket in here.
+
+        That of the connection itself, too, of a TLS handshake and of a login.
+        """
+        mine: list[socket.socket] = []
+
+        def connected(address: tuple[str, int], timeout: float | None) -> socket.socket:
+            failure = OSError("the host has no address")
+            for family, kind, protocol, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+                sock = socket.socket(family, kind, protocol)
+                try:
+                    # TLS makes another object of the socket; this one stays, and is of the same connection.
+                    mine.append(sock.dup())
+                    self._sockets.add(mine[-1])
+                    self.check()
+                    sock.settimeout(timeout)
+                    sock.connect(where)
+                except OSError as error:
+                    sock.close()
+                    self.check()
+                    failure = error
+                except BaseException:
+                    sock.close()
+                    raise
+                else:
+                    return sock
+            raise failure
+
+        try:
+            yield connected
+        finally:
+            for sock in mine:
+                self._sockets.discard(sock)
+                sock.close()
 
     def pause(self, clock: Clock, seconds: float) -> None:
         """Return when so many *seconds* have passed on *clock*."""
