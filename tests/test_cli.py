@@ -4,6 +4,7 @@ As a child process, because exit statuses, streams and terminals are what this i
 """
 
 import contextlib
+import getpass
 import json
 import re
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -166,19 +168,24 @@ def test_what_the_standard_output_cannot_show_is_escaped(tmp_path: Path) -> None
     [
         (["list"], "nobody says which server"),
         (["list", "http://a@b"], "begins with pop3s://"),
-        (["list", "pop3s://a:secret@b"], "a URL with a password"),
+        (["list", "pop3s://a:secret@b"], "lists of processes: use --password-command, --password-file, $POP3FAST_PASS"),
+        (["list", "pop3s://a%0d%0aQUIT@b"], "the user's name has a control character"),
+        (["fetch", "pop3s://b", "--to", "eml:x", "--user", "a\x7f"], "the user's name has a control character"),
+        (["fetch", "pop3s://b", "--to", "eml:x", "--user", "a\udcff"], "or is no UTF-8"),
         (["list", "pop3s://a@b", "--user", "c"], "another user"),
         (["list", "work"], "no URL, and there is no configuration"),
         (["list", "pop3s://mail.example.org"], "nobody says who logs in"),
         (["list", "pop3s://a@b", "--ca-file", "nothing"], "cannot read nothing"),
         (["list", "pop3s://a@b", "--ca-file", "empty"], "no certificates"),
         (["list", "pop3s://a@b", "--timeout", "0"], "'0' is not a number of seconds above 0"),
+        (["capa", "pop3s://b", "--timeout", "1e300"], "seconds above 0, and at most 1,000,000,000"),
+        (["capa", "pop3s://b", "--deadline", "1e300"], "seconds above 0, and at most 1,000,000,000"),
         (["list", "pop3s://a@b", "--password", "secret"], "every user of this machine"),
         (["list", "pop3s://a@b", "--password=secret"], "every user of this machine"),
         (["list", "pop3s://a@b", "--token", "secret"], "every user of this machine"),
         (
             ["list", "pop3s://a@b", "--password-file", "x", "--token-command", "y"],
-            "one of password-file, token-command",
+            "one of --password-file, --token-command",
         ),
         (["fetch", "pop3s://a@b"], "nobody says where the mail goes"),
         (["fetch", "pop3s://a@b", "--to", "box"], "maildir:PATH"),
@@ -189,6 +196,8 @@ def test_what_the_standard_output_cannot_show_is_escaped(tmp_path: Path) -> None
         (["fetch", "pop3s://a@b", "--all"], "it takes no URL"),
         (["fetch", "pop3s://a@b", "--to", "eml:x", "--import-seen", "y", "--dry-run"], "changes what is remembered"),
         (["fetch", "-q", "-v"], "not allowed with"),
+        (["fetch", "--all", "--jobs", "x"], "'x' is not a whole number from 1"),
+        (["demo", "--messages", "0"], "'0' is not a whole number from 1"),
     ],
 )
 def test_wrong_usage_is_status_2_in_one_line(arguments: list[str], why: str, tmp_path: Path) -> None:
@@ -308,6 +317,40 @@ def test_when_nobody_reads_any_more_it_ends_without_a_word(tmp_path: Path) -> No
             assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
 
 
+@pytest.mark.parametrize(
+    "arguments", [["capa"], ["list"], ["fetch", "--to", "eml:box"], ["fetch", "--to", "eml:box", "-v"]], ids=" ".join
+)
+def test_a_standard_output_that_is_full_is_status_1_and_says_so(arguments: list[str], tmp_path: Path) -> None:
+    with MailboxServer([b"x"], password=PASSWORD) as server, Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pop3fast", arguments[0], plain_url(server), *arguments[1:]],
+            env=environment(tmp_path, ENV),
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            timeout=20,
+            check=False,
+        )
+    said = b"pop3fast: the standard output cannot be written: No space left on device\n"
+    assert (done.stderr, done.returncode) == (said, 1)
+
+
+def test_an_interrupt_while_the_command_line_is_loaded_is_status_130_without_a_traceback(tmp_path: Path) -> None:
+    program = """
+import runpy, sys
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == "pop3fast.cli":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupting())
+runpy.run_module("pop3fast", run_name="__main__")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(tmp_path), capture_output=True, timeout=20, check=False
+    )
+    assert (done.stderr, done.returncode) == (b"", 130)
+
+
 # Passwords.
 
 
@@ -414,6 +457,21 @@ def test_a_person_at_a_terminal_is_asked_before_the_server_is(tmp_path: Path) ->
     assert ran.status == 0
     assert "1  3  uid00000001" in ran.out
     assert PASSWORD not in ran.out
+
+
+def test_a_password_that_a_terminal_cannot_have_sent_is_status_4_and_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def typed(_: str) -> str:
+        return b"caf\xe9".decode()
+
+    monkeypatch.setattr(getpass, "getpass", typed)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("POP3FAST_PASSWORD", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    assert main(["list", "pop3s://user@127.0.0.1:1"]) == 4
+    assert capsys.readouterr().err == "pop3fast: the password of user on 127.0.0.1 that was typed is no text\n"
 
 
 def test_the_protocol_log_is_off_again_when_a_command_has_ended(

@@ -1,5 +1,6 @@
 """The configuration file: what it may say, and that every error names table and key and never a value."""
 
+import pwd
 from dataclasses import fields
 from pathlib import Path
 
@@ -7,9 +8,9 @@ import pytest
 
 from commandline import private
 from pop3fast._cli_config import default_config, read_config
-from pop3fast._cli_settings import SECRETS, SIZE, Settings, about, key_of
+from pop3fast._cli_settings import FILE, SECRETS, SIZE, Settings, about, from_arguments, key_of
 from pop3fast._cli_text import UsageError, plural, printable, shown_size, shown_time
-from pop3fast.cli import main
+from pop3fast.cli import _parser, main
 
 ACCOUNT = '[work]\nurl = "pop3s://ada@mail.example.org"\nto = "maildir:~/Mail"\n'
 
@@ -54,6 +55,9 @@ def test_every_setting_can_be_made(tmp_path: Path) -> None:
         (ACCOUNT + 'max-size = "secret"', "'max-size' has to be a number of octets"),
         (ACCOUNT + "timeout = 0", "'timeout' has to be a number of seconds above 0"),
         (ACCOUNT + "timeout = nan", "'timeout' has to be"),
+        (ACCOUNT + "timeout = 1e300", "'timeout' has to be a number of seconds above 0, and at most 1,000,000,000"),
+        (ACCOUNT + "deadline = 1e10", "'deadline' has to be"),
+        (ACCOUNT + f"delete-after = 1{'0' * 400}", "'delete-after' has to be"),
         (ACCOUNT + "delete-after = -1", "'delete-after' has to be a number of days"),
         (ACCOUNT + "password = 12345", "'password' has to be a text"),
         (ACCOUNT + 'user = ""', "'user' has to be a text"),
@@ -105,6 +109,47 @@ def test_where_the_configuration_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert default_config() == str(tmp_path / ".config/pop3fast/config.toml")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "x"))
     assert default_config() == str(tmp_path / "x/pop3fast/config.toml")
+
+
+def test_where_nobody_has_a_home_paths_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert default_config() == "~/.config/pop3fast/config.toml"
+    assert FILE.parse("~/x") == "~/x"
+    with pytest.raises(SystemExit) as ended:
+        main(["fetch", "--help"])
+    assert ended.value.code == 0
+
+
+def test_a_path_may_begin_at_home_whether_it_is_an_argument_or_in_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    files = [key_of(setting.name) for setting in fields(Settings) if about(setting).kind is FILE]
+    assert files == ["password-file", "ca-file", "state"]
+    text = ACCOUNT + "".join(f'{key} = "~/{key}"\n' for key in files)
+    read = read_config(written(tmp_path, text))["work"].said()
+    arguments = [*(f"--{key}=~/{key}" for key in files), "--config=~/c", "--import-seen=~/seen"]
+    command = _parser().parse_args(["fetch", *arguments])
+    assert (command.config, command.import_seen) == (f"{tmp_path}/c", f"{tmp_path}/seen")
+    for settings in (read, from_arguments(command).said()):
+        assert {key: settings[key.replace("-", "_")] for key in files} == {key: f"{tmp_path}/{key}" for key in files}
+    # Not a file's path, but the standard input.
+    assert FILE.parse("-") == "-"
+
+
+def test_a_percent_sign_in_the_configuration_s_path_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/100%x")
+    with pytest.raises(SystemExit) as ended:
+        main(["fetch", "--help"])
+    assert ended.value.code == 0
+    assert "/100%x/pop3fast" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["fetch", "list", "capa"])

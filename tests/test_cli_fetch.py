@@ -2,18 +2,20 @@
 
 import json
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from commandline import PASSWORD, WITHOUT_RICH, Ran, at_terminal, plain_url, pop3fast, private
+from commandline import PASSWORD, WITHOUT_RICH, Ran, at_terminal, environment, plain_url, pop3fast, private
 from maildrops import Maildrop, delivered, mail
 from pop3fast._cli_fetch import status_of
 from pop3fast.fetch import Account, Job, fetch_many, import_seen
 from pop3fast.testing import MailboxServer
-from scripted import ScriptedServer
+from scripted import Reply, ScriptedServer
 from shapes import GREETING
 
 ENV = {"POP3FAST_PASSWORD": PASSWORD}
@@ -83,6 +85,13 @@ def test_verbose_quiet_and_json(tmp_path: Path) -> None:
     assert [row["event"] for row in rows] == ["received"] * 5 + ["end"]
     assert rows[1]["uid"] == "uid00000002"
     assert (rows[-1]["fetched"], rows[-1]["error"], rows[-1]["exit_status"]) == (5, None, 0)
+
+
+def test_a_mechanism_that_nobody_knows_is_status_2(tmp_path: Path) -> None:
+    with MailboxServer(MAIL, password=PASSWORD) as server:
+        ran = fetch(tmp_path, server, "--to", "eml:box", "--mechanism", "FOO", status=2)
+    assert ran.err.startswith("pop3fast: unknown mechanism 'FOO'; there are APOP, ")
+    assert ran.err.count("\n") == 1
 
 
 def test_a_message_that_fails_is_named_and_is_status_1(tmp_path: Path) -> None:
@@ -202,6 +211,74 @@ def test_an_account_that_fails_is_not_the_end_of_the_others(tmp_path: Path) -> N
         pop3fast(tmp_path, "fetch", "--all", "--config", path, status=0)
     # One mailbox for two places: one behind the other.
     assert delivered(f"maildir:{tmp_path}/good") == delivered(f"maildir:{tmp_path}/again") == sorted(MAIL)
+
+
+@pytest.mark.parametrize("without", ["", 'password-file = "public"'], ids=["none", "public"])
+def test_an_account_without_a_password_is_not_the_end_of_the_others(without: str, tmp_path: Path) -> None:
+    private(tmp_path / "public", "secret", 0o644)
+    with MailboxServer(MAIL) as first, MailboxServer(MAIL) as good, MailboxServer(MAIL) as third:
+        path = config(tmp_path, {"first": first, "good": good, "third": third})
+        text = Path(path).read_text("utf-8").split("\n\n")
+        for place in (0, 2):
+            text[place] = text[place].replace('password = "password"', without)
+        private(Path(path), "\n\n".join(text))
+        ran = pop3fast(tmp_path, "fetch", "--all", "--config", path, "--json", status=1)
+        ends = [json.loads(line) for line in ran.out.splitlines() if '"end"' in line]
+        whys = [end["error"] for end in ends if end["error"]]
+        assert [(end["account"], end["fetched"], end["exit_status"]) for end in ends] == [
+            (f"user on 127.0.0.1:{first.port}", 0, 4),
+            (f"user on 127.0.0.1:{good.port}", 5, 0),
+            (f"user on 127.0.0.1:{third.port}", 0, 4),
+        ]
+        assert all(("chmod 600" if without else "no password for user") in why for why in whys)
+        assert first.commands == third.commands == []
+        pop3fast(tmp_path, "fetch", "first", "--config", path, status=4)
+        private(Path(path), f"{text[0]}\n\n{text[2]}")
+        ran = pop3fast(tmp_path, "fetch", "--all", "--config", path, status=4)
+    assert ran.err.count(f"pop3fast: user on 127.0.0.1:{third.port}: ") == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ("delete = true\ndelete-after = 3", "one of the two"),
+        ('user = "other"', "another user"),
+        ('password-file = "x"', "say one of password, --password-file"),
+        ('ca-file = "nothing"', "cannot read nothing"),
+    ],
+)
+def test_what_makes_no_sense_in_a_table_names_the_table(more: str, why: str, tmp_path: Path) -> None:
+    with MailboxServer(MAIL) as good, MailboxServer(MAIL) as bad:
+        path = config(tmp_path, {"good": good, "bad": bad})
+        private(Path(path), Path(path).read_text("utf-8") + more)
+        for arguments in (["--all"], ["bad"]):
+            ran = pop3fast(tmp_path, "fetch", *arguments, "--config", path, status=2)
+            assert ran.err.startswith("pop3fast: [bad] ")
+            assert why in ran.err
+        private(Path(path), Path(path).read_text("utf-8").removesuffix(more).replace("maildir:", ""))
+        ran = pop3fast(tmp_path, "fetch", "--all", "--config", path, status=2)
+    assert ran.err.startswith("pop3fast: [good] a destination is maildir:PATH")
+
+
+def test_when_nobody_reads_any_more_all_accounts_end_without_a_word(tmp_path: Path) -> None:
+    drop = Maildrop((b"1", MAIL[0]))
+    drop.instead = lambda command: Reply(b"+OK\r\nhalf", then="stall") if command == b"RETR 1" else None
+    with MailboxServer(MAIL * 100) as one, ScriptedServer(GREETING, drop) as stalls:
+        path = config(tmp_path, {"one": one})
+        table = f'[two]\nurl = "{plain_url(stalls)}"\nto = "eml:two"\npassword = "x"\n'
+        private(Path(path), Path(path).read_text("utf-8") + table)
+        with subprocess.Popen(
+            [sys.executable, "-m", "pop3fast", "fetch", "--all", "--config", path, "-v"],
+            env=environment(tmp_path),
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            assert child.stdout is not None
+            assert child.stderr is not None
+            child.stdout.readline()
+            child.stdout.close()
+            assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
 
 
 @pytest.mark.parametrize(

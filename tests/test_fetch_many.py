@@ -15,7 +15,7 @@ import pytest
 
 from maildrops import Maildrop, account_of, delivered, mail
 from pop3fast import AuthenticationError
-from pop3fast.fetch import Account, FetchReport, Options, TaskLost, fetch_many
+from pop3fast.fetch import Account, FetchReport, Options, Progress, TaskLost, fetch_many
 from pop3fast.fetch._engine import Job
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
@@ -136,6 +136,26 @@ def test_an_interrupt_ends_all_of_them_within_a_second(tmp_path: Path) -> None:
         drop.instead = lambda _: None
         assert [report.fetched for report in fetch_many([job])] == [10]
     assert delivered(job.destination) == sorted(MESSAGES)
+
+
+def test_what_progress_raises_that_is_no_exception_ends_all_of_them(tmp_path: Path) -> None:
+    class Enough(BaseException):
+        """Not an error of one job."""
+
+    def progress(_: Job, how_far: Progress) -> None:
+        if how_far.messages == 3:
+            raise Enough
+
+    drop = Maildrop((b"1", MESSAGES[0]))
+    drop.instead = lambda command: Reply(b"+OK\r\nhalf", then="stall") if command == b"RETR 1" else None
+    with MailboxServer(MESSAGES) as one, ScriptedServer(b"+OK ready\r\n", drop) as stalls:
+        jobs = [Job(account_of(one), f"eml:{tmp_path}/1"), Job(account_of(stalls), f"eml:{tmp_path}/2")]
+        began = time.monotonic()
+        with pytest.raises(Enough):
+            fetch_many(jobs, progress=progress)
+        assert time.monotonic() - began < 5
+        assert fetch_many(jobs[:1])[0].ok
+    assert delivered(jobs[0].destination) == sorted(MESSAGES)
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's and its dependencies' own

@@ -2,6 +2,7 @@
 
 import netrc
 import os
+import pwd
 import stat
 import sys
 import tempfile
@@ -228,3 +229,21 @@ def test_one_entry_is_read_as_the_standard_library_reads_it(words: list[str]) ->
         expected = netrc.netrc(file.name).authenticators(words[0])
     assert expected is not None
     assert find_login(text, words[0], None) == (expected[0], expected[2])
+
+
+def test_a_password_that_is_no_utf_8_is_refused_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "netrc", b"machine example.org login ada password caf\xe9\n")
+    monkeypatch.setenv("NETRC", path)
+    with pytest.raises(SecretError, match=r"is no UTF-8$") as refused:
+        netrc_login("example.org")
+    assert "caf" not in str(refused.value)
+
+
+def test_who_has_no_home_has_no_netrc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "NETRC"):
+        monkeypatch.delenv(name, raising=False)
+    assert netrc_login("example.org") is None

@@ -2,7 +2,12 @@
 
 import sys
 
-from pop3fast.cli import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from pop3fast.cli import main
+
+        status = main()
+    except KeyboardInterrupt:
+        # Before `main` has begun: loading it takes long enough for that.
+        status = 130
+    sys.exit(status)

@@ -9,6 +9,7 @@ import ssl
 import sys
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pop3fast import POP3, connect
 from pop3fast._cli_settings import SECRETS, Settings, demand, key_of
@@ -41,11 +42,11 @@ def account_of(settings: Settings, *, alone: bool = True) -> Account:
             deadline=settings.deadline,
             mechanism=settings.mechanism,
         )
+        if settings.timeout is not None:
+            account = replace(account, timeout=settings.timeout)
+        return _with_secret(account, location, settings, alone=alone)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    if settings.timeout is not None:
-        account = replace(account, timeout=settings.timeout)
-    return _with_secret(account, location, settings, alone=alone)
 
 
 def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
@@ -69,13 +70,25 @@ def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
         raise UsageError(str(error)) from None
 
 
+def described(settings: Settings) -> str:
+    """Return how a report names the account that *settings* are about: as an `Account` is shown, if a user is known."""
+    location = _location(demand(settings.url, "there is no URL"))
+    user, where = settings.user or location.user, f"{location.host.lower()}:{location.port}"
+    return where if user is None else f"{user} on {where}"
+
+
 def names_user(settings: Settings) -> bool:
     """Return whether *settings* say who is to log in."""
     return settings.user is not None or _location(demand(settings.url, "there is no URL")).user is not None
 
 
 def _with_secret(account: Account, location: Location, settings: Settings, *, alone: bool) -> Account:
-    given = [key_of(name) for name in SECRETS if getattr(settings, name) is not None]
+    # A password itself has a key, and no option.
+    given = [
+        key_of(name) if name == "password" else f"--{key_of(name)}"
+        for name in SECRETS
+        if getattr(settings, name) is not None
+    ]
     if len(given) > 1:
         raise UsageError(f"say one of {', '.join(given)}")
     user = settings.user
@@ -113,6 +126,9 @@ def _ask(user: str, location: Location) -> str:
         password = getpass.getpass(f"Password of {who}: ")
     except EOFError:
         password = ""
+    except UnicodeDecodeError:
+        # That error shows an octet of it.
+        raise SecretError(f"the password of {who} that was typed is no text") from None
     if not password:
         raise SecretError(f"no password for {who} was typed")
     return password
@@ -120,6 +136,11 @@ def _ask(user: str, location: Location) -> str:
 
 def _location(url: str) -> Location:
     try:
+        if urlsplit(url).password is not None:
+            raise UsageError(
+                "a URL with a password in it ends up in logs and lists of processes: "
+                f"use --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
+            )
         return parse_url(url)
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -8,7 +8,7 @@ import os
 from dataclasses import fields
 from pathlib import Path
 
-from pop3fast._cli_settings import Settings, about, key_of
+from pop3fast._cli_settings import Settings, about, expanded, key_of
 from pop3fast._cli_text import UsageError
 from pop3fast.fetch._private import read_contents
 
@@ -16,7 +16,7 @@ from pop3fast.fetch._private import read_contents
 def default_config() -> str:
     """Return where the configuration is when nobody says where."""
     base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
-    return str(Path(base).expanduser() / "pop3fast" / "config.toml")
+    return str(Path(expanded(base)) / "pop3fast" / "config.toml")
 
 
 def read_config(path: str) -> dict[str, Settings]:

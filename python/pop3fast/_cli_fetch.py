@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any, cast
 
-from pop3fast._cli_accounts import account_of
+from pop3fast._cli_accounts import account_of, described
 from pop3fast._cli_progress import Display, on_terminal
 from pop3fast._cli_settings import Settings, demand
 from pop3fast._cli_text import UsageError, complain, in_words, plural, printable, say, say_json, shown_size
@@ -21,6 +21,7 @@ from pop3fast.fetch import (
     Named,
     Options,
     Progress,
+    SecretError,
     UidsChanged,
     fetch_mailbox,
     fetch_many,
@@ -35,17 +36,35 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     """Fetch the mail of *accounts*; return the exit status."""
     if command.import_seen is not None and (len(accounts) > 1 or command.dry_run):
         raise UsageError("--import-seen is for one account, and changes what is remembered of it")
-    jobs = [job_of(settings, command, alone=len(accounts) == 1) for settings in accounts.values()]
+    alone = len(accounts) == 1
+    tasks = [_task_of(table, settings, command, alone=alone) for table, settings in accounts.items()]
+    jobs = [task for task in tasks if isinstance(task, Job)]
     if command.import_seen is not None:
         taken = import_seen(jobs[0].account, jobs[0].destination, command.import_seen, state=jobs[0].state)
         if not command.quiet and not command.json:
             say(f"{plural(taken, 'message')} of {command.import_seen} will not be fetched again")
     shows_progress = not (command.quiet or command.verbose or command.json or command.debug)
     with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
-        reports = _run(jobs, command, _teller(display, command))
+        done = iter(_run(jobs, command, _teller(display, command), alone=alone))
+    reports = [next(done) if isinstance(task, Job) else task for task in tasks]
     for report in reports:
         (_tell_program if command.json else _tell_person)(report, command)
     return status_of([report.exit_status for report in reports])
+
+
+def _task_of(table: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job | FetchReport:
+    """Return what is to be done for the account of a *table*, or how it ended when it is not *alone* and cannot begin.
+
+    Raises `UsageError` that names the table, and `SecretError` of an account that is alone.
+    """
+    try:
+        return job_of(settings, command, alone=alone)
+    except UsageError as error:
+        raise UsageError(f"[{table}] {error}" if table else str(error)) from None
+    except SecretError as error:
+        if alone:
+            raise
+        return FetchReport(described(settings), settings.to or "", error=error)
 
 
 def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job:
@@ -69,14 +88,16 @@ def status_of(statuses: list[int]) -> int:
     return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
 
 
-def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None) -> list[FetchReport]:
-    if len(jobs) > 1:
+def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None, *, alone: bool) -> list[FetchReport]:
+    if not alone:
         return fetch_many(jobs, threads=command.jobs, progress=tell)
     (job,) = jobs
     progress = None if tell is None else lambda progress: tell(job, progress)
-    return [
-        fetch_mailbox(job.account, job.destination, state=job.state, **asdict(job.options), progress=progress),
-    ]
+    try:
+        return [fetch_mailbox(job.account, job.destination, state=job.state, **asdict(job.options), progress=progress)]
+    except ValueError as error:
+        # As a mechanism that nobody knows, which is found out when it is to be used.
+        raise UsageError(str(error)) from None
 
 
 def _teller(display: Display | None, command: argparse.Namespace) -> Tell | None:

@@ -5,6 +5,7 @@ be. A setting that was not made is None.
 """
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
@@ -14,6 +15,9 @@ from pop3fast._cli_text import UsageError
 
 Group = Literal["file", "login", "fetch"]
 """Where a setting can be made: in a configuration file; there and for each command; there and for fetch."""
+
+MOST = 10**9
+"""Of seconds and of days: more than anybody waits. The operating system cannot count to 1e300."""
 
 _SIZE = re.compile(r"([0-9]{1,15}) ?([kKMGT]?)(?:i?B)?")
 _POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
@@ -44,9 +48,13 @@ def _text(value: object) -> str:
     return value
 
 
+def _path(value: object) -> str:
+    return expanded(_text(value))
+
+
 def _number(value: object) -> float:
     # True is an int to Python, and to nobody else.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         raise ValueError
     return value
 
@@ -76,10 +84,12 @@ def _flag(value: object) -> bool:
 
 
 TEXT = Kind("TEXT", "a text", _text, _text)
-FILE = Kind("FILE", "the path of a file, as a text", _text, _text)
+FILE = Kind("FILE", "the path of a file, as a text", _path, _path)
 COMMAND = Kind("COMMAND", "a command, as a text", _text, _text)
-SECONDS = Kind("SECONDS", "a number of seconds above 0", _seconds, lambda text: _seconds(float(text)))
-DAYS = Kind("DAYS", "a number of days", _number, lambda text: _number(float(text)))
+SECONDS = Kind(
+    "SECONDS", f"a number of seconds above 0, and at most {MOST:,}", _seconds, lambda text: _seconds(float(text))
+)
+DAYS = Kind("DAYS", f"a number of days, at most {MOST:,}", _number, lambda text: _number(float(text)))
 COUNT = Kind("N", "a whole number from 1", _count, lambda text: _count(int(text)))
 SIZE = Kind("SIZE", 'a number of octets, or a text as "500k", "10M" or "1G" (powers of 1024)', _size, _size)
 FLAG = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
@@ -148,6 +158,11 @@ def key_of(name: str) -> str:
     return name.replace("_", "-")
 
 
+def expanded(path: str) -> str:
+    """Return *path* with the user's home for ``~``; as it is where nobody knows that."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path's raises an exception where there is no home
+
+
 def add_options(parser: "argparse._ArgumentGroup", group: Group) -> None:
     """Let a command's arguments make the settings of *group*."""
     for setting in fields(Settings):
@@ -158,7 +173,7 @@ def add_options(parser: "argparse._ArgumentGroup", group: Group) -> None:
         if kind is FLAG:
             parser.add_argument(option, action="store_true", default=None, help=words)
         else:
-            parser.add_argument(option, type=_parser_of(kind), metavar=kind.metavar, help=words)
+            parser.add_argument(option, type=parser_of(kind), metavar=kind.metavar, help=words)
 
 
 def from_arguments(command: argparse.Namespace) -> Settings:
@@ -166,7 +181,9 @@ def from_arguments(command: argparse.Namespace) -> Settings:
     return Settings.of({one.name: getattr(command, one.name, None) for one in fields(Settings)})
 
 
-def _parser_of(kind: Kind) -> Callable[[str], object]:
+def parser_of(kind: Kind) -> Callable[[str], object]:
+    """Return what makes a value of an argument's text, and says which *kind* it has to be."""
+
     def parse(text: str) -> object:
         try:
             return kind.parse(text)

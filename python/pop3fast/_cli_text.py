@@ -8,7 +8,6 @@ import os
 import ssl
 import sys
 import unicodedata
-from typing import NoReturn
 
 from pop3fast import _replies
 
@@ -20,8 +19,14 @@ class UsageError(Exception):
     """What was asked for makes no sense: exit status 2."""
 
 
-class OutputGone(Exception):  # noqa: N818 - it says what happened
-    """Nobody reads the standard output any more, as behind ``| head``. No ``OSError``: that would be the network's."""
+# No kind of ``Exception``: an ``OSError`` would be the network's, and a fetch of many accounts takes any other for the
+# end of one.
+class OutputGone(BaseException):
+    """Nobody reads the standard output any more, as behind ``| head``."""
+
+
+class OutputFailed(BaseException):
+    """The standard output cannot be written, for the reason that this says."""
 
 
 def say(text: str) -> None:
@@ -30,7 +35,11 @@ def say(text: str) -> None:
         # In one piece: several fetches say something at once.
         print(f"{text}\n", end="", flush=True)
     except BrokenPipeError:
-        _gone()
+        _write_nowhere()
+        raise OutputGone from None
+    except OSError as error:
+        _write_nowhere()
+        raise OutputFailed(in_words(error)) from None
 
 
 def say_json(**fields: object) -> None:
@@ -83,9 +92,8 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _gone() -> NoReturn:
+def _write_nowhere() -> None:
     # What is still to be written goes nowhere from here on, instead of failing when Python ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    raise OutputGone from None

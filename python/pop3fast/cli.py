@@ -1,8 +1,9 @@
 """The command line: `pop3fast`, `python -m pop3fast`.
 
 Owns the arguments, the help and the exit statuses; what a command does is elsewhere. Exit status: 0 all well; 1 some
-messages failed (each is named); 2 usage; 3 no connection or TLS; 4 login refused, or no password; 5 destination not
-writable; 130 interrupted; 141 nobody reads what is said. An error is one line, never a traceback.
+messages failed (each is named), or the standard output cannot be written; 2 usage; 3 no connection or TLS; 4 login
+refused, or no password; 5 destination not writable; 130 interrupted; 141 nobody reads what is said. An error is one
+line, never a traceback.
 """
 
 import argparse
@@ -16,10 +17,11 @@ from typing import Any, NoReturn
 
 from pop3fast import _cli_fetch, error_proto
 from pop3fast._cli_config import default_config, read_config
-from pop3fast._cli_settings import Settings, add_options, from_arguments
-from pop3fast._cli_text import OutputGone, UsageError, complain, in_words
+from pop3fast._cli_settings import COUNT, Settings, add_options, expanded, from_arguments, parser_of
+from pop3fast._cli_text import OutputFailed, OutputGone, UsageError, complain, in_words
 from pop3fast.fetch import FetchError, exit_status
 
+_FAILED = 1
 _USAGE = 2
 _OUTPUT_GONE = 141  # what a shell says of a program that SIGPIPE ended: 128 and its number
 _INTERRUPTED = 130  # the same of control-C
@@ -41,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FetchError, error_proto, OSError) as error:
         complain(in_words(error))
         return exit_status(error)
+    except OutputFailed as error:
+        complain(f"the standard output cannot be written: {error}")
+        return _FAILED
     except OutputGone:
         return _OUTPUT_GONE
     except KeyboardInterrupt:
@@ -85,10 +90,12 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
     what.add_argument(
         "--accept-uid-change", action="store_true", help="fetch all again where the server changed every unique-id"
     )
-    what.add_argument("--import-seen", metavar="FILE", help="what getmail, mpop or fetchmail fetched is not new")
+    what.add_argument(
+        "--import-seen", type=expanded, metavar="FILE", help="what getmail, mpop or fetchmail fetched is not new"
+    )
     many = fetch.add_argument_group("several mailboxes")
     many.add_argument("--all", action="store_true", help="fetch the mail of every account in the configuration")
-    many.add_argument("--jobs", type=_positive, metavar="N", help="so many mailboxes at once (default: 8)")
+    many.add_argument("--jobs", type=parser_of(COUNT), metavar="N", help="so many mailboxes at once (default: 8)")
     said = fetch.add_mutually_exclusive_group()
     said.add_argument("-q", "--quiet", action="store_true", help="say nothing but what went wrong")
     said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message")
@@ -126,7 +133,9 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401
         "poplib and with pop3fast, check each, and show what it took. Nothing leaves the machine. The exit status "
         "is 1 when a message was not what the server had been given.",
     )
-    demo.add_argument("--messages", type=_positive, default=10_000, metavar="N", help="how many (default: 10000)")
+    demo.add_argument(
+        "--messages", type=parser_of(COUNT), default=10_000, metavar="N", help="how many (default: 10000)"
+    )
     demo.set_defaults(run=_run_demo)
 
 
@@ -152,7 +161,8 @@ def _command(
     )
     add_options(login, "login")
     login.add_argument("--password", "--token", action=_Refused, help=argparse.SUPPRESS)
-    login.add_argument("--config", metavar="FILE", help=f"the accounts by name (default: {default_config()})")
+    config = default_config().replace("%", "%%")  # argparse puts values in for what begins with one
+    login.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
     login.add_argument("--debug", action="store_true", help="show the protocol on standard error, without secrets")
     parser.set_defaults(run=run)
     return parser
@@ -160,7 +170,8 @@ def _command(
 
 def _fetch(command: argparse.Namespace) -> int:
     if not command.all:
-        return _cli_fetch.fetch({"": _account(command)}, command)
+        table = command.account if command.account is not None and "://" not in command.account else ""
+        return _cli_fetch.fetch({table: _account(command)}, command)
     if command.account is not None:
         raise UsageError("--all is for every account in the configuration; it takes no URL")
     accounts = read_config(command.config or default_config())
@@ -229,10 +240,3 @@ def _protocol_log(*, on: bool) -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(level)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is less than 1")
-    return number

@@ -34,9 +34,9 @@ def fetch_many(
     behind the other. *on_report* is called with each report as it comes; *progress*, which no executor can call from
     elsewhere, in the threads, as `fetch_mailbox` calls its own. Raises `ValueError` for an executor and either.
 
-    What ends a job is in its report's ``error``, and ends no other. `KeyboardInterrupt` passes through, and ends all
-    within a second where there are threads; with another executor what is under way goes on there. What was delivered
-    is remembered.
+    What ends a job is in its report's ``error``, and ends no other. `KeyboardInterrupt` passes through, and so does
+    what *progress* raises that is no ``Exception``; both end all within a second where there are threads. With another
+    executor what is under way goes on there. What was delivered is remembered.
     """
     if executor is not None and (threads is not None or progress is not None):
         raise ValueError("threads and progress are for fetches in threads, not in an executor")

@@ -65,7 +65,11 @@ def netrc_login(host: str, user: str | None = None) -> Login | None:
     user's alone.
     """
     named = os.environ.get("NETRC")
-    path = named or str(Path("~/.netrc").expanduser())
+    try:
+        path = named or str(Path("~/.netrc").expanduser())
+    except RuntimeError:
+        # Who has no home has nothing in it.
+        return None
     try:
         text = read_private(path).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
@@ -85,6 +89,11 @@ def checked_secret(secret: str, what: str) -> str:
         raise SecretError(f"{what} is empty")
     if any(character in secret for character in "\r\n\0"):
         raise SecretError(f"{what} has more than one line, or a NUL: that is no password")
+    try:
+        secret.encode()
+    except UnicodeEncodeError:
+        # That error shows a character of it.
+        raise SecretError(f"{what} is no UTF-8") from None
     return secret
 
 
