@@ -6,8 +6,7 @@ if __name__ == "__main__":
     try:
         from pop3fast.cli import main
 
-        status = main()
+        sys.exit(main())
     except KeyboardInterrupt:
         # Before `main` has begun: loading it takes long enough for that.
-        status = 130
-    sys.exit(status)
+        sys.exit(130)
