@@ -58,6 +58,24 @@ def pop3fast(
     return ran
 
 
+def assert_ends_without_a_word_when_nobody_reads(
+    *arguments: str, home: Path, env: Mapping[str, str] | None = None
+) -> None:
+    """Run a command in *home*, read one line of what it says and then no more, as ``| head -1`` does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pop3fast", *arguments],
+        env=environment(home, env),
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.readline()
+        child.stdout.close()
+        assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
+
+
 def at_terminal(
     home: Path,
     *arguments: str,

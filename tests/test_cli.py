@@ -19,7 +19,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from commandline import PASSWORD, at_terminal, environment, plain_url, pop3fast, private
+from commandline import (
+    PASSWORD,
+    assert_ends_without_a_word_when_nobody_reads,
+    at_terminal,
+    environment,
+    plain_url,
+    pop3fast,
+    private,
+)
 from maildrops import Maildrop, mail
 from pop3fast._cli_look import decoded, header_of
 from pop3fast._cli_text import printable
@@ -304,17 +312,7 @@ def test_control_c_is_status_130_within_a_second_and_what_was_delivered_stays(se
 
 def test_when_nobody_reads_any_more_it_ends_without_a_word(tmp_path: Path) -> None:
     with MailboxServer([b"x"] * 20_000, password=PASSWORD) as server:
-        with subprocess.Popen(
-            [sys.executable, "-m", "pop3fast", "list", plain_url(server)],
-            env=environment(tmp_path, ENV),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as child:
-            assert child.stdout is not None
-            assert child.stderr is not None
-            child.stdout.readline()
-            child.stdout.close()
-            assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
+        assert_ends_without_a_word_when_nobody_reads("list", plain_url(server), home=tmp_path, env=ENV)
 
 
 @pytest.mark.parametrize(

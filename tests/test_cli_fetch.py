@@ -2,15 +2,22 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from commandline import PASSWORD, WITHOUT_RICH, Ran, at_terminal, environment, plain_url, pop3fast, private
+from commandline import (
+    PASSWORD,
+    WITHOUT_RICH,
+    Ran,
+    assert_ends_without_a_word_when_nobody_reads,
+    at_terminal,
+    plain_url,
+    pop3fast,
+    private,
+)
 from maildrops import Maildrop, delivered, mail
 from pop3fast._cli_fetch import status_of
 from pop3fast.fetch import Account, Job, fetch_many, import_seen
@@ -267,18 +274,7 @@ def test_when_nobody_reads_any_more_all_accounts_end_without_a_word(tmp_path: Pa
         path = config(tmp_path, {"one": one})
         table = f'[two]\nurl = "{plain_url(stalls)}"\nto = "eml:two"\npassword = "x"\n'
         private(Path(path), Path(path).read_text("utf-8") + table)
-        with subprocess.Popen(
-            [sys.executable, "-m", "pop3fast", "fetch", "--all", "--config", path, "-v"],
-            env=environment(tmp_path),
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as child:
-            assert child.stdout is not None
-            assert child.stderr is not None
-            child.stdout.readline()
-            child.stdout.close()
-            assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
+        assert_ends_without_a_word_when_nobody_reads("fetch", "--all", "--config", path, "-v", home=tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,12 @@ def path(tmp_path: Path) -> str:
     return f"{tmp_path}/state"
 
 
+def test_every_commit_is_on_the_disk_and_readers_do_not_wait(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        assert account._database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert account._database.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+
+
 def test_what_is_remembered_is_there_the_next_time(path: str) -> None:
     hostile = [b"../../x", b"\0", b"x" * 4096, bytes(range(256)), b"1"]
     with State(path).account("h", 110, "me") as account:

@@ -90,15 +90,17 @@ class Stop:
             failure = OSError("the host has no address")
             for family, kind, protocol, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
                 sock = socket.socket(family, kind, protocol)
+                # TLS makes another object of the socket; this one stays, and is of the same connection.
+                mine.append(sock.dup())
+                self._sockets.add(mine[-1])
                 try:
-                    # TLS makes another object of the socket; this one stays, and is of the same connection.
-                    mine.append(sock.dup())
-                    self._sockets.add(mine[-1])
                     self.check()
                     sock.settimeout(timeout)
                     sock.connect(where)
                 except OSError as error:
                     sock.close()
+                    # Or it would go on trying, beside the next address.
+                    self._let_go(mine.pop())
                     self.check()
                     failure = error
                 except BaseException:
@@ -112,8 +114,11 @@ class Stop:
             yield connected
         finally:
             for sock in mine:
-                self._sockets.discard(sock)
-                sock.close()
+                self._let_go(sock)
+
+    def _let_go(self, sock: socket.socket) -> None:
+        self._sockets.discard(sock)
+        sock.close()
 
     def pause(self, clock: Clock, seconds: float) -> None:
         """Return when so many *seconds* have passed on *clock*."""
