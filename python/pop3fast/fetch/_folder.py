@@ -45,6 +45,7 @@ class FolderDelivery:
         self._ends = LineEnds() if folder.CONVERTS else None
         self._digest = sha256()
         self._octets = 0
+        self._length = 0
 
     def write(self, octets: bytes) -> None:
         """Write the next *octets* of the message as the server sent them.
@@ -62,6 +63,8 @@ class FolderDelivery:
         if self._ends is not None and (rest := self._ends.end()):
             self._append(rest)
         self._check()
+        if self._file is None and len(self._content) != self._length:
+            raise AssertionError(f"{len(self._content)} octets are left of a message of {self._length}")
         self._under_way = False
         digest = self._digest.digest()
         entry = Entry(*self._identity, size, self._octets, fingerprint, int(time.time()), digest[:CONTENT_OCTETS])
@@ -80,6 +83,7 @@ class FolderDelivery:
     def _append(self, octets: bytes) -> None:
         self._check()
         self._digest.update(octets)
+        self._length += len(octets)
         if self._file is None and len(self._content) + len(octets) <= SMALL_OCTETS:
             self._content += octets
             return

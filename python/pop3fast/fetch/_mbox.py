@@ -32,12 +32,14 @@ FRAGMENT = (
 
 
 class Ended(NamedTuple):
-    """A message in the spool."""
+    """A message that is whole."""
 
     entry: Entry
+    spool: Spool | None
+    """Where it lies; None when it was delivered before."""
     start: int
     length: int
-    """Its octets in the spool; 0 when it was delivered before."""
+    """Its octets in the spool, from its From line to the empty line behind it."""
     digest: bytes
     head: bytes
 
@@ -49,11 +51,12 @@ class MboxDelivery:
         """Deliver *identity* through *spool*."""
         self._mbox = mbox
         self._identity = identity
-        self._spool = spool
+        self.spool = spool
         self._start = spool.size
         self._ends = LineEnds()
         self._quoter = Quoter()
         self._octets = 0
+        self._length = 0
         self._content = sha256()
         self._digest = sha256()
         self._head = b""
@@ -88,14 +91,16 @@ class MboxDelivery:
         self._open = False
         content = self._content.digest()[:CONTENT_OCTETS]
         entry = Entry(*self._identity, size, self._octets, fingerprint, int(time.time()), content)
-        length = self._spool.size - self._start
-        self._mbox.ended(Ended(entry, self._start, length, self._digest.digest(), self._head))
+        length = self.spool.size - self._start
+        if length != self._length:
+            raise AssertionError(f"{length} octets are left of a message of {self._length}")
+        self._mbox.ended(Ended(entry, self.spool, self._start, length, self._digest.digest(), self._head))
 
     def abandon(self) -> None:
         """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
         if self._open:
             self._open = False
-            self._mbox.abandoned(self._start)
+            self._mbox.abandoned(self.spool, self._start)
 
     def _convert(self, octets: bytes) -> None:
         self._content.update(octets)
@@ -116,11 +121,12 @@ class MboxDelivery:
         if not octets:
             return
         self._digest.update(octets)
+        self._length += len(octets)
         self._last = octets[-1:]
         if len(self._head) < HEAD_OCTETS:
             self._head = (self._head + octets[:HEAD_OCTETS])[:HEAD_OCTETS]
         try:
-            self._spool.append(octets)
+            self.spool.append(octets)
         except OSError as error:
             self.abandon()
             raise destination_error(self._mbox.path, "keep a message for", error) from error
@@ -134,8 +140,10 @@ class Mbox:
         self.path = path
         self.files = files
         self._parent: int | None = None
+        self._account = ""
         self._journal: Journal | None = None
         self._spool: Spool | None = None
+        self._spool_is_spent = False
         self._copies = Copies()
         self._delivery: MboxDelivery | None = None
         self._batch: list[Ended] = []
@@ -173,7 +181,8 @@ class Mbox:
         self._journal = journal
         self._copies = Copies()
         self._failure = None
-        self._spool = Spool(self.files, parent, f".{os.path.split(self.path)[1]}.pop3fast-{account}")
+        self._account = account
+        self._spool = self._new_spool()
         said: list[str] = []
         for intent in journal.intents():
             if intent.path == self.path:
@@ -190,9 +199,8 @@ class Mbox:
             raise ValueError("another message is being delivered")
         if self._spool is None:
             raise ValueError("the destination is not prepared")
-        if self._failure is not None:
-            raise self._failure
-        self._delivery = MboxDelivery(self, identity, self._spool)
+        self._check_end()
+        self._delivery = MboxDelivery(self, identity, self._unspent(self._spool))
         return self._delivery
 
     def ended(self, ended: Ended) -> None:
@@ -203,41 +211,44 @@ class Mbox:
             entry = entry._replace(copy=self._copies.take(entry.content))
             ended = ended._replace(entry=entry)
             if self._journal.has_content(entry.content, entry.copy):
-                self.abandoned(ended.start)
-                ended = ended._replace(length=0)
+                if ended.spool is not None:
+                    self.abandoned(ended.spool, ended.start)
+                ended = ended._replace(spool=None)
         self._batch.append(ended)
 
-    def abandoned(self, size: int) -> None:
-        """Cut the spool back to *size*; for the delivery only."""
+    def abandoned(self, spool: Spool, size: int) -> None:
+        """Cut *spool* back to *size*; for the delivery only."""
         self._delivery = None
-        if self._spool is not None:
-            try:
-                self._spool.cut(size)
-            except OSError as error:
-                self._failure = destination_error(self.path, "keep messages for", error)
+        try:
+            spool.cut(size)
+        except OSError:
+            # What ended before lies in it as it did.
+            self._spool_is_spent = True
 
     def flush(self) -> list[Entry]:
         """Append every message that has ended since the last flush, durably; return what to remember.
 
-        Remember it before the next flush: until then it is in the journal. Raises `DestinationError` when not all
-        could be appended; then none was, and the file is as it was. Raises `StateError` before it is touched.
+        A message that is under way goes on, and is none of them. Remember the others before the next flush: until then
+        they are in the journal. Raises `DestinationError` when not all could be appended; then none was, and the file
+        is as it was. Raises `StateError` before it is touched.
         """
         batch, self._batch = self._batch, []
-        spool, journal = self._spool, self._journal
-        if not batch or spool is None or journal is None:
+        journal = self._journal
+        if not batch or journal is None:
             return []
         try:
-            new = [ended for ended in batch if ended.length]
+            self._check_end()
+            new = [ended for ended in batch if ended.spool is not None]
             if new:
                 with self._lock(self._opened()).locked(create=True) as file:
                     if file is not None:
-                        self._append(file, new, spool, journal)
+                        self._append(file, new, journal)
         except BaseException:
             for ended in batch:
                 self._copies.give_back(ended.entry)
             raise
         finally:
-            spool.clear()
+            self._clear(batch)
         return [ended.entry for ended in batch]
 
     def hurry(self) -> None:
@@ -269,7 +280,12 @@ class Mbox:
         if begins and begins != FROM:
             raise DestinationError(self.path, "append to", "it is no mbox: it does not begin with a From line")
 
-    def _append(self, file: int, new: list[Ended], spool: Spool, journal: Journal) -> None:
+    def _check_end(self) -> None:
+        """Raise what happened when the file ends in something that has to be taken away first."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _append(self, file: int, new: list[Ended], journal: Journal) -> None:
         try:
             self._check(file)
             status = self.files.stat(file)
@@ -291,8 +307,9 @@ class Mbox:
             if pad:
                 self.files.write(file, pad)
             for ended in new:
-                for piece in spool.pieces(ended.start, ended.start + ended.length):
-                    self.files.write(file, piece)
+                if ended.spool is not None:
+                    for piece in ended.spool.pieces(ended.start, ended.start + ended.length):
+                        self.files.write(file, piece)
             self._make_durable(file)
         except OSError as error:
             failure = destination_error(self.path, "append to", error)
@@ -334,8 +351,33 @@ class Mbox:
         journal.settle(intent.key, findings.delivered)
         return [FRAGMENT.format(self.path)] if findings.fragment else []
 
+    def _new_spool(self) -> Spool:
+        return Spool(self.files, self._opened(), f".{os.path.split(self.path)[1]}.pop3fast-{self._account}")
+
+    def _unspent(self, spool: Spool) -> Spool:
+        """Return *spool* for the next message, or another one where something is left in it that is done with."""
+        if self._spool_is_spent:
+            self._spool_is_spent = False
+            if any(ended.spool is spool for ended in self._batch):
+                self._spool = spool = self._new_spool()
+            else:
+                spool.clear()
+        return spool
+
+    def _clear(self, batch: list[Ended]) -> None:
+        """Clear every spool that *batch* was in, but for the one that a message under way lies in."""
+        used = {self._spool, *(ended.spool for ended in batch)}
+        if self._delivery is not None:
+            # A long message would be copied with each flush; it stays where it is, and the next one begins elsewhere.
+            used.discard(self._delivery.spool)
+            self._spool_is_spent = True
+        for spool in used:
+            if spool is not None:
+                spool.clear()
+
     def _drop(self) -> None:
-        self._delivery = None
-        self._batch = []
-        if self._spool is not None:
-            self._spool.clear()
+        """Take away what was not flushed; a message that is under way is abandoned."""
+        if self._delivery is not None:
+            self._delivery.abandon()
+        batch, self._batch = self._batch, []
+        self._clear(batch)
