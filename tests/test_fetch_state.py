@@ -15,6 +15,7 @@ import pytest
 from fetching import in_child
 from pop3fast.fetch import AccountBusy, Entry, Identity, Remembered, State, StateError
 from pop3fast.fetch._journal import Intended, Intent
+from pop3fast.fetch._state_schema import MIGRATIONS
 
 PRINT = bytes(range(16))
 
@@ -55,6 +56,68 @@ def test_what_is_remembered_is_there_the_next_time(path: str) -> None:
     assert seen.get(b"1", 1) is None
     assert seen.size(b"2") is None
     assert seen.size(b"1") == 1000
+
+
+def test_where_a_message_was_put_is_remembered(path: str) -> None:
+    placed = entry(b"1")._replace(place=b"new/\xff 12 34", content=b"k" * 16)
+    with State(path).account("h", 110, "me") as account:
+        account.remember([placed, entry(b"2"), entry(b"2", 1)])
+    with State(path).account("h", 110, "me") as account:
+        asked = [Identity(b"1"), Identity(b"2", 1), Identity(b"3")]
+        assert account.entries(asked) == {asked[0]: placed, asked[1]: entry(b"2", 1)}
+
+
+VERSION_1 = """
+CREATE TABLE account (id INTEGER PRIMARY KEY, host TEXT NOT NULL, port INTEGER NOT NULL, user TEXT NOT NULL,
+    maildrop BLOB, UNIQUE (host, port, user));
+CREATE TABLE seen (account INTEGER NOT NULL REFERENCES account, uid BLOB NOT NULL, occurrence INTEGER NOT NULL,
+    size INTEGER NOT NULL, octets INTEGER NOT NULL, fingerprint BLOB NOT NULL, delivered_at INTEGER NOT NULL,
+    PRIMARY KEY (account, uid, occurrence)) WITHOUT ROWID;
+CREATE TABLE content (account INTEGER NOT NULL REFERENCES account, content BLOB NOT NULL, copy INTEGER NOT NULL,
+    PRIMARY KEY (account, content, copy)) WITHOUT ROWID;
+CREATE TABLE intent (id INTEGER PRIMARY KEY, account INTEGER NOT NULL REFERENCES account, path BLOB NOT NULL,
+    device TEXT NOT NULL, inode TEXT NOT NULL, size INTEGER NOT NULL, before BLOB NOT NULL, pad BLOB NOT NULL);
+CREATE TABLE intended (intent INTEGER NOT NULL REFERENCES intent ON DELETE CASCADE, uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL, size INTEGER NOT NULL, octets INTEGER NOT NULL, fingerprint BLOB NOT NULL,
+    delivered_at INTEGER NOT NULL, content BLOB NOT NULL, start INTEGER NOT NULL, length INTEGER NOT NULL,
+    digest BLOB NOT NULL, head BLOB NOT NULL, PRIMARY KEY (intent, start)) WITHOUT ROWID;
+INSERT INTO account VALUES (7, 'h', 110, 'me', NULL);
+INSERT INTO seen VALUES (7, x'31', 0, 1000, 1010, x'000102030405060708090a0b0c0d0e0f', 1700000000);
+INSERT INTO content VALUES (7, x'63', 0);
+COMMIT;
+PRAGMA application_id = 1895037527;
+PRAGMA user_version = 1;
+"""
+
+
+def columns(path: str) -> dict[str, list[tuple[object, ...]]]:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: database.execute(f"PRAGMA table_info({table})").fetchall() for table in tables}
+
+
+def test_a_state_of_version_1_becomes_one_of_this_version(path: str) -> None:
+    make_other(path, *VERSION_1.split(";"))
+    with State(path).account("h", 110, "me") as account:
+        old = entry(b"1", content=b"")
+        assert account.entries([Identity(b"1")]) == {Identity(b"1"): old}
+        assert account.has_content(b"c", 0)
+        account.remember([entry(b"2")._replace(place=b"there")])
+        assert set(account.seen()) == {Identity(b"1"), Identity(b"2")}
+    State(f"{path}.new")
+    assert columns(path) == columns(f"{path}.new"), "as if it had been made so"
+
+
+def test_a_move_to_this_version_that_fails_leaves_the_older_one(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_other(path, *VERSION_1.split(";"))
+    before = columns(path)
+    monkeypatch.setitem(MIGRATIONS, 1, f"{MIGRATIONS[1]} ALTER TABLE nothing ADD COLUMN x")
+    with pytest.raises(StateError, match="nothing"):
+        State(path)
+    assert columns(path) == before
+    monkeypatch.undo()
+    with State(path).account("h", 110, "me") as account:
+        assert Identity(b"1") in account.seen()
 
 
 def test_accounts_do_not_know_each_other(path: str) -> None:

@@ -19,7 +19,7 @@ from pop3fast.fetch._errors import (
     UidsUnknown,
 )
 from pop3fast.fetch._fingerprint import fingerprint
-from pop3fast.fetch._identity import Entry, Identity, account_digest
+from pop3fast.fetch._identity import Entry, Identity, ReadBack, account_digest
 from pop3fast.fetch._import_seen import read_seen
 from pop3fast.fetch._many import fetch_many
 from pop3fast.fetch._options import Options
@@ -43,6 +43,7 @@ __all__ = [
     "Named",
     "Options",
     "Progress",
+    "ReadBack",
     "Remembered",
     "SecretError",
     "Seen",

@@ -4,6 +4,7 @@ Owns the names that messages are delivered under. Never puts an octet of a uniqu
 and may be ``../../x``.
 """
 
+from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -49,6 +50,8 @@ class Entry(NamedTuple):
     """16 octets of the SHA-256 of its content as it was delivered."""
     copy: int = 0
     """Which copy of its content it is; counted only where its unique-id does not last."""
+    place: bytes = b""
+    """Where the destination put it, in the destination's own words; empty when that is not known."""
 
     @property
     def identity(self) -> Identity:
@@ -58,6 +61,17 @@ class Entry(NamedTuple):
     def kept(self) -> "Entry":
         """Return what of it the next session can use: without a unique-id that does not last."""
         return self if is_lasting(self.uid) else self._replace(uid=b"", occurrence=self.copy)
+
+
+class ReadBack(Enum):
+    """What a destination finds when it reads again what it delivered."""
+
+    WHOLE = "whole"
+    """It is where it was put, and is what was received."""
+    MOVED = "moved"
+    """It was delivered, and is no longer where it was put: moved, deleted or rewritten since, as mail programs do."""
+    DIFFERS = "differs"
+    """It is damaged, or it is not there although it was delivered in this session: it is not delivered."""
 
 
 def is_lasting(uid: bytes) -> bool:

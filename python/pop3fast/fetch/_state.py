@@ -26,6 +26,9 @@ FILE_NAME = "pop3fast.sqlite"
 ROWS_AT_A_TIME = 10_000
 """What is read from the database in one piece, so that as rows only this many take memory."""
 
+INTENDED_FIELDS = 7
+"""So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
+
 
 class State:
     """A file in which several accounts may be kept, and which several processes may use at once."""
@@ -90,6 +93,21 @@ class AccountState:
             while rows := cursor.fetchmany(ROWS_AT_A_TIME):
                 seen.extend(rows)
         return seen
+
+    def entries(self, identities: Iterable[Identity]) -> dict[Identity, Entry]:
+        """Return all that is remembered of messages, by identity; those that are not remembered are left out."""
+        found: dict[Identity, Entry] = {}
+        with self._lock, self._errors_in_words():
+            for identity in identities:
+                row = self._database.execute(
+                    "SELECT size, octets, fingerprint, delivered_at, content, place FROM seen "
+                    "WHERE account = ? AND uid = ? AND occurrence = ?",
+                    (self._id, *identity),
+                ).fetchone()
+                if row is not None:
+                    *fields, place = row
+                    found[identity] = Entry(*identity, *fields)._replace(place=place)
+        return found
 
     def remember(self, entries: Iterable[Entry]) -> None:
         """Remember what a flush delivered, durably and all at once; it is no longer intended then."""
@@ -157,7 +175,7 @@ class AccountState:
             ).lastrowid
             database.executemany(
                 "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(key, *message.entry.kept()[:-1], *message[1:]) for message in intent.messages],
+                [(key, *message.entry.kept()[:INTENDED_FIELDS], *message[1:]) for message in intent.messages],
             )
         return key or 0
 
@@ -196,8 +214,8 @@ class AccountState:
             if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
                 raise ValueError(f"a fingerprint has {FINGERPRINT_OCTETS} octets, not {len(entry.fingerprint)}")
         database.executemany(
-            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [(self._id, *entry[:6]) for entry in kept if entry.uid],
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
+            [(self._id, *entry[:7], entry.place) for entry in kept if entry.uid],
         )
         database.executemany(
             "INSERT OR IGNORE INTO content VALUES (?, ?, ?)",

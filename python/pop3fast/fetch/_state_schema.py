@@ -1,6 +1,7 @@
 """The tables that a state is made of, and the only words of SQL that make or check them.
 
 Owns what kind of file a state is: an SQLite database with this project's mark, of a version that this module knows.
+An older one becomes one of this version when it is opened, all at once.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from pop3fast.fetch._errors import StateError
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
 
-VERSION = 1
+VERSION = 2
 
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
@@ -37,6 +38,11 @@ CREATE TABLE account (
     user TEXT NOT NULL,
     -- What the maildrop looked like when nothing in it was new, NULL when that was not seen since the last change here.
     maildrop BLOB,
+    -- The account's own time (`_time`), and what the clock said then, NULL before its first session.
+    time INTEGER,
+    clock INTEGER,
+    -- What the scan listing's sizes were found to be (`_sizes`), empty when that is not known.
+    sizes TEXT NOT NULL DEFAULT '',
     UNIQUE (host, port, user)
 );
 CREATE TABLE seen (
@@ -47,6 +53,13 @@ CREATE TABLE seen (
     octets INTEGER NOT NULL,
     fingerprint BLOB NOT NULL,
     delivered_at INTEGER NOT NULL,
+    -- What was delivered and where, both empty when version 1 remembered it, or another program fetched it.
+    content BLOB NOT NULL DEFAULT x'',
+    place BLOB NOT NULL DEFAULT x'',
+    -- Since when the listings lack it, NULL while they have it.
+    missing_since INTEGER,
+    -- When QUIT's +OK deleted it, NULL when nothing did.
+    deleted_at INTEGER,
     PRIMARY KEY (account, uid, occurrence)
 ) WITHOUT ROWID;
 -- Messages that no unique-id can be relied on for.
@@ -83,6 +96,19 @@ CREATE TABLE intended (
     PRIMARY KEY (intent, start)
 ) WITHOUT ROWID;
 """
+
+TO_VERSION_2 = """
+ALTER TABLE account ADD COLUMN time INTEGER;
+ALTER TABLE account ADD COLUMN clock INTEGER;
+ALTER TABLE account ADD COLUMN sizes TEXT NOT NULL DEFAULT '';
+ALTER TABLE seen ADD COLUMN content BLOB NOT NULL DEFAULT x'';
+ALTER TABLE seen ADD COLUMN place BLOB NOT NULL DEFAULT x'';
+ALTER TABLE seen ADD COLUMN missing_since INTEGER;
+ALTER TABLE seen ADD COLUMN deleted_at INTEGER;
+"""
+
+MIGRATIONS = {1: TO_VERSION_2}
+"""What makes the next version of a state of each older one."""
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -148,16 +174,22 @@ def _check_or_make(connection: sqlite3.Connection, path: str) -> None:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application == APPLICATION_ID and version > VERSION:
         raise StateError(path, f"a newer version of pop3fast made it (format {version}, this one knows {VERSION})")
-    if application == APPLICATION_ID and version == VERSION:
-        # Whether it can be written to shows only when something is written.
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-        return
-    if application or version or tables:
+    if application == APPLICATION_ID and version > 0:
+        for older in range(version, VERSION):
+            _run(connection, MIGRATIONS[older])
+    elif application or version or tables:
         raise StateError(path, "it is a database of another program")
-    for statement in TABLES.split(";"):
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    else:
+        _run(connection, TABLES)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    # Whether it can be written to shows only when something is written.
     connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _run(connection: sqlite3.Connection, statements: str) -> None:
+    # Not `executescript`, which would commit what has been begun.
+    for statement in statements.split(";"):
+        connection.execute(statement)
 
 
 @contextlib.contextmanager
