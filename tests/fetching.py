@@ -8,12 +8,13 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import FunctionType
 from typing import Any, Literal
 
 from pop3fast.fetch import Entry, Identity, State, open_destination
 from pop3fast.fetch._files import Files
 
-CALLS = [name for name in vars(Files) if not name.startswith("_")]
+CALLS = [name for name, what in vars(Files).items() if isinstance(what, FunctionType) and not name.startswith("_")]
 
 Message = tuple[bytes, bytes]
 """Unique-id and content, as on the server."""

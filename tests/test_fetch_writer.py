@@ -3,13 +3,13 @@
 import threading
 import time
 from collections.abc import Callable
+from itertools import count
 
 import pytest
 
 from maildrops import FastClock, mail
 from pop3fast.fetch import DestinationError, Entry, Identity, StateError
 from pop3fast.fetch._plan import Item
-from pop3fast.fetch._waiting import SystemClock
 from pop3fast.fetch._writer import (
     BATCH_MESSAGES,
     BATCH_OCTETS,
@@ -112,23 +112,48 @@ def test_a_batch_is_full_by_messages_by_octets_and_by_time() -> None:
         put(writer, 1, 2, 3, content=bytes(BATCH_OCTETS // 2))
     assert batches(diary) == ["flush 2", "remember 2", "flush 1", "remember 1"]
     diary, clock = Diary(), FastClock()
-    with Writer(diary, diary, clock) as writer:
+    with Writer(diary, diary, clock, inline=True) as writer:
         put(writer, 1)
-        while "end" not in diary.done:
-            time.sleep(0.001)
-        clock.pause(BATCH_SECONDS)
+        clock.pause(BATCH_SECONDS / 2)
         put(writer, 2)
-    assert batches(diary)[0] == "flush 2"
+        clock.pause(BATCH_SECONDS / 2)
+        put(writer, 3)
+    assert batches(diary) == ["flush 2", "remember 2", "flush 1", "remember 1"]
+
+
+def test_a_batch_that_is_late_is_flushed_in_the_middle_of_a_message_which_goes_on() -> None:
+    diary, clock = Diary(), FastClock()
+    with Writer(diary, diary, clock, inline=True) as writer:
+        put(writer, 1)
+        writer.begin(item(2), item(2).identity)
+        writer.write(b"A: b\r\n\r\n")
+        clock.pause(BATCH_SECONDS)
+        writer.write(b"slow\r\n")
+        writer.end()
+        assert [receipt.item.number for receipt in writer.receipts()] == [1]
+    (receipt,) = writer.receipts()
+    assert (receipt.item.number, receipt.entry.octets) == (2, 14)
+    assert diary.done[3:] == [
+        *("begin 2", "write 8", "flush 1", "remember 1", "write 6", "end", "flush 1", "remember 1"),
+    ]
+
+
+class HastyClock(FastClock):
+    """A clock that goes on by a second each time somebody looks."""
+
+    def now(self) -> float:
+        self.time += 1
+        return self.time
 
 
 def test_what_nothing_comes_behind_is_flushed_in_time() -> None:
-    diary = Diary()
-    with Writer(diary, diary, SystemClock()) as writer:
+    diary, remembered = Diary(), threading.Event()
+    diary.instead = lambda what: remembered.set() if what == "remember 1" else None
+    with Writer(diary, diary, HastyClock()) as writer:
         put(writer, 1)
-        give_up = time.monotonic() + 5 * BATCH_SECONDS
-        while not writer.receipts():
-            assert time.monotonic() < give_up
-            time.sleep(0.01)
+        # Long before the block ends, which would flush it, too.
+        assert remembered.wait(30)
+    assert [receipt.item.number for receipt in writer.receipts()] == [1]
 
 
 def test_a_message_in_pieces_and_one_that_does_not_end() -> None:
@@ -166,14 +191,11 @@ def test_an_error_stops_it_and_the_caller_gets_it(failing: str) -> None:
             raise error
 
     diary.instead = instead
-    give_up = time.monotonic() + 20
     writer = Writer(diary, diary, FastClock())
 
     def put_on_and_on() -> None:
-        number = 0
         with writer:
-            while time.monotonic() < give_up:
-                number += 1
+            for number in count(1):
                 put(writer, number)
 
     with pytest.raises((DestinationError, StateError)) as caught:

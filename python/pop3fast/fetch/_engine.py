@@ -48,6 +48,8 @@ class Surroundings:
     clock: Clock = field(default_factory=SystemClock)
     files: Files = field(default_factory=Files)
     stop: Stop = field(default_factory=Stop)
+    inline: bool = False
+    """Whether messages are written in the caller's thread, so that the same happens in the same order each time."""
 
 
 def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two with a default
@@ -111,6 +113,7 @@ def run_job(
     report = FetchReport(str(job.account), job.destination)
     destination = open_destination(job.destination, world.files)
     run = Run(Door(job.account), destination, None, job.options, report, world.clock, world.stop, progress)
+    run.inline = world.inline
     try:
         with (
             contextlib.closing(destination),

@@ -11,6 +11,8 @@ import os
 import stat as modes
 import struct
 import sys
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -20,6 +22,9 @@ _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 class Files:
     """The operating system. Every method raises `OSError` when its one step fails."""
+
+    executor: Callable[[int, str], Executor] = ThreadPoolExecutor
+    """What makes the threads that wait for the disk, given how many and what they are called."""
 
     def open_folder(self, name: str, at: int | None = None) -> int:
         """Return a descriptor of the folder *name* (in the folder *at*), which is no symbolic link."""

@@ -46,6 +46,8 @@ class Run:
         self.report = report
         self.clock = clock
         self.stop = stop
+        self.inline = False
+        """Whether nothing is left to other threads."""
         self.began = clock.now()
         self.failed: set[Identity] = set()
         """What is not tried again in this run."""

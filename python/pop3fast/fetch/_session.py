@@ -234,7 +234,7 @@ class Session:
         receipts: list[Receipt] = []
         if not items:
             return receipts
-        writer = Writer(self._run.destination, memory, self._run.clock)
+        writer = Writer(self._run.destination, memory, self._run.clock, inline=self._run.inline)
         try:
             with writer:
                 self._retrieval.fetch(items, writer)

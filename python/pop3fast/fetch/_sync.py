@@ -6,7 +6,7 @@ failed ``fsync`` again, and never has one account wait for the disk of another.
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
 
 from pop3fast.fetch._files import Files
@@ -64,7 +64,7 @@ class GroupSync:
     def __init__(self, files: Files) -> None:
         """Use *files*; threads are started when there is something to share."""
         self._files = files
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Executor | None = None
         self._under_way: list[Future[None]] = []
         self.failed: tuple[str, OSError] | None = None
         """What could not be done since the last `wait`, and why: there is no sense in going on."""
@@ -81,7 +81,7 @@ class GroupSync:
         # by side the two took a third longer than one after the other.
         to_be_made = any(written.file is None for written in group)
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(SYNC_THREADS, "pop3fast-sync")
+            self._pool = self._files.executor(SYNC_THREADS, "pop3fast-sync")
         share = -(-len(group) // SYNC_THREADS)
         try:
             for start in range(0, len(group), share):

@@ -77,16 +77,17 @@ def header_of(octets: bytes) -> bytes:
 class Writer:
     """Delivers to a destination that has been prepared. To be used by one thread, which closes it."""
 
-    def __init__(self, destination: Destination, memory: Memory, clock: Clock) -> None:
-        """Start to work."""
+    def __init__(self, destination: Destination, memory: Memory, clock: Clock, *, inline: bool = False) -> None:
+        """Start to work. *inline* does everything in the caller's thread, for a test that needs one order of things."""
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._octets = self._messages = self._ticks = 0
         self._work = _Work(destination, memory, clock, self._orders, self._answers)
         # A daemon, for an interrupt may come before anybody has the writer to stop it; it never outlives its session
         # otherwise, and being killed at any point does no harm.
-        self._thread = Thread(target=self._work.run, name="pop3fast-writer", daemon=True)
-        self._thread.start()
+        self._thread = None if inline else Thread(target=self._work.run, name="pop3fast-writer", daemon=True)
+        if self._thread is not None:
+            self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -128,6 +129,9 @@ class Writer:
         """
         if at_once:
             self._work.hurry()
+        if self._thread is None:
+            self._work.finish()
+            return
         self._orders.put("close")
         try:
             self._thread.join()
@@ -144,6 +148,9 @@ class Writer:
 
     def _say(self, order: _Order, octets: int, messages: int) -> None:
         self._check()
+        if self._thread is None:
+            self._work.obey_in_time(order)
+            return
         self._orders.put(order)
         self._octets += octets
         self._messages += messages
@@ -194,13 +201,25 @@ class _Work:
 
     def run(self) -> None:
         while (order := self._next()) != "close":
-            if self.failure is None and not self.in_a_hurry:
-                self._try(self._follow, order)
-            if order == "tick":
-                self._answers.put("tick")
+            self._obey(order)
+        self.finish()
+
+    def obey_in_time(self, order: _Order) -> None:
+        """Obey *order*, and before it the clock: what `run` does when it has waited for *order* until now."""
+        if self._seconds_left() == 0:
+            self._obey("late")
+        self._obey(order)
+
+    def finish(self) -> None:
         if self.failure is None or isinstance(self.failure, Exception):
             # What had ended before a failure is delivered as well.
             self._try(self._finish)
+
+    def _obey(self, order: _Order) -> None:
+        if self.failure is None and not self.in_a_hurry:
+            self._try(self._follow, order)
+        if order == "tick":
+            self._answers.put("tick")
 
     def _try(self, work: "Callable[..., None]", *order: _Order) -> None:
         try:
@@ -212,13 +231,16 @@ class _Work:
 
     def _next(self) -> _Order:
         """Return the next order, or that the batch has waited long enough."""
-        if not self._items or self.failure is not None:
-            return self._orders.get()
-        left = self._since + BATCH_SECONDS - self._clock.now()
         try:
-            return self._orders.get(timeout=max(0.0, left))
+            return self._orders.get(timeout=self._seconds_left())
         except Empty:
             return "late"
+
+    def _seconds_left(self) -> float | None:
+        """Return how long the batch may still wait for more; None when there is none, or nothing is to be done."""
+        if not self._items or self.failure is not None:
+            return None
+        return max(0.0, self._since + BATCH_SECONDS - self._clock.now())
 
     def _follow(self, order: _Order) -> None:
         match order:
