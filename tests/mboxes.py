@@ -11,14 +11,17 @@ from pathlib import Path
 
 from pop3fast.fetch import AccountState, Destination, Identity, State, open_destination
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._waiting import Clock
 
 THEIRS = b"From you@example.org Mon Jan  5 10:00:00 2026\nSubject: theirs\n\nFor you\n\n"
 
 
 @contextlib.contextmanager
-def prepared(box: Path, files: Files | None = None) -> Iterator[tuple[Destination, AccountState, list[str]]]:
+def prepared(
+    box: Path, files: Files | None = None, clock: Clock | None = None
+) -> Iterator[tuple[Destination, AccountState, list[str]]]:
     with State(f"{box}.state").account("h", 110, "me") as account:
-        destination = open_destination(f"mbox:{box}", files)
+        destination = open_destination(f"mbox:{box}", files, clock)
         try:
             said = destination.prepare(account.digest, account)
             yield destination, account, said

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 from fetching import mail
+from maildrops import FastClock
 from mboxes import THEIRS, append, deliver, found, prepared
 from pop3fast.fetch import DestinationError, State, open_destination
 from pop3fast.fetch import _mbox_lock as lock_module
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._mbox_lock import LOCK_SECONDS, POLL_SECONDS
 
 
 @pytest.fixture
@@ -31,25 +33,19 @@ def test_it_is_locked_only_while_it_is_written(box: Path) -> None:
         assert not Path(f"{box}.lock").exists()
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock_module, "LOCK_SECONDS", 0.3)
-    monkeypatch.setattr(lock_module, "POLL_SECONDS", 0.01)
-
-
-@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("content", [b"", b"123", b"pop3fast 1 another-host\n", b"procmail 1 host\n"])
 def test_somebody_elses_lock_file_is_waited_for_and_named(box: Path, content: bytes) -> None:
     box.write_bytes(THEIRS)
     lock = Path(f"{box}.lock")
     lock.write_bytes(content)
+    clock = FastClock()
     with pytest.raises(DestinationError, match=r"box\.lock has been there") as caught:
-        open_destination(f"mbox:{box}").open()
+        open_destination(f"mbox:{box}", clock=clock).open()
+    assert LOCK_SECONDS - POLL_SECONDS < sum(clock.pauses) <= LOCK_SECONDS + POLL_SECONDS
     assert "take that file away" in str(caught.value)
     assert lock.read_bytes() == content
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_lock_file_that_a_killed_fetch_left_is_taken_away(box: Path) -> None:
     box.write_bytes(THEIRS)
     Path(f"{box}.lock").write_text(f"pop3fast 1 {socket.gethostname()}\n")
@@ -58,7 +54,6 @@ def test_a_lock_file_that_a_killed_fetch_left_is_taken_away(box: Path) -> None:
     assert not Path(f"{box}.lock").exists()
 
 
-@pytest.mark.usefixtures("impatient")
 def test_a_file_that_another_program_has_locked(box: Path) -> None:
     box.write_bytes(THEIRS)
     reader, writer = os.pipe()
@@ -72,7 +67,7 @@ def test_a_file_that_another_program_has_locked(box: Path) -> None:
     try:
         os.read(reader, 10)
         with pytest.raises(DestinationError, match="another program has had it locked"):
-            open_destination(f"mbox:{box}").open()
+            open_destination(f"mbox:{box}", clock=FastClock()).open()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
@@ -114,16 +109,14 @@ class NoDotlock(Files):
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
 
-@pytest.mark.usefixtures("impatient")
 def test_where_no_lock_file_can_be_made_the_lock_on_the_file_does(box: Path) -> None:
     append(box, mail(1), files=NoDotlock())
     assert len(found(box)) == 1
 
 
-@pytest.mark.usefixtures("impatient")
 def test_where_no_lock_file_can_be_made_somebody_elses_counts_all_the_same(box: Path) -> None:
     box.write_bytes(THEIRS)
-    with prepared(box, NoDotlock()) as (destination, _, _):
+    with prepared(box, NoDotlock(), FastClock()) as (destination, _, _):
         deliver(destination, b"1", mail(1))
         Path(f"{box}.lock").write_bytes(b"")
         with pytest.raises(DestinationError, match=r"box\.lock has been there"):

@@ -72,7 +72,6 @@ FETCH = (
     "fetch._private",
     "fetch._report",
     "fetch._writer",
-    "fetch._waiting",
     "fetch._plan",
     "fetch._options",
     "fetch._destination",
@@ -92,6 +91,7 @@ FETCH = (
     "fetch._fingerprint",
     "fetch._root",
     "fetch._sync",
+    "fetch._waiting",
     "fetch._files",
     "fetch._lines",
     "fetch._errors",
@@ -190,13 +190,12 @@ def test_of_the_client_only_the_stream_waits() -> None:
     assert [name for name, words in waiting.items() if words] == ["_stream"], waiting
 
 
-def test_of_fetching_three_modules_let_time_pass() -> None:
-    # One between two sessions, two until others let go of an mbox or have made a state; the network is the client's.
+def test_of_fetching_two_modules_let_time_pass() -> None:
+    # The clock, and one until others have made a state; the network is the client's.
     waiting = {name: waits(PACKAGE / f"{name.replace('.', '/')}.py") for name in FETCH if "." in name}
     assert [name for name, words in waiting.items() if words] == [
-        "fetch._waiting",
-        "fetch._mbox_lock",
         "fetch._state_schema",
+        "fetch._waiting",
     ], waiting
 
 

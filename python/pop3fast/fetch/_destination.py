@@ -26,6 +26,7 @@ from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._maildir import Maildir
 from pop3fast.fetch._mbox import Mbox
 from pop3fast.fetch._state import FILE_NAME
+from pop3fast.fetch._waiting import Clock, SystemClock
 
 
 class Delivery(Protocol):
@@ -85,11 +86,11 @@ class Destination(Protocol):
 KINDS: dict[str, type[Maildir] | type[Mbox] | type[EmlFolder]] = {"maildir": Maildir, "mbox": Mbox, "eml": EmlFolder}
 
 
-def open_destination(destination: str, files: Files | None = None) -> Destination:
+def open_destination(destination: str, files: Files | None = None, clock: Clock | None = None) -> Destination:
     """Return the destination that ``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH`` names.
 
-    ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError` when it names none. *files* stands in
-    for the operating system.
+    ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError` when it names none. *files* and
+    *clock* stand in for the operating system.
     """
     kind, colon, path = destination.partition(":")
     if not colon or kind not in KINDS:
@@ -103,7 +104,7 @@ def open_destination(destination: str, files: Files | None = None) -> Destinatio
         path = str(Path.cwd() / Path(path).expanduser())
     except RuntimeError as error:
         raise ValueError(f"{error}: {destination!r}") from error
-    return KINDS[kind](path, files or Files())
+    return KINDS[kind](path, files or Files(), clock or SystemClock())
 
 
 def default_path(destination: Destination) -> str:

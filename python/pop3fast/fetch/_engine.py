@@ -111,7 +111,7 @@ def run_job(
     """Do *job* as `fetch_mailbox` does."""
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.destination)
-    destination = open_destination(job.destination, world.files)
+    destination = open_destination(job.destination, world.files, world.clock)
     run = Run(Door(job.account), destination, None, job.options, report, world.clock, world.stop, progress)
     run.inline = world.inline
     try:

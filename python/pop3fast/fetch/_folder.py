@@ -10,7 +10,6 @@ a round of small messages (`_sync`).
 import contextlib
 import errno
 import os
-import time
 from hashlib import sha256
 from itertools import count
 from typing import ClassVar
@@ -22,6 +21,7 @@ from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
 from pop3fast.fetch._sync import MAX_LARGE, MAX_ROUND, ROUND_OCTETS, GroupSync, Written
+from pop3fast.fetch._waiting import Clock
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 """What file systems without hard links say: FAT, some of FUSE and SMB."""
@@ -67,7 +67,9 @@ class FolderDelivery:
             raise AssertionError(f"{len(self._content)} octets are left of a message of {self._length}")
         self._under_way = False
         digest = self._digest.digest()
-        entry = Entry(*self._identity, size, self._octets, fingerprint, int(time.time()), digest[:CONTENT_OCTETS])
+        entry = Entry(
+            *self._identity, size, self._octets, fingerprint, int(self._folder.clock.date()), digest[:CONTENT_OCTETS]
+        )
         self._folder.ended(entry, self._tmp_name, self._content, self._file)
 
     def abandon(self) -> None:
@@ -110,10 +112,11 @@ class FolderDestination:
     """The folders inside: where messages are written, where they are published, and where they may be later. Without
     any, all three are the folder itself."""
 
-    def __init__(self, path: str, files: Files) -> None:
+    def __init__(self, path: str, files: Files, clock: Clock) -> None:
         """Deliver into the folder *path*, to which nothing is done before `open`."""
         self.path = path
         self.files = files
+        self.clock = clock
         self._folders: Folders | None = None
         self._hidden = self._visible = -1
         self._looked_in: tuple[int, ...] = ()

@@ -8,7 +8,6 @@ while the network is waited for; when appending fails, it is cut back to what it
 
 import contextlib
 import os
-import time
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from pop3fast.fetch._mbox_journal import HEAD_OCTETS, digest_before, examine
 from pop3fast.fetch._mbox_lock import MboxLock
 from pop3fast.fetch._mboxrd import FROM, Quoter, from_line
 from pop3fast.fetch._spool import Spool
+from pop3fast.fetch._waiting import Clock
 
 BEGINNING_OCTETS = 2**16
 """How far into a message its Return-Path is looked for: it is the first field where there is one."""
@@ -90,7 +90,7 @@ class MboxDelivery:
         self._append(rest + (b"\n" if (self._last + rest).endswith(b"\n") else b"\n\n"))
         self._open = False
         content = self._content.digest()[:CONTENT_OCTETS]
-        entry = Entry(*self._identity, size, self._octets, fingerprint, int(time.time()), content)
+        entry = Entry(*self._identity, size, self._octets, fingerprint, int(self._mbox.clock.date()), content)
         length = self.spool.size - self._start
         if length != self._length:
             raise AssertionError(f"{length} octets are left of a message of {self._length}")
@@ -114,7 +114,7 @@ class MboxDelivery:
 
     def _begin(self, beginning: bytes) -> None:
         self._beginning = None
-        self._append(from_line(beginning, time.time()))
+        self._append(from_line(beginning, self._mbox.clock.date()))
         self._append(self._quoter.feed(beginning))
 
     def _append(self, octets: bytes) -> None:
@@ -135,10 +135,11 @@ class MboxDelivery:
 class Mbox:
     """Messages in an mbox."""
 
-    def __init__(self, path: str, files: Files) -> None:
+    def __init__(self, path: str, files: Files, clock: Clock) -> None:
         """Append to the file *path*, to which nothing is done before `open`."""
         self.path = path
         self.files = files
+        self.clock = clock
         self._parent: int | None = None
         self._account = ""
         self._journal: Journal | None = None
@@ -265,7 +266,7 @@ class Mbox:
                 self.files.close(parent)
 
     def _lock(self, parent: int) -> MboxLock:
-        return MboxLock(self.files, parent, self.path, lambda: self._hurried)
+        return MboxLock(self.files, parent, self.path, self.clock, lambda: self._hurried)
 
     def _opened(self) -> int:
         if self._parent is None:

@@ -11,11 +11,11 @@ import os
 import socket
 import stat as modes
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 from pop3fast.fetch._errors import DestinationError, destination_error
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._waiting import Clock
 
 LOCK_SECONDS = 30.0
 """How long to wait for another program. Mail programs lock an mbox while they read or rewrite it: seconds."""
@@ -32,8 +32,9 @@ MAX_DOTLOCK_OCTETS = 1024
 class MboxLock:
     """Opens an mbox and locks it."""
 
-    def __init__(self, files: Files, folder: int, path: str, hurried: Callable[[], bool] = bool) -> None:
+    def __init__(self, files: Files, folder: int, path: str, clock: Clock, hurried: Callable[[], bool]) -> None:
         """Lock the mbox *path*, which is in *folder*; wait for it only until *hurried* says so."""
+        self._clock = clock
         self._hurried = hurried
         self._files = files
         self._folder = folder
@@ -49,7 +50,7 @@ class MboxLock:
 
         Raises `DestinationError` when it is no mbox, or is locked for too long.
         """
-        deadline = time.monotonic() + LOCK_SECONDS
+        deadline = self._clock.now() + LOCK_SECONDS
         while True:
             try:
                 file = self._open(create=create)
@@ -60,9 +61,9 @@ class MboxLock:
                 break
             if self._hurried():
                 raise DestinationError(self._path, "lock", f"in a hurry: {holder}")
-            if time.monotonic() >= deadline:
+            if self._clock.now() >= deadline:
                 raise DestinationError(self._path, "lock", f"for {LOCK_SECONDS:.0f} seconds {holder}")
-            time.sleep(POLL_SECONDS)
+            self._clock.pause(POLL_SECONDS)
         if file is None:
             yield None
             return

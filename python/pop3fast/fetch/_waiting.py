@@ -1,4 +1,4 @@
-"""Waiting for time to pass: the one module of fetching that does for the network's sake.
+"""Waiting for time to pass: the one module of fetching that does for a server's or another program's sake.
 
 Owns the clock, and the word that ends a wait. Whoever wants to know the time, or to let some pass, is given a `Clock`,
 so that a test of an hour's back-off takes no time at all.
