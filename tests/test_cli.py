@@ -29,7 +29,7 @@ from commandline import (
     private,
 )
 from maildrops import Maildrop, mail
-from pop3fast._cli_look import decoded, header_of
+from pop3fast._cli_headers import decoded, header_of
 from pop3fast._cli_text import printable
 from pop3fast.cli import main
 from pop3fast.testing import MailboxServer
@@ -98,8 +98,33 @@ def test_list_names_a_header_that_is_refused_and_shows_the_others(tmp_path: Path
     drop.instead = lambda command: b"-ERR \x1b[31mno\r\n" if command == b"TOP 2 0" else None
     with ScriptedServer(GREETING, drop) as server:
         ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", env=ENV, status=1)
-    assert [line.split()[0] for line in ran.out.splitlines()] == ["1", "3"]
+    assert [len(line.split()) > 3 for line in ran.out.splitlines()] == [True, False, True]
+    assert ran.out.splitlines()[1].split() == ["2", str(len(mail(2))), "2"]
     assert ran.err == "pop3fast: message 2: TOP 2: -ERR \\x1b[31mno\n"
+
+
+def test_list_of_a_server_without_headers_shows_the_rest_and_says_so_once(tmp_path: Path) -> None:
+    drop = Maildrop(
+        *((b"%d" % number, mail(number)) for number in range(1, 61)), capabilities=b"UIDL\r\nPIPELINING\r\n"
+    )
+    refusals = iter([b"-ERR Unknown command\r\n"] * 20)
+    # Dovecot counts bad commands.
+    drop.instead = lambda command: next(refusals, Reply(b"", then="fin")) if command[:3] == b"TOP" else None
+    with ScriptedServer(GREETING, drop) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", env=ENV, status=1)
+        assert ran.out == pop3fast(tmp_path, "list", plain_url(server), env=ENV, status=0).out
+    assert ran.out.count("\n") == 60
+    assert ran.err == "pop3fast: the server gives no headers: TOP 1: -ERR Unknown command\n"
+    assert len([command for command in drop.commands if command[:3] == b"TOP"]) == 3
+
+
+def test_list_shows_what_is_known_when_the_server_hangs_up_at_a_header(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"%d" % number, mail(number)) for number in range(1, 6)))
+    drop.instead = lambda command: Reply(b"+OK\r\nFrom", then="fin") if command[:5] == b"TOP 4" else None
+    with ScriptedServer(GREETING, drop) as server:
+        ran = pop3fast(tmp_path, "list", plain_url(server), "--headers", env=ENV, status=3)
+    assert [len(line.split()) > 3 for line in ran.out.splitlines()] == [True, True, True, False, False]
+    assert ran.err.count("\n") == 1
 
 
 def test_list_without_unique_ids(tmp_path: Path) -> None:
@@ -507,9 +532,28 @@ def test_any_octets_are_a_header_that_can_be_shown(octets: bytes) -> None:
         ("=?utf-8?b?4oKs?= =?utf-8?q?_x?=", "€ x"),
         ("=?utf-7?q?+2AA-?=", "\ufffd"),
         ("=?utf-8?b?a?=", "=?utf-8?b?a?="),
+        ("=?utf-8?b?a?= =?utf-8?q?a?= =?no?q?a?=", "=?utf-8?b?a?= a =?no?q?a?="),
+        ("=?UTF-8*de?B?4oI?= =?utf-8?b?rA==?=  b =?Latin-1?Q?=E9?==?latin-1?q?=e8?=", "€ b éè"),
+        ("=?utf-8?q?=E2=82?= and =?utf-8?q?=AC?=", "=?utf-8?q?=E2=82?= and =?utf-8?q?=AC?="),
+        ("What=?utf-8?q?What??=", "WhatWhat?"),
+        ("=?punycode?q?a-b?= =?unicode_escape?q?a?=", "=?punycode?q?a-b?= =?unicode_escape?q?a?="),
         ("folded\r\n\t and  wide", "folded and wide"),
         ("caf\udcc3\udca9 \udcff", "café \\xff"),
     ],
 )
 def test_values_are_decoded_where_they_make_sense(value: str, text: str) -> None:
     assert decoded(value) == text
+
+
+@pytest.mark.parametrize(
+    "part", ["=?a?q?x", "=?utf-8?q?x?= ", "=?utf-8?q?x?==?latin-1?q?x?=", "=?utf-8?b?a?= ", "=?", "=?a?", "?="]
+)
+def test_a_subject_of_a_megabyte_takes_no_more_than_its_share(part: str) -> None:
+    # By the square of its length it would take from minutes to hours, and pytest ends it after one.
+    subject = part * (1_000_000 // len(part))
+    assert header_of(f"From: a@b\r\nSubject: {subject}\r\n\r\n".encode())["from"] == "a@b"
+
+
+def test_a_charset_that_takes_time_by_the_square_of_its_text_is_none() -> None:
+    subject = f"=?punycode?q?{'a' * 3_000_000}-?="
+    assert header_of(f"Subject: {subject}\r\n\r\n".encode())["subject"] == subject

@@ -107,6 +107,7 @@ PROGRAMS = (
     "_demo_mail",
     "_cli_fetch",
     "_cli_look",
+    "_cli_headers",
     "_cli_progress",
     "_cli_accounts",
     "_cli_config",

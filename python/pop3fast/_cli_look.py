@@ -5,18 +5,12 @@ came.
 """
 
 import argparse
-import contextlib
-import re
 from collections.abc import Iterator
-from email import message_from_bytes
-from email.header import decode_header, make_header
-from email.message import Message as Mail
-from email.policy import compat32
-from email.utils import parsedate_to_datetime
-from typing import Any
+from itertools import takewhile
 
-from pop3fast import POP3, CommandError
+from pop3fast import POP3, CommandError, error_proto
 from pop3fast._cli_accounts import names_user, session_with
+from pop3fast._cli_headers import Header, header_of
 from pop3fast._cli_settings import Settings
 from pop3fast._cli_text import complain, printable, say, say_json
 
@@ -26,7 +20,9 @@ SHOWN_UID = 70
 SHOWN_FROM = 30
 """Enough for a name or an address on average; the rest of the line is the subject's."""
 
-_FOLD = re.compile(r"\s+")
+REFUSALS = 3
+"""A server that refuses the first so many headers is one without TOP, and is asked for no more of them: it may hang up
+after some bad commands, as Dovecot does after twenty."""
 
 
 def capa(settings: Settings, command: argparse.Namespace) -> int:
@@ -47,8 +43,10 @@ def capa(settings: Settings, command: argparse.Namespace) -> int:
 
 
 def list_(settings: Settings, command: argparse.Namespace) -> int:
-    """Show what is in the maildrop; return the exit status, 1 when the server refused a header."""
-    status = 0
+    """Show what is in the maildrop; return the exit status, 1 when the server refused a header.
+
+    Raises what broke the connection when all is shown that is known of the messages.
+    """
     with session_with(settings) as pop:
         sizes = pop.sizes() if pop.stat()[0] else {}
         uids = _uids(pop) if sizes else {}
@@ -67,10 +65,7 @@ def list_(settings: Settings, command: argparse.Namespace) -> int:
                 cells += [printable(header["date"])[:16].ljust(16).replace("T", " "), sender]
                 cells.append(printable(header["subject"]))
             say("  ".join(cells).rstrip())
-        for error in refused:
-            complain(f"message {error.number}: {error}")
-            status = 1
-    return status
+    return int(bool(refused))
 
 
 def _uids(pop: POP3) -> dict[int, str]:
@@ -81,33 +76,32 @@ def _uids(pop: POP3) -> dict[int, str]:
         return {}
 
 
-def _headers(pop: POP3, numbers: list[int], refused: list[CommandError]) -> Iterator[tuple[int, dict[str, str] | None]]:
-    for message in pop.top_many(numbers, 0, on_error=refused.append):
-        yield message.number, header_of(message.content)
+def _headers(pop: POP3, numbers: list[int], refused: list[CommandError]) -> Iterator[tuple[int, Header | None]]:
+    """Yield each of the *numbers* with its header, or with None where it is not to be had; then complain of those.
 
-
-def header_of(content: bytes) -> dict[str, str]:
-    """Return date (ISO 8601 where it is one), sender and subject of a message, decoded (RFC 2047)."""
-    mail: Mail[Any, Any] = message_from_bytes(content, policy=compat32)
-    raw = {name.lower(): str(value) for name, value in reversed(list(mail.raw_items()))}
-    date = raw.get("date", "")
+    A header is never taken from RETR: some servers delete a message for it, or mark it as read.
+    """
+    waiting, came, broken = iter(numbers), 0, None
     try:
-        date = parsedate_to_datetime(date).isoformat()
-    except (ValueError, TypeError, OverflowError, IndexError):
-        date = decoded(date)
-    return {"date": date, "from": decoded(raw.get("from", "")), "subject": decoded(raw.get("subject", ""))}
-
-
-def decoded(value: str) -> str:
-    """Return a header's *value* in one line, its encoded words decoded; as it is where they make no sense."""
-    text = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    text = _FOLD.sub(" ", text).strip()
-    if "=?" in text:
-        # An unknown charset, broken Base64...: what its author wrote may be anything.
-        with contextlib.suppress(Exception):
-            text = str(make_header(decode_header(text)))
-    # UTF-7 and UTF-16 can give half a character, which no JSON may hold.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        for some in (numbers[:1], numbers[1:REFUSALS], numbers[REFUSALS:]):
+            for message in pop.top_many(some, 0, on_error=refused.append):
+                came += 1
+                for number in takewhile(message.number.__ne__, waiting):
+                    yield number, None
+                yield message.number, header_of(message.content)
+            if not came and len(refused) == REFUSALS:
+                break
+    except (error_proto, OSError) as error:
+        broken = error
+    for number in waiting:
+        yield number, None
+    if not came and len(refused) == REFUSALS:
+        complain(f"the server gives no headers: {refused[0]}")
+    else:
+        for refusal in refused:
+            complain(f"message {refusal.number}: {refusal}")
+    if broken is not None:
+        raise broken
 
 
 def _widths(sizes: dict[int, int], uids: dict[int, str]) -> tuple[int, int, int]:
