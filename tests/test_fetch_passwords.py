@@ -46,14 +46,25 @@ def test_exactly_one_line_end_is_taken_off(octets: bytes, password: str, tmp_pat
     assert read_password_file(written(tmp_path / "file", octets)) == password
 
 
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_of_several_lines_that_a_command_prints_the_first_is_the_password(line_end: bytes, tmp_path: Path) -> None:
+    # As `pass` shows an entry: the password, and notes below it, in whatever character set.
+    entry = line_end.join([b"secret ", b"user: j\xfcrgen", b"url: \0", b""])
+    assert run_password_command(prints(entry)) == "secret "
+    # A file is the password and nothing else.
+    with pytest.raises(SecretError):
+        read_password_file(written(tmp_path / "file", entry))
+
+
 @pytest.mark.parametrize(
     ("octets", "why"),
     [
         (b"", "empty"),
         (b"\n", "empty"),
-        (b"secret\n\n", "more than one line"),
-        (b"secret\nPASS", "more than one line"),
+        (b"\nsecret\n", "empty|more than one line"),
+        (b"sec\rret\n", "more than one line"),
         (b"secret\r", "more than one line"),
+        (b"secret\r\r\n", "more than one line"),
         (b"sec\0ret", "NUL"),
         (b"secret\xff", "no UTF-8"),
     ],
@@ -66,6 +77,13 @@ def test_what_is_no_password_is_refused_and_not_shown(octets: bytes, why: str, t
             read()
         assert "secret" not in str(refused.value)
         assert refused.value.__cause__ is None
+
+
+@pytest.mark.parametrize("octets", [b"secret\n\n", b"secret\nPASS"])
+def test_a_file_with_more_than_a_password_is_refused(octets: bytes, tmp_path: Path) -> None:
+    with pytest.raises(SecretError, match="more than one line") as refused:
+        read_password_file(written(tmp_path / "file", octets))
+    assert "secret" not in str(refused.value)
 
 
 def test_a_command_that_fails_is_named_by_its_status_and_not_by_what_it_printed(

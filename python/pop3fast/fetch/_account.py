@@ -29,7 +29,7 @@ class Account:
     token: Secret | None = field(default=None, repr=False)
     """An OAuth 2 access token."""
     password_command: str | tuple[str, ...] | None = field(default=None, repr=False)
-    """A command that prints the password; a string is split as a shell would, but there is no shell."""
+    """A command whose first line is the password; a string is split as a shell would, but there is no shell."""
     ca_file: str | None = None
     """A file of the certificates to trust instead of the system's."""
     context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)

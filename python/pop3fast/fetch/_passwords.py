@@ -19,7 +19,7 @@ COMMAND_SECONDS = 120.0
 
 
 def run_password_command(command: str | tuple[str, ...]) -> str:
-    """Return what *command* prints, without one line end.
+    """Return the first line that *command* prints, without its line end: what follows is for a person, as in ``pass``.
 
     A string is split as a shell would, but there is no shell: for a pipe, ``sh -c '...'`` is the command. What it says
     to standard error is for the person to see. Raises `SecretError`, which shows neither command nor output.
@@ -42,7 +42,8 @@ def run_password_command(command: str | tuple[str, ...]) -> str:
         raise SecretError(f"the password command makes no sense: {error}") from None
     if done.returncode:
         raise SecretError(f"the password command failed with exit status {done.returncode}")
-    return _decoded(done.stdout, "what the password command printed")
+    # Cut off before anything is decoded: notes below the password may be in any character set.
+    return _decoded(_first_line(done.stdout), "the password that the command printed")
 
 
 def read_password_file(path: str) -> str:
@@ -95,6 +96,11 @@ def checked_secret(secret: str, what: str) -> str:
         # That error shows a character of it.
         raise SecretError(f"{what} is no UTF-8") from None
     return secret
+
+
+def _first_line(octets: bytes) -> bytes:
+    line, line_end, _ = octets.partition(b"\n")
+    return line + line_end
 
 
 def _decoded(octets: bytes, what: str) -> str:
