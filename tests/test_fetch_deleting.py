@@ -84,11 +84,22 @@ def test_checkpoints_by_messages_and_by_octets(tmp_path: Path) -> None:
         assert delivered(to) == sorted(MESSAGES)
 
 
-def test_a_server_that_wants_time_between_logins_gets_no_checkpoints(tmp_path: Path) -> None:
-    capabilities = ["TOP", "UIDL", "LOGIN-DELAY 300"]
-    with MailboxServer(MESSAGES, capabilities=capabilities) as server:
-        report = fetch_from(server, f"maildir:{tmp_path}/box", Options(delete=True, checkpoint_messages=7))
-    assert (report.sessions, report.deleted) == (1, 30)
+@pytest.mark.parametrize("delay", [2, 10, 180, 300])
+def test_quirk_q135_a_server_that_wants_time_between_logins_gets_no_checkpoints(tmp_path: Path, delay: int) -> None:
+    clock = FastClock()
+    with MailboxServer(MESSAGES, capabilities=["TOP", "UIDL", f"LOGIN-DELAY {delay}"]) as server:
+        report = fetch_from(server, f"maildir:{tmp_path}/box", Options(delete=True, checkpoint_messages=7), clock=clock)
+        assert (report.deleted, report.sessions) == (len(MESSAGES), 1)
+    assert clock.pauses == []
+
+
+def test_quirk_q128_quit_is_waited_for_as_long_as_the_account_says(tmp_path: Path) -> None:
+    drop = maildrop(4)
+    drop.instead = lambda command: Reply(b"", then="stall") if command == b"QUIT" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"maildir:{tmp_path}/box", DELETE, timeout=0.3)
+    # A longer wait would end when the server hangs up, and say so.
+    assert (report.deletions_unknown, [text.rpartition(": ")[2] for text in report.warnings]) == (4, ["timed out"])
 
 
 def test_quirk_q102_what_came_shorter_than_listed_stays_and_is_named(tmp_path: Path) -> None:
