@@ -292,6 +292,19 @@ def test_a_destination_that_is_not_writable_is_status_5(tmp_path: Path) -> None:
         assert server.commands == []
 
 
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "eml"])
+def test_a_folder_that_is_missing_is_named_with_the_command_that_makes_it(kind: str, tmp_path: Path) -> None:
+    with MailboxServer([b"x"], password=PASSWORD) as server:
+        arguments = ["fetch", plain_url(server), "--to", f"{kind}:~/My Mail/a/work"]
+        ran = pop3fast(tmp_path, *arguments, env=ENV, status=5)
+        missing = re.escape(f"'{tmp_path}/My Mail/a'")
+        found = re.search(f"if no disk is missing, run: (mkdir -p {missing})\n", ran.err)
+        assert found is not None, ran.err
+        assert not (tmp_path / "My Mail").exists()
+        subprocess.run(["sh", "-c", found[1]], check=True)
+        assert "1 message fetched" in pop3fast(tmp_path, *arguments, env=ENV, status=0).out
+
+
 @pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
 def test_control_c_is_status_130_within_a_second_and_what_was_delivered_stays(several: bool, tmp_path: Path) -> None:  # noqa: FBT001 - from the line above
     drops = [Maildrop(*((b"%d" % number, mail(number)) for number in range(1, 6))) for _ in range(2)]

@@ -198,11 +198,17 @@ def test_the_commands_are_there() -> None:
     assert {line.split()[1] for line in COMMANDS} == {"fetch", "list", "capa"}
 
 
-def test_the_configuration_is_one(home: Path) -> None:
+@pytest.mark.usefixtures("server")
+def test_the_configuration_works_in_a_home_that_has_nothing_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (block,) = blocks("toml")
-    path = home / "config.toml"
-    path.write_text(block, encoding="utf-8")
+    path = home / ".config/pop3fast/config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text(block.replace("other@", "user@"), encoding="utf-8")  # the server has one user
     assert read_config(str(path)).keys() == {"work", "archive"}
+    assert (main(["fetch", "work"]), main(["fetch", "--all"])) == (0, 0)
+    assert capsys.readouterr().err == ""
+    assert len(list((home / "Mail/new").iterdir())) == 3
+    assert (home / "archive").read_bytes().count(b"\nFrom: ") == 3
 
 
 @pytest.mark.parametrize("command", ["fetch", "list", "capa"])

@@ -15,7 +15,10 @@
 Owns the classes and what each says to a person. Every one can be pickled: it may come from another process.
 """
 
+import errno
 import os
+import shlex
+from pathlib import Path
 
 from pop3fast.fetch._identity import Entry
 
@@ -58,6 +61,16 @@ def destination_error(path: str, tried: str, error: OSError) -> DestinationError
     """Return what the operating system's *error* means for a delivery."""
     number = error.errno
     return DestinationError(path, tried, str(error) if number is None else os.strerror(number), number)
+
+
+def no_parent_error(path: str, tried: str) -> DestinationError:
+    """Return what it means that the folder is missing in which *path* is to be made.
+
+    It is not made: where a disk is not mounted, the mail would lie below it, and be out of sight when it is.
+    """
+    parent = str(Path(path).parent)
+    reason = f"{os.strerror(errno.ENOENT)}: {parent}; if no disk is missing, run: mkdir -p {shlex.quote(parent)}"
+    return DestinationError(path, tried, reason, errno.ENOENT)
 
 
 class StateError(FetchError):

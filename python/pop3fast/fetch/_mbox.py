@@ -11,7 +11,7 @@ import os
 from hashlib import sha256
 from typing import NamedTuple
 
-from pop3fast.fetch._errors import DestinationError, destination_error
+from pop3fast.fetch._errors import DestinationError, destination_error, no_parent_error
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, is_lasting
 from pop3fast.fetch._journal import Intended, Intent, Journal
@@ -161,6 +161,8 @@ class Mbox:
             return
         try:
             self._parent = self.files.open_parent(os.path.split(self.path)[0] or ".")
+        except FileNotFoundError:
+            raise no_parent_error(self.path, "append to") from None
         except OSError as error:
             raise destination_error(self.path, "append to", error) from error
         try:

@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import NamedTuple
 
-from pop3fast.fetch._errors import DestinationError
+from pop3fast.fetch._errors import DestinationError, no_parent_error
 from pop3fast.fetch._files import Files, why_no_folder
 
 
@@ -54,7 +54,10 @@ def open_folders(files: Files, path: str, inside: tuple[str, ...]) -> Folders:
 
 
 def _make(files: Files, parent_name: str, name: str) -> int:
-    parent = files.open_parent(parent_name)
+    try:
+        parent = files.open_parent(parent_name)
+    except FileNotFoundError:
+        raise no_parent_error(f"{parent_name}/{name}", "deliver to") from None
     try:
         return _open_or_make(files, parent, name)
     finally:
