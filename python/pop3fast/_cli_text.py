@@ -9,7 +9,8 @@ import ssl
 import sys
 import unicodedata
 
-from pop3fast import _replies
+from pop3fast import _replies, error_proto
+from pop3fast.fetch import FetchError
 
 _UNIT = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -58,7 +59,10 @@ def in_words(error: BaseException) -> str:
     """Return what *error* says to a person: a number of the operating system's says nothing to most."""
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.filename is None and error.strerror:
         return error.strerror
-    return str(error)
+    if isinstance(error, FetchError | error_proto | OSError | ValueError):
+        return str(error)
+    # The text of any other says too little, as a KeyError's, or nothing, as a MemoryError's.
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def printable(text: str) -> str:

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from pop3fast import _cli_fetch, error_proto
+from pop3fast import _cli_fetch
 from pop3fast._cli_config import default_config, read_config
 from pop3fast._cli_settings import COUNT, Settings, add_options, expanded, from_arguments, parser_of
 from pop3fast._cli_text import OutputFailed, OutputGone, UsageError, complain, in_words
-from pop3fast.fetch import FetchError, exit_status
+from pop3fast.fetch import exit_status
 
 _FAILED = 1
 _USAGE = 2
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UsageError as error:
         complain(str(error))
         return _USAGE
-    except (FetchError, error_proto, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - no memory, no thread, a fault of ours: one line, whatever it is
         complain(in_words(error))
         return exit_status(error)
     except OutputFailed as error:

@@ -109,6 +109,8 @@ class Door:
         self.account = account
         self.asks_capabilities = True
         """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
+        self.secret_failure: Exception | None = None
+        """What the function raised that was to give the password or token, if it did."""
 
     def enter(self, sock: SocketFactory | None = None) -> POP3:
         """Return a session that is logged in. *sock*, and what is raised, are those of `Account.connect`."""
@@ -133,8 +135,25 @@ class Door:
             # Asked once: each time somebody may have to type.
             self.account = replace(self.account, password=run_password_command(command), password_command=None)
         # Any other mechanism is chosen by what the server says that it can do.
-        account = self.account if self.asks_capabilities else replace(self.account, mechanism="USER")
-        return account.connect(sock)
+        account = replace(
+            self.account, password=self._noting(self.account.password), token=self._noting(self.account.token)
+        )
+        return (account if self.asks_capabilities else replace(account, mechanism="USER")).connect(sock)
+
+    def _noting(self, secret: Secret | None) -> Secret | None:
+        """Return *secret*; of a function, what notes that it was this that raised an exception, and nothing of ours."""
+        if not callable(secret):
+            return secret
+        asked = secret
+
+        def ask() -> str:
+            try:
+                return asked()
+            except Exception as error:
+                self.secret_failure = error
+                raise
+
+        return ask
 
     def _look_around(self, pop: POP3) -> None:
         try:

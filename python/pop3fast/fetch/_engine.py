@@ -79,9 +79,10 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     *progress* is called as messages come, in the caller's thread.
 
     A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
-    locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``
-    (`FetchError`, `error_proto` or ``OSError``; see `FetchReport.raise_for_error`); single messages that failed are in
-    its ``failures``. What was delivered until then is delivered, and remembered.
+    locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``:
+    `FetchError`, `error_proto`, ``OSError``, what a function that was to give the password or token raised, and, when
+    there is no memory or no thread to be had, ``MemoryError`` or ``RuntimeError``; see `FetchReport.raise_for_error`.
+    Single messages that failed are in its ``failures``. What was delivered until then is delivered, and remembered.
 
     Raises `ValueError` for arguments that make no sense. `KeyboardInterrupt`, and what *progress* raises, pass through
     within a second; what was delivered is remembered then, too, and nothing that was not is deleted.
@@ -122,8 +123,8 @@ def run_job(
         ):
             run.memory = memory
             _hold_sessions(run)
-    except (FetchError, error_proto, OSError) as error:
-        if error is run.callback_failure:
+    except Exception as error:
+        if error is run.callback_failure or _makes_no_sense(error, run):
             raise
         # Who is told to stop waits for no lock any more, which looks like a destination that is not to be had.
         world.stop.check()
@@ -131,6 +132,12 @@ def run_job(
     finally:
         run.end()
     return report
+
+
+def _makes_no_sense(error: Exception, run: Run) -> bool:
+    """Return whether *error* is about the arguments, as a mechanism that nobody knows."""
+    elsewhere = isinstance(error, FetchError | error_proto | OSError) or error is run.door.secret_failure
+    return isinstance(error, ValueError) and not elsewhere
 
 
 @contextlib.contextmanager

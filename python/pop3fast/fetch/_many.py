@@ -5,9 +5,12 @@ what it gives can be pickled.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, as_completed
 from functools import partial
+from threading import Thread
+from typing import TypeAlias
 
 from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._errors import TaskLost
@@ -16,6 +19,12 @@ from pop3fast.fetch._waiting import Stop
 
 THREADS = 8
 """How many mailboxes are fetched at once: each mostly waits for its server, and they share one processor."""
+
+
+Queue: TypeAlias = list[tuple[int, Job]]
+"""The jobs of one account, each with its place among all."""
+
+Tasks: TypeAlias = dict["Future[list[FetchReport]]", Queue]
 
 
 def fetch_many(
@@ -40,19 +49,15 @@ def fetch_many(
     """
     if executor is not None and (threads is not None or progress is not None):
         raise ValueError("threads and progress are for fetches in threads, not in an executor")
-    queues: dict[str, list[tuple[int, Job]]] = {}
+    queues: dict[str, Queue] = {}
+    tasks: Tasks
     for place, job in enumerate(jobs):
         queues.setdefault(job.account.digest, []).append((place, job))
     reports: dict[int, FetchReport] = {}
     with contextlib.ExitStack() as at_end:
         if executor is None:
-            stop = Stop()
-            most = max(1, min(threads or THREADS, len(queues)))
-            pool = ThreadPoolExecutor(most, "pop3fast-fetch")
-            at_end.callback(pool.shutdown, cancel_futures=True)
-            # First of all, so that the threads have an end to be waited for.
-            at_end.callback(stop.say)
-            tasks = {pool.submit(_do, [job for _, job in queue], stop, progress): queue for queue in queues.values()}
+            tasks = {Future(): queue for queue in queues.values()}
+            at_end.enter_context(_threads(tasks, threads or THREADS, progress))
         else:
             tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in queues.values()}
             at_end.callback(lambda: [task.cancel() for task in tasks])
@@ -62,6 +67,44 @@ def fetch_many(
                 if on_report is not None:
                     on_report(report)
     return [reports[place] for place in sorted(reports)]
+
+
+@contextlib.contextmanager
+def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object] | None) -> Iterator[None]:
+    """Have *tasks* done by *most* threads, or by as many as can be started; by this one, when there are none.
+
+    At the end of the block what is under way is told to stop, and no task is begun any more.
+    """
+    stop, waiting = Stop(), deque(tasks.items())
+
+    def work() -> None:
+        while waiting:
+            try:
+                task, queue = waiting.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                task.set_result(_do([job for _, job in queue], stop, progress))
+            except BaseException as error:  # noqa: BLE001 - it is raised where the task is waited for
+                task.set_exception(error)
+                return
+
+    threads: list[Thread] = []
+    with contextlib.ExitStack() as at_end:
+        for number in range(min(most, len(tasks))):
+            thread = Thread(target=work, name=f"pop3fast-fetch_{number}")
+            try:
+                thread.start()
+            except RuntimeError:
+                # The system has no more of them; those that there are do it all.
+                break
+            threads.append(thread)
+            at_end.callback(thread.join)
+        at_end.callback(stop.say)
+        at_end.callback(waiting.clear)
+        if not threads:
+            work()
+        yield
 
 
 def do_jobs(jobs: list[Job]) -> list[FetchReport]:
