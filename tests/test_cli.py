@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import json
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -369,6 +370,33 @@ def test_a_standard_output_that_is_full_is_status_1_and_says_so(arguments: list[
         )
     said = b"pop3fast: the standard output cannot be written: No space left on device\n"
     assert (done.stderr, done.returncode) == (said, 1)
+
+
+@pytest.mark.parametrize("redirection", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_nowhere_and_no_file_that_is_opened_later(redirection: str, tmp_path: Path) -> None:
+    command = f"sh -c 'for number in 0 1 2; do readlink /proc/$$/fd/$number; done >>streams; echo {PASSWORD}'"
+    with MailboxServer([mail(1)], password=PASSWORD) as server:
+        arguments = ["fetch", plain_url(server), "--to", "mbox:box", "--password-command", command]
+        script = f"{shlex.join([sys.executable, '-m', 'pop3fast', *arguments])} {redirection}"
+        done = subprocess.run(
+            ["sh", "-c", script], env=environment(tmp_path), cwd=tmp_path, capture_output=True, timeout=20, check=False
+        )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (b"1 message fetched" in done.stdout) == (">&-" not in redirection.replace("2>&-", ""))
+    streams = (tmp_path / "streams").read_text(encoding="utf-8").splitlines()
+    assert len(streams) == 3
+    assert (streams[2] == "/dev/null") == ("2>&-" in redirection)
+    assert b"Subject: 1\n" in (tmp_path / "box").read_bytes()
+
+
+@pytest.mark.parametrize("redirection", ["2>/dev/full", "2>&-"])
+def test_where_errors_cannot_be_said_the_exit_status_says_it(redirection: str, tmp_path: Path) -> None:
+    for arguments, status in (["list", "work"], 2), (["list", "pop3s://a@127.0.0.1:1"], 4), (["capa"], 2):
+        script = f"{shlex.join([sys.executable, '-m', 'pop3fast', *arguments])} {redirection}"
+        done = subprocess.run(
+            ["sh", "-c", script], env=environment(tmp_path), cwd=tmp_path, capture_output=True, timeout=20, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
 
 
 def test_an_interrupt_while_the_command_line_is_loaded_is_status_130_without_a_traceback(tmp_path: Path) -> None:

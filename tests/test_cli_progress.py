@@ -1,11 +1,15 @@
 """Progress without a terminal to look at: how often, how fast, how long; and that it costs the wire nothing."""
 
+import errno
 import io
-import time
+import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
 
 import pytest
 
-from pop3fast._cli_progress import REDRAW_SECONDS, Bars, Line, Rate, describe, on_terminal
+from pop3fast._cli_progress import REDRAW_SECONDS, Bars, Lasting, Line, Rate, describe, on_terminal
 from pop3fast.fetch import Named, Progress
 
 
@@ -91,11 +95,52 @@ def test_where_there_is_no_terminal_there_is_nothing(monkeypatch: pytest.MonkeyP
             assert display is None
 
 
-def test_a_hundred_thousand_messages_cost_no_time_to_speak_of() -> None:
-    line = Line(Terminal())
-    progress = at(1, 1)
-    began = time.process_time()
-    for _ in range(100_000):
-        line.show("a", progress)
-    # 2 microseconds each are usual; a message of 4 KB takes ten times that.
-    assert time.process_time() - began < 2
+@pytest.mark.parametrize("kind", [Line, Bars])
+def test_a_terminal_that_goes_away_ends_no_fetch(
+    kind: Callable[[TextIO, Time], Line | Bars], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, stream = Time(), Terminal()
+    display = Lasting(kind(stream, now))
+    display.show("a", at(1, 1))
+    shown = len(stream.getvalue())
+    assert shown
+    monkeypatch.setattr(stream, "write", gone)
+    for number in range(2, 4):
+        now.now += 1
+        display.show("b", at(number, 1000))
+    monkeypatch.undo()
+    display.show("b", at(5, 1000))
+    display.close()
+    assert len(stream.getvalue()) == shown
+
+
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_a_terminal_that_has_gone_at_the_end_is_no_error(has_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - from the line above
+    if not has_rich:
+        monkeypatch.setitem(sys.modules, "rich", None)
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with on_terminal(stream) as display:
+        assert display is not None
+        display.show("a", at(1, 1))
+        monkeypatch.setattr(stream, "write", gone)
+
+
+def gone(_: str) -> int:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_message_that_is_not_shown_costs_one_look_at_the_clock() -> None:
+    looks = 0
+
+    def now() -> float:
+        nonlocal looks
+        looks += 1
+        return 100.0
+
+    stream = Terminal()
+    line = Line(stream, now)
+    for number in range(1, 1001):
+        line.show("a", at(number, number))
+    assert stream.getvalue().count("\r") == 1
+    assert looks <= 1000 + 2

@@ -156,6 +156,30 @@ class Bars:
             self._bars.stop()
 
 
+class Lasting:
+    """Another display, as long as its terminal is there. One that has gone (``nohup``, a lost line) ends no fetch."""
+
+    def __init__(self, display: Display) -> None:
+        """Show what *display* shows."""
+        self._display: Display | None = display
+
+    def show(self, account: str, progress: Progress) -> None:
+        """Show it where there is a terminal still."""
+        display = self._display
+        try:
+            if display is not None:
+                display.show(account, progress)
+        except OSError:
+            self._display = None
+
+    def close(self) -> None:
+        """Take away what is shown."""
+        display, self._display = self._display, None
+        if display is not None:
+            with contextlib.suppress(OSError):
+                display.close()
+
+
 @contextlib.contextmanager
 def on_terminal(stream: TextIO) -> Iterator[Display | None]:
     """Give what shows progress on *stream*; None when that is no terminal, or one that can only write on."""
@@ -167,6 +191,7 @@ def on_terminal(stream: TextIO) -> Iterator[Display | None]:
         display = Bars(stream)
     except ImportError:
         display = Line(stream)
+    display = Lasting(display)
     try:
         yield display
     finally:

@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 import unicodedata
+from typing import TextIO
 
 from pop3fast import _replies, error_proto
 from pop3fast.fetch import FetchError
@@ -36,10 +37,10 @@ def say(text: str) -> None:
         # In one piece: several fetches say something at once.
         print(f"{text}\n", end="", flush=True)
     except BrokenPipeError:
-        _write_nowhere()
+        _write_nowhere(sys.stdout)
         raise OutputGone from None
     except OSError as error:
-        _write_nowhere()
+        _write_nowhere(sys.stdout)
         raise OutputFailed(in_words(error)) from None
 
 
@@ -52,7 +53,10 @@ def say_json(**fields: object) -> None:
 
 def complain(text: str) -> None:
     """Write a line that says what went wrong."""
-    print(f"pop3fast: {printable(text)}\n", end="", file=sys.stderr, flush=True)
+    try:
+        print(f"pop3fast: {printable(text)}\n", end="", file=sys.stderr, flush=True)
+    except OSError:
+        _write_nowhere(sys.stderr)  # the exit status says it where nothing else can
 
 
 def in_words(error: BaseException) -> str:
@@ -96,8 +100,8 @@ def plural(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _write_nowhere() -> None:
+def _write_nowhere(stream: TextIO) -> None:
     # What is still to be written goes nowhere from here on, instead of failing when Python ends.
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, stream.fileno())
     os.close(nowhere)

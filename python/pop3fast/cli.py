@@ -26,6 +26,9 @@ _USAGE = 2
 _OUTPUT_GONE = 141  # what a shell says of a program that SIGPIPE ended: 128 and its number
 _INTERRUPTED = 130  # the same of control-C
 
+_STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
+"""In the order of their numbers: what is opened gets the lowest that is free."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; `arguments` are those of the command line unless given. Returns the exit status.
@@ -213,7 +216,16 @@ def _account(command: argparse.Namespace) -> Settings:
 
 @contextlib.contextmanager
 def _streams() -> Iterator[None]:
-    """Let no letter be the end of a command: what a terminal's character set lacks is escaped."""
+    """Let the standard streams be there, and no letter be the end of a command.
+
+    What was closed when the program began becomes ``/dev/null``: otherwise the next file that is opened, as an mbox,
+    would get its number, and what the password command complains of. What a terminal's character set lacks is escaped.
+    """
+    missing = [(name, mode) for name, mode in _STREAMS.items() if getattr(sys, name) is None]
+    for name, mode in missing:
+        nowhere = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - it stays open to the very end
+        os.set_inheritable(nowhere.fileno(), True)  # noqa: FBT003 - the name says what is true
+        setattr(sys, name, nowhere)
     before = [(stream, stream.errors) for stream in (sys.stdout, sys.stderr) if isinstance(stream, io.TextIOWrapper)]
     for stream, _ in before:
         stream.reconfigure(errors="backslashreplace")
