@@ -211,7 +211,7 @@ def test_what_the_standard_output_cannot_show_is_escaped(tmp_path: Path) -> None
         (["list", "pop3s://mail.example.org"], "nobody says who logs in"),
         (["list", "pop3s://a@b", "--ca-file", "nothing"], "cannot read nothing"),
         (["list", "pop3s://a@b", "--ca-file", "empty"], "no certificates"),
-        (["list", "pop3s://a@b", "--timeout", "0"], "'0' is not a number of seconds above 0"),
+        (["list", "pop3s://a@b", "--timeout", "0"], "argument --timeout: has to be a number of seconds above 0"),
         (["capa", "pop3s://b", "--timeout", "1e300"], "seconds above 0, and at most 1,000,000,000"),
         (["capa", "pop3s://b", "--deadline", "1e300"], "seconds above 0, and at most 1,000,000,000"),
         (["list", "pop3s://a@b", "--password", "secret"], "every user of this machine"),
@@ -225,13 +225,19 @@ def test_what_the_standard_output_cannot_show_is_escaped(tmp_path: Path) -> None
         (["fetch", "pop3s://a@b", "--to", "box"], "maildir:PATH"),
         (["fetch", "pop3s://a@b", "--to", "eml:x", "--delete", "--delete-after", "3"], "one of the two"),
         (["fetch", "pop3s://a@b", "--to", "eml:x", "--delete", "--headers-only"], "is not deleted"),
-        (["fetch", "pop3s://a@b", "--to", "eml:x", "--max-size", "big"], "'big' is not a number of octets"),
-        (["fetch", "pop3s://a@b", "--to", "eml:x", "--limit", "0"], "'0' is not a whole number from 1"),
+        (
+            ["fetch", "pop3s://a@b", "--to", "eml:x", "--max-size", "big"],
+            "argument --max-size: has to be a number of octets",
+        ),
+        (
+            ["fetch", "pop3s://a@b", "--to", "eml:x", "--limit", "0"],
+            "argument --limit: has to be a whole number from 1",
+        ),
         (["fetch", "pop3s://a@b", "--all"], "it takes no URL"),
         (["fetch", "pop3s://a@b", "--to", "eml:x", "--import-seen", "y", "--dry-run"], "changes what is remembered"),
         (["fetch", "-q", "-v"], "not allowed with"),
-        (["fetch", "--all", "--jobs", "x"], "'x' is not a whole number from 1"),
-        (["demo", "--messages", "0"], "'0' is not a whole number from 1"),
+        (["fetch", "--all", "--jobs", "x"], "argument --jobs: has to be a whole number from 1"),
+        (["demo", "--messages", "0"], "argument --messages: has to be a whole number from 1"),
     ],
 )
 def test_wrong_usage_is_status_2_in_one_line(arguments: list[str], why: str, tmp_path: Path) -> None:

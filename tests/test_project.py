@@ -111,6 +111,7 @@ PROGRAMS = (
     "_cli_progress",
     "_cli_accounts",
     "_cli_config",
+    "_cli_parser",
     "_cli_settings",
     "_cli_text",
 )

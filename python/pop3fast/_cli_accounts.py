@@ -9,12 +9,11 @@ import ssl
 import sys
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pop3fast import POP3, connect
 from pop3fast._cli_settings import SECRETS, Settings, demand, key_of
 from pop3fast._cli_text import UsageError, printable
-from pop3fast._connect import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast._connect import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
 from pop3fast.fetch import Account, SecretError
 from pop3fast.fetch._passwords import checked_secret, netrc_login, read_password_file, run_password_command
 
@@ -136,12 +135,12 @@ def _ask(user: str, location: Location) -> str:
 
 def _location(url: str) -> Location:
     try:
-        if urlsplit(url).password is not None:
-            raise UsageError(
-                "a URL with a password in it ends up in logs and lists of processes: "
-                f"use --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
-            )
         return parse_url(url)
+    except SecretInUrlError:
+        raise UsageError(
+            "a URL with a password in it ends up in logs and lists of processes: "
+            f"use --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
+        ) from None
     except ValueError as error:
         raise UsageError(str(error)) from None
 

@@ -16,6 +16,9 @@ from pop3fast._cli_text import UsageError
 Group = Literal["file", "login", "fetch"]
 """Where a setting can be made: in a configuration file; there and for each command; there and for fetch."""
 
+HAS_TO_BE = "has to be"
+"""How an error about a value begins: it says what belongs there, and never what stands there."""
+
 MOST = 10**9
 """Of seconds and of days: more than anybody waits. The operating system cannot count to 1e300."""
 
@@ -188,7 +191,7 @@ def parser_of(kind: Kind) -> Callable[[str], object]:
         try:
             return kind.parse(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r} is not {kind.words}") from None
+            raise argparse.ArgumentTypeError(f"{HAS_TO_BE} {kind.words}") from None
 
     return parse
 

@@ -44,6 +44,10 @@ class Location(NamedTuple):
         return self.user if user is None else user
 
 
+class SecretInUrlError(ValueError):
+    """A URL has a password in it."""
+
+
 def parse_url(url: str) -> Location:
     """Return what *url* says; a `ValueError` says what is wrong with it, and never quotes it."""
     parts = _split(url)
@@ -51,7 +55,7 @@ def parse_url(url: str) -> Location:
     if parts.scheme not in _PORTS:
         raise ValueError(f"a POP3 URL begins with {', '.join(f'{scheme}://' for scheme in _PORTS)}")
     if parts.password is not None:
-        raise ValueError("a URL with a password in it ends up in logs and lists of processes: give password=")
+        raise SecretInUrlError("a URL with a password in it ends up in logs and lists of processes: give password=")
     if not parts.hostname:
         raise ValueError("the URL names no host")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:

@@ -13,10 +13,11 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from pop3fast import _cli_fetch
 from pop3fast._cli_config import default_config, read_config
+from pop3fast._cli_parser import Parser, RefusedSecret
 from pop3fast._cli_settings import COUNT, Settings, add_options, expanded, from_arguments, parser_of
 from pop3fast._cli_text import OutputFailed, OutputGone, UsageError, complain, in_words
 from pop3fast.fetch import exit_status
@@ -58,18 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-class _Refused(argparse.Action):
-    """An option that must not be: its value would be in the list of processes."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        parser.error(
-            "a password or token among the arguments can be read by every user of this machine: "
-            "use --password-command, --password-file or --token-command"
-        )
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="pop3fast", description="Retrieve mail by POP3, fast.")
+    parser = Parser(prog="pop3fast", description="Retrieve mail by POP3, fast.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fetch(commands)
     _add_list(commands)
@@ -150,7 +141,7 @@ def _command(
     description: str,
 ) -> argparse.ArgumentParser:
     """Add a command that is about an account."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=description, allow_abbrev=False)
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=description)
     parser.add_argument(
         "account",
         nargs="?",
@@ -163,7 +154,7 @@ def _command(
         "a prompt.",
     )
     add_options(login, "login")
-    login.add_argument("--password", "--token", action=_Refused, help=argparse.SUPPRESS)
+    login.add_argument("--password", "--token", action=RefusedSecret, help=argparse.SUPPRESS)
     config = default_config().replace("%", "%%")  # argparse puts values in for what begins with one
     login.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
     login.add_argument("--debug", action="store_true", help="show the protocol on standard error, without secrets")
@@ -207,10 +198,10 @@ def _account(command: argparse.Namespace) -> Settings:
         return from_arguments(command).over(Settings(url=command.account))
     path = command.config or default_config()
     if command.config is None and not os.path.exists(path):  # noqa: PTH110 - a path is a str in this package
-        raise UsageError(f"{command.account!r} is no URL, and there is no configuration {path} that could have it")
+        raise UsageError(f"the account is no URL, and there is no configuration {path} that could have it by name")
     accounts = read_config(path)
     if command.account not in accounts:
-        raise UsageError(f"{path} has no account {command.account!r}; it has {', '.join(map(repr, accounts))}")
+        raise UsageError(f"{path} has no account of that name; it has {', '.join(map(repr, accounts))}")
     return from_arguments(command).over(accounts[command.account])
 
 

@@ -89,21 +89,21 @@ KINDS: dict[str, type[Maildir] | type[Mbox] | type[EmlFolder]] = {"maildir": Mai
 def open_destination(destination: str, files: Files | None = None, clock: Clock | None = None) -> Destination:
     """Return the destination that ``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH`` names.
 
-    ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError` when it names none. *files* and
-    *clock* stand in for the operating system.
+    ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
+    none. *files* and *clock* stand in for the operating system.
     """
     kind, colon, path = destination.partition(":")
     if not colon or kind not in KINDS:
-        raise ValueError(f"a destination is maildir:PATH, mbox:PATH or eml:PATH, not {destination!r}")
+        raise ValueError("a destination is maildir:PATH, mbox:PATH or eml:PATH")
     if not path or "\0" in path:
-        raise ValueError(f"a destination needs a path behind the colon: {destination!r}")
+        raise ValueError("a destination needs a path behind the colon")
     if kind == "mbox" and path.endswith("/"):
-        raise ValueError(f"an mbox is a file, and this names a folder: {destination!r}")
+        raise ValueError("an mbox is a file, and this names a folder")
     try:
         # The journal knows an mbox by its path. And a symbolic link with a slash behind it would be followed.
         path = str(Path.cwd() / Path(path).expanduser())
     except RuntimeError as error:
-        raise ValueError(f"{error}: {destination!r}") from error
+        raise ValueError(str(error)) from error
     return KINDS[kind](path, files or Files(), clock or SystemClock())
 
 
