@@ -411,7 +411,7 @@ def test_what_a_server_took_back_at_the_login_is_not_used() -> None:
 def test_capa_that_a_server_does_not_know_is_no_error() -> None:
     with MailboxServer([message(1), message(2)], unsupported=["CAPA"]) as server, logged_in(server) as pop:
         assert numbers_of(pop.retr_many()) == [1, 2]
-        assert pop.capabilities == {}
+        assert pop.capabilities() == {}
 
 
 # ---- which messages ----

@@ -7,7 +7,9 @@ from typing import Protocol
 import pytest
 
 from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError
+from pop3fast._hooks import session_of
 from pop3fast._pipeline import Pipeline
+from pop3fast._stream import ReplyStream
 from scripted import Reply, ScriptedServer, Then
 from shapes import GREETING
 
@@ -170,7 +172,8 @@ def test_what_came_whole_before_a_time_out_is_kept() -> None:
     """Or a message would be blamed for its neighbour, for which the server says nothing."""
     with ScriptedServer(GREETING, [reply(1), Reply(b"", then="stall")]) as server:
         pop = POP3(*server.address, timeout=0.3)
-        pop._pipeline = pipeline = Pipeline(pop._stream().framer)
+        assert isinstance(pop.file, ReplyStream)
+        session_of(pop).pipeline = pipeline = Pipeline(pop.file.framer)
         pipeline._window = 8
         came, said = numbers_until_it_breaks(pop, TimeoutError)
         assert (came, said) == ([1], "timed out")

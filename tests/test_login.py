@@ -564,7 +564,7 @@ REFUSAL = {"status": "400", "schemes": "Bearer", "scope": "https://mail.google.c
 def test_gmail_lets_a_token_in() -> None:
     with ScriptedServer(GMAIL_GREETING, [GMAIL_CAPA, b"+ \r\n", b"+OK Welcome.\r\n", b"+OK 0 0\r\n"]) as server:
         with closing(trusted(server)) as pop:
-            assert pop.capabilities["LOGIN-DELAY"] == ("300",)
+            assert pop.capabilities()["LOGIN-DELAY"] == ("300",)
             pop.login("alice", token=TOKEN, mechanism="XOAUTH2")
             assert pop.stat() == (0, 0)
     assert server.commands == [b"CAPA", b"AUTH XOAUTH2", XOAUTH2, b"STAT"]

@@ -347,7 +347,7 @@ def test_a_token_is_as_good_as_the_password_and_another_is_refused_with_a_reason
     with MailboxServer([b"Subject: hello\r\n\r\n"], token="t0ken", tls=True) as server:
         context = server.client_context
         with pop3fast.POP3_SSL(server.host, server.port, context=context) as pop:
-            assert pop.capabilities["SASL"] == ("PLAIN", "XOAUTH2", "OAUTHBEARER")
+            assert pop.capabilities()["SASL"] == ("PLAIN", "XOAUTH2", "OAUTHBEARER")
             with pytest.raises(pop3fast.AuthenticationError) as caught:
                 pop.login(server.user, token="another", mechanism=mechanism)
             assert "invalid_token" in caught.value.reason
@@ -356,6 +356,6 @@ def test_a_token_is_as_good_as_the_password_and_another_is_refused_with_a_reason
             pop.login(server.user, token="t0ken", mechanism=mechanism)
             assert pop.stat()[0] == 1
     with MailboxServer([], token=None) as server, pop3fast.POP3(server.host, server.port) as pop:
-        assert pop.capabilities["SASL"] == ("PLAIN",)
+        assert pop.capabilities()["SASL"] == ("PLAIN",)
         with pytest.raises(pop3fast.AuthenticationError, match="AUTH PLAIN is what there is"):
             pop.login(server.user, token="t0ken", mechanism=mechanism)

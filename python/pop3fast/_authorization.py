@@ -1,6 +1,8 @@
 """AuthorizationCommands: what a session can do before the maildrop is open (RFC 1939 section 4).
 
-Owns the capabilities, the ways to log in, and going over to TLS. Must never put anything in flight beside them.
+Owns the capabilities, the ways to log in on the wire, and going over to TLS. Must never put anything in flight beside
+them, never try a second way to log in after a refusal, and never send a password that anybody could read to a server
+that nobody verified, unless it was told to by name.
 """
 
 import hashlib
@@ -8,12 +10,16 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from types import MappingProxyType
-from typing import BinaryIO
+from typing import BinaryIO, NoReturn
 
-from pop3fast import _replies
-from pop3fast._conversation import Conversation
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast import _login, _replies
+from pop3fast._conversation import Conversation, refuse_what_nobody_asked_for, turn
+from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto
+from pop3fast._hooks import over_tls, reply_file, session_of
+from pop3fast._login import AuthObject, SaslExchange, Secret
+from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
 from pop3fast._stream import ReplyStream
 from pop3fast._tls import unverified_context
@@ -29,21 +35,20 @@ class AuthorizationCommands(Conversation):
     file: BinaryIO
     timestamp: re.Pattern[bytes] = re.compile(rb"\+OK.[^<]*(<[^<>]*>)")  # type: ignore[assignment]  # typeshed: of str
     """poplib's name for the pattern of the greeting's time stamp; `apop` looks more closely."""
-    # Whether `connect` made the connection: by TLS that it verified, or in the clear because it was told to.
-    _trusted: bool = False
 
     def capa(self) -> dict[str, list[str]]:
         """Return what the server can do: capability to its arguments, in the server's spelling (RFC 2449 section 5).
 
         Raises `error_proto` when the server knows no CAPA; the session goes on.
         """
-        self._reply_limit = _MAX_CAPABILITIES_OCTETS
+        session = session_of(self)
+        session.reply_limit = _MAX_CAPABILITIES_OCTETS
         try:
             _, lines, _ = self._longcmd("CAPA")
         except CommandError as error:
             raise error_proto("-ERR CAPA not supported by server") from error
         finally:
-            self._reply_limit = None
+            session.reply_limit = None
         return _replies.parse_capabilities(lines)
 
     def user(self, user: str) -> bytes:
@@ -55,11 +60,11 @@ class AuthorizationCommands(Conversation):
 
         Raises `AuthenticationError` when it is refused.
         """
-        return self._log_in(f"PASS {pswd}")
+        return _log_in(self, f"PASS {pswd}")
 
     def rpop(self, user: str) -> bytes:
         """Log in by RPOP, which RFC 1460 was the last to know; return the response."""
-        return self._log_in(f"RPOP {user}")
+        return _log_in(self, f"RPOP {user}")
 
     def apop(self, user: str, password: str) -> bytes:
         """Log in by a digest of the greeting's time stamp and the password; return the response (RFC 1939 section 7).
@@ -70,41 +75,18 @@ class AuthorizationCommands(Conversation):
         """
         # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included. Quirk:
         # poplib's takes it all the same, and CPython's tests hold it to that; `connect` and `login` do not.
-        return self._apop(user, password, forgetful=self._trusted)
+        return _apop(self, user, password, forgetful=session_of(self).trusted)
 
-    def _apop(self, user: str, password: str, *, forgetful: bool) -> bytes:
-        secret = encoded(password, self.encoding, secret=True)
-        forgotten = forgetful and self._tls_established
-        timestamp = None if forgotten else _replies.apop_timestamp(self.welcome)
-        if timestamp is None:
-            raise error_proto("-ERR APOP not supported by server")
-        digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
-        return self._log_in(f"APOP {user} {digest}")
-
-    def _log_in(self, line: str) -> bytes:
-        response = self._shortcmd(line)
-        self._capabilities = None
-        return response
-
-    @property
     def capabilities(self) -> Mapping[str, tuple[str, ...]]:
-        """What the server can do: capability, in upper case, to its arguments (RFC 2449 section 5).
+        """Return what the server can do: capability, in upper case, to its arguments (RFC 2449 section 5).
 
         Asked once, and again after STLS and after a login, which may change it; empty when the server knows no CAPA.
         """
-        if self._capabilities is None:
-            try:
-                listed = self.capa()
-            except ProtocolError:
-                raise
-            except error_proto:
-                listed = {}
-            self._capabilities = MappingProxyType({name.upper(): tuple(listed[name]) for name in listed})
-        return self._capabilities
+        return what_it_can_do(self)
 
     def supports(self, name: str) -> bool:
         """Return whether *name*, in any case, is among the `capabilities`. A server may well do more than it says."""
-        return name.upper() in self.capabilities
+        return name.upper() in what_it_can_do(self)
 
     def utf8(self) -> bytes:
         """Switch the session to UTF-8; return the response (RFC 6856 section 2)."""
@@ -123,22 +105,179 @@ class AuthorizationCommands(Conversation):
             raise error_proto("-ERR STLS not supported by server")
         if context is None:
             context = unverified_context("POP3.stls")
-        with self._turn():
-            return self._go_over(context)
+        with turn(self):
+            return _go_over(self, context)
 
-    def _go_over(self, context: ssl.SSLContext) -> bytes:
-        response = self._shortcmd("STLS")
-        self._broken = "the TLS handshake was not finished"
-        try:
-            if isinstance(self.file, ReplyStream) and (octets := self.file.unexpected()):
-                self._refuse_what_nobody_asked_for(octets)
-            self.sock = self._over_tls(context, self.sock)
-            self.file = self._reply_file()
-            self._pipeline = None
-            self._capabilities = None
-        except ProtocolError:
-            self.close()
-            raise
-        self._broken = None
-        self._tls_established = True
+    def auth(
+        self,
+        mechanism: str,
+        authobject: AuthObject | None = None,
+        initial_response: bytes | str | None = None,
+    ) -> bytes:
+        """Log in by a SASL *mechanism*; return the response (RFC 5034 section 4). `login` knows the usual ones itself.
+
+        *authobject* answers each challenge; *initial_response* is what the client says first. It goes along with the
+        command where the line stays within 255 octets and the mechanism is not XOAUTH2, and otherwise answers the
+        server's first, empty, challenge. A ``str`` is sent as UTF-8.
+
+        Raises `AuthenticationError` when the login is refused, or called off because *authobject* said so or a
+        challenge makes no sense; the session goes on. An exception of *authobject* calls the login off too.
+        """
+        exchange = SaslExchange(mechanism, authobject, initial_response)
+        with turn(self):
+            response = self._shortcmd(exchange.first())
+            while _replies.is_continuation(response):
+                response = self._shortcmd(_answer(self, exchange, response))
         return response
+
+    def login(
+        self,
+        user: str,
+        password: Secret | None = None,
+        *,
+        token: Secret | None = None,
+        mechanism: str | None = None,
+    ) -> bytes:
+        """Log in by the best mechanism that both sides have; return the response (RFC 1939 section 7, RFC 5034).
+
+        With a *token*, an OAuth 2 access token, that is OAUTHBEARER or XOAUTH2; with a *password* SCRAM-SHA-256 and
+        SCRAM-SHA-1 (with the extra ``scram``), PLAIN, LOGIN, and USER and PASS where the server has none of these.
+        *mechanism* names one of them, ``USER``, ``APOP``, ``CRAM-MD5`` or ``EXTERNAL``, and is used whatever the
+        server says that it can do. There is one attempt: what is refused is not tried in another way.
+
+        Raises `AuthenticationError` when the login is refused, and `error_proto`, before anything is sent, when all
+        that the server has would show the secret on a connection that is not TLS with a verified certificate. The
+        session goes on after both. When a server that has to prove itself (SCRAM) does not, the connection is broken.
+        """
+        if (password is None) == (token is None) and (mechanism or "").upper() != "EXTERNAL":
+            raise ValueError("give a password or a token, one of them")
+        if mechanism is None:
+            offered = what_it_can_do(self).get("SASL", ())
+            name = _login.choose(offered, verified=_is_verified(self), by_token=token is not None)
+        else:
+            name = _login.named(mechanism)
+        secret = _login.secret_for(name, password, token)
+        if name == "USER":
+            self.user(user)
+            return self.pass_(secret)
+        if name == "APOP":
+            return _apop(self, user, secret, forgetful=True)
+        return _authenticate(self, name, _login.mechanism_of(name, user, secret, self.host, self.port))
+
+
+def what_it_can_do(pop: AuthorizationCommands) -> Mapping[str, tuple[str, ...]]:
+    """Return what `POP3.capabilities` does."""
+    session = session_of(pop)
+    if session.capabilities is None:
+        try:
+            listed = pop.capa()
+        except ProtocolError:
+            raise
+        except error_proto:
+            listed = {}
+        session.capabilities = MappingProxyType({name.upper(): tuple(listed[name]) for name in listed})
+    return session.capabilities
+
+
+def _log_in(pop: AuthorizationCommands, line: str) -> bytes:
+    response = pop._shortcmd(line)
+    session_of(pop).capabilities = None
+    return response
+
+
+def _apop(pop: AuthorizationCommands, user: str, password: str, *, forgetful: bool) -> bytes:
+    secret = encoded(password, pop.encoding, secret=True)
+    forgotten = forgetful and pop._tls_established
+    timestamp = None if forgotten else _replies.apop_timestamp(pop.welcome)
+    if timestamp is None:
+        raise error_proto("-ERR APOP not supported by server")
+    digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
+    return _log_in(pop, f"APOP {user} {digest}")
+
+
+def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
+    session = session_of(pop)
+    response = pop._shortcmd("STLS")
+    session.begin("the TLS handshake was not finished")
+    try:
+        if isinstance(pop.file, ReplyStream) and (octets := pop.file.unexpected()):
+            refuse_what_nobody_asked_for(session, octets)
+        pop.sock = over_tls(pop, context, pop.sock)
+        pop.file = reply_file(pop)
+        session.pipeline = None
+        session.capabilities = None
+    except ProtocolError:
+        pop.close()
+        raise
+    session.settle()
+    pop._tls_established = True
+    return response
+
+
+# A SASL exchange.
+
+
+def _answer(pop: AuthorizationCommands, exchange: SaslExchange, response: bytes) -> str:
+    """Return the answer to the challenge in *response*; where there is none, call the login off and raise."""
+    session = session_of(pop)
+    # A command that whoever is asked for the answer gave would be taken for the answer.
+    session.begin("a login is under way")
+    try:
+        answer = exchange.answer(response)
+    except ExchangeError as error:
+        reason = str(error)
+    except Exception:
+        session.settle()
+        with suppress(AuthenticationError, ProtocolError, OSError):  # what was raised in there says more
+            _call_off(pop, "")
+        raise
+    except BaseException as error:
+        # Whoever interrupts does not want to wait for the server's word on it.
+        session.break_(error, "a login was broken off")
+        raise
+    else:
+        session.settle()
+        return answer
+    session.settle()
+    return _call_off(pop, reason)
+
+
+def _call_off(pop: AuthorizationCommands, reason: str) -> NoReturn:
+    """End the exchange without logging in (RFC 5034 section 4); raise `AuthenticationError` with the *reason*."""
+    try:
+        pop._shortcmd(SaslExchange.CALL_OFF)
+    except CommandError as error:
+        refusal = AuthenticationError(error.response, "AUTH")
+    else:
+        raise session_of(pop).break_(ProtocolError("the server did not let go of a login that was called off"))
+    refusal.reason = reason
+    raise refusal
+
+
+def _authenticate(pop: AuthorizationCommands, name: str, mechanism: Mechanism) -> bytes:
+    try:
+        response = AuthorizationCommands.auth(pop, name, mechanism, mechanism.initial)
+    except AuthenticationError as error:
+        error.reason = error.reason or mechanism.reason
+        raise
+    try:
+        mechanism.check()
+    except ExchangeError as error:
+        reason = str(error)
+    else:
+        return response
+    refusal = session_of(pop).break_(AuthenticationError(response, "AUTH"), reason)
+    refusal.reason = reason
+    raise refusal
+
+
+def _is_verified(pop: AuthorizationCommands) -> bool:
+    """Say whether a secret may be shown to the other side."""
+    if session_of(pop).trusted:
+        return True
+    sock = pop.sock
+    return (
+        isinstance(sock, ssl.SSLSocket)
+        and sock.context.verify_mode is ssl.CERT_REQUIRED
+        and sock.context.check_hostname
+    )

@@ -1,7 +1,7 @@
 """Many messages in one loop: the blocking side of the pipeline, and one by one where a server does not pipeline.
 
 Owns what a loop over messages is: its order, what is raised at whose turn, and that leaving it at any point leaves
-the session in step. What may be in flight is the pipeline's business, moving octets `Conversation`'s.
+the session in step. What may be in flight is the pipeline's business, moving octets `_conversation`'s.
 """
 
 from array import array
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from typing import TypeAlias, TypeVar
 
-from pop3fast._conversation import Conversation
+from pop3fast._conversation import Conversation, await_batch, body_of_reply, in_step, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
 from pop3fast._pipeline import Batch
@@ -40,7 +40,7 @@ def _from_digits(text: str) -> int:
 
 
 def pipelined(
-    conversation: Conversation,
+    pop: Conversation,
     batch: Batch[T],
     on_error: OnError | None,
     deadline: Deadline | None,
@@ -66,17 +66,17 @@ def pipelined(
                 if not arrived:
                     return
             elif deadline is None:
-                conversation.await_batch(batch)
+                await_batch(pop, batch)
             else:
-                with conversation.within(deadline):
-                    conversation.await_batch(batch)
+                with within(pop, deadline):
+                    await_batch(pop, batch)
     finally:
         batch.abandoned = True
         arrived.clear()
 
 
 def one_by_one(
-    conversation: Conversation,
+    pop: Conversation,
     batch: Batch[T],
     on_error: OnError | None,
     deadline: Deadline | None,
@@ -84,11 +84,11 @@ def one_by_one(
     """Do the same with one command in flight at a time, through the hooks."""
     while lines := batch.next_lines(1, 1):
         try:
-            with conversation.within(deadline):
-                body = conversation.body_of_reply(lines[0], has_body=batch.has_body)
+            with within(pop, deadline):
+                body = body_of_reply(pop, lines[0], has_body=batch.has_body)
         except CommandError as error:
             batch.take_refusal(error.response)
-            if on_error is None or not conversation.in_step:
+            if on_error is None or not in_step(pop):
                 raise
             on_error(error)
         else:

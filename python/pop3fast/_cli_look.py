@@ -31,7 +31,7 @@ def capa(settings: Settings, command: argparse.Namespace) -> int:
     Where *settings* name a user, there is a login first, behind which some servers say more.
     """
     with session_with(settings, log_in=names_user(settings)) as pop:
-        capabilities = pop.capabilities
+        capabilities = pop.capabilities()
     for name, arguments in capabilities.items():
         if command.json:
             say_json(capability=name, arguments=list(arguments))

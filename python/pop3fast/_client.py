@@ -1,6 +1,6 @@
 """POP3: poplib's class, method for method, and what it can do besides.
 
-Owns the commands and their results. How a command goes out and its reply comes in is `Conversation`'s.
+Owns the commands and their results. How a command goes out and its reply comes in is `_conversation`'s.
 """
 
 import contextlib
@@ -9,15 +9,16 @@ import io
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, overload
 
 from pop3fast import _protocol_log, _replies
+from pop3fast._conversation import exchange, in_step, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
-from pop3fast._hooks import LongResponse
+from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, reply_file, session_of, stream_of_body
 from pop3fast._many import ManyCommands, MessageNumber
-from pop3fast._turns import Turns
 
 POP3_PORT = 110
 
@@ -28,6 +29,17 @@ class SupportsWrite(Protocol):
     def write(self, octets: bytes, /) -> int | None:
         """Write *octets*; return how many were taken, or None for all."""
         ...
+
+
+class _InStep:
+    """Whether a command could be given; a property, but one that a subclass may put an attribute of its own over."""
+
+    @overload
+    def __get__(self, pop: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, pop: ManyCommands, owner: type) -> bool: ...
+    def __get__(self, pop: ManyCommands | None, owner: type) -> Self | bool:
+        return self if pop is None else in_step(pop)
 
 
 class POP3(ManyCommands):
@@ -60,12 +72,12 @@ class POP3(ManyCommands):
         self.host = host
         self.port = port
         self._tls_established = False
-        self._turns = Turns()
-        self._recorded = _protocol_log.is_on()
+        session = self._pop3fast = ClientSession.after(self._pop3fast)
+        session.recorded = _protocol_log.is_on()
         sys.audit("poplib.connect", self, host, port)
         self.sock = self._create_socket(timeout)
         try:
-            self.file = self._reply_file()
+            self.file = reply_file(self)
             self._debugging = 0
             self.welcome = self._getresp()
         except BaseException:
@@ -84,7 +96,7 @@ class POP3(ManyCommands):
     ) -> None:
         """End the session: QUIT when all went well and the connection is in step, and close it in any case."""
         try:
-            if kind is None and self.in_step and self.sock is not None:
+            if kind is None and in_step(self) and self.sock is not None:
                 self.quit()
         finally:
             self.close()
@@ -187,11 +199,14 @@ class POP3(ManyCommands):
         finally:
             if sock is not None:
                 with contextlib.suppress(OSError), contextlib.closing(sock):
-                    if self._turns is None or self._turns.ours:
+                    if session_of(self).turns.ours:
                         # Fails where the other side has gone already, which is no news.
                         sock.shutdown(socket.SHUT_RDWR)
 
     # More on the same class.
+
+    in_step: _InStep = _InStep()
+    """Whether a command could be given: client and server are in step, and the connection is this process's."""
 
     def retr_bytes(self, which: MessageNumber, *, deadline: float | None = None) -> bytes:
         """Return message *which* in one piece, as the server holds it: line ends as sent, dots un-stuffed.
@@ -200,9 +215,9 @@ class POP3(ManyCommands):
         broken. (RFC 1939 section 5.)
         """
         if deadline is None:
-            return self._exchange(f"RETR {which}", self._read_bytes)
-        with self.within(Deadline(deadline, f"RETR {which}")):
-            return self._exchange(f"RETR {which}", self._read_bytes)
+            return exchange(self, f"RETR {which}", partial(read_bytes, self))
+        with within(self, Deadline(deadline, f"RETR {which}")):
+            return exchange(self, f"RETR {which}", partial(read_bytes, self))
 
     def retr_into(
         self,
@@ -221,15 +236,15 @@ class POP3(ManyCommands):
 
         def copy() -> int:
             written = 0
-            for piece in self._stream_of_body().pieces(self._limit()):
+            for piece in stream_of_body(self).pieces(limit_of(self, session_of(self))):
                 _write_all(file, piece)
                 written += len(piece)
                 if progress is not None:
                     progress(written)
             return written
 
-        with self.within(None if deadline is None else Deadline(deadline, f"RETR {which}")):
-            return self._exchange(f"RETR {which}", copy)
+        with within(self, None if deadline is None else Deadline(deadline, f"RETR {which}")):
+            return exchange(self, f"RETR {which}", copy)
 
 
 def _write_all(file: SupportsWrite, octets: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from pop3fast._client import POP3
 from pop3fast._errors import error_proto
+from pop3fast._hooks import over_tls
 from pop3fast._tls import unverified_context
 
 POP3_SSL_PORT = 995
@@ -46,7 +47,7 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         POP3.__init__(self, host, port, timeout)
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
-        return self._over_tls(self.context, super()._create_socket(timeout))
+        return over_tls(self, self.context, super()._create_socket(timeout))
 
     def stls(  # type: ignore[override]  # poplib's parameters before Python 3.12, of which the newer are a part
         self,

@@ -16,6 +16,7 @@ from pop3fast._client import POP3, POP3_PORT
 from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
+from pop3fast._hooks import session_of
 from pop3fast._login import Secret
 from pop3fast._replies import readable
 
@@ -108,7 +109,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         if location.scheme == "pop3":
             with _named(location, "STLS"):
                 _go_over_to_tls(pop, context)
-        pop._trusted = True
+        session_of(pop).trusted = True
         if password is not None or token is not None:
             with _named(location, "login"):
                 pop.login(user or "", password, token=token, mechanism=mechanism)
@@ -146,8 +147,8 @@ def _open(
 
     kind = POP3_SSL if location.scheme == "pop3s" else POP3
     pop = kind.__new__(kind)
-    pop._deadline = deadline
-    pop._opener = opener
+    session_of(pop).deadline = deadline
+    session_of(pop).opener = opener
     try:
         if isinstance(pop, POP3_SSL):
             context = context or ssl.create_default_context()
@@ -158,7 +159,7 @@ def _open(
         _name(error, location, "greeting" if "sock" in vars(pop) else step)
         raise
     finally:
-        del pop._opener
+        session_of(pop).opener = None
     return pop
 
 

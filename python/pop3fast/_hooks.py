@@ -1,7 +1,8 @@
 """Hooks: one line out, one reply in; poplib's underscored methods, to be called and to be overridden.
 
-Owns how the octets of a command leave and how those of a reply are taken. Must never read past the end of a reply.
-Which command a reply is for, and whether client and server are in step, is `Conversation`'s.
+Owns how the octets of a command leave and how those of a reply are taken, and the one attribute in which `POP3` keeps
+what is its own: every other name is poplib's, public, or a subclass's to use. What is no hook is a function that is
+given the `POP3`. Must never read past the end of a reply. Which command a reply is for is `_conversation`'s.
 
 The seam to poplib is ``file``. While it holds a `ReplyStream` and poplib's ``_getline`` is not overridden, whole
 replies come from the framer; otherwise they are read line by line through the hooks, as poplib does.
@@ -13,14 +14,17 @@ import re
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
+from types import MethodType
 from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeGuard, cast
 
 from pop3fast import _protocol_log, _replies
-from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError, error_proto
 from pop3fast._framing import status
-from pop3fast._secrets import encoded, shown
+from pop3fast._pipeline import Pipeline
+from pop3fast._secrets import encoded_command, shown
+from pop3fast._session import Session
 from pop3fast._stream import NO_LIMIT, ReplyStream
 from pop3fast._walk import walk_body
 
@@ -41,218 +45,283 @@ class _CommandTooLongError(error_proto, ValueError):
     """A command was refused before an octet of it was sent."""
 
 
+class ClientSession(Session):
+    """What `POP3` keeps of its own: the session, and what the blocking client has besides."""
+
+    __slots__ = ("bare_lf", "opener", "pipeline", "recorded")
+
+    def __init__(self) -> None:
+        """Begin a session of which nothing has been said yet."""
+        super().__init__()
+        self.pipeline: Pipeline | None = None
+        self.opener: Callable[[tuple[str, int], float | None], socket.socket] | None = None
+        """What makes the socket, in the place of ``socket.create_connection``; it is called alike."""
+        self.recorded = False
+        """Whether the command under way is recorded, and so its reply."""
+        self.bare_lf: bool | None = None
+        """Whether the line that ``_getline`` gave last ended in a bare LF; None where that hook is somebody else's."""
+
+    @classmethod
+    def after(cls, before: "ClientSession | None") -> "ClientSession":
+        """Return a new one, for a connection that is made now, with what `connect` put into the one *before*."""
+        session = cls()
+        if before is not None:
+            session.opener, session.deadline = before.opener, before.deadline
+        return session
+
+
 class Hooks(poplib.POP3):
-    """What `Conversation` is built on."""
+    """What `POP3` is built on: poplib's hooks, but for the two that are a whole command."""
 
     encoding = "UTF-8"
     max_octets: int | None = 2**30
     """The largest multi-line response that is accepted, in octets; None for any. 1 GiB is more than mail servers
     accept, and less than what brings a machine down."""
 
+    # poplib's two; on the class too, because a subclass need not call our __init__.
     _debugging: int = 0
     _tls_established: bool = False
-    # Why nothing more may be sent or read; None while client and server are in step. (All of these are on the class
-    # because a subclass need not call our __init__.)
-    _broken: str | None = None
-    _in_sasl: bool = False
-    # Whether the reply under way has been read to its end, and was -ERR.
-    _answered: bool = False
-    # What the server said it can do, until something happens that may change it.
-    _capabilities: Mapping[str, tuple[str, ...]] | None = None
-    _bare_lf: bool | None = None
-    # A tighter limit than max_octets for the command that is under way.
-    _reply_limit: int | None = None
-    # What makes the socket, in the place of ``socket.create_connection``; it is called alike.
-    _opener: Callable[[tuple[str, int], float | None], socket.socket] | None = None
-    # By when the session, or the call that is under way, has to be over.
-    _deadline: Deadline | None = None
-    # Whether the command under way is recorded, and so its reply.
-    _recorded: bool = False
-
-    # poplib's hooks.
+    # All that is ours. `session_of` makes it where no __init__ of ours was called.
+    _pop3fast: ClientSession | None = None
 
     def _create_socket(self, timeout: float | None) -> socket.socket:
         if timeout is not None and not timeout:
             raise ValueError("Non-blocking socket (timeout=0) is not supported")
-        connect: Callable[..., socket.socket] = self._opener or PUBLIC.socket.create_connection
+        connect: Callable[..., socket.socket] = session_of(self).opener or PUBLIC.socket.create_connection
         return connect((self.host, self.port), timeout)
 
     def _putline(self, line: bytes) -> None:
+        session = self._pop3fast or session_of(self)
         if self._debugging > 1:
-            print("*put*", repr(shown(line.decode("latin-1"), in_sasl=self._in_sasl).encode("latin-1")))
+            print("*put*", repr(shown(line.decode("latin-1"), in_sasl=session.in_sasl).encode("latin-1")))
         sys.audit("poplib.putline", self, line)
-        self._send(line + b"\r\n")
+        if session.deadline is None:
+            self.sock.sendall(line + b"\r\n")
+        else:
+            send(self, line + b"\r\n")
 
     def _putcmd(self, line: str) -> None:
+        session = self._pop3fast or session_of(self)
         if self._debugging:
-            print("*cmd*", repr(shown(line, in_sasl=self._in_sasl)))
-        octets = encoded(line, self.encoding, secret=shown(line, in_sasl=self._in_sasl) != line)
+            print("*cmd*", repr(shown(line, in_sasl=session.in_sasl)))
+        octets = encoded_command(line, self.encoding, in_sasl=session.in_sasl)
         # What is printable has no control character; asking the string first costs a fifth of the search.
         if not line.isprintable() and _CONTROL_CHARACTER.search(octets):
             raise ValueError("Control characters not allowed in commands")
         if len(octets) > _MAX_COMMAND_OCTETS:
             raise _CommandTooLongError("line too long")
-        self._recorded = _protocol_log.is_on()
-        if self._recorded:
-            _protocol_log.sent(self.host, self.port, line, in_sasl=self._in_sasl)
+        session.recorded = _protocol_log.is_on()
+        if session.recorded:
+            _protocol_log.sent(self.host, self.port, line, in_sasl=session.in_sasl)
         self._putline(octets)
         if line[:1] in "Aa" and line[:4].upper() == "AUTH":
-            self._in_sasl = True
+            session.in_sasl = True
 
     def _getline(self) -> tuple[bytes, int]:
+        session = session_of(self)
         limit: int = PUBLIC._MAXLINE
         line = self.file.readline(limit + 1)
         if len(line) > limit:
-            raise self._break(LimitExceeded("line too long"))
+            raise session.break_(LimitExceeded("line too long"))
         if self._debugging > 1:
             print("*get*", repr(line))
         # Quirk: poplib takes a line that the end of the stream cut off for a whole one.
         if line[-1:] != b"\n":
-            raise self._break(ConnectionLost("-ERR EOF"))
+            raise session.break_(ConnectionLost("-ERR EOF"))
         octets = len(line)
-        self._bare_lf = line[-2:] != b"\r\n"
-        if not self._bare_lf:
+        session.bare_lf = line[-2:] != b"\r\n"
+        if not session.bare_lf:
             return line[:-2], octets
         return (line[1:-1] if line[:1] == b"\r" else line[:-1]), octets
 
     def _getresp(self) -> bytes:
-        self._answered = False
+        session = self._pop3fast or session_of(self)
+        session.answered = False
         file = self.file
-        if self._reads_whole_replies(file):
+        if reads_whole_replies(file, self):
             response = file.status_line(PUBLIC._MAXLINE)
         else:
-            self._bare_lf = None
+            session.bare_lf = None
             response, octets = self._getline()
-            self._bare_lf = self._ended_in_bare_lf(response, octets)
+            session.bare_lf = _ended_in_bare_lf(session, response, octets)
             if self._debugging > 1:
                 print("*resp*", repr(response))
-        if self._recorded:
-            self._record(response)
-        if self._in_sasl and not _replies.is_continuation(response):
-            self._in_sasl = False
-            self._capabilities = None
+        if session.recorded:
+            record_reply(self, response)
+        if session.in_sasl and not _replies.is_continuation(response):
+            session.in_sasl = False
+            session.capabilities = None
         said = status(response)
         if said in {"error", "malformed"}:
-            self._refuse(response)
+            refuse(session, response)
         return response
 
     def _getlongresp(self) -> LongResponse:
+        session = self._pop3fast or session_of(self)
         file = self.file
-        if self._reads_whole_replies(file):
-            if self._getresp_is_ours():
-                response, lines, octets = file.lines_response(PUBLIC._MAXLINE, self._limit())
-                if self._recorded:
-                    self._record(response)
-                return (response, lines, octets) if lines is not None else self._refuse(response)
-            return self._getresp_before_body(), *file.lines(self._limit())
-        response = self._getresp_before_body()
-        after_bare_lf, self._bare_lf = bool(self._bare_lf), None
+        if reads_whole_replies(file, self):
+            if getresp_is_ours(self):
+                response, lines, octets = file.lines_response(PUBLIC._MAXLINE, limit_of(self, session))
+                if session.recorded:
+                    record_reply(self, response)
+                return (response, lines, octets) if lines is not None else refuse(session, response)
+            return _getresp_before_body(self, session), *file.lines(limit_of(self, session))
+        response = _getresp_before_body(self, session)
+        after_bare_lf, session.bare_lf = bool(session.bare_lf), None
         return response, *walk_body(
             self._getline,
             after_bare_lf=after_bare_lf,
-            in_bare_lf=self._ended_in_bare_lf,
-            max_octets=self._limit(),
+            in_bare_lf=partial(_ended_in_bare_lf, session),
+            max_octets=limit_of(self, session),
         )
 
-    # What the hooks are made of.
 
-    def _send(self, octets: bytes) -> None:
-        if self._deadline is None:
-            self.sock.sendall(octets)
-        else:
-            with self._deadline.bound(self.sock):
-                self.sock.sendall(octets)
+def session_of(pop: Hooks) -> ClientSession:
+    """Return what *pop* keeps, made at its first use where no ``__init__`` of ours was called."""
+    # Of two threads both get the first.
+    session: ClientSession = pop._pop3fast or pop.__dict__.setdefault("_pop3fast", ClientSession())
+    return session
 
-    def _over_tls(self, context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
-        """Return *sock* after the handshake, which has the socket's time-out as a whole, and the deadline's."""
-        own, deadline = sock.gettimeout(), self._deadline
-        try:
-            if deadline is not None:
-                sock.settimeout(deadline.shorter(own))
-            secured = context.wrap_socket(sock, server_hostname=self.host)
-        except BaseException as error:
-            sock.close()
-            if deadline is not None and isinstance(error, TimeoutError):
-                deadline.left()
-            raise
+
+# Sending.
+
+
+def send(pop: Hooks, octets: bytes) -> None:
+    """Send *octets* within the deadline that holds."""
+    deadline = session_of(pop).deadline
+    if deadline is None:
+        pop.sock.sendall(octets)
+    else:
+        with deadline.bound(pop.sock):
+            pop.sock.sendall(octets)
+
+
+def put_many(pop: Hooks, lines: list[str]) -> None:
+    """Send commands in one write, through the hooks where they are overridden."""
+    if not (_is_ours(pop._putcmd, _PUTCMD, pop) and _is_ours(pop._putline, _PUTLINE, pop)):
+        for line in lines:
+            pop._putcmd(line)
+        return
+    octets = [bytes(line, pop.encoding) for line in lines]
+    recorded = _protocol_log.is_on()
+    for line, line_octets in zip(lines, octets, strict=True):
+        if pop._debugging:
+            print("*cmd*", repr(line))
+        if recorded:
+            _protocol_log.sent(pop.host, pop.port, line, in_sasl=False)
+        sys.audit("poplib.putline", pop, line_octets)
+    send(pop, b"\r\n".join([*octets, b""]))
+
+
+def over_tls(pop: Hooks, context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
+    """Return *sock* after the handshake, which has the socket's time-out as a whole, and the deadline's."""
+    own, deadline = sock.gettimeout(), session_of(pop).deadline
+    try:
         if deadline is not None:
-            secured.settimeout(own)
-        return secured
-
-    def _record(self, response: bytes) -> None:
-        _protocol_log.received(self.host, self.port, response, in_sasl=self._in_sasl)
-
-    def _break(self, error: ProtocolError) -> ProtocolError:
-        self._broken = str(error)
-        return error
-
-    def _refuse(self, response: bytes) -> NoReturn:
-        """Raise what a status line means that is not plainly positive."""
-        said = status(response)
-        if said == "malformed":
-            raise self._break(ProtocolError(response))
-        self._answered = said == "error"
-        if said == "error after ok":
-            self._broken = f"the server failed in the middle of its reply: {response!r}"
-        raise CommandError(response)
-
-    def _reads_whole_replies(self, file: object) -> TypeGuard[ReplyStream]:
-        """Say whether replies may come from the framer: ``_getline`` is ours, and nobody wants to see each line.
-
-        A hook may be a subclass's, or patched on the class or the instance; the function behind it tells them all.
-        """
-        return (
-            type(file) is ReplyStream
-            and self._debugging < 2  # noqa: PLR2004 - poplib's level for each line
-            and getattr(self._getline, "__func__", None) is _GETLINE
-        )
-
-    def _getresp_is_ours(self) -> bool:
-        return getattr(self._getresp, "__func__", None) is _GETRESP
-
-    def _reply_file(self) -> BinaryIO:
-        """Return what reads the replies that ``sock`` receives; for what is no socket, whatever it makes itself."""
-        if _is_socket(self.sock):
-            return cast("BinaryIO", ReplyStream.of_socket(self.sock, self._deadline))
-        return self.sock.makefile("rb")
-
-    def _getresp_before_body(self) -> bytes:
-        self._bare_lf = None
-        response = self._getresp()
-        if status(response) == "error after ok":
-            self._refuse(response)
-        return response
-
-    def _ended_in_bare_lf(self, line: bytes, octets: int) -> bool:
-        """Say whether *line*, just got from ``_getline``, ended in a bare LF; of an overridden one the octets tell."""
-        bare_lf, self._bare_lf = self._bare_lf, None
-        return octets - len(line) == 1 if bare_lf is None else bare_lf
-
-    def _limit(self) -> int:
-        limit = NO_LIMIT if self.max_octets is None else self.max_octets
-        return limit if self._reply_limit is None else min(limit, self._reply_limit)
-
-    def _read_bytes(self) -> bytes:
-        """Return the body of a reply in one piece."""
-        file = self.file
-        if self._reads_whole_replies(file) and self._getresp_is_ours():
-            response, body = file.bytes_response(PUBLIC._MAXLINE, self._limit())
-            if self._recorded:
-                self._record(response)
-            return body if body is not None else self._refuse(response)
-        return self._stream_of_body().octets(self._limit())
-
-    def _stream_of_body(self) -> ReplyStream:
-        """Read the status line, and return the stream of the body behind it, also where ``file`` was replaced."""
-        self._getresp_before_body()
-        file: object = self.file
-        if isinstance(file, ReplyStream):
-            return file
-        return ReplyStream.of_lines(self.file, after_bare_lf=bool(self._bare_lf))
+            sock.settimeout(deadline.shorter(own))
+        secured = context.wrap_socket(sock, server_hostname=pop.host)
+    except BaseException as error:
+        sock.close()
+        if deadline is not None and isinstance(error, TimeoutError):
+            deadline.left()
+        raise
+    if deadline is not None:
+        secured.settimeout(own)
+    return secured
 
 
-_GETLINE = Hooks._getline
-_GETRESP = Hooks._getresp
+# Reading.
+
+
+def reply_file(pop: Hooks) -> BinaryIO:
+    """Return what reads the replies that ``sock`` receives; for what is no socket, whatever it makes itself."""
+    if _is_socket(pop.sock):
+        return cast("BinaryIO", ReplyStream.of_socket(pop.sock, session_of(pop).deadline))
+    return pop.sock.makefile("rb")
+
+
+def read_bytes(pop: Hooks) -> bytes:
+    """Return the body of a reply in one piece."""
+    session = session_of(pop)
+    file = pop.file
+    if reads_whole_replies(file, pop) and getresp_is_ours(pop):
+        response, body = file.bytes_response(PUBLIC._MAXLINE, limit_of(pop, session))
+        if session.recorded:
+            record_reply(pop, response)
+        return body if body is not None else refuse(session, response)
+    return stream_of_body(pop).octets(limit_of(pop, session))
+
+
+def stream_of_body(pop: Hooks) -> ReplyStream:
+    """Read the status line, and return the stream of the body behind it, also where ``file`` was replaced."""
+    session = session_of(pop)
+    _getresp_before_body(pop, session)
+    file: object = pop.file
+    if isinstance(file, ReplyStream):
+        return file
+    return ReplyStream.of_lines(pop.file, after_bare_lf=bool(session.bare_lf))
+
+
+def limit_of(pop: Hooks, session: Session) -> int:
+    """Return how many octets the body of the reply under way may have."""
+    limit = NO_LIMIT if pop.max_octets is None else pop.max_octets
+    return limit if session.reply_limit is None else min(limit, session.reply_limit)
+
+
+def record_reply(pop: Hooks, response: bytes) -> None:
+    """Put a status line into the log."""
+    _protocol_log.received(pop.host, pop.port, response, in_sasl=session_of(pop).in_sasl)
+
+
+def refuse(session: Session, response: bytes) -> NoReturn:
+    """Raise what a status line means that is not plainly positive."""
+    said = status(response)
+    if said == "malformed":
+        raise session.break_(ProtocolError(response))
+    error = CommandError(response)
+    session.answered = said == "error"
+    if said == "error after ok":
+        session.break_(error, f"the server failed in the middle of its reply: {response!r}")
+    raise error
+
+
+def reads_whole_replies(file: object, pop: Hooks) -> TypeGuard[ReplyStream]:
+    """Say whether replies may come from the framer: ``_getline`` is ours, and nobody wants to see each line."""
+    return (
+        type(file) is ReplyStream
+        and pop._debugging < 2  # noqa: PLR2004 - poplib's level for each line
+        and _is_ours(pop._getline, _GETLINE, pop)
+    )
+
+
+def getresp_is_ours(pop: Hooks) -> bool:
+    """Say whether a status line, too, may come from the framer."""
+    return _is_ours(pop._getresp, _GETRESP, pop)
+
+
+def _is_ours(hook: object, function: object, pop: Hooks) -> bool:
+    """Say whether *hook*, as found on *pop*, is our own method and no wrapper around it, however well it pretends.
+
+    A hook may be a subclass's, or patched on the class or the instance; the method that is found tells them all.
+    """
+    return type(hook) is MethodType and hook.__func__ is function and hook.__self__ is pop
+
+
+def _getresp_before_body(pop: Hooks, session: ClientSession) -> bytes:
+    session.bare_lf = None
+    response = pop._getresp()
+    if status(response) == "error after ok":
+        refuse(session, response)
+    return response
+
+
+def _ended_in_bare_lf(session: ClientSession, line: bytes, octets: int) -> bool:
+    """Say whether *line*, just got from ``_getline``, ended in a bare LF; of an overridden one the octets tell."""
+    bare_lf, session.bare_lf = session.bare_lf, None
+    return octets - len(line) == 1 if bare_lf is None else bare_lf
+
+
+_GETLINE, _GETRESP, _PUTCMD, _PUTLINE = Hooks._getline, Hooks._getresp, Hooks._putcmd, Hooks._putline
 
 
 def _is_socket(sock: object) -> bool:

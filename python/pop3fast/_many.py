@@ -6,15 +6,17 @@ Owns the listings as Python has them, and which loop is taken. What a loop is `_
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, TypeVar
 
 from pop3fast import _replies
+from pop3fast._authorization import AuthorizationCommands, what_it_can_do
 from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
+from pop3fast._commands import row
+from pop3fast._conversation import can_pipeline, exchange, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
-from pop3fast._login import LoginCommands
+from pop3fast._hooks import read_bytes, session_of
 from pop3fast._message import Message, Piece
 from pop3fast._pipeline import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch
 from pop3fast._stream import protocol_error
@@ -46,10 +48,8 @@ def _options(
     return _Options(window, pipelining, on_error, over)
 
 
-class ManyCommands(LoginCommands):
-    """The third part of `POP3`."""
-
-    _unique_ids: Mapping[int, str] = MappingProxyType({})
+class ManyCommands(AuthorizationCommands):
+    """The second part of `POP3`."""
 
     def sizes(self) -> dict[int, int]:
         """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
@@ -57,7 +57,7 @@ class ManyCommands(LoginCommands):
         Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
         line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
         """
-        return self._listing("LIST", parse_sizes)
+        return _listing(self, "LIST", parse_sizes)
 
     def uids(self) -> dict[int, str]:
         """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
@@ -65,8 +65,7 @@ class ManyCommands(LoginCommands):
         Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
         Raises `ProtocolError` when a line of the listing has no message number.
         """
-        self._unique_ids = self._listing("UIDL", parse_unique_ids)
-        return dict(self._unique_ids)
+        return _unique_ids(self)
 
     def uids_and_sizes(self, *, pipelining: bool | None = None) -> tuple[dict[int, str], dict[int, int]]:
         """Return what `uids` and `sizes` give, in one round trip where the server can pipeline.
@@ -74,8 +73,8 @@ class ManyCommands(LoginCommands):
         Where it cannot, or *pipelining* is False, one is asked for behind the other. Raises what these raise; after a
         `CommandError`, whose ``command`` says which of them was refused, the session goes on.
         """
-        if not self._may_pipeline(pipelining):
-            return self.uids(), self.sizes()
+        if not _may_pipeline(self, pipelining):
+            return _unique_ids(self), _listing(self, "LIST", parse_sizes)
         refused: dict[str, CommandError] = {}
         bodies = dict(
             pipelined(self, ListingBatch(), lambda error: refused.setdefault(error.command or "", error), None)
@@ -83,11 +82,11 @@ class ManyCommands(LoginCommands):
 
         def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
             if command in refused:
-                return self._empty_or_refused(refused[command])
-            return self._parsed(bodies[command], parse)
+                return _empty_or_refused(self, refused[command])
+            return _parsed(self, bodies[command], parse)
 
         uids, sizes = read("UIDL", parse_unique_ids), read("LIST", parse_sizes)
-        self._unique_ids = uids
+        session_of(self).unique_ids = uids
         return dict(uids), sizes
 
     def retr_many(
@@ -112,7 +111,7 @@ class ManyCommands(LoginCommands):
         connection is broken.
         """
         options = _options("RETR", window, pipelining, on_error, deadline)
-        return self._many("RETR", numbers, self._make_message(), "", options)
+        return _many(self, "RETR", numbers, _make_message(self), "", options)
 
     def top_many(
         self,
@@ -126,7 +125,7 @@ class ManyCommands(LoginCommands):
     ) -> Iterator[Message]:
         """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
         options = _options("TOP", window, pipelining, on_error, deadline)
-        return self._many("TOP", numbers, self._make_message(), f" {howmuch:d}", options)
+        return _many(self, "TOP", numbers, _make_message(self), f" {howmuch:d}", options)
 
     def retr_pieces(
         self,
@@ -152,8 +151,8 @@ class ManyCommands(LoginCommands):
         """
         options = _options("RETR", window, pipelining, on_error, deadline)
         if numbers is None:
-            with self.within(options.deadline):
-                numbers = listed = self.sizes()
+            with within(self, options.deadline):
+                numbers = listed = _listing(self, "LIST", parse_sizes)
             sizes = sizes or listed
         wanted = message_numbers(numbers)
         octets = None
@@ -163,10 +162,10 @@ class ManyCommands(LoginCommands):
         batch = PieceBatch(
             wanted,
             sizes=octets,
-            window=window if self._may_pipeline(pipelining) else 1,
+            window=window if _may_pipeline(self, pipelining) else 1,
             ahead=ahead,
         )
-        run = pipelined if self._can_pipeline() else one_by_one
+        run = pipelined if can_pipeline(self) else one_by_one
         return run(self, batch, on_error, options.deadline)
 
     def dele_many(
@@ -184,67 +183,83 @@ class ManyCommands(LoginCommands):
         if numbers is None:
             raise TypeError("which messages are to be deleted must be said")
         options = _options("DELE", window, pipelining, on_error, None)
-        marked = self._many("DELE", numbers, lambda number, _: number, "", options)
+        marked = _many(self, "DELE", numbers, lambda number, _: number, "", options)
         return sum(1 for _ in marked)
 
-    def _many(
-        self,
-        verb: str,
-        numbers: Iterable[MessageNumber] | None,
-        make: Callable[[int, bytes], T],
-        arguments: str,
-        options: _Options,
-    ) -> Iterator[T]:
-        sizes = None
-        if numbers is None:
-            with self.within(options.deadline):
-                listed = self.sizes()
-            numbers, sizes = listed, array("Q", listed.values())
-        batch = Batch(
-            verb,
-            message_numbers(numbers),
-            make,
-            arguments=arguments,
-            has_body=verb != "DELE",
-            sizes=sizes if verb == "RETR" else None,
-            window=options.window,
-        )
-        run = pipelined if self._may_pipeline(options.pipelining) else one_by_one
-        return run(self, batch, options.on_error, options.deadline)
 
-    def _may_pipeline(self, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
-        if pipelining is None:
-            pipelining = self.supports("PIPELINING")
-        return pipelining and self._can_pipeline()
+def _many(
+    pop: ManyCommands,
+    verb: str,
+    numbers: Iterable[MessageNumber] | None,
+    make: Callable[[int, bytes], T],
+    arguments: str,
+    options: _Options,
+) -> Iterator[T]:
+    sizes = None
+    if numbers is None:
+        with within(pop, options.deadline):
+            listed = _listing(pop, "LIST", parse_sizes)
+        numbers, sizes = listed, array("Q", listed.values())
+    batch = Batch(
+        verb,
+        message_numbers(numbers),
+        make,
+        arguments=arguments,
+        has_body=row(verb).has_body,
+        sizes=sizes if verb == "RETR" else None,
+        window=options.window,
+    )
+    run = pipelined if _may_pipeline(pop, options.pipelining) else one_by_one
+    return run(pop, batch, options.on_error, options.deadline)
 
-    def _make_message(self) -> Callable[[int, bytes], Message]:
-        unique_ids = self._unique_ids
-        if not unique_ids:
-            return Message
-        return lambda number, content: Message(number, content, unique_ids.get(number) or None)
 
-    def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+def _may_pipeline(pop: ManyCommands, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
+    if pipelining is None:
+        pipelining = "PIPELINING" in what_it_can_do(pop)
+    return pipelining and can_pipeline(pop)
+
+
+def _make_message(pop: ManyCommands) -> Callable[[int, bytes], Message]:
+    unique_ids = session_of(pop).unique_ids
+    if not unique_ids:
+        return Message
+    return lambda number, content: Message(number, content, unique_ids.get(number) or None)
+
+
+# Listings.
+
+
+def _unique_ids(pop: ManyCommands) -> dict[int, str]:
+    """Return what `POP3.uids` does, and remember it for the messages that are to come."""
+    uids = _listing(pop, "UIDL", parse_unique_ids)
+    session_of(pop).unique_ids = uids
+    return dict(uids)
+
+
+def _listing(pop: ManyCommands, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+    try:
+        body = exchange(pop, command, lambda: read_bytes(pop))
+    except CommandError as error:
+        return _empty_or_refused(pop, error)
+    return _parsed(pop, body, parse)
+
+
+def _parsed(pop: ManyCommands, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+    try:
+        return parse(body)
+    except FramingError as error:
+        # Its end was found, but what is no listing may be the reply to another command.
+        raise session_of(pop).break_(protocol_error(error)) from None
+
+
+def _empty_or_refused(pop: ManyCommands, error: CommandError) -> dict[int, T]:
+    # Quirk q64: old servers answer -ERR for a maildrop that is empty.
+    if session_of(pop).in_step:
         try:
-            body = self._exchange(command, self._read_bytes)
-        except CommandError as error:
-            return self._empty_or_refused(error)
-        return self._parsed(body, parse)
-
-    def _parsed(self, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
-        try:
-            return parse(body)
-        except FramingError as error:
-            # Its end was found, but what is no listing may be the reply to another command.
-            raise self._break(protocol_error(error)) from None
-
-    def _empty_or_refused(self, error: CommandError) -> dict[int, T]:
-        # Quirk q64: old servers answer -ERR for a maildrop that is empty.
-        if self._broken is None:
-            try:
-                if _replies.parse_stat(self._shortcmd("STAT").split())[0] == 0:
-                    return {}
-            except ProtocolError:
-                raise
-            except error_proto:  # then STAT says nothing about it
-                pass
-        raise error
+            if _replies.parse_stat(pop._shortcmd("STAT").split())[0] == 0:
+                return {}
+        except ProtocolError:
+            raise
+        except error_proto:  # then STAT says nothing about it
+            pass
+    raise error

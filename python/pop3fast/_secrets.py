@@ -1,25 +1,28 @@
 """What of a command may be shown: every debug line, log record and exception asks here first.
 
-Owns which arguments are secret. Decided by verb and by where in a SASL exchange the line stands, never by what
-a secret looks like.
+Owns the mask, and that what is not listed as showable in `_commands` gets it. Decided by verb and by where in a SASL
+exchange the line stands, never by what a secret looks like.
 """
 
-MASK = "***"
+from pop3fast._commands import VERBS, row, verb_of
 
-# How many words of the command are no secret: the verb, and the user or the mechanism.
-_SHOWN_WORDS = {"PASS": 1, "APOP": 2, "AUTH": 2}
+MASK = "***"
 
 
 def shown(command: str, *, in_sasl: bool = False) -> str:
     """Return *command* with its secrets replaced by ``***``. A line inside a SASL exchange is secret as a whole."""
     if in_sasl:
         return MASK
-    verb, *_ = command.split(" ", 1)
-    words = _SHOWN_WORDS.get(verb.upper())
+    words = row(verb_of(command)).shown_words
     if words is None:
         return command
     fields = command.split(" ", words)
     return command if len(fields) <= words else " ".join([*fields[:words], MASK])
+
+
+def shown_verb(verb: str) -> str:
+    """Return *verb* as an error may name it: one that is not listed may be a secret, sent where a command should be."""
+    return verb if verb in VERBS else MASK
 
 
 def encoded(text: str, encoding: str, *, secret: bool) -> bytes:
@@ -35,3 +38,12 @@ def encoded(text: str, encoding: str, *, secret: bool) -> bytes:
         masked = UnicodeEncodeError(error.encoding, "?" * len(text), error.start, error.end, error.reason)
     # Out here, where the error that holds the secret is not the context of the one that does not.
     raise masked
+
+
+def encoded_command(line: str, encoding: str, *, in_sasl: bool) -> bytes:
+    """Return a command in *encoding*; an error does not carry it along unless all of it may be shown."""
+    try:
+        return bytes(line, encoding)
+    except UnicodeEncodeError:
+        pass
+    return encoded(line, encoding, secret=shown(line, in_sasl=in_sasl) != line)

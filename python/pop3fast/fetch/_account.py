@@ -157,7 +157,7 @@ class Door:
 
     def _look_around(self, pop: POP3) -> None:
         try:
-            _ = pop.capabilities
+            pop.capabilities()
         except BaseException:
             pop.close()
             raise

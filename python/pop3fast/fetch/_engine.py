@@ -194,7 +194,7 @@ def _hold_session(run: Run) -> bool:
 
 def _login_delay(run: Run, pop: POP3) -> float:
     """Return the seconds between logins that the server asks for (RFC 2449 section 6.5); 0 when it does not."""
-    said = pop.capabilities.get("LOGIN-DELAY", ()) if run.door.asks_capabilities else ()
+    said = pop.capabilities().get("LOGIN-DELAY", ()) if run.door.asks_capabilities else ()
     # What is longer than nine digits no one waits for anyway.
     return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004
 

@@ -1,0 +1,104 @@
+"""Session: what is known of one session between its commands, as one value.
+
+Owns whether client and server are in step, and if not, why; whose turn it is; whether a SASL exchange is under way;
+what the server can do; the limits and the deadline that hold now. Decides, and never waits: it sees no socket, and
+sends nothing.
+"""
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from pop3fast._deadline import Deadline
+from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._turns import Turns
+
+Failure = TypeVar("Failure", bound=BaseException)
+
+UNFINISHED = "the reply to an earlier command was not read to its end"
+
+
+class Session:
+    """In step, until something is begun or breaks it."""
+
+    __slots__ = (
+        "_begun",
+        "_broken",
+        "answered",
+        "capabilities",
+        "deadline",
+        "in_sasl",
+        "reply_limit",
+        "trusted",
+        "turns",
+        "unique_ids",
+    )
+
+    def __init__(self) -> None:
+        """Begin in step, with nothing known."""
+        # What was begun and not settled; nothing else may be begun until then.
+        self._begun: str | None = None
+        # What broke the connection, in words. Not the exception: that holds on to its frames, and so to secrets.
+        self._broken: str | None = None
+        self.turns = Turns()
+        self.answered = False
+        """Whether the reply under way has been read to its end, and was -ERR."""
+        self.in_sasl = False
+        """Whether a line is an answer in a SASL exchange, and no command."""
+        self.capabilities: Mapping[str, tuple[str, ...]] | None = None
+        """What the server said it can do, until something happens that may change it."""
+        self.unique_ids: Mapping[int, str] = {}
+        """What UIDL said last."""
+        self.reply_limit: int | None = None
+        """A tighter limit than ``max_octets`` for the command that is under way."""
+        self.deadline: Deadline | None = None
+        """By when the session, or the call that is under way, has to be over."""
+        self.trusted = False
+        """Whether `connect` made the connection: by TLS that it verified, or in the clear because it was told to."""
+
+    @property
+    def in_step(self) -> bool:
+        """Whether something may be begun: the other side waits for a command, and everything before has its reply."""
+        return self._begun is None and self._broken is None
+
+    def begin(self, what: str = UNFINISHED) -> None:
+        """Begin something after which client and server are in step again only when `settle` says so.
+
+        No way out of it but the good ones, an interrupt included, leaves a connection in use out of step. *what* is
+        said to whoever comes between.
+        """
+        self._begun = what
+        self.answered = False
+
+    def settle(self) -> None:
+        """End what was begun: client and server are in step."""
+        self._begun = None
+
+    def break_(self, error: Failure, why: str | None = None) -> Failure:
+        """Let nothing more be sent or read because of *error*, and return it. What broke first is what is said."""
+        if self._broken is None:
+            self._broken = why or str(error)
+        return error
+
+    def end(self, error: BaseException, verb: str) -> None:
+        """Settle or break for an *error* on the way of the command *verb*, unless that was done where it arose."""
+        if self._begun is None or self._broken is not None:
+            return
+        if isinstance(error, error_proto):
+            # A hook that was overridden in poplib's manner raises a plain error_proto of the response for -ERR.
+            answered = isinstance(error, CommandError) or (
+                not isinstance(error, ProtocolError) and isinstance(next(iter(error.args), None), bytes)
+            )
+            why = str(error)
+        else:
+            # A hook may have made an exception of its own of the server's -ERR.
+            answered = self.answered
+            why = f"{verb} ended in {type(error).__name__}"
+        if answered:
+            self.settle()
+        else:
+            self.break_(error, why)
+
+    def why_not(self) -> ProtocolError | None:
+        """Return the error for whoever wants to begin something now; None when nothing is against it."""
+        why = self._broken or self._begun
+        return None if why is None else ProtocolError(f"the connection is broken: {why}")
