@@ -54,10 +54,13 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         yield Pair(ours, theirs)
 
 
-def secured(ours: socket.socket, theirs: socket.socket) -> tuple[socket.socket, socket.socket]:
+def secured(
+    ours: socket.socket, theirs: socket.socket, kind: type[ssl.SSLSocket] = ssl.SSLSocket
+) -> tuple[socket.socket, socket.socket]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(CERTIFICATE)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.sslsocket_class = kind
     client.load_verify_locations(CERTIFICATE)
     theirs = server.wrap_socket(theirs, server_side=True, do_handshake_on_connect=False)
     handshake = threading.Thread(target=theirs.do_handshake)

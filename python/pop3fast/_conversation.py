@@ -206,6 +206,7 @@ def _move(pop: Hooks, batch: Batch[T], pipeline: Pipeline, stream: ReplyStream) 
             refuse_what_nobody_asked_for(session, octets)
         if lines := pipeline.fill(batch):
             put_many(pop, lines)
+            stream.sent()
         stream.fill()
 
 
