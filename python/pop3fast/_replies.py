@@ -7,7 +7,6 @@ length.
 
 import re
 from collections.abc import Iterable
-from itertools import chain
 from poplib import error_proto
 
 TEMPORARY_CODES = frozenset({"IN-USE", "LOGIN-DELAY", "SYS/TEMP"})
@@ -114,14 +113,23 @@ def parse_capabilities(lines: Iterable[bytes]) -> dict[str, list[str]]:
     both, and octets outside ASCII are read as Latin-1.
     """
     capabilities: dict[str, list[str]] = {}
+    # The arguments of names that came again, so that a name which fills the whole reply costs no more than others.
+    known: dict[str, set[str]] = {}
     for line in lines:
         fields = [field.decode("latin-1") for field in line.split()]
         if not fields:
             continue
         name, *arguments = fields
-        if name in capabilities:
-            arguments = list(dict.fromkeys(chain(capabilities[name], arguments)))
-        capabilities[name] = arguments
+        if name not in capabilities:
+            capabilities[name] = arguments
+            continue
+        if name not in known:
+            capabilities[name] = list(dict.fromkeys(capabilities[name]))
+            known[name] = set(capabilities[name])
+        for argument in arguments:
+            if argument not in known[name]:
+                known[name].add(argument)
+                capabilities[name].append(argument)
     return capabilities
 
 
