@@ -18,6 +18,11 @@ pub enum FramingError {
         /// The greatest number of octets allowed.
         limit: u64,
     },
+    /// A multi-line response that becomes a list has more than `limit` lines.
+    TooManyLines {
+        /// The greatest number of lines allowed.
+        limit: u64,
+    },
     /// A line of a listing is longer than `limit` octets.
     ListingLineTooLong {
         /// The greatest number of octets allowed.
@@ -44,13 +49,15 @@ pub enum FramingError {
     },
     /// A line was asked for in the middle of a multi-line response.
     MidResponse,
+    /// A body was asked for where no status line had been read before it.
+    NoStatusLine,
 }
 
 impl FramingError {
     /// Whether a limit was passed, as opposed to something malformed.
     #[must_use]
     pub fn is_limit(&self) -> bool {
-        !matches!(self, Self::NoMessageNumber { .. } | Self::MidResponse)
+        !matches!(self, Self::NoMessageNumber { .. } | Self::MidResponse | Self::NoStatusLine)
     }
 }
 
@@ -60,6 +67,7 @@ impl fmt::Display for FramingError {
             // poplib's own words, which programs compare with.
             Self::LineTooLong { .. } => f.write_str("line too long"),
             Self::BodyTooLong { limit } => write!(f, "multi-line response longer than {limit} octets"),
+            Self::TooManyLines { limit } => write!(f, "multi-line response of more than {limit} lines"),
             Self::ListingLineTooLong { limit, position } => {
                 write!(f, "line {position} of the listing is longer than {limit} octets")
             }
@@ -71,6 +79,7 @@ impl fmt::Display for FramingError {
                 write!(f, "line {position} of the listing does not begin with a message number")
             }
             Self::MidResponse => f.write_str("a multi-line response is still being read"),
+            Self::NoStatusLine => f.write_str("a multi-line response was asked for without its status line"),
         }
     }
 }
@@ -86,6 +95,7 @@ mod tests {
         let cases = [
             (FramingError::LineTooLong { limit: 9 }, "line too long", true),
             (FramingError::BodyTooLong { limit: 9 }, "multi-line response longer than 9 octets", true),
+            (FramingError::TooManyLines { limit: 9 }, "multi-line response of more than 9 lines", true),
             (
                 FramingError::ListingLineTooLong { limit: 9, position: 3 },
                 "line 3 of the listing is longer than 9 octets",
@@ -103,6 +113,7 @@ mod tests {
                 false,
             ),
             (FramingError::MidResponse, "a multi-line response is still being read", false),
+            (FramingError::NoStatusLine, "a multi-line response was asked for without its status line", false),
         ];
         for (error, text, is_limit) in cases {
             assert_eq!(error.to_string(), text);

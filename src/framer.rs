@@ -2,13 +2,18 @@
 //!
 //! Owns every octet that was received and not yet handed out. `feed` puts octets in; `next_*` gives a value,
 //! or `None` for "need more". It never sees a socket and never guesses which command a reply is for: whoever
-//! knows that calls [`Framer::next_status_line`], and then, when a body follows, one of the calls for a body
-//! until it gives the end. After an error every call gives that error again.
+//! knows that calls [`Framer::next_status_line`], and then, when a body follows, the calls for a body until they give
+//! the end; or one of the calls for whole responses, which do both. After an error every call gives that error again.
+//!
+//! What comes next is one value ([`Next`]), and where a body begins in the buffer is said in one place, so that
+//! all calls go on from the same octet: what they give of a body, put together, is that body, whichever calls
+//! they were. A call that cannot be right there is [`FramingError::MidResponse`] or [`FramingError::NoStatusLine`].
 
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 
 use crate::body::BodyScanner;
 use crate::error::FramingError;
+use crate::limits::Limits;
 use crate::line;
 use crate::status::{Status, status, strict_status};
 
@@ -26,6 +31,57 @@ pub struct Response<'a> {
     pub body: Option<&'a [u8]>,
 }
 
+/// What the next octet is.
+#[derive(Debug, Default)]
+enum Next {
+    /// The first of a reply.
+    #[default]
+    Reply,
+    /// The first behind a line that was handed out: of a reply, or of the body that follows if that was a status line.
+    BehindLine { bare_lf: bool },
+    /// One of a body.
+    Body(Body),
+}
+
+/// A body of which the end has not been handed out.
+#[derive(Debug)]
+struct Body {
+    scanner: BodyScanner,
+    status_line: StatusLine,
+    /// The lines in so many of the gathered octets have been counted,
+    counted: usize,
+    /// and are so many, with those in pieces that were handed out.
+    lines: u64,
+}
+
+/// Where the status line in front of a body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StatusLine {
+    /// Handed out by a call of its own.
+    HandedOut,
+    /// In the buffer, so many octets in front of the body.
+    Held(usize),
+    /// Read by [`Framer::next_pieces`] or for the body alone, and gone.
+    Dropped,
+}
+
+impl Body {
+    fn new(bare_lf: bool, status_line: StatusLine) -> Self {
+        Self { scanner: BodyScanner::new(bare_lf), status_line, counted: 0, lines: 0 }
+    }
+
+    /// How many octets of a status line lie in front of it.
+    fn held(&self) -> usize {
+        if let StatusLine::Held(octets) = self.status_line { octets } else { 0 }
+    }
+
+    fn count_lines(&mut self, text: &[u8]) -> u64 {
+        self.lines += memchr_iter(b'\n', &text[self.counted..self.scanner.gathered()]).count() as u64;
+        self.counted = self.scanner.gathered();
+        self.lines
+    }
+}
+
 /// Octets in, replies out.
 #[derive(Debug, Default)]
 pub struct Framer {
@@ -36,10 +92,7 @@ pub struct Framer {
     head: usize,
     /// So many octets from `head` on hold no LF.
     searched: usize,
-    status_line_in_bare_lf: bool,
-    /// The octets of a status line that stays in the buffer, in front of the body that is being read.
-    held_status_line: usize,
-    body: Option<BodyScanner>,
+    next: Next,
     failed: Option<FramingError>,
 }
 
@@ -89,7 +142,7 @@ impl Framer {
     /// Whether a body is being read: the status line before it was positive, and its end has not come.
     #[must_use]
     pub fn in_body(&self) -> bool {
-        self.body.is_some()
+        matches!(self.next, Next::Body(_))
     }
 
     /// For how many octets there is room without asking for more memory.
@@ -104,13 +157,10 @@ impl Framer {
     /// # Errors
     /// [`FramingError::MidResponse`] while a body is being read.
     pub fn next_line(&mut self, limit: usize) -> Result<Option<&[u8]>, FramingError> {
-        self.check()?;
-        if self.body.is_some() {
-            return Err(self.fail(FramingError::MidResponse));
-        }
+        self.check_between_replies()?;
         let Some(octets) = self.find_line_end(limit) else { return Ok(None) };
         // It may be a status line that is read by hand.
-        self.status_line_in_bare_lf = line::ends_in_bare_lf(&self.buffer[self.head..self.head + octets]);
+        self.expect_behind_line(octets);
         Ok(Some(self.hand_out(octets)))
     }
 
@@ -120,15 +170,12 @@ impl Framer {
     /// [`FramingError::LineTooLong`] when it has more than `limit` octets with its line end;
     /// [`FramingError::MidResponse`] while a body is being read.
     pub fn next_status_line(&mut self, limit: usize) -> Result<Option<&[u8]>, FramingError> {
-        self.check()?;
-        if self.body.is_some() {
-            return Err(self.fail(FramingError::MidResponse));
-        }
+        self.check_between_replies()?;
         let Some(octets) = self.find_line_end(limit.saturating_add(1)) else { return Ok(None) };
         if octets > limit {
             return Err(self.fail(FramingError::LineTooLong { limit }));
         }
-        self.status_line_in_bare_lf = line::ends_in_bare_lf(&self.buffer[self.head..self.head + octets]);
+        self.expect_behind_line(octets);
         Ok(Some(line::content(self.hand_out(octets))))
     }
 
@@ -137,10 +184,7 @@ impl Framer {
     /// # Errors
     /// [`FramingError::MidResponse`] while a body is being read.
     pub fn next_octets(&mut self, limit: usize) -> Result<&[u8], FramingError> {
-        self.check()?;
-        if self.body.is_some() {
-            return Err(self.fail(FramingError::MidResponse));
-        }
+        self.check_between_replies()?;
         let octets = self.unread().min(limit);
         Ok(self.hand_out(octets))
     }
@@ -148,65 +192,63 @@ impl Framer {
     /// The status line together with the body that follows it when it is positive.
     ///
     /// # Errors
-    /// Those of [`Framer::next_status_line`] and [`Framer::next_body`].
-    pub fn next_response(&mut self, limit: usize, max_octets: u64) -> Result<Option<Response<'_>>, FramingError> {
-        self.response(limit, max_octets, status)
+    /// Those of [`Framer::next_status_line`] and [`Framer::next_body`]; [`FramingError::MidResponse`] when the status line
+    /// in front of the body under way was given before.
+    pub fn next_response(&mut self, limit: usize, limits: Limits) -> Result<Option<Response<'_>>, FramingError> {
+        self.response(limit, limits, status)
     }
 
     fn response(
         &mut self,
         limit: usize,
-        max_octets: u64,
+        limits: Limits,
         says: fn(&[u8]) -> Status,
     ) -> Result<Option<Response<'_>>, FramingError> {
-        if self.body.is_none() {
-            let head = self.head;
+        if !self.in_body() {
+            let start = self.head;
             let Some(line) = self.next_status_line(limit)? else { return Ok(None) };
             if says(line) != Status::Ok {
-                let status_line = line::content(&self.buffer[head..self.head]);
+                self.next = Next::Reply;
+                let status_line = line::content(&self.buffer[start..self.head]);
                 return Ok(Some(Response { status_line, body: None }));
             }
             // Unread as long as its body has not come, so that the buffer keeps it.
-            self.held_status_line = self.head - head;
-            self.head = head;
-            self.body = Some(BodyScanner::new(self.status_line_in_bare_lf));
+            let octets = self.head - start;
+            self.head = start;
+            let bare_lf = line::ends_in_bare_lf(&self.buffer[start..start + octets]);
+            self.next = Next::Body(Body::new(bare_lf, StatusLine::Held(octets)));
+        } else if !self.holds_status_line(says) {
+            return Err(self.fail(FramingError::MidResponse));
         }
-        let held = self.held_status_line;
-        if !self.scan_body(max_octets)? {
+        if !self.scan_body(limits)? {
             return Ok(None);
         }
-        let start = self.head;
-        let octets = self.take_scanned(true);
-        let (status_line, rest) = self.buffer[start..].split_at(held);
-        Ok(Some(Response { status_line: line::content(status_line), body: Some(&rest[..octets]) }))
+        let head = self.head;
+        let (start, end) = self.take_scanned(true);
+        let status_line = line::content(&self.buffer[head..start]);
+        Ok(Some(Response { status_line, body: Some(&self.buffer[start..end]) }))
+    }
+
+    /// Whether the status line of the body under way is there and positive by this measure too.
+    fn holds_status_line(&self, says: fn(&[u8]) -> Status) -> bool {
+        let Next::Body(Body { status_line: StatusLine::Held(octets), .. }) = self.next else { return false };
+        says(line::content(&self.buffer[self.head..self.head + octets])) == Status::Ok
     }
 
     /// Gives `each` the bodies of consecutive positive responses, at most `most` of them, as far as they are there. The
-    /// status line that ends the run, because [`strict_status`] does not have it for positive, is returned.
+    /// status line that ends the run, because [`strict_status`] does not have it for positive, is returned. Of a body that
+    /// [`Framer::next_pieces`] has begun it gives the rest.
     ///
     /// # Errors
     /// Those of [`Framer::next_response`].
     pub fn next_bodies(
         &mut self,
         limit: usize,
-        max_octets: u64,
+        limits: Limits,
         most: usize,
         mut each: impl FnMut(&[u8]),
     ) -> Result<Option<&[u8]>, FramingError> {
-        for given in 0..most {
-            let head = self.head;
-            match self.response(limit, max_octets, strict_status) {
-                // What was framed before is not lost to an error behind it, which the next call gives.
-                Err(_) if given > 0 => break,
-                Err(error) => return Err(error),
-                Ok(None) => break,
-                Ok(Some(Response { body: Some(body), .. })) => each(body),
-                Ok(Some(Response { body: None, .. })) => {
-                    return Ok(Some(line::content(&self.buffer[head..self.head])));
-                }
-            }
-        }
-        Ok(None)
+        self.run(limit, limits, most, usize::MAX, |body, _| each(body))
     }
 
     /// Does what [`Framer::next_bodies`] does, with `each` given the bodies in pieces of at most `octets`, and whether a
@@ -217,17 +259,28 @@ impl Framer {
     pub fn next_pieces(
         &mut self,
         limit: usize,
-        max_octets: u64,
+        limits: Limits,
+        most: usize,
+        octets: usize,
+        each: impl FnMut(&[u8], bool),
+    ) -> Result<Option<&[u8]>, FramingError> {
+        self.run(limit, limits, most, octets, each)
+    }
+
+    fn run(
+        &mut self,
+        limit: usize,
+        limits: Limits,
         most: usize,
         octets: usize,
         mut each: impl FnMut(&[u8], bool),
     ) -> Result<Option<&[u8]>, FramingError> {
-        let mut given = 0;
-        let mut ended = 0;
-        while ended < most {
+        let mut given = false;
+        for _ in 0..most {
             let head = self.head;
-            match self.response(limit, max_octets, strict_status) {
-                Err(_) if given > 0 => break,
+            match self.response_or_rest(limit, limits) {
+                // What was framed before is not lost to an error behind it, which the next call gives.
+                Err(_) if given => break,
                 Err(error) => return Err(error),
                 Ok(Some(Response { body: None, .. })) => {
                     return Ok(Some(line::content(&self.buffer[head..self.head])));
@@ -239,74 +292,99 @@ impl Framer {
                         body = rest;
                     }
                     each(body, true);
-                    ended += 1;
                 }
                 Ok(None) => {
-                    if self.body.as_ref().is_some_and(|body| body.gathered() >= octets) {
-                        let start = self.head + self.held_status_line;
-                        let gathered = self.take_scanned(false);
-                        self.buffer[start..start + gathered].chunks(octets).for_each(|piece| each(piece, false));
+                    if self.gathered() >= octets {
+                        let (start, end) = self.take_scanned(false);
+                        self.buffer[start..end].chunks(octets).for_each(|piece| each(piece, false));
                     }
                     break;
                 }
             }
-            given += 1;
+            given = true;
         }
         Ok(None)
     }
 
-    /// The whole body of a multi-line response, un-stuffed, without its terminator.
+    /// The next response, or what is left of one whose status line was read by this kind of call.
+    fn response_or_rest(&mut self, limit: usize, limits: Limits) -> Result<Option<Response<'_>>, FramingError> {
+        if !matches!(self.next, Next::Body(Body { status_line: StatusLine::Dropped, .. })) {
+            return self.response(limit, limits, strict_status);
+        }
+        Ok(self.next_body(limits)?.map(|body| Response { status_line: b"", body: Some(body) }))
+    }
+
+    /// The whole body of a multi-line response, un-stuffed, without its terminator; what is left of one of which pieces
+    /// were taken.
     ///
     /// # Errors
-    /// [`FramingError::BodyTooLong`] as soon as it has more than `max_octets`.
-    pub fn next_body(&mut self, max_octets: u64) -> Result<Option<&[u8]>, FramingError> {
-        if !self.scan_body(max_octets)? {
+    /// [`FramingError::BodyTooLong`] as soon as it has more octets than `limits` allows, and
+    /// [`FramingError::TooManyLines`] as soon as it has more lines; [`FramingError::NoStatusLine`] where there are octets and
+    /// no status line was read before them.
+    pub fn next_body(&mut self, limits: Limits) -> Result<Option<&[u8]>, FramingError> {
+        if !self.scan_body(limits)? {
             return Ok(None);
         }
-        let start = self.head;
-        let octets = self.take_scanned(true);
-        Ok(Some(&self.buffer[start..start + octets]))
+        let (start, end) = self.take_scanned(true);
+        Ok(Some(&self.buffer[start..end]))
     }
 
     /// What there is of the body, un-stuffed; empty at its end. Memory stays that of what was fed last.
     ///
     /// # Errors
-    /// [`FramingError::BodyTooLong`] as soon as the body, pieces handed out included, has more than `max_octets`.
-    pub fn next_piece(&mut self, max_octets: u64) -> Result<Option<&[u8]>, FramingError> {
-        let ended = self.scan_body(max_octets)?;
-        let gathered = self.body.as_ref().map_or(0, BodyScanner::gathered);
+    /// Those of [`Framer::next_body`], with pieces handed out counted.
+    pub fn next_piece(&mut self, limits: Limits) -> Result<Option<&[u8]>, FramingError> {
+        let ended = self.scan_body(limits)?;
+        let gathered = self.gathered();
         if gathered == 0 && !ended {
             return Ok(None);
         }
         // The end is a call of its own, behind the last piece.
-        let start = self.head;
-        let octets = self.take_scanned(ended && gathered == 0);
-        Ok(Some(&self.buffer[start..start + octets]))
+        let (start, end) = self.take_scanned(ended && gathered == 0);
+        Ok(Some(&self.buffer[start..end]))
     }
 
-    fn scan_body(&mut self, max_octets: u64) -> Result<bool, FramingError> {
+    fn scan_body(&mut self, limits: Limits) -> Result<bool, FramingError> {
         self.check()?;
-        let body = self.body.get_or_insert_with(|| BodyScanner::new(self.status_line_in_bare_lf));
-        let ended = body.scan(&mut self.buffer[self.head + self.held_status_line..self.filled]);
-        if body.octets() > max_octets {
-            return Err(self.fail(FramingError::BodyTooLong { limit: max_octets }));
+        if let Next::BehindLine { bare_lf } = self.next {
+            self.next = Next::Body(Body::new(bare_lf, StatusLine::HandedOut));
+        }
+        let Next::Body(body) = &mut self.next else {
+            return if self.unread() == 0 { Ok(false) } else { Err(self.fail(FramingError::NoStatusLine)) };
+        };
+        let text = &mut self.buffer[self.head + body.held()..self.filled];
+        let ended = body.scanner.scan(text);
+        if body.scanner.octets() > limits.octets {
+            return Err(self.fail(FramingError::BodyTooLong { limit: limits.octets }));
+        }
+        if limits.lines != u64::MAX && body.count_lines(text) > limits.lines {
+            return Err(self.fail(FramingError::TooManyLines { limit: limits.lines }));
         }
         Ok(ended)
     }
 
-    /// Hands out what the scanner gathered, and says how many octets that is.
-    fn take_scanned(&mut self, ended: bool) -> usize {
-        let Some(body) = &mut self.body else { return 0 };
-        let octets = body.gathered();
-        self.head += self.held_status_line + body.consumed();
-        self.held_status_line = 0;
+    fn gathered(&self) -> usize {
+        if let Next::Body(body) = &self.next { body.scanner.gathered() } else { 0 }
+    }
+
+    /// Takes what the scanner gathered off the front of the unread octets, with the status line if that is held there,
+    /// and says where in the buffer it lies.
+    fn take_scanned(&mut self, ended: bool) -> (usize, usize) {
+        let Next::Body(body) = &mut self.next else { return (self.head, self.head) };
+        let start = self.head + body.held();
+        let end = start + body.scanner.gathered();
+        self.head = start + body.scanner.consumed();
         if ended {
-            self.body = None;
+            self.next = Next::Reply;
             self.searched = 0;
         } else {
-            body.take();
+            if body.held() > 0 {
+                body.status_line = StatusLine::Dropped;
+            }
+            body.counted = 0;
+            body.scanner.take();
         }
-        octets
+        (start, end)
     }
 
     /// How many octets the next line has, its LF included and `limit` at the most.
@@ -326,6 +404,16 @@ impl Framer {
         self.head += octets;
         self.searched = 0;
         &self.buffer[start..self.head]
+    }
+
+    fn expect_behind_line(&mut self, octets: usize) {
+        let bare_lf = line::ends_in_bare_lf(&self.buffer[self.head..self.head + octets]);
+        self.next = Next::BehindLine { bare_lf };
+    }
+
+    fn check_between_replies(&mut self) -> Result<(), FramingError> {
+        self.check()?;
+        if self.in_body() { Err(self.fail(FramingError::MidResponse)) } else { Ok(()) }
     }
 
     fn check(&self) -> Result<(), FramingError> {

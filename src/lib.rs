@@ -7,6 +7,7 @@
 //! 3. What a status line says is decided in one place ([`status`]).
 //! 4. [`Framer::next_response`], [`Framer::next_body`] or [`Framer::next_piece`] take a multi-line response, with
 //!    the end found by the reply's own line convention and the dots un-stuffed ([`body`]).
+//!    How much of one is taken at most, [`Limits`] says ([`limits`]).
 //! 5. A scan listing or a unique-id listing is read entry by entry ([`listing`]).
 //! 6. What cannot be framed is a [`FramingError`] ([`error`]), and stays one.
 //!
@@ -16,6 +17,7 @@
 pub mod body;
 pub mod error;
 pub mod framer;
+pub mod limits;
 pub mod line;
 pub mod listing;
 #[cfg(feature = "python")]
@@ -25,3 +27,4 @@ pub mod status;
 pub use body::BodyScanner;
 pub use error::FramingError;
 pub use framer::Framer;
+pub use limits::Limits;

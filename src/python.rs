@@ -36,7 +36,7 @@ mod _framing {
     #[pymodule_export]
     use super::exceptions::{FramingError, FramingLimitError};
     use crate::status::{self as core_status, Status};
-    use crate::{line, listing};
+    use crate::{Limits, line, listing};
 
     /// From so many octets on, some ten microseconds of work, the interpreter is handed to other threads meanwhile.
     const DETACH_OCTETS: usize = 32 * 1024;
@@ -88,16 +88,16 @@ mod _framing {
             py: Python<'py>,
             max_octets: u64,
         ) -> PyResult<Option<(Bound<'py, PyList>, usize)>> {
-            let Some(body) = self.0.next_body(max_octets)? else { return Ok(None) };
+            let Some(body) = self.0.next_body(Limits::lines(max_octets))? else { return Ok(None) };
             Ok(Some((lines(py, body)?, body.len())))
         }
 
         fn next_bytes<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
-            Ok(self.0.next_body(max_octets)?.map(|body| PyBytes::new(py, body)))
+            Ok(self.0.next_body(Limits::octets(max_octets))?.map(|body| PyBytes::new(py, body)))
         }
 
         fn next_piece<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
-            Ok(self.0.next_piece(max_octets)?.map(|piece| PyBytes::new(py, piece)))
+            Ok(self.0.next_piece(Limits::octets(max_octets))?.map(|piece| PyBytes::new(py, piece)))
         }
 
         fn next_lines_response<'py>(
@@ -106,7 +106,8 @@ mod _framing {
             limit: usize,
             max_octets: u64,
         ) -> PyResult<Option<LinesResponse<'py>>> {
-            let Some(response) = self.0.next_response(limit, max_octets)? else { return Ok(None) };
+            let limits = Limits::lines(max_octets);
+            let Some(response) = self.0.next_response(limit, limits)? else { return Ok(None) };
             let octets = response.body.map_or(0, <[u8]>::len);
             let body = response.body.map(|body| lines(py, body)).transpose()?;
             Ok(Some((PyBytes::new(py, response.status_line), body, octets)))
@@ -119,9 +120,17 @@ mod _framing {
             max_octets: u64,
             most: usize,
         ) -> PyResult<BodiesAndRefusal<'py>> {
-            let mut bodies = Vec::new();
-            let refused = self.0.next_bodies(limit, max_octets, most, |body| bodies.push(PyBytes::new(py, body)))?;
-            Ok((bodies, refused.map(|line| PyBytes::new(py, line))))
+            self.bodies(py, limit, Limits::octets(max_octets), most)
+        }
+
+        fn next_listings<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            max_octets: u64,
+            most: usize,
+        ) -> PyResult<BodiesAndRefusal<'py>> {
+            self.bodies(py, limit, Limits::listing(max_octets), most)
         }
 
         fn next_pieces<'py>(
@@ -134,7 +143,7 @@ mod _framing {
         ) -> PyResult<PiecesAndRefusal<'py>> {
             let mut pieces = Vec::new();
             let each = |piece: &[u8], last| pieces.push((PyBytes::new(py, piece), last));
-            let refused = self.0.next_pieces(limit, max_octets, most, octets.max(1), each)?;
+            let refused = self.0.next_pieces(limit, Limits::octets(max_octets), most, octets.max(1), each)?;
             Ok((pieces, refused.map(|line| PyBytes::new(py, line))))
         }
 
@@ -144,10 +153,47 @@ mod _framing {
             limit: usize,
             max_octets: u64,
         ) -> PyResult<Option<BytesResponse<'py>>> {
-            let Some(response) = self.0.next_response(limit, max_octets)? else { return Ok(None) };
+            self.bytes_response(py, limit, Limits::octets(max_octets))
+        }
+
+        fn next_listing_response<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            max_octets: u64,
+        ) -> PyResult<Option<BytesResponse<'py>>> {
+            self.bytes_response(py, limit, Limits::listing(max_octets))
+        }
+    }
+
+    impl Framer {
+        fn bodies<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            limits: Limits,
+            most: usize,
+        ) -> PyResult<BodiesAndRefusal<'py>> {
+            let mut bodies = Vec::new();
+            let refused = self.0.next_bodies(limit, limits, most, |body| bodies.push(PyBytes::new(py, body)))?;
+            Ok((bodies, refused.map(|line| PyBytes::new(py, line))))
+        }
+
+        fn bytes_response<'py>(
+            &mut self,
+            py: Python<'py>,
+            limit: usize,
+            limits: Limits,
+        ) -> PyResult<Option<BytesResponse<'py>>> {
+            let Some(response) = self.0.next_response(limit, limits)? else { return Ok(None) };
             let body = response.body.map(|body| PyBytes::new(py, body));
             Ok(Some((PyBytes::new(py, response.status_line), body)))
         }
+    }
+
+    #[pyfunction]
+    fn most_lines(max_octets: u64) -> u64 {
+        Limits::lines(max_octets).lines
     }
 
     #[pyfunction]

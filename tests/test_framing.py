@@ -18,11 +18,15 @@ from pop3fast._framing import (
     Framer,
     FramingError,
     FramingLimitError,
+    most_lines,
     split_lines,
     with_lf,
 )
 
 NO_LIMIT = 2**63 - 1
+
+# So many entries of a listing are accepted however few octets are allowed.
+LEAST_ENTRIES = 2**18
 
 # What is behind a reply, in the buffer already. It looks like everything that it must not be taken for.
 TRAILING = b"+OK 1 2\r\n.\r\n\x00"
@@ -377,6 +381,26 @@ def test_nothing_is_need_more_and_never_an_error(question: Callable[[Framer, int
     assert question(framer, NO_LIMIT) in NOTHING
 
 
+@pytest.mark.parametrize("rest", ["lines", "bytes", "piece"])
+@pytest.mark.parametrize("begin", ["lines response", "bytes response"])
+def test_a_response_that_has_not_come_whole_goes_on_with_whatever_takes_the_rest(begin: str, rest: str) -> None:
+    framer = fed(b"+OK 120 octets\r\nab")
+    assert QUESTIONS[begin](framer, NO_LIMIT) is None
+    framer.feed(b"cdefgh\r\n.\r\n" + TRAILING)
+    assert QUESTIONS[rest](framer, NO_LIMIT) in (b"abcdefgh\r\n", ([b"abcdefgh"], 10))
+    if rest == "piece":
+        assert framer.next_piece(NO_LIMIT) == b""
+    assert framer.next_octets(NO_LIMIT) == TRAILING
+
+
+@pytest.mark.parametrize("question", ["lines", "bytes", "piece"])
+def test_a_body_needs_a_status_line_before_it(question: str) -> None:
+    framer = fed(b"+OK\r\na\r\n.\r\n+OK\r\n")
+    assert framer.next_bytes_response(NO_LIMIT, NO_LIMIT) == (b"+OK", b"a\r\n")
+    with pytest.raises(FramingError, match="without its status line"):
+        QUESTIONS[question](framer, NO_LIMIT)
+
+
 @pytest.mark.parametrize("octets", ["+OK\r\n", None, 5, [43], array("i", [43])])
 def test_only_octets_can_be_fed(octets: object) -> None:
     framer = Framer()
@@ -528,6 +552,38 @@ def test_a_body_is_refused_as_soon_as_it_is_too_long_and_not_at_its_end() -> Non
     framer.next_status_line(NO_LIMIT)
     with pytest.raises(FramingLimitError, match="longer than 10 octets"):
         framer.next_bytes(10)
+
+
+def test_a_list_may_have_as_many_lines_as_its_octets_allow_and_not_one_more() -> None:
+    most = most_lines(0)
+    for question in ("lines", "lines response"):
+        for lines, passes in ((most, True), (most + 1, False)):
+            framer = fed(b"+OK\r\n" + b"\n" * lines)
+            if question == "lines":
+                framer.next_status_line(NO_LIMIT)
+            if passes:
+                assert QUESTIONS[question](framer, most * 10) is None
+            else:
+                with pytest.raises(FramingLimitError, match=f"more than {most} lines"):
+                    QUESTIONS[question](framer, most * 10)
+    assert most_lines(2**30) == 2**24
+    # The octets alone have no limit in lines.
+    assert fed(b"+OK\r\n" + b"\n" * (most + 1)).next_bytes_response(NO_LIMIT, most * 10) is None
+
+
+def test_a_listing_has_limits_of_its_own_that_are_met_before_its_end() -> None:
+    entry = b"1 a\r\n"
+    for lines, passes in ((LEAST_ENTRIES, True), (LEAST_ENTRIES + 1, False)):
+        framer = fed(b"+OK\r\n" + entry * lines)
+        if passes:
+            assert framer.next_listing_response(NO_LIMIT, 2**24) is None
+            assert framer.next_listings(NO_LIMIT, 2**24, 1) == ([], None)
+        else:
+            with pytest.raises(FramingLimitError, match=f"more than {lines - 1} lines"):
+                framer.next_listing_response(NO_LIMIT, 2**24)
+    framer = fed(b"+OK\r\n1 " + b"a" * 2**23)
+    with pytest.raises(FramingLimitError, match=f"longer than {2**23} octets"):
+        framer.next_listings(NO_LIMIT, 2**24, 1)
 
 
 # Cost.

@@ -4,7 +4,12 @@ Owns the receive buffer, where a line and a multi-line response end, and the lim
 command a reply is for. Every ``next_*`` method returns a value, or ``None`` for "need more octets"; after an
 error every one of them raises that error again.
 
-``max_octets`` is the greatest number of octets of a multi-line response, un-stuffed and without its terminator.
+``max_octets`` is the greatest number of octets of a multi-line response, un-stuffed and without its terminator. What
+becomes a list or a table has limits of its own besides, in lines (`most_lines`) and, for a listing, in octets; they
+follow from ``max_octets``, and are met while the response is received. So no result takes more than about four times
+``max_octets``.
+
+A body of which pieces were taken goes on with whichever method is called next; what all of them give is the body.
 """
 
 from typing import Literal, final
@@ -13,6 +18,7 @@ __all__ = [
     "Framer",
     "FramingError",
     "FramingLimitError",
+    "most_lines",
     "parse_sizes",
     "parse_unique_ids",
     "split_lines",
@@ -71,11 +77,17 @@ class Framer:
     def next_bytes_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
         """Return a status line and what `next_bytes` gives of the body behind it, or None where none follows."""
 
+    def next_listing_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
+        """Return what `next_bytes_response` does of a listing, which is smaller than a message may be."""
+
     def next_bodies(self, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
         """Return the bodies of consecutive positive responses, at most *most*, as far as they are there.
 
         Behind them the status line that ended the run because its `strict_status` is not ``"ok"``, or None.
         """
+
+    def next_listings(self, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
+        """Return what `next_bodies` does of listings."""
 
     def next_pieces(
         self, limit: int, max_octets: int, most: int, octets: int
@@ -93,6 +105,9 @@ def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]
 
 def strict_status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
     """Return what a status line says where it may be a piece of a message: only ``+OK`` and ``-ERR`` are one then."""
+
+def most_lines(max_octets: int) -> int:
+    """Return the greatest number of lines in a list of lines, for the method that makes one by itself."""
 
 def split_lines(body: bytes) -> list[bytes]:
     """Return the lines of a body without their line ends, as `Framer.next_lines` does."""

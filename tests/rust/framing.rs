@@ -1,35 +1,19 @@
 //! The framer from outside: every short body at every cut, long ones at random, the shapes that break framers, limits.
 //!
-//! What is right is said by [`reference`], which reads whole lines and knows no state but the last line's.
+//! What is right is said by [`naive`].
 
+mod naive;
+mod sequence;
+
+use naive::body as reference;
 use pop3fast::error::FramingError;
 use pop3fast::framer::RETAINED_CAPACITY;
-use pop3fast::{Framer, line};
+use pop3fast::{Framer, Limits, line};
 use proptest::prelude::*;
+use sequence::{Call, assert_right};
 
-const NO_LIMIT: u64 = u64::MAX;
+const NO_LIMIT: Limits = Limits { octets: u64::MAX, lines: u64::MAX };
 const STATUS_LINES: [&[u8]; 2] = [b"+OK\r\n", b"+OK\n"];
-
-/// The body at the front of `raw` and what is left behind its terminator; `None` when it has not ended.
-fn reference<'a>(status_line: &[u8], raw: &'a [u8]) -> Option<(Vec<u8>, &'a [u8])> {
-    let bare = |line: &[u8]| !line.ends_with(b"\r\n");
-    let first = raw.split_inclusive(|octet| *octet == b'\n').next().unwrap_or(b"");
-    let lf_reply = bare(status_line) || bare(first);
-    let mut body = Vec::new();
-    let mut rest = raw;
-    let mut starts_line = true;
-    while let Some(lf) = rest.iter().position(|octet| *octet == b'\n') {
-        let (line, behind) = rest.split_at(lf + 1);
-        rest = behind;
-        if starts_line && (line == b".\r\n" || (lf_reply && line == b".\n")) {
-            return Some((body, rest));
-        }
-        let stuffed = starts_line && line.starts_with(b"..");
-        body.extend_from_slice(&line[usize::from(stuffed)..]);
-        starts_line = lf_reply || !bare(line);
-    }
-    None
-}
 
 /// A framer that has read its status line.
 fn framer_after(status_line: &[u8]) -> Framer {
@@ -207,10 +191,13 @@ fn a_limit_is_exact_wherever_the_body_is_cut() {
         for (limit, fits) in [(octets, true), (octets - 1, false), (0, false)] {
             let mut framer = framer_after(b"+OK\r\n");
             framer.feed(head);
-            let early = framer.next_body(limit).map(|body| body.map(<[u8]>::len));
+            let early = framer.next_body(Limits::octets(limit)).map(|body| body.map(<[u8]>::len));
             framer.feed(tail);
-            let late =
-                if early == Ok(None) { framer.next_body(limit).map(|body| body.map(<[u8]>::len)) } else { early };
+            let late = if early == Ok(None) {
+                framer.next_body(Limits::octets(limit)).map(|body| body.map(<[u8]>::len))
+            } else {
+                early
+            };
             let expected = if fits { Ok(Some(9)) } else { Err(FramingError::BodyTooLong { limit }) };
             assert_eq!(late, expected, "limit {limit}, cut at {cut}");
         }
@@ -222,11 +209,11 @@ fn pieces_count_against_the_limit_together() {
     let mut framer = framer_after(b"+OK\r\n");
     for _ in 0..4 {
         framer.feed(b"12345");
-        assert_eq!(framer.next_piece(20), Ok(Some(&b"12345"[..])));
+        assert_eq!(framer.next_piece(Limits::octets(20)), Ok(Some(&b"12345"[..])));
     }
     framer.feed(b"6");
     let error = FramingError::BodyTooLong { limit: 20 };
-    assert_eq!(framer.next_piece(20), Err(error));
+    assert_eq!(framer.next_piece(Limits::octets(20)), Err(error));
     assert_eq!(framer.next_piece(NO_LIMIT), Err(error), "an error stays");
     assert_eq!(framer.next_status_line(512), Err(error), "an error stays");
 }
@@ -358,6 +345,100 @@ prop_compose! {
     }
 }
 
+/// Replies of every kind, whole or not, one behind the other.
+fn replies() -> impl Strategy<Value = Vec<u8>> {
+    let pieces: Vec<&[u8]> = vec![
+        b"+OK\r\n",
+        b"+OK 5 octets\n",
+        b"+ hi\r\n",
+        b"-ERR no\r\n",
+        b"+OK -ERR x\r\n",
+        b"text\r\n",
+        b"\r\n",
+        b"\n",
+        b"..x\r\n",
+        b".x\r\n",
+        b".\r\n",
+        b".\r\n+OK\r\n",
+        b".\n+OK\n",
+        b"\r\n.\r\n+OK again\r\n",
+        b"\r",
+        b".",
+        b"longer than a piece is",
+    ];
+    prop::collection::vec(prop::sample::select(pieces), 0..40).prop_map(|pieces| pieces.concat())
+}
+
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let call = prop_oneof![
+        (1usize..12).prop_map(Call::Feed),
+        (1usize..60).prop_map(Call::Feed),
+        Just(Call::StatusLine),
+        Just(Call::Line),
+        Just(Call::Body),
+        Just(Call::Piece),
+        Just(Call::Response),
+        (1usize..4).prop_map(Call::Bodies),
+        (1usize..4, 1usize..9).prop_map(|(most, octets)| Call::Pieces(most, octets)),
+    ];
+    prop::collection::vec(call, 1..80)
+}
+
+#[test]
+fn a_response_that_has_not_come_whole_goes_on_whichever_call_takes_the_rest() {
+    for (call, expected) in [(Call::Body, &b"abcdefgh\r\n"[..]), (Call::Piece, b"abcdefgh\r\n")] {
+        let mut framer = Framer::new();
+        framer.feed(b"+OK 120 octets\r\nab");
+        assert_eq!(framer.next_response(512, NO_LIMIT), Ok(None));
+        framer.feed(b"cdefgh\r\n.\r\n+OK next\r\n");
+        let got = if matches!(call, Call::Body) { framer.next_body(NO_LIMIT) } else { framer.next_piece(NO_LIMIT) };
+        assert_eq!(got, Ok(Some(expected)));
+        if matches!(call, Call::Piece) {
+            assert_eq!(framer.next_piece(NO_LIMIT), Ok(Some(&b""[..])));
+        }
+        assert_eq!(framer.next_status_line(512), Ok(Some(&b"+OK next"[..])));
+    }
+}
+
+#[test]
+fn a_body_is_given_only_behind_a_status_line_and_only_once() {
+    let mut framer = Framer::new();
+    framer.feed(b"text\r\n.\r\n");
+    assert_eq!(framer.next_body(NO_LIMIT), Err(FramingError::NoStatusLine));
+
+    let mut framer = framer_after(b"+OK\r\n");
+    framer.feed(b"a\r\n.\r\n+OK\r\n.\r\n");
+    assert_eq!(framer.next_body(NO_LIMIT), Ok(Some(&b"a\r\n"[..])));
+    assert_eq!(framer.next_piece(NO_LIMIT), Err(FramingError::NoStatusLine));
+
+    let mut framer = Framer::new();
+    framer.feed(b"-ERR no\r\ntext\r\n.\r\n");
+    assert!(framer.next_response(512, NO_LIMIT).unwrap().is_some());
+    assert_eq!(framer.next_body(NO_LIMIT), Err(FramingError::NoStatusLine));
+}
+
+#[test]
+fn a_limit_in_lines_is_exact_and_is_met_before_the_end_has_come() {
+    let limits = Limits { octets: u64::MAX, lines: 3 };
+    for cut in 0..=12 {
+        for (text, fits) in
+            [(&b"a\r\n\n\r\n.\r\n"[..], true), (b"\r\n\r\n\r\n\r\n.\r\n", false), (b"\r\n\r\n\r\n\r\nab", false)]
+        {
+            let mut framer = framer_after(b"+OK\r\n");
+            let (head, tail) = text.split_at(cut.min(text.len()));
+            framer.feed(head);
+            let early = framer.next_body(limits).map(|_| ());
+            framer.feed(tail);
+            let result = early.and_then(|()| framer.next_body(limits).map(|_| ()));
+            assert_eq!(
+                result,
+                if fits { Ok(()) } else { Err(FramingError::TooManyLines { limit: 3 }) },
+                "{text:?} {cut}"
+            );
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -367,6 +448,11 @@ proptest! {
         let expected = reference(status_line, &raw).map(|(body, rest)| (body, rest.to_vec()));
         prop_assert_eq!(framed(status_line, raw.chunks(chunk)), expected.clone());
         prop_assert_eq!(framed_in_pieces(status_line, raw.chunks(chunk)), expected);
+    }
+
+    #[test]
+    fn any_sequence_of_calls_over_any_cuts_gives_the_same_octets(all in replies(), calls in calls()) {
+        assert_right(&all, &calls);
     }
 
     #[test]
