@@ -18,6 +18,7 @@ import pytest
 import pop3fast
 from naive import Body, read_body
 from pop3fast import POP3, ConnectionLost, LimitExceeded
+from pop3fast._framing import most_lines
 from pop3fast._stream import ReplyStream
 
 STATUS_LINES = (b"+OK\r\n", b"+OK\n")
@@ -225,6 +226,21 @@ def test_no_limit_is_no_limit(way: Way) -> None:
     conn = way(b"+OK\r\n" + b"a\r\n" * 1000 + b".\r\n")
     conn.max_octets = None
     assert conn.retr(1) == (b"+OK", [b"a"] * 1000, 3000)
+
+
+@pytest.mark.parametrize("way", [as_a_whole, through_another_file])
+def test_a_list_has_as_many_lines_as_its_limit_in_octets_goes_with_and_not_one_more(way: Way) -> None:
+    most = most_lines(0)
+    for lines in (most, most + 1):
+        conn = way(b"+OK\r\n" + b"\r\n" * lines + b".\r\n")
+        conn.max_octets = 2 * lines
+        if lines == most:
+            assert conn.retr(1) == (b"+OK", [b""] * lines, 2 * lines)
+            continue
+        with pytest.raises(LimitExceeded, match=f"more than {most} lines"):
+            conn.retr(1)
+        with pytest.raises(pop3fast.ProtocolError, match="broken"):
+            conn.noop()
 
 
 @in_every_way

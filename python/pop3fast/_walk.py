@@ -9,6 +9,7 @@ Must never read on its own.
 from collections.abc import Callable
 
 from pop3fast._errors import LimitExceeded
+from pop3fast._framing import most_lines
 
 
 def walk_body(
@@ -21,9 +22,10 @@ def walk_body(
     """Return the lines of a body without their line ends, and its octets.
 
     *in_bare_lf* says of the line just got whether it ended in a bare LF; *after_bare_lf*, whether the status line did.
-    Raises `LimitExceeded` when the body has more than *max_octets*.
+    Raises `LimitExceeded` when the body has more than *max_octets*, or more lines than go with that.
     """
     lines: list[bytes] = []
+    limit = most_lines(max_octets)
     octets = 0
     lf_reply: bool | None = True if after_bare_lf else None
     at_line_start = True
@@ -43,4 +45,7 @@ def walk_body(
             message = f"multi-line response longer than {max_octets} octets"
             raise LimitExceeded(message)
         lines.append(line)
+        if len(lines) > limit:
+            message = f"multi-line response of more than {limit} lines"
+            raise LimitExceeded(message)
         at_line_start = lf_reply or not bare_lf
