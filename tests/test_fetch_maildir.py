@@ -2,13 +2,15 @@
 
 import contextlib
 import errno
+import itertools
 import mailbox
 import os
 import pickle
+import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,11 @@ from typing import Any
 import pytest
 
 from fetching import CountedFiles, fetch, mail
+from maildrops import FastClock
 from pop3fast.fetch import Destination, DestinationError, Entry, Identity, State, default_path, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._folder import SMALL_OCTETS
-from pop3fast.fetch._identity import account_digest, delivery_name
+from pop3fast.fetch._identity import account_digest, delivery_key
 from pop3fast.fetch._sync import FEW, MAX_LARGE, MAX_ROUND, MAX_SHARES, SYNC_THREADS
 
 ACCOUNT = account_digest("mail.example.org", 110, "me")
@@ -114,17 +117,100 @@ def test_no_unique_id_reaches_a_name(box: Path, tmp_path: Path, uid: bytes, kind
     delivered(box, mail(1), uid=uid, kind=kind)
     (path,) = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert path.parent == (box / "new" if kind == "maildir" else box)
-    assert len(path.name.removesuffix(".eml")) == 8 + 24 + 1 + 16
-    assert path.name.startswith(ACCOUNT)
+    assert re.fullmatch(rf"[0-9]{{10}}\.M[0-9]{{6}}_{ACCOUNT}[0-9a-f]{{24}}\.[0-9a-f]{{16}}(\.eml)?", path.name)
 
 
-@pytest.mark.parametrize("moved", ["new/{}", "cur/{}:2,S", "cur/{}:2,", "cur/{},S=40:2,RS"])
-def test_a_second_delivery_finds_the_first(box: Path, moved: str) -> None:
+MOVED = ["new/{}", "cur/{}:2,S", "cur/{}:2,", "cur/{},S=40:2,RS", ".Archive/cur/{}:2,S", ".Archive.2026/new/{}"]
+
+
+@pytest.mark.parametrize("moved", MOVED)
+@pytest.mark.parametrize("by_the_version_before", [False, True], ids=["now", "before"])
+def test_a_second_delivery_finds_the_first(box: Path, moved: str, *, by_the_version_before: bool) -> None:
+    (entry,) = delivered(box, mail(1))
+    (path,) = (box / "new").iterdir()
+    to = box / moved.format(delivery_key(ACCOUNT, entry) if by_the_version_before else path.name)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(to)
+    assert [entry.uid for entry in delivered(box, mail(1))] == [b"1"]
+    assert [path for path in box.rglob("*") if path.is_file()] == [to]
+
+
+def test_a_message_that_is_moved_while_it_is_looked_at_is_found(box: Path) -> None:
     delivered(box, mail(1))
     (path,) = (box / "new").iterdir()
-    path.rename(box / moved.format(path.name))
-    assert [entry.uid for entry in delivered(box, mail(1))] == [b"1"]
-    assert len([path for path in box.rglob("*") if path.is_file()]) == 1
+
+    class Moving(Files):
+        def open_to_read(self, name: str, at: int) -> int:
+            if path.exists():
+                path.rename(box / "cur" / f"{path.name}:2,")
+            return super().open_to_read(name, at)
+
+    destination = prepared(box, files=Moving())
+    deliver(destination, b"1", mail(1))
+    assert len(destination.flush()) == 1
+    destination.close()
+    assert [path.name for path in box.rglob("*") if path.is_file()] == [f"{path.name}:2,"]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-1], lambda content: bytes(len(content)), lambda _: b""])
+def test_a_damaged_file_is_not_taken_for_the_message(box: Path, kind: str, damage: Callable[[bytes], bytes]) -> None:
+    """It stays, for it may be what a person made of it; the message comes beside it, and is found from there on."""
+    delivered(box, mail(1), kind=kind)
+    (path,) = [path for path in box.rglob("*") if path.is_file()]
+    content = path.read_bytes()
+    path.write_bytes(damage(content))
+    for _ in range(2):
+        delivered(box, mail(1), kind=kind)
+        contents = sorted(each.read_bytes() for each in box.rglob("*") if each.is_file())
+        assert contents == sorted([content, damage(content)])
+    assert path.read_bytes() == damage(content)
+
+
+def test_a_link_in_the_place_of_a_message_is_not_the_message(box: Path, tmp_path: Path) -> None:
+    delivered(box, mail(1))
+    (path,) = (box / "new").iterdir()
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    delivered(box, mail(1))
+    assert len([path for path in (box / "new").iterdir() if not path.is_symlink()]) == 1
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_names_sort_into_the_order_of_delivery_whatever_the_clock_does(box: Path, kind: str) -> None:
+    """Within a microsecond and over sessions, with a clock that stands still, goes on, goes back a day or an hour."""
+    clock = FastClock()
+    numbers = iter(range(10_000))
+    for step in (0.0, 1e-7, 0.3, -3600.0, 0.0, 7300.0, -3600 * 23.0, 5.0):
+        clock.time += step
+        destination = open_destination(f"{kind}:{box}", clock=clock)
+        for back in (0.0, -86_400.0 * 30):
+            destination.prepare(ACCOUNT, NoJournal())  # type: ignore[arg-type]
+            clock.time += back
+            for number in itertools.islice(numbers, 40):
+                deliver(destination, b"%d" % number, mail(number))
+                if number % 15 == 0:
+                    destination.flush()
+            destination.flush()
+            clock.time -= back
+        destination.close()
+    paths = sorted((path for path in box.rglob("*") if path.is_file()), key=lambda path: path.name)
+    found = [int(path.read_bytes().split()[1]) for path in paths]
+    assert found == [*range(len(found))]
+    assert len(found) == 40 * 16
+
+
+def test_a_clock_that_was_years_ahead_does_not_name_what_comes_for_years(box: Path) -> None:
+    clock = FastClock()
+    for ahead in (3e8, 0.0):
+        clock.time += ahead
+        destination = open_destination(f"maildir:{box}", clock=clock)
+        destination.prepare(ACCOUNT, NoJournal())  # type: ignore[arg-type]
+        deliver(destination, b"%d" % ahead, mail(1))
+        destination.flush()
+        destination.close()
+        clock.time -= ahead
+    assert min(path.name for path in (box / "new").iterdir()).startswith(f"{clock.date():.0f}.")
 
 
 def test_a_unique_id_used_again_is_another_message(box: Path) -> None:
@@ -156,16 +242,30 @@ def test_without_a_lasting_unique_id_the_content_tells(box: Path, uids: tuple[by
 
 
 def test_what_exists_is_never_overwritten(box: Path) -> None:
-    (entry,) = delivered(box, mail(1))
-    path = box / "new" / delivery_name(ACCOUNT, entry)
-    path.write_bytes(b"changed")
-    path.rename(box / "new/other")
-    destination = prepared(box)
-    # Somebody makes the name when it is known to be free.
-    (box / "new/other").rename(path)
+    class Taken(Files):
+        def link(self, name: str, at: int, new_name: str, new_at: int) -> None:
+            (box / "new" / new_name).write_bytes(b"somebody else's")
+            super().link(name, at, new_name, new_at)
+
+    destination = prepared(box, files=Taken())
+    deliver(destination, b"1", mail(1))
+    with pytest.raises(DestinationError, match="File exists") as caught:
+        destination.flush()
+    assert caught.value.delivered == ()
+    assert contents(box) == [b"somebody else's"]
+    destination.close()
+
+
+def test_a_link_whose_answer_was_lost_is_made(box: Path) -> None:
+    class LostAnswer(Files):
+        def link(self, name: str, at: int, new_name: str, new_at: int) -> None:
+            super().link(name, at, new_name, new_at)
+            super().link(name, at, new_name, new_at)
+
+    destination = prepared(box, files=LostAnswer())
     deliver(destination, b"1", mail(1))
     assert len(destination.flush()) == 1
-    assert path.read_bytes() == b"changed"
+    assert len(contents(box)) == 1
     destination.close()
 
 
@@ -483,13 +583,15 @@ def test_a_symbolic_link_is_refused(box: Path, tmp_path: Path, inside: str) -> N
 
 
 def test_a_link_inside_is_not_followed_when_a_message_is_written(box: Path, tmp_path: Path) -> None:
-    (entry,) = delivered(box, mail(1))
-    path = box / "new" / delivery_name(ACCOUNT, entry)
-    path.unlink()
-    destination = prepared(box)
-    path.symlink_to(tmp_path / "victim")
+    class Linked(Files):
+        def link(self, name: str, at: int, new_name: str, new_at: int) -> None:
+            (box / "new" / new_name).symlink_to(tmp_path / "victim")
+            super().link(name, at, new_name, new_at)
+
+    destination = prepared(box, files=Linked())
     deliver(destination, b"1", mail(1))
-    destination.flush()
+    with pytest.raises(DestinationError, match="File exists"):
+        destination.flush()
     destination.close()
     assert not (tmp_path / "victim").exists()
 

@@ -80,6 +80,7 @@ FETCH = (
     "fetch._maildir",
     "fetch._eml",
     "fetch._folder",
+    "fetch._folder_index",
     "fetch._mbox",
     "fetch._mbox_journal",
     "fetch._mbox_lock",

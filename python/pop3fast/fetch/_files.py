@@ -51,6 +51,10 @@ class Files:
         # Without O_NONBLOCK a FIFO could keep it waiting before anybody sees that it is one.
         return os.open(name, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _OPEN, dir_fd=at)
 
+    def open_to_read(self, name: str, at: int) -> int:
+        """Return a descriptor of the file *name*, to be read; it must exist."""
+        return os.open(name, os.O_RDONLY | os.O_NONBLOCK | _OPEN, dir_fd=at)
+
     def write(self, file: int, octets: bytes) -> None:
         """Write all *octets*."""
         written = os.write(file, octets)

@@ -12,11 +12,12 @@ import errno
 import os
 from hashlib import sha256
 from itertools import count
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from pop3fast.fetch._errors import DestinationError, destination_error
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, delivery_name, is_lasting
+from pop3fast.fetch._folder_index import FolderIndex, Stamps
+from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, delivery_key, is_lasting
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
@@ -29,6 +30,16 @@ NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 SMALL_OCTETS = 2**16
 """Up to so many octets a message is kept in memory, and a file is made of it by the threads that sync: nine of ten are
 no larger, and making a file costs as much as syncing it."""
+
+
+class Published(NamedTuple):
+    """A message that is visible."""
+
+    entry: Entry
+    spot: tuple[str, ...]
+    """Where it is, as `FolderIndex` has it."""
+    key: str = ""
+    """What stands for it, where it was not there before."""
 
 
 class FolderDelivery:
@@ -119,11 +130,12 @@ class FolderDestination:
         self.clock = clock
         self._folders: Folders | None = None
         self._hidden = self._visible = -1
-        self._looked_in: tuple[int, ...] = ()
+        self._spots: dict[tuple[str, ...], int] = {}
         self._account = ""
         self._token = ""
         self._numbers = count()
-        self._known: set[str] | None = None
+        self._stamps = Stamps(clock)
+        self._index: FolderIndex | None = None
         self._copies = Copies()
         self._delivery: FolderDelivery | None = None
         self._batch: list[Written] = []
@@ -138,8 +150,11 @@ class FolderDestination:
         """
         if self._folders is None:
             self._folders = open_folders(self.files, self.path, self.INSIDE)
-            self._hidden, self._visible, *elsewhere = self._folders.inside or (self._folders.root,) * 2
-            self._looked_in = (self._visible, *elsewhere)
+            root, inside = self._folders
+            self._hidden, self._visible = inside[:2] or (root, root)
+            self._spots = {(name,): folder for name, folder in zip(self.INSIDE[1:], inside[1:], strict=True)} or {
+                (): root
+            }
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account* (`account_digest`), whose lock the caller holds.
@@ -153,7 +168,7 @@ class FolderDestination:
         litter = f"{self.HIDDEN}{account}-"
         self._account, self._token = account, os.urandom(4).hex()
         self._copies = Copies()
-        self._known = None
+        self._index = None
         try:
             for name in self.files.names(self._hidden):
                 if name.startswith(litter):
@@ -184,7 +199,7 @@ class FolderDestination:
         self._delivery = None
         if not is_lasting(entry.uid):
             entry = entry._replace(copy=self._copies.take(entry.content))
-        delivered = Written(tmp_name, delivery_name(self._account, entry), entry, content, file)
+        delivered = Written(tmp_name, delivery_key(self._account, entry), entry, content, file)
         self._batch.append(delivered)
         self._unsynced.append(delivered)
         self._unsynced_octets += entry.octets
@@ -214,31 +229,26 @@ class FolderDestination:
         self._syncs.wait()
         batch, self._batch = self._batch, []
         failure: DestinationError | None = None
-        published: list[Written] = []
-        new: list[str] = []
+        published: list[Published] = []
         for delivered in batch:
             try:
                 if not delivered.durable:
                     # Without an error when whoever waited for it was interrupted, and went on.
                     raise delivered.failure or InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
-                if self._publish(delivered):
-                    new.append(delivered.name)
+                published.append(self._publish(delivered))
             except OSError as error:
                 failure = failure or destination_error(self.path, delivered.tried, error)
                 self._copies.give_back(delivered.entry)
-            else:
-                published.append(delivered)
             self._let_go(delivered)
         if published:
             try:
-                # A message that was there may have been moved since, and nobody may have synced that.
-                for folder in [self._visible] if len(new) == len(published) else self._looked_in:
-                    self.files.sync_folder(folder)
+                # What was there may have been moved there since, and nobody may have synced that.
+                self._looked_up().sync({message.spot for message in published})
             except OSError as error:
                 failure = destination_error(self.path, "deliver to", error)
-                self._take_back(new, published)
+                self._take_back(published)
                 published = []
-        entries = [delivered.entry for delivered in published]
+        entries = [message.entry for message in published]
         if failure is not None:
             failure.delivered = tuple(entries)
             raise failure
@@ -262,48 +272,43 @@ class FolderDestination:
         self._unsynced_octets = self._unsynced_files = 0
         self._syncs.start(unsynced, self._hidden)
 
-    def _publish(self, delivered: Written) -> bool:
-        """Make a durable message visible, and return whether it was not there before."""
-        known = self._known_names()
-        if delivered.name in known:
-            return False
-        name = delivered.name + self.SUFFIX
+    def _publish(self, delivered: Written) -> Published:
+        """Make a durable message visible, unless a whole one was there before."""
+        index = self._looked_up()
+        if (found := index.find(delivered.key, delivered.entry.content)) is not None:
+            return Published(delivered.entry._replace(place=found.name.encode()), found.spot)
+        name = index.next_name(delivered.key) + self.SUFFIX
         try:
             self.files.link(delivered.tmp_name, self._hidden, name, self._visible)
         except FileExistsError:
-            known.add(delivered.name)
-            return False
+            # NFS says so, too, of a link that it made when its first answer was lost. No name is given twice.
+            made = self.files.stat_name(name, self._visible)
+            if not os.path.samestat(made, self.files.stat_name(delivered.tmp_name, self._hidden)):
+                raise
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            # The account's lock keeps out whoever else could make this name between these two.
-            with contextlib.suppress(FileNotFoundError):
-                self.files.stat_name(name, self._visible)
-                return False
+            # No name is given twice, and the account's lock keeps out whoever else could give this one.
             self.files.rename(delivered.tmp_name, self._hidden, name, self._visible)
-        known.add(delivered.name)
-        return True
+        index.add(delivered.key, name)
+        return Published(delivered.entry._replace(place=name.encode()), next(iter(self._spots)), delivered.key)
 
-    def _known_names(self) -> set[str]:
-        """Return the names of this account's messages that are there; the folder is read when the first is needed."""
-        if self._known is None:
-            self._known = {
-                # What a mail program adds begins with a colon (flags) or a comma (sizes).
-                name.removesuffix(self.SUFFIX).partition(":")[0].partition(",")[0]
-                for folder in self._looked_in
-                for name in self.files.names(folder)
-                if name.startswith(self._account)
-            }
-        return self._known
+    def _looked_up(self) -> FolderIndex:
+        """Return what is there of this account; the folder is read when something of it is asked."""
+        if self._index is None:
+            if self._folders is None:
+                raise ValueError("the destination is not open")
+            self._index = FolderIndex(self.files, self._folders.root, self._spots, self._account, self._stamps)
+        return self._index
 
-    def _take_back(self, new: list[str], published: list[Written]) -> None:
-        """Make the messages *new* invisible again: whether their names are durable nobody knows."""
-        for name in new:
-            self._known_names().discard(name)
-            with contextlib.suppress(OSError):
-                self.files.unlink(name + self.SUFFIX, self._visible)
-        for delivered in published:
-            self._copies.give_back(delivered.entry)
+    def _take_back(self, published: list[Published]) -> None:
+        """Make what is new of *published* invisible again: whether its names are durable nobody knows."""
+        for entry, _, key in published:
+            self._copies.give_back(entry)
+            if key:
+                self._looked_up().discard(key)
+                with contextlib.suppress(OSError):
+                    self.files.unlink(entry.place.decode(), self._visible)
 
     def _take_away(self, tmp_name: str) -> None:
         # What cannot be taken away now is litter, which hurts nobody and goes when the next session begins.

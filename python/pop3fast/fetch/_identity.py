@@ -110,11 +110,11 @@ def account_digest(host: str, port: int, user: str) -> str:
     return sha256(f"{host.lower()}\0{port}\0{user}".encode("utf-8", "surrogateescape")).hexdigest()[:ACCOUNT_HEX]
 
 
-def delivery_name(account: str, entry: Entry) -> str:
-    """Return the name of the file that *entry* of *account* is delivered to.
+def delivery_key(account: str, entry: Entry) -> str:
+    """Return what stands for *entry* of *account* in the name of the file that it is delivered to.
 
-    The same message gets the same name for ever, so a second delivery finds the first. A unique-id that the server
-    uses again for another message gets another name: taking that one for delivered would lose it.
+    It is the same for the same message for ever, so a second delivery finds the first. A unique-id that the server uses
+    again for another message gets another key: taking that one for delivered would lose it.
     """
     uid, occurrence, *_ = entry.kept()
     message = sha256(b"%s\0%d\0%s" % (account.encode(), occurrence, uid)).hexdigest()

@@ -39,13 +39,13 @@ _tokens = deque(range(MAX_SHARES))
 class Written:
     """A message on its way to be durable under a hidden name."""
 
-    __slots__ = ("content", "durable", "entry", "failure", "file", "name", "tmp_name", "tried")
+    __slots__ = ("content", "durable", "entry", "failure", "file", "key", "tmp_name", "tried")
 
-    def __init__(self, tmp_name: str, name: str, entry: Entry, content: bytes, file: int | None) -> None:
+    def __init__(self, tmp_name: str, key: str, entry: Entry, content: bytes, file: int | None) -> None:
         """Keep *content*, which is to be written to *tmp_name*, or the open *file* that it was written to."""
         self.tmp_name = tmp_name
-        self.name = name
-        """What it is to be called when it is made visible."""
+        self.key = key
+        """What stands for it in the name that it gets when it is made visible."""
         self.entry = entry
         self.content = content
         self.file = file

@@ -1,0 +1,209 @@
+"""Which messages of an account a folder has: what each file is called, where it is now, and whether it is whole.
+
+Owns the form of the names, and with it their order: sorting them gives the order in which messages were delivered. A
+name is ``TIME.Mxxxxxx_KEY``: the seconds since 1970, the microseconds, and the key, which is the same for the same
+message for ever (`delivery_key`). The version before gave the key alone. Behind it stands what a mail program added,
+its flags or sizes. Never writes, and never takes a damaged file for a message.
+"""
+
+import contextlib
+import errno
+import re
+import stat as modes
+from collections.abc import Iterable, Iterator, Mapping
+from hashlib import sha256
+from typing import NamedTuple
+
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import CONTENT_HEX, MESSAGE_HEX
+from pop3fast.fetch._waiting import Clock
+
+PIECE_OCTETS = 2**20
+"""What is read at a time."""
+
+UNREADABLE = {errno.EIO, errno.ELOOP}
+"""What is said of a file that is damaged, and of a link that somebody put in its place."""
+
+AHEAD_MICROSECONDS = 24 * 60 * 60 * 1_000_000
+"""A name that is further ahead of the clock is of a clock that was wrong: the next one need not come behind it."""
+
+IN_A_MAILDIR = ("new", "cur")
+"""Where each of a Maildir's folders (Maildir++), whose names begin with a dot, has messages."""
+
+NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
+"""What is said of one that is not there or not this user's to see."""
+
+
+class Stamps:
+    """The times that names begin with: each later than the one before, whatever the clock does."""
+
+    def __init__(self, clock: Clock) -> None:
+        """Begin with the time of *clock*."""
+        self._clock = clock
+        self._last = -1
+
+    def come_behind(self, microseconds: int) -> None:
+        """Let the next one be later than *microseconds* since 1970, unless that is far ahead of the clock."""
+        if microseconds <= self._now() + AHEAD_MICROSECONDS:
+            self._last = max(self._last, microseconds)
+
+    def take(self) -> str:
+        """Return the beginning of the next name."""
+        self._last = max(self._last + 1, self._now())
+        seconds, microseconds = divmod(self._last, 1_000_000)
+        return f"{seconds:010}.M{microseconds:06}_"
+
+    def _now(self) -> int:
+        return max(0, int(self._clock.date() * 1_000_000))
+
+
+class Found(NamedTuple):
+    """A whole message that is there."""
+
+    name: str
+    spot: tuple[str, ...]
+    """The folders to go through to where it is."""
+
+
+class FolderIndex:
+    """The files of one account's messages in a folder, as they were when it was first asked, and those added since."""
+
+    def __init__(
+        self, files: Files, root: int, spots: Mapping[tuple[str, ...], int], account: str, stamps: Stamps
+    ) -> None:
+        """Look for messages of *account* in the open *spots* of the folder *root*, and of a Maildir in its folders."""
+        self._files = files
+        self._root = root
+        self._open = spots
+        self._stamps = stamps
+        self._form = re.compile(
+            rf"(?:([0-9]{{10,}})\.M([0-9]{{6}})_)?({account}[0-9a-f]{{{MESSAGE_HEX}}}\.[0-9a-f]{{{CONTENT_HEX}}})"
+            r"(?![0-9A-Za-z])"
+        )
+        # Where there are several of a key, NULs between them: 100,000 lists take more memory than all the rest.
+        self._known: dict[str, str] | None = None
+        self._spots: list[tuple[str, ...]] = []
+
+    def next_name(self, key: str) -> str:
+        """Return what the message *key* is to be called, behind every one that is there."""
+        self._read()
+        return f"{self._stamps.take()}{key}"
+
+    def add(self, key: str, name: str) -> None:
+        """Note that the message *key* has been made as *name*."""
+        self._note(key, 0, name)
+
+    def discard(self, key: str) -> None:
+        """Note that the message *key* is not there."""
+        self._read().pop(key, None)
+
+    def renew(self) -> None:
+        """See the folder as it is now."""
+        self._known = None
+
+    def keys(self) -> Iterable[str]:
+        """Return the keys of what is there."""
+        return self._read().keys()
+
+    def has(self, key: str) -> bool:
+        """Return whether a file of the message *key* is there, whole or not."""
+        return key in self._read()
+
+    def find(self, key: str, content: bytes) -> Found | None:
+        """Return a whole message *key* that has *content* (the beginning of its digest), None when there is none.
+
+        Raises `OSError` when that cannot be seen.
+        """
+        if not self.has(key):
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            return self._find(key, content)
+        # A mail program has moved it since.
+        self.renew()
+        with contextlib.suppress(FileNotFoundError):
+            return self._find(key, content)
+        return None
+
+    def _find(self, key: str, content: bytes) -> Found | None:
+        for place in filter(None, self._read().get(key, "").split("\0")):
+            number, _, name = place.partition("/")
+            spot = self._spots[int(number)]
+            with self._opened(spot) as folder:
+                if is_whole(self._files, folder, name, content):
+                    return Found(name, spot)
+        return None
+
+    def _read(self) -> dict[str, str]:
+        if self._known is None:
+            self._known, self._spots = {}, [*self._open]
+            newest = -1
+            for number, names in enumerate(self._names()):
+                for name in names:
+                    if (found := self._form.match(name)) is not None:
+                        seconds, microseconds, key = found.groups()
+                        self._note(key, number, name)
+                        newest = max(newest, int(f"{seconds}{microseconds}") if seconds else 0)
+            self._stamps.come_behind(newest)
+        return self._known
+
+    def _names(self) -> Iterator[list[str]]:
+        for folder in self._open.values():
+            yield self._files.names(folder)
+        if () in self._open:
+            return
+        for name in self._files.names(self._root):
+            if name.startswith("."):
+                for inside in IN_A_MAILDIR:
+                    self._spots.append((name, inside))
+                    try:
+                        with self._opened((name, inside)) as folder:
+                            yield self._files.names(folder)
+                    except OSError as error:
+                        if error.errno not in NO_FOLDER:
+                            raise
+                        yield []
+
+    @contextlib.contextmanager
+    def _opened(self, spot: tuple[str, ...]) -> Iterator[int]:
+        """Give an open folder."""
+        if spot in self._open:
+            yield self._open[spot]
+            return
+        with contextlib.ExitStack() as to_close:
+            folder = self._root
+            for name in spot:
+                folder = self._files.open_folder(name, folder)
+                to_close.callback(self._files.close, folder)
+            yield folder
+
+    def sync(self, spots: Iterable[tuple[str, ...]]) -> None:
+        """Make the names in *spots* durable. Raises `OSError`."""
+        for spot in spots:
+            with self._opened(spot) as folder:
+                self._files.sync_folder(folder)
+
+    def _note(self, key: str, number: int, name: str) -> None:
+        known = self._read()
+        place = f"{number}/{name}"
+        known[key] = f"{known[key]}\0{place}" if key in known else place
+
+
+def is_whole(files: Files, folder: int, name: str, content: bytes) -> bool:
+    """Return whether the file *name* in *folder* has *content*, the beginning of the SHA-256 of all its octets.
+
+    Raises ``FileNotFoundError`` when it is not there, and another `OSError` when it cannot be seen.
+    """
+    try:
+        file = files.open_to_read(name, folder)
+        try:
+            status = files.stat(file)
+            digest = sha256()
+            for offset in range(0, status.st_size, PIECE_OCTETS):
+                digest.update(files.read(file, min(PIECE_OCTETS, status.st_size - offset), offset))
+        finally:
+            files.close(file)
+    except OSError as error:
+        if error.errno not in UNREADABLE:
+            raise
+        return False
+    return modes.S_ISREG(status.st_mode) and digest.digest().startswith(content)
