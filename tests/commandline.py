@@ -16,6 +16,7 @@ from pathlib import Path
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
+# Longer than a child takes on any machine, shorter than pytest waits for a test.
 SECONDS = 30.0
 
 PASSWORD = "correct-horse-battery"
@@ -73,7 +74,7 @@ def assert_ends_without_a_word_when_nobody_reads(
         assert child.stderr is not None
         child.stdout.readline()
         child.stdout.close()
-        assert (child.stderr.read(), child.wait(timeout=10)) == (b"", 141)
+        assert (child.stderr.read(), child.wait(timeout=SECONDS)) == (b"", 141)
 
 
 def at_terminal(

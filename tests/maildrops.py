@@ -105,6 +105,26 @@ class FastClock:
         self.time += seconds
 
 
+class InterruptedClock(FastClock):
+    """A clock that says the word to *stop* in the third pause, and remembers the pauses behind it."""
+
+    def __init__(self, stop: Stop) -> None:
+        super().__init__()
+        self.stop = stop
+        self.late: list[float] = []
+
+    def pause(self, seconds: float) -> None:
+        super().pause(seconds)
+        if len(self.pauses) == 3:
+            self.stop.say()
+        if len(self.pauses) > 3:
+            self.late.append(seconds)
+
+
+NEVER = 1e6
+"""Seconds that no test waits: what has this time-out and ends all the same was ended by something else."""
+
+
 def account_of(server: MailboxServer | ScriptedServer, timeout: float = 10) -> Account:
     """Return the account that *server* has."""
     return Account(f"pop3+plain://{server.host}:{server.port}", user="user", password="password", timeout=timeout)

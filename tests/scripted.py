@@ -2,7 +2,7 @@ r"""ScriptedServer: exact octets, in the order of a script, for tests of the cli
 
 It is no POP3 server: it knows lines, and what the script says to answer them with. Its one purpose is to say things
 that no real server would, in segments that no real network would choose, and to remember what the client said.
-Every wait in it is bounded, and nothing of it is left when its `with` block ends. What fails in a script (a callable
+Every wait in it ends with its `with` block, and nothing of it is left then. What fails in a script (a callable
 that raises) is raised at the end of the block.
 
     with ScriptedServer(b"+OK hi\r\n", [b"+OK 2 320\r\n", Reply(b"+OK\r\nhalf a li", then="rst")]) as server:
@@ -24,8 +24,9 @@ from pop3fast.testing import CERTIFICATE
 
 Then = Literal["go on", "fin", "rst", "stall", "tls"]
 
-# Longer than any time-out that a test gives its client, shorter than pytest's.
-WAIT_SECONDS = 20.0
+# Longer than any time-out that a test gives its client, shorter than pytest's. A stall lasts for as long as the client
+# is there: whoever does not wait for its end has been ended by something else.
+WAIT_SECONDS = 30.0
 
 # Long enough for a reader on the same machine to see one segment before the next one arrives.
 GAP_SECONDS = 0.01
@@ -157,6 +158,8 @@ class ScriptedServer:
             if reply.then == "fin":
                 # The plain socket's call also under TLS: an end without TLS's farewell.
                 socket.socket.shutdown(connection, socket.SHUT_WR)
+            else:
+                connection.settimeout(None)
             while self._read():  # a close() with unread octets would be a reset
                 pass
         return reply.then in {"go on", "tls"}

