@@ -1,0 +1,126 @@
+"""Servers that write a reply in pieces with Nagle's algorithm on: who acknowledges late waits 40 ms for each reply.
+
+The last columns are nginx, when it is there, in front of a server that writes replies whole: its pieces are its own.
+"""
+
+import poplib
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import pytest
+
+import pop3fast
+from benches import nginx
+from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
+from benches.mail import attachment
+from benches.pieces import Manner, in_pieces
+from pop3fast.testing import CERTIFICATE, MailboxServer
+
+pytestmark = MARKS
+
+TABLE = "In pieces, Nagle's algorithm on"
+RETR = "pop3fast, `retr()`"
+RETR_BYTES = "pop3fast, `retr_bytes()`"
+RETR_MANY = "pop3fast, `retr_many()`"
+WAYS = [BASELINE, RETR, RETR_BYTES, RETR_MANY]
+
+# Each may cost poplib 44 ms.
+_MESSAGES = 5
+
+_USER, _PASSWORD = "reader", "secret"
+
+P = TypeVar("P", bound=poplib.POP3)
+
+
+@dataclass(frozen=True)
+class Site:
+    title: str
+    octets: int
+    pipelining: bool = False
+    tls: bool = False
+    nginx: bool = False
+    stalls: bool = False
+    """Whether poplib waits for every message. With more octets its own small reads acknowledge often enough."""
+
+    @contextmanager
+    def serve(self, messages: int) -> Iterator[int]:
+        """Give the port of the server."""
+        if not self.nginx:
+            with in_pieces(Manner(self.octets, messages, pipelining=self.pipelining, tls=self.tls)) as port:
+                yield port
+            return
+        contents = [attachment(self.octets)] * messages
+        with (
+            MailboxServer(contents, user=_USER, password=_PASSWORD, process=True) as server,
+            nginx.proxied(server.port, "TOP UIDL USER") as port,
+        ):
+            yield port
+
+
+SITES = [
+    Site("4 KB", 4_000, stalls=True),
+    Site("4 KB, PIPELINING", 4_000, pipelining=True, stalls=True),
+    Site("100 KB", 100_000),
+    Site("1 MB", 1_000_000),
+    Site("1 MB, PIPELINING", 1_000_000, pipelining=True),
+    Site("4 KB, TLS", 4_000, tls=True, stalls=True),
+    Site("100 KB, TLS", 100_000, tls=True),
+    Site("10 KB, nginx", 10_000, nginx=True, stalls=True),
+    Site("100 KB, nginx", 100_000, nginx=True),
+]
+
+
+@pytest.fixture(scope="module", params=SITES, ids=lambda site: site.title)
+def column(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
+    site: Site = request.param
+    if site.nginx and nginx.program() is None:
+        pytest.skip("nginx with its mail module not installed")
+    # A round of poplib's lasts as long as twenty of other tables.
+    pace = replace(pace, patience=max(2, pace.patience // 5))
+    messages = 1 if quick else _MESSAGES
+    numbers = range(1, messages + 1)
+    with ExitStack() as stack:
+        port = stack.enter_context(site.serve(messages))
+        theirs = stack.enter_context(_session(poplib.POP3, poplib.POP3_SSL, port, tls=site.tls))
+        lines, whole, many = (
+            stack.enter_context(_session(pop3fast.POP3, pop3fast.POP3_SSL, port, tls=site.tls)) for _ in range(3)
+        )
+        if {message.content for message in many.retr_many(numbers)} != {attachment(site.octets)}:
+            raise AssertionError("retr_many retrieved something else")
+
+        def one_by_one(retr: Callable[[int], object]) -> Callable[[], None]:
+            return lambda: _exhaust(map(retr, numbers))
+
+        ways = {
+            BASELINE: one_by_one(theirs.retr),
+            RETR: one_by_one(lines.retr),
+            RETR_BYTES: one_by_one(whole.retr_bytes),
+            RETR_MANY: lambda: _exhaust(many.retr_many(numbers)),
+        }
+        return Column(TABLE, site.title, interleave([Contestant(*way) for way in ways.items()], pace))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_retrieving(column: Column, way: str, benchmark: Benchmark) -> None:
+    column.hand_over(way, benchmark)
+
+
+@contextmanager
+def _session(plain: type[P], secured: Callable[..., P], port: int, *, tls: bool) -> Iterator[P]:
+    context = ssl.create_default_context(cafile=str(CERTIFICATE))
+    pop = secured("localhost", port, context=context) if tls else plain("127.0.0.1", port)
+    try:
+        pop.user(_USER)
+        pop.pass_(_PASSWORD)
+        yield pop
+        pop.quit()
+    finally:
+        pop.close()
+
+
+def _exhaust(messages: Iterable[object]) -> None:
+    deque(messages, maxlen=0)
