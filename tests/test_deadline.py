@@ -111,54 +111,6 @@ def test_greeting_handshake_and_login_count(
             connect(url(scheme, server), password="secret", deadline=DEADLINE)
 
 
-def test_the_connection_counts_too_and_each_address_of_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[str] = []
-
-    def nobody_answers(address: tuple[str, int], timeout: float) -> socket.socket:
-        tried.append(address[0])
-        time.sleep(timeout)
-        raise TimeoutError("timed out")
-
-    addresses = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{n}", 995)) for n in range(1, 100)]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    monkeypatch.setattr(socket, "create_connection", nobody_answers)
-    with bounded(), pytest.raises(TimeoutError, match=r"connection: the deadline of 0\.15 seconds"):
-        connect("pop3s://mail.example.org", deadline=DEADLINE, timeout=0.06)
-    assert tried == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-
-
-def test_the_first_address_that_answers_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    with MailboxServer([MESSAGE], tls=True) as server:
-        direct = socket.getaddrinfo
-        closed = socket.create_server(("127.0.0.2", 0))
-        closed.close()
-
-        def two(host: str, port: int, *rest: int, **more: int) -> list[object]:
-            answers = direct("127.0.0.2", port, *rest, **more) if host == "localhost" else []
-            return [*answers, *direct("127.0.0.1" if host == "localhost" else host, port, *rest, **more)]
-
-        monkeypatch.setattr(socket, "getaddrinfo", two)
-        address = f"pop3s://user@localhost:{server.port}"
-        with connect(address, password="password", deadline=60, context=server.client_context) as pop:
-            assert pop.retr_bytes(1) == MESSAGE
-            assert pop.sock.gettimeout() == 60.0
-
-
-def test_a_link_local_address_keeps_its_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    tried: list[tuple[str, int]] = []
-
-    def nobody_is_there(address: tuple[str, int], _: float) -> socket.socket:
-        tried.append(address)
-        raise ConnectionRefusedError
-
-    addresses = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1", 995, 0, 3))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses)
-    monkeypatch.setattr(socket, "create_connection", nobody_is_there)
-    with pytest.raises(ConnectionRefusedError):
-        connect("pop3s://mail.example.org", deadline=60)
-    assert tried == [("fe80::1%3", 995)]
-
-
 def test_a_deadline_far_away_changes_nothing() -> None:
     with MailboxServer([MESSAGE] * 50, tls=True) as server:
         with connect(url("pop3s", server), password="password", deadline=60, context=server.client_context) as pop:

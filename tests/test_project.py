@@ -35,6 +35,7 @@ CLIENT = (
     "_walk",
     "_stream",
     "_session",
+    "_dial",
     "_deadline",
     "_pipeline",
     "_message",
@@ -58,8 +59,8 @@ SERVER = (
     "_testing_wire",
     "_testing_maildrop",
 )
-# From a maildrop to a destination. It uses the client by what is public in it, reads a URL as `connect` does, and has
-# the core turn line ends.
+# From a maildrop to a destination. It uses the client by what is public in it, reads a URL and makes a connection as
+# `connect` does, and has the core turn line ends.
 FETCH = (
     "fetch",
     "fetch._many",
@@ -100,6 +101,7 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
+OF_THE_CLIENT = ("_connect", "_dial", "_framing")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (
@@ -163,7 +165,7 @@ def may_import(name: str) -> set[str]:
     for house in (CLIENT, SERVER, FETCH, PROGRAMS):
         if name in house:
             below = set(house[house.index(name) + 1 :])
-            return below | {FETCH: {"__init__", "_connect", "_framing"}, PROGRAMS: PUBLIC | READERS}.get(house, set())
+            return below | {FETCH: {"__init__", *OF_THE_CLIENT}, PROGRAMS: PUBLIC | READERS}.get(house, set())
     pytest.fail(f"{name} has no place yet: put it where it belongs in the tables of this file")
 
 
@@ -190,9 +192,9 @@ def waits(path: Path) -> set[str]:
     return found
 
 
-def test_of_the_client_only_the_stream_waits() -> None:
+def test_of_the_client_the_stream_waits_and_before_it_what_makes_the_connection() -> None:
     waiting = {name: waits(PACKAGE / f"{name}.py") for name in CLIENT if name not in EXTENSION}
-    assert [name for name, words in waiting.items() if words] == ["_stream"], waiting
+    assert [name for name, words in waiting.items() if words] == ["_stream", "_dial"], waiting
 
 
 def test_of_fetching_two_modules_let_time_pass() -> None:

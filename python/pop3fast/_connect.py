@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pop3fast._client import POP3, POP3_PORT
 from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
 from pop3fast._deadline import Deadline
+from pop3fast._dial import dial
 from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
 from pop3fast._hooks import session_of
 from pop3fast._login import Secret
@@ -87,9 +88,10 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     may be percent-encoded in the URL, or given here. *password* and *token*, an OAuth 2 access token, are a string or a
     function that returns one; they are sent by *mechanism*, or by the best that both sides have; see `POP3.login`.
 
-    *timeout* is in seconds, for each wait; *deadline* in seconds from now, for all that the session ever waits for,
-    but for looking the host's name up. *sock* is a connected socket to use, which the session then owns, or a function
-    that makes one, called as ``socket.create_connection`` is.
+    *timeout* is in seconds, for each wait; looking the host's name up and connecting are one. *deadline* is in seconds
+    from now, for all that the session ever waits for. A host's addresses are tried a quarter of a second apart, IPv6
+    and IPv4 in turn, and the first that answers is taken (RFC 8305). *sock* is a connected socket to use, which the
+    session then owns, or a function that makes one, called as ``socket.create_connection`` is.
 
     Raises `ValueError` for a URL that cannot be used; ``OSError``, ``ssl.SSLError`` or ``TimeoutError`` when there is
     no connection; `ProtocolError` when there is no POP3, or no TLS where it has to be; `CommandError` when the server
@@ -171,33 +173,16 @@ def _socket_to(
 ) -> socket.socket:
     if isinstance(sock, socket.socket):
         made = sock
-    elif sock is not None:
-        made = sock(address, timeout if deadline is None else deadline.shorter(timeout))
-    elif deadline is None:
-        return socket.create_connection(address, timeout)
     else:
-        made = _first_that_answers(address, timeout, deadline)
+        call = dial if sock is None else sock
+        try:
+            made = call(address, timeout if deadline is None else deadline.shorter(timeout))
+        except TimeoutError:
+            if deadline is not None:
+                deadline.left()
+            raise
     made.settimeout(timeout)
     return made
-
-
-def _first_that_answers(address: tuple[str, int], timeout: float | None, deadline: Deadline) -> socket.socket:
-    """Connect to the first address of a host that answers: ``create_connection`` would give each the whole time."""
-    failure = OSError("the host has no address")
-    for *_, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
-        seconds = deadline.shorter(timeout)
-        try:
-            return socket.create_connection((_with_scope(where), int(where[1])), seconds)
-        except OSError as error:
-            failure = error
-    deadline.left()
-    raise failure
-
-
-def _with_scope(address: tuple[object, ...]) -> str:
-    """Return the host of a socket address; a link-local one of IPv6 says on which link, which Python keeps apart."""
-    scope = address[3] if len(address) > 3 else 0  # noqa: PLR2004 - host, port, flow, scope
-    return f"{address[0]}%{scope}" if scope else str(address[0])
 
 
 def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:

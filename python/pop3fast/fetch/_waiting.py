@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from threading import Event
 from typing import Protocol
 
-STEP_SECONDS = 0.25
-"""So often somebody who waits looks whether he is to stop: before a person who has pressed Ctrl-C wonders."""
+from pop3fast._dial import STEP_SECONDS, dial
 
 
 class Clock(Protocol):
@@ -87,38 +86,23 @@ class Stop:
         mine: list[socket.socket] = []
 
         def connected(address: tuple[str, int], timeout: float | None) -> socket.socket:
-            failure = OSError("the host has no address")
-            for family, kind, protocol, _, where in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
-                sock = socket.socket(family, kind, protocol)
+            sock = dial(address, timeout, check=self.check)
+            try:
                 # TLS makes another object of the socket; this one stays, and is of the same connection.
                 mine.append(sock.dup())
                 self._sockets.add(mine[-1])
-                try:
-                    self.check()
-                    sock.settimeout(timeout)
-                    sock.connect(where)
-                except OSError as error:
-                    sock.close()
-                    # Or it would go on trying, beside the next address.
-                    self._let_go(mine.pop())
-                    self.check()
-                    failure = error
-                except BaseException:
-                    sock.close()
-                    raise
-                else:
-                    return sock
-            raise failure
+                self.check()  # which nobody does any more from here on
+            except BaseException:
+                sock.close()
+                raise
+            return sock
 
         try:
             yield connected
         finally:
             for sock in mine:
-                self._let_go(sock)
-
-    def _let_go(self, sock: socket.socket) -> None:
-        self._sockets.discard(sock)
-        sock.close()
+                self._sockets.discard(sock)
+                sock.close()
 
     def pause(self, clock: Clock, seconds: float) -> None:
         """Return when so many *seconds* have passed on *clock*."""

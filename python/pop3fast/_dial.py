@@ -1,0 +1,279 @@
+"""Dial: from a host's name and a port to a connected socket, within the time that there is for it.
+
+Owns which of a host's addresses is tried when (RFC 8305): a few hundredths of a second after the one before, the
+families in turn, and the first that answers is taken. What decides that is `Race`, which is told the time. Must never
+leave a socket open that it does not return, nor wait longer than it was told to, however many addresses say nothing.
+
+A look-up of a name cannot be interrupted: ``getaddrinfo`` comes back when the resolver has given up, which takes half a
+minute with three name servers that say nothing, and no signal ends it. So it runs in a thread of its own, and who has
+waited long enough, or is interrupted, leaves it behind. It ends when the resolver does, keeps no program from ending,
+and nobody hears its answer. There are never more than `MOST_LOOKUPS`.
+"""
+
+import errno
+import os
+import selectors
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, zip_longest
+from math import inf
+from threading import BoundedSemaphore, Event, Thread
+from time import monotonic
+from typing import Any, NamedTuple
+
+STAGGER_SECONDS = 0.25
+"""How long one address has before the next is tried beside it (RFC 8305 section 8)."""
+
+LEAST_STAGGER_SECONDS = 0.01
+"""RFC 8305 section 8 forbids less."""
+
+MOST_AT_ONCE = 16
+"""So many addresses are tried beside each other; more than any host has, and few enough for any limit on open files."""
+
+MOST_LOOKUPS = 64
+"""So many look-ups are under way or left behind, each a thread: what comes then waits until one has ended."""
+
+STEP_SECONDS = 0.25
+"""So often somebody who waits looks whether he is to stop: before a person who has pressed Ctrl-C wonders."""
+
+# What a connection says that is under way. (Windows has a number of its own for it.)
+_UNDER_WAY = {errno.EINPROGRESS, errno.EINTR, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
+
+
+class Address(NamedTuple):
+    """What a socket is made of, and what it connects to."""
+
+    family: int
+    protocol: int
+    where: Any
+    """Of IPv6 it has the link, too, on which a link-local address is."""
+
+
+class Race:
+    """When which of a host's addresses is tried. It knows no clock: it is told the seconds since it began."""
+
+    def __init__(self, addresses: int, seconds: float) -> None:
+        """Begin with so many *addresses*, which have *seconds* in all."""
+        self._left = addresses
+        self._running = 0
+        # So that the last has half of the time, at least.
+        fair = seconds / 2 / max(1, min(addresses, MOST_AT_ONCE))
+        self._stagger = max(LEAST_STAGGER_SECONDS, min(STAGGER_SECONDS, fair))
+        self._next = 0.0
+
+    @property
+    def due(self) -> float:
+        """When the next address is to be tried; never, when there is none or as many as may be are under way."""
+        return self._next if self._left and self._running < MOST_AT_ONCE else inf
+
+    @property
+    def over(self) -> bool:
+        """Whether none is under way, and there is none any more."""
+        return not (self._left or self._running)
+
+    def begin(self, now: float) -> None:
+        """Note that the next address is tried from *now* on."""
+        self._left -= 1
+        self._running += 1
+        self._next = now + self._stagger
+
+    def lose(self, now: float) -> None:
+        """Note that an address that was tried has no connection to give; the next is tried at once."""
+        self._running -= 1
+        self._next = now
+
+
+class Network:
+    """The system's network and clock, of which a test brings its own."""
+
+    def now(self) -> float:
+        """Return seconds that only ever grow."""
+        return monotonic()
+
+    def look_up(self, host: str, port: int) -> list[Address]:
+        """Return the addresses of *host*, the best first. Raises ``OSError``. May take any time."""
+        found = socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM)
+        return [Address(family, protocol, where) for family, _, protocol, _, where in found]
+
+    def call(self, address: Address) -> socket.socket:
+        """Return a socket that begins to connect. Raises ``OSError``. Takes no time."""
+        sock = socket.socket(address.family, socket.SOCK_STREAM, address.protocol)
+        try:
+            sock.setblocking(False)  # noqa: FBT003 - the standard library's
+            number = sock.connect_ex(address.where)
+        except BaseException:
+            sock.close()
+            raise
+        if number and number not in _UNDER_WAY:
+            sock.close()
+            raise OSError(number, os.strerror(number))
+        return sock
+
+    def wait(self, calling: Sequence[socket.socket], seconds: float) -> list[tuple[socket.socket, int]]:
+        """Return which of *calling* have a connection, or an error and its number, as soon as one has or in *seconds*.
+
+        An interrupt ends the wait.
+        """
+        with selectors.DefaultSelector() as selector:
+            for sock in calling:
+                selector.register(sock, selectors.EVENT_WRITE, sock)
+            ready = [key.data for key, _ in selector.select(seconds)]
+        return [(sock, sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)) for sock in ready]
+
+
+def dial(
+    address: tuple[str, int],
+    timeout: float | None,
+    *,
+    check: Callable[[], object] = bool,
+    network: Network | None = None,
+) -> socket.socket:
+    """Return a connected socket, as ``socket.create_connection`` does; *timeout* is in seconds, and for all of it.
+
+    *check* is called four times a second at least; what it raises ends the wait. Raises ``TimeoutError``, or the
+    ``OSError`` of the look-up or of the last address that failed.
+    """
+    if timeout is not None and not timeout >= 0:
+        raise ValueError(f"a time-out is at least 0 seconds: {timeout!r}")
+    network = network or Network()
+    until = inf if timeout is None else network.now() + timeout
+    sock = _first_to_answer(in_turn(_look_up(address, until, check, network)), until, check, network)
+    sock.settimeout(timeout)
+    return sock
+
+
+def in_turn(addresses: Iterable[Address]) -> list[Address]:
+    """Return *addresses*, each once, one of each family after the other (RFC 8305 section 4)."""
+    families: dict[int, list[Address]] = {}
+    for address in dict.fromkeys(addresses):
+        families.setdefault(address.family, []).append(address)
+    return [address for address in chain.from_iterable(zip_longest(*families.values())) if address is not None]
+
+
+def _first_to_answer(
+    addresses: list[Address], until: float, check: Callable[[], object], network: Network
+) -> socket.socket:
+    began = network.now()
+    race = Race(len(addresses), until - began)
+    failure = OSError("the host has no address")
+    waiting = iter(addresses)
+    calling: list[socket.socket] = []
+    try:
+        while not race.over:
+            check()
+            passed = network.now() - began
+            if began + passed >= until:
+                raise TimeoutError("timed out")
+            seconds = max(0.0, min(STEP_SECONDS, until - began - passed, race.due - passed))
+            for sock, number in network.wait(calling, seconds) if calling else ():
+                if not number:
+                    calling.remove(sock)
+                    return sock
+                failure = OSError(number, os.strerror(number))
+                calling.remove(sock)
+                sock.close()
+                race.lose(network.now() - began)
+            passed = network.now() - began
+            if race.due <= passed:
+                race.begin(passed)
+                try:
+                    calling.append(network.call(next(waiting)))
+                except OSError as error:
+                    failure = error
+                    race.lose(passed)
+        raise failure
+    finally:
+        for sock in calling:
+            sock.close()
+
+
+class _Lookups:
+    """How many look-ups may be begun yet."""
+
+    left = BoundedSemaphore(MOST_LOOKUPS)
+
+    @classmethod
+    def begin_anew(cls) -> None:
+        """Forget those of the parent process: a forked child has none of its threads."""
+        cls.left = BoundedSemaphore(MOST_LOOKUPS)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Lookups.begin_anew)
+
+
+def _look_up(
+    address: tuple[str, int], until: float, check: Callable[[], object], network: Network
+) -> Sequence[Address]:
+    check()
+    if _is_literal(address[0]):
+        # Nobody is asked, so nothing has to be waited for.
+        return network.look_up(*address)
+    answer = _Answer(network, address, _Lookups.left)
+    _wait(answer.begin, until, check, network)
+    _wait(answer.come, until, check, network)
+    return answer.addresses()
+
+
+def _wait(come: Callable[[float], bool], until: float, check: Callable[[], object], network: Network) -> None:
+    """Return when *come* says so, which waits no longer than it is told to."""
+    while not come(max(0.0, min(STEP_SECONDS, until - network.now()))):
+        check()
+        if network.now() >= until:
+            raise TimeoutError("the look-up of the name timed out")
+
+
+class _Answer:
+    """What a look-up says, some time."""
+
+    def __init__(self, network: Network, address: tuple[str, int], left: BoundedSemaphore) -> None:
+        self._network = network
+        self._address = address
+        self._left = left
+        self._done = Event()
+        self._found: Sequence[Address] = ()
+        self._failure: BaseException | None = None
+
+    def begin(self, seconds: float) -> bool:
+        """Begin to look up, if that may be done within *seconds*."""
+        if not self._left.acquire(timeout=seconds):
+            return False
+        try:
+            Thread(target=self._work, name="pop3fast-look-up", daemon=True).start()
+        except (RuntimeError, MemoryError) as error:
+            # Not after an interrupt: then the thread is there, and gives the place back itself.
+            self._left.release()
+            if isinstance(error, MemoryError):
+                raise
+            raise OSError("there is no thread to be had in which to look the name up") from error
+        return True
+
+    def come(self, seconds: float) -> bool:
+        """Wait so long at most; return whether the answer has come."""
+        return self._done.wait(seconds)
+
+    def addresses(self) -> Sequence[Address]:
+        """Return what was found, or raise what was raised."""
+        if self._failure is not None:
+            raise self._failure
+        return self._found
+
+    def _work(self) -> None:
+        try:
+            self._found = self._network.look_up(*self._address)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
+            self._failure = error
+        finally:
+            self._left.release()
+            self._done.set()
+
+
+def _is_literal(host: str) -> bool:
+    """Return whether *host* is an address itself; of IPv6 it may have a link behind it."""
+    for family, text in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
