@@ -3,13 +3,13 @@
 import json
 import sqlite3
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from commandline import (
     PASSWORD,
+    SECONDS,
     WITHOUT_RICH,
     Ran,
     assert_ends_without_a_word_when_nobody_reads,
@@ -20,7 +20,7 @@ from commandline import (
 )
 from maildrops import Maildrop, delivered, mail
 from pop3fast._cli_fetch import status_of
-from pop3fast.fetch import Account, Job, fetch_many, import_seen
+from pop3fast.fetch import Account, Job, Progress, fetch_many, import_seen
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING
@@ -286,27 +286,27 @@ def test_the_exit_status_of_several_is_what_all_have_in_common(statuses: list[in
 
 
 def test_so_many_mailboxes_at_once_as_was_said_and_progress_from_each(tmp_path: Path) -> None:
-    running: set[str] = set()
-    most = 0
-    lock = threading.Lock()
+    told: list[tuple[str, int]] = []
+    all_there = threading.Barrier(3, timeout=SECONDS)
 
-    def progress(job: Job, _: object) -> None:
-        nonlocal most
-        with lock:
-            running.add(job.destination)
-            most = max(most, len(running))
-        time.sleep(0.01)
+    def progress(job: Job, _: Progress) -> None:
+        told.append((job.destination, threading.get_ident()))
+
+    def together(_: Job, how_far: Progress) -> None:
+        if how_far.messages == 1:
+            all_there.wait()
 
     with MailboxServer(MAIL) as one, MailboxServer(MAIL) as two, MailboxServer(MAIL) as three:
         jobs = [
             Job(Account(plain_url(server), password=server.password), f"eml:{tmp_path}/{place}")
             for place, server in enumerate((one, two, three))
         ]
-        done = fetch_many(
-            jobs, threads=1, progress=progress, on_report=lambda report: running.discard(report.destination)
-        )
-        assert all(report.ok for report in done)
-        assert most == 1
+        assert all(report.ok for report in fetch_many(jobs, threads=1, progress=progress))
+        assert {destination for destination, _ in told} == {job.destination for job in jobs}
+        assert len({thread for _, thread in told}) == 1
+        # None of these three gets beyond its first message alone.
+        elsewhere = [Job(job.account, f"{job.destination}-again") for job in jobs]
+        assert all(report.ok for report in fetch_many(elsewhere, threads=3, progress=together))
         with pytest.raises(ValueError, match="in threads"):
             fetch_many(jobs, object(), threads=1)  # type: ignore[arg-type]
 

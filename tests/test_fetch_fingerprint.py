@@ -1,7 +1,5 @@
 """A fingerprint is the same for the same message and another for another, whatever the octets are."""
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -51,12 +49,6 @@ def test_any_octets_have_one(octets: bytes) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"Subject: x\r\n", b" x\r\n", b"\r", b":", b"To:\n \n"])
-def test_ten_times_the_octets_take_about_ten_times_as_long(piece: bytes) -> None:
-    def seconds(octets: bytes) -> float:
-        start = time.process_time()
-        fingerprint(octets)
-        return time.process_time() - start
-
-    few = min(seconds(b"Subject: a\r\n" + piece * 20_000) for _ in range(3))
-    many = min(seconds(b"Subject: a\r\n" + piece * 200_000) for _ in range(2))
-    assert many < few * 40 + 0.05
+def test_a_header_of_megabytes_takes_no_more_than_its_share(piece: bytes) -> None:
+    # By the square of its length it would take hours, and pytest ends it after a minute.
+    assert len(fingerprint(b"Subject: a\r\n" + piece * 1_000_000)) == 16

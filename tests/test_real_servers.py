@@ -76,9 +76,9 @@ def subjects(mailbox: Mailbox) -> list[bytes]:
 
 
 def eventually(look: Callable[[], list[bytes]], wanted: list[bytes]) -> list[bytes]:
-    """Look until it shows what is wanted, at most for some seconds; a server may answer QUIT before it has deleted."""
-    give_up = time.monotonic() + 5
-    while (shown := look()) != wanted and time.monotonic() < give_up:
+    """Look until it shows what is wanted, or for half a minute: a server may answer QUIT before it has deleted."""
+    looks = 3000
+    while (shown := look()) != wanted and (looks := looks - 1):
         time.sleep(0.01)
     return shown
 

@@ -10,7 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,10 @@ def test_its_own_process_does_not_outlive_the_program(tmp_path: Path) -> None:
     )
     ended = subprocess.run([sys.executable, program], stdout=subprocess.PIPE, check=False, timeout=30)
     assert ended.returncode == 7
-    give_up = time.monotonic() + 10
-    while time.monotonic() < give_up:
-        try:
+    with suppress(ConnectionRefusedError):
+        while True:  # until it listens no more; pytest ends it otherwise
             socket.create_connection(("127.0.0.1", int(ended.stdout)), timeout=10).close()
-        except ConnectionRefusedError:
-            return
-        time.sleep(0.01)
-    pytest.fail("the server still listens, ten seconds after its program has ended")
+            time.sleep(0.01)
 
 
 def test_a_server_process_that_dies_is_reported() -> None:
@@ -106,7 +102,7 @@ def after_quit(sock: socket.socket) -> None:
     sock.sendall(b"QUIT\r\n")
 
 
-@pytest.mark.parametrize("settings", [{}, {"tls": True}, {"latency": 60.0}, {"process": True}, {"cut_at": 5}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"tls": True}, {"latency": 1e6}, {"process": True}, {"cut_at": 5}], ids=str)
 @pytest.mark.parametrize("state", [in_the_greeting, in_a_large_reply, in_a_command, after_quit])
 def test_stop_leaves_nothing_behind_whatever_clients_do(
     state: Callable[[socket.socket], None], settings: dict[str, Any]
@@ -115,10 +111,8 @@ def test_stop_leaves_nothing_behind_whatever_clients_do(
     server = MailboxServer([RepeatedMessage(b"x" * 1000, 50_000)], **settings).start()
     with socket.create_connection(server.address, timeout=10) as sock:
         state(sock)  # under TLS, this is nonsense in place of a handshake, or no handshake at all
-        time.sleep(0.02)
-        begin = time.monotonic()
+        time.sleep(0.02)  # it shall have got there; the claim is true wherever it is
         server.stop()
-        assert time.monotonic() - begin < 3
     assert set(threading.enumerate()) == before
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(server.address, timeout=10)
@@ -130,8 +124,7 @@ def test_connections_come_and_go_without_their_threads_piling_up() -> None:
         before = threading.active_count()
         for _ in range(50):
             assert answers(server).endswith(b"+OK bye\r\n")
-        give_up = time.monotonic() + 5
-        while threading.active_count() > before and time.monotonic() < give_up:
+        while threading.active_count() > before:  # pytest ends it otherwise
             time.sleep(0.005)
         assert threading.active_count() == before
 
