@@ -34,11 +34,12 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test lint bench bench-fetch ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-fetch ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
 	@echo "make test    every test, of Rust and of Python  (PYTEST_ARGS=...)"
+	@echo "make test-busy  the same, with four busy loops beside them"
 	@echo "make lint    format, lints and types of both languages"
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
@@ -53,6 +54,10 @@ demo: $(DONE)/built
 test: rust $(DONE)/built $(DONE)/dev
 	cargo test --locked --quiet
 	$(IN_VENV) -m pytest $(PYTEST_ARGS)
+
+# What depends on how fast the machine is fails here.
+test-busy: rust $(DONE)/built $(DONE)/dev
+	$(IN_VENV) tests/under_load.py $(MAKE) test
 
 lint: rust-lint $(DONE)/built $(DONE)/dev
 	cargo fmt --check
