@@ -46,7 +46,7 @@ octets = st.one_of(
 
 def error_of(status_line: bytes) -> tuple[object, ...]:
     error = CommandError(status_line)
-    return error.code, error.temporary, str(error), repr(error)
+    return error.code, error.temporary, error.explanation, repr(error)
 
 
 def listing(parse: Callable[[bytes], object]) -> Callable[[bytes], object]:
@@ -177,8 +177,8 @@ def test_a_scram_server_may_end_with_anything(last: bytes) -> None:
 def test_what_is_shown_of_a_server_is_short_and_safe(octets: bytes) -> None:
     text = _replies.readable(octets)
     assert text.isprintable()
-    assert str(CommandError(octets)).isprintable()
-    assert str(ProtocolError(octets)).isprintable()
+    assert CommandError(octets).explanation.isprintable()
+    assert ProtocolError(octets).explanation.isprintable()
 
 
 # What they cost.

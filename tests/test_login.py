@@ -580,7 +580,8 @@ def test_gmail_refuses_a_token_and_says_why(mechanism: str, first: list[bytes], 
         with pytest.raises(AuthenticationError, match="not accepted") as caught:
             pop.login("alice", token=TOKEN, mechanism=mechanism)
         assert json.loads(caught.value.reason) == REFUSAL
-        assert '"status": "400"' in str(caught.value)
+        assert '"status": "400"' in caught.value.explanation
+        assert caught.value.__notes__ == ["in answer to AUTH", caught.value.reason]
         assert pop.noop() == b"+OK"
     assert server.commands[0].split()[:2] == [b"AUTH", mechanism.encode()]
     assert server.commands[-2:] == [acknowledgement, b"NOOP"]

@@ -243,13 +243,15 @@ def test_the_tree_of_exceptions() -> None:
 
 
 def test_a_command_error_says_what_was_refused_and_has_poplibs_args() -> None:
-    error = CommandError(b"-ERR [SYS/TEMP] busy", "RETR", 7)
+    error = CommandError(b"-ERR [SYS/TEMP] busy", command="RETR", number=7)
     assert error.args == (b"-ERR [SYS/TEMP] busy",)
     assert error.response == b"-ERR [SYS/TEMP] busy"
     assert (error.command, error.number) == ("RETR", 7)
     assert repr(error) == "CommandError(b'-ERR [SYS/TEMP] busy')"
+    assert str(error) == str(poplib.error_proto(b"-ERR [SYS/TEMP] busy"))
     # For a person it says also what was refused.
-    assert str(error) == "RETR 7: -ERR [SYS/TEMP] busy"
+    assert error.explanation == "RETR 7: -ERR [SYS/TEMP] busy"
+    assert error.__notes__ == ["in answer to RETR 7"]
     bare = CommandError(b"-ERR")
     assert (bare.command, bare.number, bare.code, bare.temporary) == ("", None, None, False)
 
@@ -259,14 +261,15 @@ HOSTILE = b"\x1b]0;owned\x07\r\x7f\x9b31m\xc2\x9b31m \xe2\x80\xae\xe2\x81\xa6 \0
 
 @pytest.mark.parametrize(
     "error",
-    [CommandError(b"-ERR " + HOSTILE, "RETR", 7), ProtocolError(HOSTILE)],
+    [CommandError(b"-ERR " + HOSTILE, command="RETR", number=7), ProtocolError(HOSTILE)],
     ids=lambda error: type(error).__name__,
 )
-def test_what_a_server_says_cannot_take_over_the_terminal_that_shows_it(error: error_proto) -> None:
+def test_what_a_server_says_cannot_take_over_the_terminal_that_shows_it(error: CommandError | ProtocolError) -> None:
+    assert error.explanation.isprintable()
     assert str(error).isprintable()
     # The change of direction, as everything that is not printable, is shown by its number.
-    assert "\\u202e" in str(error)
-    assert len(str(error)) < 1000
+    assert "\\u202e" in error.explanation
+    assert len(error.explanation) < 1000
     assert error.args[0].endswith(HOSTILE)
 
 
@@ -302,8 +305,8 @@ def through_pickle(error: error_proto) -> error_proto:
 @pytest.mark.parametrize(
     "error",
     [
-        CommandError(b"-ERR [IN-USE] locked", "RETR", 7),
-        AuthenticationError(b"-ERR [AUTH] no", "PASS"),
+        CommandError(b"-ERR [IN-USE] locked", command="RETR", number=7),
+        AuthenticationError(b"-ERR [AUTH] no", command="PASS"),
         ProtocolError("the connection is closed"),
         ConnectionLost("-ERR EOF"),
         LimitExceeded("line too long"),

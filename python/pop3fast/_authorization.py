@@ -16,7 +16,7 @@ from typing import BinaryIO, NoReturn
 
 from pop3fast import _login, _replies
 from pop3fast._conversation import Conversation, refuse_what_nobody_asked_for, turn
-from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto
+from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto, name_reason
 from pop3fast._hooks import over_tls, reply_file, session_of
 from pop3fast._login import AuthObject, SaslExchange, Secret
 from pop3fast._sasl import ExchangeError, Mechanism
@@ -209,6 +209,9 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
     except ProtocolError:
         pop.close()
         raise
+    except OSError as error:
+        session.break_(error, f"the TLS handshake ended in {type(error).__name__}")
+        raise
     session.settle()
     pop._tls_established = True
     return response
@@ -247,10 +250,10 @@ def _call_off(pop: AuthorizationCommands, reason: str) -> NoReturn:
     try:
         pop._shortcmd(SaslExchange.CALL_OFF)
     except CommandError as error:
-        refusal = AuthenticationError(error.response, "AUTH")
+        refusal = AuthenticationError(error.response, command="AUTH")
     else:
         raise session_of(pop).break_(ProtocolError("the server did not let go of a login that was called off"))
-    refusal.reason = reason
+    name_reason(refusal, reason)
     raise refusal
 
 
@@ -258,7 +261,7 @@ def _authenticate(pop: AuthorizationCommands, name: str, mechanism: Mechanism) -
     try:
         response = AuthorizationCommands.auth(pop, name, mechanism, mechanism.initial)
     except AuthenticationError as error:
-        error.reason = error.reason or mechanism.reason
+        name_reason(error, mechanism.reason)
         raise
     try:
         mechanism.check()
@@ -266,8 +269,8 @@ def _authenticate(pop: AuthorizationCommands, name: str, mechanism: Mechanism) -
         reason = str(error)
     else:
         return response
-    refusal = session_of(pop).break_(AuthenticationError(response, "AUTH"), reason)
-    refusal.reason = reason
+    refusal = session_of(pop).break_(AuthenticationError(response, command="AUTH"), reason)
+    name_reason(refusal, reason)
     raise refusal
 
 

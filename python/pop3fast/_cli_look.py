@@ -12,7 +12,7 @@ from pop3fast import POP3, CommandError, error_proto
 from pop3fast._cli_accounts import names_user, session_with
 from pop3fast._cli_headers import Header, header_of
 from pop3fast._cli_settings import Settings
-from pop3fast._cli_text import complain, printable, say, say_json
+from pop3fast._cli_text import complain, in_words, printable, say, say_json
 
 SHOWN_UID = 70
 """The longest that RFC 1939 section 7 allows; one that is longer pushes its line's rest to the right."""
@@ -72,7 +72,7 @@ def _uids(pop: POP3) -> dict[int, str]:
     try:
         return pop.uids()
     except CommandError as error:
-        complain(f"the server gives no unique-ids: {error}")
+        complain(f"the server gives no unique-ids: {in_words(error)}")
         return {}
 
 
@@ -96,10 +96,10 @@ def _headers(pop: POP3, numbers: list[int], refused: list[CommandError]) -> Iter
     for number in waiting:
         yield number, None
     if not came and len(refused) == REFUSALS:
-        complain(f"the server gives no headers: {refused[0]}")
+        complain(f"the server gives no headers: {in_words(refused[0])}")
     else:
         for refusal in refused:
-            complain(f"message {refusal.number}: {refusal}")
+            complain(f"message {refusal.number}: {in_words(refusal)}")
     if broken is not None:
         raise broken
 

@@ -10,7 +10,7 @@ import sys
 import unicodedata
 from typing import TextIO
 
-from pop3fast import _replies, error_proto
+from pop3fast import CommandError, ProtocolError, _replies, error_proto
 from pop3fast.fetch import FetchError
 
 _UNIT = 1000
@@ -61,6 +61,8 @@ def complain(text: str) -> None:
 
 def in_words(error: BaseException) -> str:
     """Return what *error* says to a person: a number of the operating system's says nothing to most."""
+    if isinstance(error, CommandError | ProtocolError):
+        return error.explanation
     if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.filename is None and error.strerror:
         return error.strerror
     if isinstance(error, FetchError | error_proto | OSError | ValueError):

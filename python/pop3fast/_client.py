@@ -94,9 +94,16 @@ class POP3(ManyCommands):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the session: QUIT when all went well and the connection is in step, and close it in any case."""
+        """End the session: QUIT when all went well and the connection is in step, and close it in any case.
+
+        An exception that ended the block is what is raised, whatever becomes of the connection.
+        """
+        if kind is not None:
+            with contextlib.suppress(Exception):
+                self.close()
+            return
         try:
-            if kind is None and in_step(self) and self.sock is not None:
+            if in_step(self) and self.sock is not None:
                 self.quit()
         finally:
             self.close()

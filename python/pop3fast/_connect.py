@@ -16,7 +16,7 @@ from pop3fast._client import POP3, POP3_PORT
 from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
 from pop3fast._deadline import Deadline
 from pop3fast._dial import dial
-from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
+from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto, name_place
 from pop3fast._hooks import session_of
 from pop3fast._login import Secret
 from pop3fast._replies import readable
@@ -214,7 +214,7 @@ def _name(error: BaseException, location: Location, step: str) -> None:
     host = f"[{location.host}]" if ":" in location.host else location.host
     where = f"{host}:{location.port}, {step}"
     if isinstance(error, CommandError | ProtocolError):
-        error.where = where
+        name_place(error, where)
     elif isinstance(error, OSError):
         if isinstance(error.strerror, str):
             error.strerror = f"{where}: {error.strerror}"

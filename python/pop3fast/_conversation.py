@@ -12,7 +12,14 @@ from typing import Literal, NoReturn, TypeVar, cast
 from pop3fast import _protocol_log
 from pop3fast._commands import message_number, row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import AuthenticationError, CommandError, ConnectionLost, ProtocolError, error_proto
+from pop3fast._errors import (
+    AuthenticationError,
+    CommandError,
+    ConnectionLost,
+    ProtocolError,
+    error_proto,
+    name_command,
+)
 from pop3fast._framing import FramingError
 from pop3fast._hooks import (
     PUBLIC,
@@ -233,12 +240,7 @@ def _stream(pop: Hooks) -> ReplyStream:
 
 def _with_command(error: error_proto, verb: str, line: str) -> error_proto:
     """Return *error* with the command that it is about, of which only the verb and a message number are kept."""
-    if isinstance(error, ProtocolError):
-        error.during = shown_verb(verb)
-    if not isinstance(error, CommandError):
-        return error
-    if row(verb).logs_in and error.code in _CREDENTIALS_REFUSED:
-        return AuthenticationError(error.response, verb)
-    error.command = shown_verb(verb)
-    error.number = message_number(verb, line)
+    if row(verb).logs_in and isinstance(error, CommandError) and error.code in _CREDENTIALS_REFUSED:
+        return AuthenticationError(error.response, command=verb)
+    name_command(error, shown_verb(verb), message_number(verb, line))
     return error

@@ -9,20 +9,25 @@
         +-- ConnectionLost          the server hung up before its reply was whole
         +-- LimitExceeded           a reply passed a limit
         +-- ConnectionBusy          the connection is another thread's or process's; nothing was sent
+        +-- ConnectionBroken        an OSError broke the connection before (also an OSError)
+            +-- ConnectionTimedOut      it was a time-out (also a TimeoutError)
 
 Socket, TLS and time-out errors (``OSError``, ``ssl.SSLError``, ``TimeoutError``) are not wrapped; they leave the
-connection broken too. Owns the classes, and what an error says to a person: ``args`` and ``repr()`` are poplib's,
-``str()`` is a sentence whose every character a terminal may be given. No exception ever holds a command's arguments:
-they may be secrets.
+connection broken too, and what is asked of it afterwards raises a `ProtocolError` that is an ``OSError`` as well.
+
+Owns the classes, and what an error says to a person. ``args``, ``str()`` and ``repr()`` are poplib's, because programs
+compare them; what a person wants to know besides is in the notes that a traceback shows, and with all the rest in
+``explanation``, a sentence whose every character a terminal may be given. Every class takes any arguments, as poplib's
+does. No exception ever holds a command's arguments: they may be secrets.
 """
 
 import poplib
 
-from pop3fast._replies import TEMPORARY_CODES, code_in_words, readable, response_code
+from pop3fast._replies import TEMPORARY_CODES, code_in_words, printable, readable, response_code
 
 error_proto = poplib.error_proto
 
-# poplib's own words, which programs compare ``args`` with.
+# poplib's own words, which programs compare with.
 _EOF = "-ERR EOF"
 
 
@@ -33,7 +38,7 @@ class CommandError(error_proto):
     """
 
     response: bytes
-    """The status line, without its line end."""
+    """The status line, without its line end; empty where the error was made of anything else."""
     command: str
     """The verb of the command that was refused; empty for the greeting and where it is not known."""
     number: int | None
@@ -41,12 +46,14 @@ class CommandError(error_proto):
     where: str = ""
     """Host, port and step, for an error of `connect`."""
 
-    def __init__(self, response: bytes, command: str = "", number: int | None = None) -> None:
-        """Keep the server's *response* line, the *command*'s verb and the message *number* it was about."""
-        super().__init__(response)
-        self.response = response
-        self.command = command
-        self.number = number
+    def __init__(self, *args: object, command: str = "", number: int | None = None) -> None:
+        """Keep *args*, of which the server's response is the first, the *command*'s verb and a message's *number*."""
+        super().__init__(*args)
+        response = args[0] if args else b""
+        self.response = response if isinstance(response, bytes) else b""
+        self.command = ""
+        self.number = None
+        name_command(self, command, number)
 
     @property
     def code(self) -> str | None:
@@ -62,13 +69,11 @@ class CommandError(error_proto):
         """Whether the response code says that the same command may succeed later."""
         return self.code in TEMPORARY_CODES
 
-    def __str__(self) -> str:
-        about = self.command if self.number is None else f"{self.command} {self.number}"
-        return ": ".join(filter(None, (self.where, about, readable(self.response))))
-
-    def __reduce__(self) -> tuple[type["CommandError"], tuple[bytes], dict[str, object]]:
-        """Pickle all there is; ``args``, which must be poplib's, holds one argument."""
-        return type(self), (self.response,), self.__dict__
+    @property
+    def explanation(self) -> str:
+        """What was refused and in which words, for a person."""
+        said = readable(self.response) or _in_own_words(self)
+        return ": ".join(filter(None, (self.where, _about(self), said)))
 
 
 class AuthenticationError(CommandError):
@@ -78,8 +83,10 @@ class AuthenticationError(CommandError):
     """What is known besides the response, for a person: what the server said about an OAuth token, why the client broke
     the exchange off."""
 
-    def __str__(self) -> str:
-        return f"{super().__str__()} ({self.reason})" if self.reason else super().__str__()
+    @property
+    def explanation(self) -> str:
+        """What was refused, in which words and why, for a person."""
+        return f"{super().explanation} ({self.reason})" if self.reason else super().explanation
 
 
 class ProtocolError(error_proto):
@@ -90,21 +97,22 @@ class ProtocolError(error_proto):
     during: str = ""
     """The verb of the command whose reply was awaited."""
 
-    def __str__(self) -> str:
+    @property
+    def explanation(self) -> str:
+        """What went wrong, for a person."""
+        return ": ".join(filter(None, (self.where, self._what())))
+
+    def _what(self) -> str:
         said = self.args[0] if len(self.args) == 1 else None
-        text = f"no POP3 reply: {readable(said)!r}" if isinstance(said, bytes) else super().__str__()
-        return f"{self.where}: {text}" if self.where else text
+        return f"no POP3 reply: {readable(said)!r}" if isinstance(said, bytes) else _in_own_words(self)
 
 
 class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says what happened
     """The server hung up before its reply was whole. ``args`` are poplib's."""
 
-    def __str__(self) -> str:
-        text = super().__str__()
-        if self.args != (_EOF,):
-            return text
-        awaited = f" before its reply to {self.during} was whole" if self.during else ""
-        return f"{text}: the server hung up{awaited}"
+    def _what(self) -> str:
+        text = super()._what()
+        return f"{text}: {_hung_up(self.during)}" if self.args == (_EOF,) else text
 
 
 class LimitExceeded(ProtocolError):  # noqa: N818 - a public name that says what happened
@@ -118,5 +126,66 @@ class ConnectionBusy(ProtocolError, RuntimeError):  # noqa: N818 - a public name
     """
 
 
+class ConnectionBroken(ProtocolError, OSError):  # noqa: N818 - a public name that says what happened
+    """An ``OSError`` broke the connection before; nothing was sent. Whoever expects that error gets one again."""
+
+    def __init__(self, *args: object) -> None:
+        """Keep *args* as they are: an ``OSError`` would take two for a number and its meaning."""
+        Exception.__init__(self, *args)
+
+
+class ConnectionTimedOut(ConnectionBroken, TimeoutError):  # noqa: N818 - a public name that says what happened
+    """A ``TimeoutError`` broke the connection before; nothing was sent."""
+
+
 class InsecureTLSWarning(UserWarning):
     """TLS without a context verifies neither certificate nor host name. That is what poplib does."""
+
+
+def broken_by(error: BaseException) -> type[ProtocolError]:
+    """Return what is to be raised for what is asked of a connection that *error* broke."""
+    if isinstance(error, TimeoutError):
+        return ConnectionTimedOut
+    return ConnectionBroken if isinstance(error, OSError) else ProtocolError
+
+
+def name_command(error: error_proto, command: str, number: int | None = None) -> None:
+    """Have *error* say which *command* it is about, and which message, if it is about one."""
+    if isinstance(error, CommandError):
+        error.command, error.number = command, number
+        _note(error, f"in answer to {_about(error)}" if command else "")
+    elif isinstance(error, ProtocolError):
+        error.during = command
+        _note(error, _hung_up(command) if error.args == (_EOF,) else "")
+
+
+def name_reason(error: AuthenticationError, reason: str) -> None:
+    """Have *error* say why, unless it does."""
+    if not error.reason:
+        error.reason = reason
+        _note(error, reason)
+
+
+def name_place(error: CommandError | ProtocolError, where: str) -> None:
+    """Have *error* say *where* it happened."""
+    error.where = where
+    _note(error, where)
+
+
+def _note(error: BaseException, text: str) -> None:
+    if text and text not in getattr(error, "__notes__", ()):
+        error.add_note(text)
+
+
+def _about(error: CommandError) -> str:
+    return error.command if error.number is None else f"{error.command} {error.number}"
+
+
+def _hung_up(command: str) -> str:
+    awaited = f" before its reply to {command} was whole" if command else ""
+    return f"the server hung up{awaited}"
+
+
+def _in_own_words(error: error_proto) -> str:
+    """Return ``str()`` of an error, which may be a program's words, so that a terminal may have it."""
+    return printable(str(error))

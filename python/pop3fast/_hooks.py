@@ -277,7 +277,8 @@ def refuse(session: Session, response: bytes) -> NoReturn:
     """Raise what a status line means that is not plainly positive."""
     said = status(response)
     if said == "malformed":
-        raise session.break_(ProtocolError(response))
+        # Later errors do not quote it: what is no reply may be a line of a message.
+        raise session.break_(ProtocolError(response), "the server sent what is no reply")
     error = CommandError(response)
     session.answered = said == "error"
     if said == "error after ok":

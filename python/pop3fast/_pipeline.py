@@ -168,7 +168,7 @@ class Batch(Generic[T]):
 
     def take_refusal(self, line: bytes) -> CommandError:
         """Count a reply of -ERR, and return the error."""
-        error = CommandError(line, self.verb, self.awaited)
+        error = CommandError(line, command=self.verb, number=self.awaited)
         self._answered += 1
         return error
 
@@ -258,9 +258,8 @@ class ListingBatch(Batch[tuple[str, bytes]]):
 
     def take_refusal(self, line: bytes) -> CommandError:
         """Count a reply of -ERR, and return the error, which is about no message."""
-        error = super().take_refusal(line)
-        error.command, error.number = self.COMMANDS[error.number or 0], None
-        return error
+        refused = super().take_refusal(line)
+        return CommandError(line, command=self.COMMANDS[refused.number or 0])
 
     def _lines(self, numbers: "array[int]") -> list[str]:
         return [self.COMMANDS[number] for number in numbers]

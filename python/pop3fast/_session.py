@@ -6,15 +6,23 @@ sends nothing.
 """
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ProtocolError, broken_by, error_proto
 from pop3fast._turns import Turns
 
 Failure = TypeVar("Failure", bound=BaseException)
 
 UNFINISHED = "the reply to an earlier command was not read to its end"
+
+
+class _Break(NamedTuple):
+    """What broke a connection. Not the exception itself: that holds on to its frames, and so to secrets."""
+
+    why: str
+    kind: type[ProtocolError]
+    """What is raised for whatever comes afterwards."""
 
 
 class Session:
@@ -37,8 +45,7 @@ class Session:
         """Begin in step, with nothing known."""
         # What was begun and not settled; nothing else may be begun until then.
         self._begun: str | None = None
-        # What broke the connection, in words. Not the exception: that holds on to its frames, and so to secrets.
-        self._broken: str | None = None
+        self._broken: _Break | None = None
         self.turns = Turns()
         self.answered = False
         """Whether the reply under way has been read to its end, and was -ERR."""
@@ -76,7 +83,7 @@ class Session:
     def break_(self, error: Failure, why: str | None = None) -> Failure:
         """Let nothing more be sent or read because of *error*, and return it. What broke first is what is said."""
         if self._broken is None:
-            self._broken = why or str(error)
+            self._broken = _Break(why or str(error), broken_by(error))
         return error
 
     def end(self, error: BaseException, verb: str) -> None:
@@ -100,5 +107,6 @@ class Session:
 
     def why_not(self) -> ProtocolError | None:
         """Return the error for whoever wants to begin something now; None when nothing is against it."""
-        why = self._broken or self._begun
-        return None if why is None else ProtocolError(f"the connection is broken: {why}")
+        if self._broken is not None:
+            return self._broken.kind(f"the connection is broken: {self._broken.why}")
+        return None if self._begun is None else ProtocolError(f"the connection is broken: {self._begun}")

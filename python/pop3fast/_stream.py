@@ -14,7 +14,7 @@ from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from pop3fast._deadline import Deadline
-from pop3fast._errors import ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast._errors import ConnectionLost, LimitExceeded, ProtocolError, broken_by
 from pop3fast._framing import Framer, FramingError, FramingLimitError
 
 T = TypeVar("T")
@@ -59,6 +59,7 @@ class ReplyStream(io.BufferedIOBase):
         self._receive_now: Callable[[memoryview], int | None] = receive_into
         self.failed: str | None = None
         """Why nothing more can be read; None while something can."""
+        self._failure: type[ProtocolError] = ProtocolError
         self.deadline: Deadline | None = None
         """By when all waiting has to be over."""
         self._sock: socket.socket | None = None
@@ -137,7 +138,7 @@ class ReplyStream(io.BufferedIOBase):
         Raises `ConnectionLost` when the server has hung up.
         """
         if self.failed is not None:
-            raise ProtocolError(self.failed)
+            raise self._failure(self.failed)
         if self.framer.unread():
             return self._take_octets(RECEIVE_SIZE)
         if not self._arrived(0) or (octets := self._receive_now(self._buffer)) is None:
@@ -201,17 +202,23 @@ class ReplyStream(io.BufferedIOBase):
             raise self._fail(error) from None
 
     def _fail(self, error: FramingError) -> ProtocolError:
+        if self.failed is not None:  # then that is why it makes no sense
+            return self._failure(self.failed)
         self.failed = str(error)
         return protocol_error(error)
 
     def fill(self) -> None:
         """Wait for octets. A wait that failed is not tried again: what came of it is not known."""
         if self.failed is not None:
-            raise ProtocolError(self.failed)
+            raise self._failure(self.failed)
         self.failed = "the wait for a reply was broken off"
         if self._unacknowledged:
             self._acknowledge()
-        octets = self._receive_into(self._buffer) if self.deadline is None else self._receive_by(self.deadline)
+        try:
+            octets = self._receive_into(self._buffer) if self.deadline is None else self._receive_by(self.deadline)
+        except OSError as error:
+            self._failure = broken_by(error)
+            raise
         self.failed = None
         if not octets:
             raise ConnectionLost(_EOF)

@@ -13,7 +13,7 @@ from pathlib import Path
 from pop3fast import POP3, AuthenticationError, CommandError, LimitExceeded, error_proto
 from pop3fast.fetch._account import Account, Door
 from pop3fast.fetch._destination import Destination, default_path, open_destination
-from pop3fast.fetch._errors import FetchError
+from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, PATIENCE_SECONDS, Options
 from pop3fast.fetch._report import FetchReport, Progress
@@ -169,7 +169,7 @@ def _hold_sessions(run: Run) -> None:
             seconds = patience.after(error)
             if seconds is None:
                 raise
-            run.warn(f"trying again after: {error}")
+            run.warn(f"trying again after: {explained(error)}")
         else:
             seconds = patience.at_checkpoint()
         run.stop.pause(run.clock, seconds)

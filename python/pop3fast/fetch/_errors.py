@@ -20,6 +20,7 @@ import os
 import shlex
 from pathlib import Path
 
+from pop3fast import CommandError, ProtocolError
 from pop3fast.fetch._identity import Entry
 
 
@@ -55,6 +56,11 @@ class DestinationError(FetchError):
 
     def __str__(self) -> str:
         return f"cannot {self.tried} {self.path}: {self.reason}"
+
+
+def explained(error: BaseException) -> str:
+    """Return what *error* says to a person; ``str()`` of one that the server caused is made for programs to compare."""
+    return error.explanation if isinstance(error, CommandError | ProtocolError) else str(error)
 
 
 def destination_error(path: str, tried: str, error: OSError) -> DestinationError:

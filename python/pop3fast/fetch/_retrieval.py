@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from pop3fast import POP3, CommandError, ConnectionLost, Piece, ProtocolError, error_proto
+from pop3fast.fetch._errors import explained
 from pop3fast.fetch._fingerprint import fingerprint
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
@@ -81,7 +82,7 @@ class Retrieval:
         messages = self._pop.top_many(
             [item.number for item in items],
             pipelining=self.pipelining(),
-            on_error=lambda error: self._run.give_up(awaited.popleft(), str(error)),
+            on_error=lambda error: self._run.give_up(awaited.popleft(), explained(error)),
         )
         while (message := self._next(messages, awaited)) is not None:
             item, header = awaited[0], header_of(message.content)
@@ -95,7 +96,7 @@ class Retrieval:
             sizes={item.number: item.size for item in items},
             ahead=AHEAD_OCTETS,
             pipelining=self.pipelining(),
-            on_error=lambda error: self._run.give_up(awaited.popleft(), str(error)),
+            on_error=lambda error: self._run.give_up(awaited.popleft(), explained(error)),
         )
         octets = 0
         while (piece := self._next(pieces, awaited)) is not None:
@@ -126,7 +127,7 @@ class Retrieval:
         try:
             return next(replies, None)
         except (error_proto, OSError) as error:
-            self._run.broke(awaited[0], str(error))
+            self._run.broke(awaited[0], explained(error))
             self._doubt_pipelining(error)
             raise _trouble(error) from error
 
@@ -144,4 +145,4 @@ class Retrieval:
 
 def _trouble(error: Exception) -> Exception:
     """Return what *error* is once the connection is lost: no refusal, after which the session would go on."""
-    return ProtocolError(str(error)) if isinstance(error, CommandError) else error
+    return ProtocolError(explained(error)) if isinstance(error, CommandError) else error

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hashlib import sha256
 
 from pop3fast import POP3, CommandError, ProtocolError, error_proto
-from pop3fast.fetch._errors import UidsChanged, UidsUnknown
+from pop3fast.fetch._errors import UidsChanged, UidsUnknown, explained
 from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._plan import (
     Item,
@@ -98,7 +98,9 @@ class Session:
                 raise
             if error.command != "UIDL":
                 return self._pop.uids(), None
-            raise UidsUnknown(f"the server gives no unique-ids, so what is new cannot be told: {error}") from error
+            raise UidsUnknown(
+                f"the server gives no unique-ids, so what is new cannot be told: {explained(error)}"
+            ) from error
 
     def _maildrop_mark(self, uids: dict[int, str]) -> bytes | None:
         """Return what stands for the maildrop as it is now, None when something is to be deleted from it.
@@ -127,7 +129,7 @@ class Session:
         except CommandError as error:
             if error.temporary:
                 raise
-            run.warn(f"the server does not say how large messages are: {error}")
+            run.warn(f"the server does not say how large messages are: {explained(error)}")
             return Listing(uids, {}, complete=pop.stat()[0] == len(uids))
         complete = uids.keys() == sizes.keys()
         if not complete:
@@ -270,7 +272,7 @@ class Session:
         self._pop.dele_many([item.number for item in items], pipelining=self._retrieval.pipelining(), on_error=refuse)
         for item in items:
             if (error := refused.get(item.number)) is not None:
-                run.keep(item, str(error))
+                run.keep(item, explained(error))
                 run.deleted.add(item.identity)
             else:
                 run.kept.pop(item.identity, None)
@@ -287,7 +289,8 @@ class Session:
         # Quirk q128: some servers take minutes to remove what is marked. They have the time that the caller gave; the
         # next listing tells what became of it.
         if (error := self._quietly(pop.quit)) is not None:
-            run.warn(f"whether {len(identities)} messages were deleted is not known until the next listing: {error}")
+            unknown = f"whether {len(identities)} messages were deleted is not known until the next listing"
+            run.warn(f"{unknown}: {explained(error)}")
             return
         run.unsure -= identities
         run.deleted |= identities
