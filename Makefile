@@ -10,6 +10,9 @@ MESSAGES ?=
 DEMO_ARGS ?= $(if $(MESSAGES),--messages $(MESSAGES))
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+# How many stories of the simulation are played; or which one is told.
+SEEDS ?= 10000
+SEED ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -34,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-fetch ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-fetch simulate ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -43,6 +46,7 @@ help:
 	@echo "make lint    format, lints and types of both languages"
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
+	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
 	@echo "make clean   take away everything that these have made"
 	@echo
@@ -72,6 +76,9 @@ bench: $(DONE)/built $(DONE)/dev
 
 bench-fetch: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches.fetch $(BENCH_ARGS)
+
+simulate: $(DONE)/built $(DONE)/dev
+	@$(IN_VENV) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
 # The tests come last, so that what they found is the last that is read.
 ci:

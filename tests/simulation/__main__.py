@@ -1,0 +1,92 @@
+"""``python -m tests.simulation [--seed N | --seeds N]``: play stories, and tell of broken promises.
+
+Owns the words for a person. With one seed it tells the whole story, and of one that breaks a promise which features of
+its world that takes. The status is 1 when a promise was broken.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from .play import memory, play
+from .world import FEATURES, World
+
+PROGRESS_SECONDS = 60.0
+
+
+def main() -> int:
+    """Run what was asked for, and return the status to exit with."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description="Play stories of fetching.")
+    parser.add_argument("--seed", type=int, help="tell the story of one seed")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many seeds to play")
+    parser.add_argument("--start", type=int, default=0, help="the first of them")
+    parser.add_argument("--seconds", type=float, help="stop after so long, whatever --seeds says")
+    parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
+    parser.add_argument("--without", action="append", default=[], metavar="FEATURE", help="leave a feature out")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.without).difference(FEATURES):
+        parser.error(f"no features: {', '.join(sorted(unknown))}; there are {', '.join(FEATURES)}")
+    features = frozenset(FEATURES).difference(arguments.without)
+    with memory() as folder:
+        if arguments.seed is not None:
+            return _tell(arguments.seed, folder, features)
+        return _play(arguments, folder, features)
+
+
+def _play(arguments: argparse.Namespace, folder: Path, features: frozenset[str]) -> int:
+    began = told = time.perf_counter()
+    sessions = broken = played = 0
+    for seed in range(arguments.start, arguments.start + arguments.seeds):
+        world, error = _one(seed, folder, features)
+        sessions += world.sessions
+        played += 1
+        if error is not None:
+            broken += 1
+            print(f"seed {seed}: {_in_words(error)}", flush=True)
+            if arguments.first:
+                break
+        now = time.perf_counter()
+        if arguments.seconds is not None and now - began > arguments.seconds:
+            break
+        if now - told > PROGRESS_SECONDS:
+            told = now
+            print(f"... {played} seeds, {sessions} sessions, {broken} broken", flush=True)
+    seconds = time.perf_counter() - began
+    print(
+        f"{played} seeds, {sessions} sessions, {sessions / seconds * 60:,.0f} a minute; "
+        f"{broken} seeds broke a promise; python -m tests.simulation --seed N tells a story"
+    )
+    return 1 if broken else 0
+
+
+def _tell(seed: int, folder: Path, features: frozenset[str]) -> int:
+    world, error = _one(seed, folder, features, tell=True)
+    print(*(world.told or ()), sep="\n")
+    print("features:", ", ".join(sorted(world.features)))
+    if error is None:
+        print(f"seed {seed}: every promise was kept")
+        return 0
+    print(f"seed {seed}: {_in_words(error)}")
+    needed = world.features
+    for feature in sorted(world.features):
+        fewer, still = _one(seed, folder, needed - {feature})
+        if still is not None and str(still) == str(error):
+            needed = fewer.features
+    print("also with no more than:", ", ".join(sorted(needed)) or "nothing")
+    return 1
+
+
+def _one(seed: int, folder: Path, features: frozenset[str], *, tell: bool = False) -> tuple[World, Exception | None]:
+    try:
+        return play(seed, folder, features, tell=tell), None
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        return error.world, error  # type: ignore[attr-defined]
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""The destinations, seen by whoever reads them, and the mail programs that work on them.
+
+Owns a second opinion on what lies in a Maildir, an mbox or a folder of files, and what a person did with it: read it,
+moved it, deleted it, had it rewritten. A mail program keeps to the locks; what it writes is durable.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from .disk import Disk, Node
+from .world import World
+
+FROM_LINE = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
+QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
+FOREIGN = b"From mda@example.org Thu Jan  1 00:00:00 2026\nSubject: foreign %d\n\nnot of this server\n\n"
+
+
+class Place:
+    """One destination."""
+
+    def __init__(self, world: World, disk: Disk, kind: str, name: str) -> None:
+        self.world = world
+        self.disk = disk
+        self.kind = kind
+        self.path = f"/mail/{name}"
+        self.taken: Counter[bytes] = Counter()
+        """The texts that a person has moved away or deleted."""
+        self.altered: dict[bytes, bytes] = {}
+        """The text of a message that a mail program has rewritten, and what it was."""
+        self.foreign: list[bytes] = []
+        """What others have appended."""
+        self.on_taken: Callable[[bytes], object] = bool
+        """Told of each text before it is taken or rewritten."""
+
+    @property
+    def words(self) -> str:
+        """What a user calls it."""
+        return f"{self.kind}:{self.path}"
+
+    def texts(self, *, durable: bool = False) -> "Counter[bytes]":
+        """Return what a reader finds, or would find after a power cut now."""
+        return Counter(self.altered.get(text, text) for text in self.in_order(durable=durable))
+
+    def in_order(self, *, durable: bool = False) -> list[bytes]:
+        """Return the same in the order of the file, or of the names."""
+        if self.kind == "mbox":
+            node = self._file(durable=durable)
+            return [] if node is None else _parse(node.durable if durable else bytes(node.data))
+        return [node.durable if durable else bytes(node.data) for _, _, node in self.files(durable=durable)]
+
+    def files(self, *, durable: bool = False) -> list[tuple[Node, str, Node]]:
+        """Return the messages of a folder: in which folder, under which name, which file; sorted by name."""
+        root = self.disk.find(self.path)
+        if root is None:
+            return []
+        names = root.durable_names if durable else root.names
+        folders = [root] if self.kind == "eml" else [names[name] for name in ("new", "cur") if name in names]
+        found = [
+            (folder, name, node)
+            for folder in folders
+            for name, node in (folder.durable_names if durable else folder.names).items()
+            if not node.is_folder and not name.startswith(".")
+        ]
+        return sorted(found, key=lambda each: each[1])
+
+    def work(self) -> None:
+        """Let a mail program do one thing."""
+        if self.kind == "mbox":
+            self._work_on_mbox()
+        else:
+            self._work_on_folder()
+
+    def damage(self) -> bytes | None:
+        """Change an octet of one delivered message; return its text as it was."""
+        rng = self.world.rng
+        if self.kind == "mbox":
+            node = self._file()
+            if node is None:
+                return None
+            data = bytes(node.data)
+            found = [text for text in _parse(data) if text[:60] in data and b": foreign " not in text]
+            if not found:
+                return None
+            text = rng.choice(found)
+            place = data.find(text[:60]) + rng.randrange(20)
+        else:
+            files = [each for each in self.files() if len(each[2].data) > 20]
+            if not files:
+                return None
+            node = rng.choice(files)[2]
+            text = bytes(node.data)
+            place = rng.randrange(len(node.data))
+        if not 0 <= place < len(node.data) or node.data[place] == ord("\n"):
+            return None
+        node.data[place] ^= 1
+        node.durable = bytes(node.data)
+        self.world.say(f"{self.words}: an octet of {text[:40]!r} is damaged")
+        return self.altered.get(text, text)
+
+    def _file(self, *, durable: bool = False) -> Node | None:
+        folder = self.disk.find("/mail")
+        if folder is None:
+            return None
+        return (folder.durable_names if durable else folder.names).get(self.path.rpartition("/")[2])
+
+    def _take(self, text: bytes, how: str) -> None:
+        original = self.altered.get(text, text)
+        self.on_taken(original)
+        self.taken[original] += 1
+        self.world.say(f"{self.words}: a person {how} {original[:60]!r}")
+
+    def _work_on_folder(self) -> None:
+        rng = self.world.rng
+        root = self.disk.find(self.path)
+        files = self.files()
+        if root is None or not files:
+            return
+        folder, name, node = rng.choice(files)
+        what = rng.choice(("read", "read", "delete", "flag"))
+        if what == "delete":
+            self._take(bytes(node.data), "deleted")
+            self.disk.rename_durably(folder, name, None, "")
+        elif self.kind == "maildir" and "cur" in root.names:
+            base = name.partition(":")[0]
+            flags = rng.choice(("S", "RS", "FS", "")) if what == "flag" else "S"
+            self.world.say(f"{self.words}: a person read {name}")
+            self.disk.rename_durably(folder, name, root.names["cur"], f"{base}:2,{flags}")
+
+    def _work_on_mbox(self) -> None:
+        node, folder = self._file(), self.disk.find("/mail")
+        name = self.path.rpartition("/")[2]
+        if folder is None:
+            return
+        what = self.world.rng.choice(("append", "read", "delete", "compact"))
+        if node is None:
+            if what == "append":
+                self._append_foreign(folder, name, b"")
+            return
+        if node.locked_by is not None or (f"{name}.lock" in folder.names and not self.world.dead):
+            return
+        data = bytes(node.data)
+        if what == "append":
+            self._append_foreign(folder, name, data, node)
+            return
+        starts = [match.start() for match in FROM_LINE.finditer(data)] or [0]
+        parts = [data[start:end] for start, end in zip(starts, [*starts[1:], len(data)], strict=True)]
+        ours = [place for place, part in enumerate(parts) if not any(each in part for each in self.foreign)]
+        if starts[0] or not ours:
+            return
+        place = self.world.rng.choice(ours)
+        (text,) = _parse(parts[place]) or [b""]
+        if what == "read":
+            self._rewrite(parts, place, text)
+        else:
+            self._take(text, "deleted")
+            del parts[place]
+        new = b"".join(parts)
+        if what == "compact":
+            self.disk.put_durably(folder, name, new)
+        else:
+            self.disk.replace(folder, name, new)
+
+    def _rewrite(self, parts: list[bytes], place: int, text: bytes) -> None:
+        """Put a Status field into the header of a message, as mail programs do."""
+        head, empty, body = parts[place].partition(b"\n\n")
+        if b"\nStatus: " in head or not empty:
+            return
+        original = self.altered.get(text, text)
+        self.on_taken(original)
+        parts[place] = head + b"\nStatus: RO" + empty + body
+        (now,) = _parse(parts[place])
+        self.altered[now] = original
+        self.world.say(f"{self.words}: a mail program rewrote {original[:60]!r}")
+
+    def _append_foreign(self, folder: Node, name: str, data: bytes, node: Node | None = None) -> None:
+        message = FOREIGN % len(self.foreign)
+        self.foreign.append(message)
+        self.world.say(f"{self.words}: somebody appended {message[:60]!r}")
+        if node is None:
+            self.disk.put_durably(folder, name, message)
+        else:
+            self.disk.replace(folder, name, data + message)
+
+
+def _parse(data: bytes) -> list[bytes]:
+    """Return the messages of an mbox (mboxrd), as they were before they were put there."""
+    found = []
+    for part in FROM_LINE.split(data)[1:]:
+        text = part[:-1] if part.endswith(b"\n\n") else part
+        found.append(QUOTED.sub(rb"\1", text))
+    return found

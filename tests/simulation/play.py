@@ -1,0 +1,327 @@
+"""One story: a world is made from a seed, mail comes and is fetched, and what was promised is checked.
+
+Owns the order of things. First everything that may go wrong does; then the world becomes calm, and fetches are
+repeated until nothing changes.
+"""
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from pop3fast.fetch import FetchReport, Options, UidsChanged
+from pop3fast.fetch._engine import Job, Surroundings, run_job
+
+from .database import Database
+from .disk import Disk
+from .line import Line, SimulatedAccount
+from .mails import Mail, Senders
+from .places import Place
+from .promises import Promises
+from .server import Dialogue, Maildrop
+from .world import DAY, Broken, Death, World
+
+WRONG_DATE = 86_000.0
+"""Seconds since 1970 of a machine that has lost its time."""
+
+MOST_FETCHES = 7
+
+MOST_SESSIONS = 150
+"""Of one fetch: more than a few messages and a lot of trouble can take."""
+
+MOST_CALM_FETCHES = 12
+"""By then nothing may change any more."""
+
+SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
+    ("pop3fast._pipeline", "PIECE_OCTETS", (16, 100)),
+    ("pop3fast.fetch._writer", "BATCH_MESSAGES", (1, 2, 3)),
+    ("pop3fast.fetch._writer", "BATCH_OCTETS", (100, 600)),
+    ("pop3fast.fetch._folder", "SMALL_OCTETS", (0, 100)),
+    ("pop3fast.fetch._folder", "MAX_ROUND", (1, 2)),
+    ("pop3fast.fetch._folder", "MAX_LARGE", (1, 2)),
+    ("pop3fast.fetch._folder", "ROUND_OCTETS", (150, 500)),
+    ("pop3fast.fetch._spool", "MEMORY_OCTETS", (0, 200)),
+    ("pop3fast.fetch._spool", "PIECE_OCTETS", (50,)),
+    ("pop3fast.fetch._plan", "PROBES", (1, 3)),
+)
+"""What is small enough in a mailbox of eight messages to be reached."""
+
+
+class Story:
+    """What happens under one seed."""
+
+    def __init__(self, world: World, folder: Path) -> None:
+        self.world = world
+        rng = world.rng
+        self.disk = Disk(world)
+        self.disk.make_durable_folder("/mail")
+        kinds = [rng.choice(("maildir", "mbox", "mbox", "eml")) for _ in range(rng.choice((1, 1, 2)))]
+        self.places = [Place(world, self.disk, kind, f"box{number}") for number, kind in enumerate(kinds)]
+        self.states = [str(folder / f"{world.seed}-{number}.sqlite") for number in range(rng.choice((1, 1, 2)))]
+        senders = Senders(rng)
+        self.drops: list[Maildrop] = []
+        self.homes: dict[str, Place] = {}
+        self.jobs: dict[str, Job] = {}
+        for number in range(rng.choice((1, 1, 1, 2, 2))):
+            place = rng.choice(self.places)
+            drop = Maildrop(world, senders, f"user{number}", place.kind)
+            self.drops.append(drop)
+            self.homes[drop.name] = place
+            account = SimulatedAccount(
+                "pop3+plain://mail.example.org", user=drop.name, password="password", dial=partial(self._dial, drop)
+            )
+            self.jobs[drop.name] = Job(account, place.words, rng.choice(self.states), self._options())
+        self.promises = Promises(world, self.homes, self.drops)
+        for place in self.places:
+            place.on_taken = partial(self._before_taking, place)
+        world.at_work = lambda: rng.choice(self.places).work()
+        self._dialogues: list[Dialogue] = []
+
+    def play(self) -> None:
+        """Play it to its end. Raises `Broken`."""
+        rng = self.world.rng
+        for drop in self.drops:
+            for _ in range(rng.randrange(7)):
+                drop.arrive()
+        for _ in range(rng.randint(1, MOST_FETCHES)):
+            self._between()
+            drop = rng.choice(self.drops)
+            self._fetch(drop, self.jobs[drop.name])
+        self._calm_down()
+
+    # What the world does between two fetches.
+
+    def _options(self) -> Options:
+        rng = self.world.rng
+        delete = rng.random() < 0.5
+        return Options(
+            delete=delete,
+            delete_after=None if delete or rng.random() < 0.5 else rng.choice((0, 1, 5)),
+            since_last=rng.random() < 0.08,
+            limit=rng.choice((1, 3)) if rng.random() < 0.1 else None,
+            max_size=200 if rng.random() < 0.05 else None,
+            checkpoint_messages=rng.choice((1, 2, 3, None)),
+            checkpoint_octets=rng.choice((200, 1000, None)),
+        )
+
+    def _between(self) -> None:
+        world, rng = self.world, self.world.rng
+        world.clock.time += rng.choice((60.0, 3600.0, DAY, 3 * DAY))
+        if rng.random() < 0.03:
+            world.clock.time += 40 * DAY
+        world.clock.wrong = 0.0
+        if world.chance("clock of 1970", 0.4):
+            world.clock.wrong = WRONG_DATE - world.clock.true_date()
+            world.say("the clock says 1970")
+        for drop in self.drops:
+            self._change(drop)
+        if world.chance("programs", 0.7):
+            for _ in range(rng.randint(1, 3)):
+                rng.choice(self.places).work()
+        if world.chance("damage", 0.3):
+            place = rng.choice(self.places)
+            text = place.damage()
+            for mail in self._alike(place, text):
+                mail.damaged = True
+
+    def _change(self, drop: Maildrop) -> None:
+        world, rng = self.world, self.world.rng
+        for mail in drop.mails:
+            mail.refused = world.chance("refusals", 0.15)
+            mail.short = drop.sized == "exact" and world.chance("short messages", 0.2)
+        if drop.mails and world.chance("changes by others", 0.4):
+            mail = rng.choice(drop.mails)
+            if rng.random() < 0.5:
+                drop.remove(mail, "others")
+            else:
+                drop.replace(mail)
+        while rng.random() < 0.45 and len(drop.mails) < 8:
+            drop.arrive()
+        self._excuse(drop)
+
+    def _excuse(self, drop: Maildrop) -> None:
+        """Note of which messages nobody could know that they are those that have been fetched."""
+        for mail in drop.mails:
+            copies = [each for each in drop.mails if each.uid == mail.uid and mail.uid]
+            if len(copies) > 1 and (drop.window or drop.newest_first or self.world.features & UNSTEADY):
+                mail.may_repeat = mail.may_miss = "which of the copies is listed nobody knows"
+            if self.world.clock.time - mail.last_listed > 29 * DAY and mail.delivered_at is not None:
+                mail.may_repeat = "it was not listed for a month"
+
+    # A fetch.
+
+    def _dial(self, drop: Maildrop) -> Line:
+        if len(self._dialogues) >= MOST_SESSIONS:
+            self.world.fail(f"one fetch has held {MOST_SESSIONS} sessions, and there is no end of it")
+        dialogue = Dialogue(self.world, drop, self.promises.deleted)
+        self._dialogues.append(dialogue)
+        return Line(self.world, dialogue)
+
+    def _fetch(self, drop: Maildrop, job: Job) -> FetchReport | None:
+        """Fetch once; return the report, None when the process died or was told to stop."""
+        world = self.world
+        world.begin_fetch()
+        world.say(f"fetch {drop.name} to {job.destination}", _shown(job.options))
+        self._dialogues = []
+        self.promises.options = job.options
+        place = self.homes[drop.name]
+        before = place.texts() + place.taken
+        surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
+        report = None
+        try:
+            report = run_job(job, surroundings)
+        except Death:
+            world.say("-- the process is dead")
+        except KeyboardInterrupt:
+            world.say("-- it was told to stop")
+        except (Broken, GeneratorExit):
+            raise
+        except Exception as error:
+            raise Broken(f"an error came through: {error!r}") from error
+        if world.broken is not None:
+            raise world.broken
+        world.end_fetch()
+        if world.dead:
+            self.disk.end_process(power="power cuts" in world.features and world.rng.random() < 0.5)
+            world.dead = False
+        self.promises.note_delivered(drop)
+        self.promises.once()
+        if report is not None:
+            world.say(_summary(report))
+            self.promises.report(drop, report, self._dialogues, before)
+        return report
+
+    def _calm_down(self) -> None:
+        world = self.world
+        world.say("all is calm")
+        world.calm = True
+        world.clock.wrong = 0.0
+        for drop in self.drops:
+            self._excuse(drop)
+        for drop in self.drops:
+            job = self.jobs[drop.name]
+            options = replace(job.options, since_last=False, limit=None, max_size=None)
+            self._settle(drop, replace(job, options=options))
+
+    def _settle(self, drop: Maildrop, job: Job) -> None:
+        for _ in range(MOST_CALM_FETCHES):
+            self.world.clock.time += 3600.0
+            report = self._fetch(drop, job)
+            if report is None:
+                raise Broken("a fetch ended in calm weather")
+            if isinstance(report.error, UidsChanged):
+                for mail in drop.ever:
+                    mail.may_repeat = "the unique-ids changed"
+                job = replace(job, options=replace(job.options, accept_uid_change=True))
+            elif report.error is not None:
+                raise Broken(f"in calm weather: {report.error!r}") from report.error
+            elif (
+                (not report.deleted or drop.deaf_to_dele)
+                and not report.failures
+                and not (report.fetched and report.forgotten)
+            ):
+                self.promises.settled(drop, report)
+                return
+        raise Broken(f"after {MOST_CALM_FETCHES} fetches in calm weather there is still something to do")
+
+    # What is remembered.
+
+    def _alike(self, place: Place, text: bytes | None) -> list[Mail]:
+        return [
+            mail for drop in self.drops if self.homes[drop.name] is place for mail in drop.ever if mail.text == text
+        ]
+
+    def _before_taking(self, place: Place, text: bytes) -> None:
+        for mail in self._alike(place, text):
+            if not self._is_remembered(mail):
+                mail.may_repeat = "a person had it before it was remembered"
+
+    def _is_remembered(self, mail: Mail) -> bool:
+        if not mail.uid or mail.uid.startswith(b"ENOMEM-"):
+            return False
+        rows = 0
+        for path in self.states:
+            if not Path(path).exists():
+                continue
+            with contextlib.closing(_connect(path)) as database:
+                with contextlib.suppress(sqlite3.OperationalError):
+                    rows += database.execute("SELECT count(*) FROM seen WHERE uid = ?", (mail.uid,)).fetchone()[0]
+        drop = next(drop for drop in self.drops if mail in drop.ever)
+        return rows >= sum(each.uid == mail.uid for each in drop.ever)
+
+
+UNSTEADY = {"listings that are short", "changes by others", "refusals", "quit fails", "listings that are empty"}
+
+_connect = sqlite3.connect
+
+
+@contextlib.contextmanager
+def surroundings(world: World) -> Iterator[None]:
+    """Put a simulated SQLite in the place of the real one, and small limits in the place of large ones."""
+
+    def connect(path: str, *arguments: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401
+        database = _connect(path, *arguments, factory=Database, **named)
+        if isinstance(database, Database):
+            database.world = world
+        return database
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(sqlite3, "connect", connect))
+        for module, name, values in SMALL_LIMITS:
+            if world.chance("small limits", 0.5):
+                stack.enter_context(mock.patch.object(import_module(module), name, world.rng.choice(values)))
+        yield
+
+
+def play(seed: int, folder: Path, features: frozenset[str] | None = None, *, tell: bool = False) -> World:
+    """Play the story of *seed*, with no other *features*; return its world. Raises `Broken`."""
+    world = World(seed, features, tell=tell)
+    try:
+        with surroundings(world):
+            Story(world, folder).play()
+    except Exception as error:
+        error.world = world  # type: ignore[attr-defined]
+        raise
+    finally:
+        for path in folder.glob(f"{seed}-*"):
+            path.unlink()
+    return world
+
+
+@contextlib.contextmanager
+def memory() -> Iterator[Path]:
+    """Give a folder that costs no disk."""
+    shared = Path("/dev/shm")
+    folder = Path(tempfile.mkdtemp(prefix="pop3fast-simulation-", dir=shared if shared.is_dir() else None))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def digest_of(world: World) -> str:
+    """Return what stands for a story that was told."""
+    return sha256("\n".join(world.told or ()).encode()).hexdigest()
+
+
+def _shown(options: Options) -> str:
+    usual = Options()
+    shown = [f"{name}={value!r}" for name, value in vars(options).items() if value != getattr(usual, name)]
+    return ", ".join(shown)
+
+
+def _summary(report: FetchReport) -> str:
+    kept = [str(named) for named in (*report.failures, *report.kept)]
+    return (
+        f"fetched {report.fetched}, seen {report.seen}, deleted {report.deleted} (unknown {report.deletions_unknown}), "
+        f"forgotten {report.forgotten}, left {report.left}, exit {report.exit_status}, error {report.error!r}, "
+        f"{report.warnings} {kept}"
+    )

@@ -1,0 +1,212 @@
+"""The promises of fetching, each as an invariant: what README says under "What fetch guarantees", sentence by sentence.
+
+Owns what may be and what may not, judged by what the senders, the servers and the disks know, and never by what the
+fetch says of itself. `Broken` says which promise was not kept, and of which message.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+
+from pop3fast import error_proto
+from pop3fast.fetch import FetchError, FetchReport, Options, StateError
+from pop3fast.fetch._identity import is_lasting
+
+from .mails import Mail
+from .places import Place
+from .server import Dialogue, Maildrop
+from .world import DAY, Broken, World
+
+HOUR = 3600.0
+
+MAILDIR_NAME = re.compile(r"[0-9A-Za-z._-]+(?::2,[A-Z]*|\.eml)?")
+"""What the name of a message may consist of: nothing of a unique-id, which may be ``../../x``."""
+
+NOT_PLAIN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What would move a terminal's cursor, or worse."""
+
+
+class Promises:
+    """What is checked, after each session and at each deletion."""
+
+    def __init__(self, world: World, homes: "dict[str, Place]", drops: list[Maildrop]) -> None:
+        self._world = world
+        self._homes = homes
+        self._drops = drops
+        self.options = Options()
+        """Those of the fetch under way."""
+
+    def place(self, drop: Maildrop) -> Place:
+        """Return where the messages of a maildrop go to."""
+        return self._homes[drop.name]
+
+    # "Only then is it remembered, and only then may it be deleted."
+
+    def deleted(self, drop: Maildrop, marked: list[Mail]) -> None:
+        """Check that what the server deletes now is whole at its destination, durably, or was taken from there."""
+        if not marked:
+            return
+        place = self.place(drop)
+        self.note_delivered(drop)
+        there = place.texts()
+        durable = place.texts(durable=True)
+        for mail in marked:
+            if mail.may_miss or (mail.damaged and mail.gone):
+                continue
+            gone = self._gone(place, mail.text) + sum(each.text == mail.text for each in marked)
+            for texts, how in ((there, ""), (durable, " durably")):
+                if texts[mail.text] + place.taken[mail.text] < gone:
+                    self._world.fail(f"{mail} is deleted from the server, and is not{how} whole at {place.words}")
+            self._check_age(mail)
+
+    def _gone(self, place: Place, text: bytes) -> int:
+        """Return how many messages with this text a fetch has deleted from the servers."""
+        return sum(mail.gone == "fetch" and not mail.may_miss for mail in self._mails(place) if mail.text == text)
+
+    def _check_age(self, mail: Mail) -> None:
+        days = self.options.delete_after
+        if not self.options.deletes:
+            self._world.fail(f"{mail} is deleted, and nobody asked for it")
+        if days is None:
+            return
+        since = mail.delivered_at
+        now = self._world.clock.true_date()
+        if since is None or now - since < days * DAY - HOUR:
+            age = "0" if since is None else f"{(now - since) / DAY:.2f}"
+            self._world.fail(f"{mail} is deleted {age} days after it was delivered, and {days} were asked for")
+
+    def note_delivered(self, drop: Maildrop) -> None:
+        """Note which messages are at their destination."""
+        place = self.place(drop)
+        texts = place.texts() + place.taken
+        for mail in drop.ever:
+            if mail.delivered_at is None and texts[mail.text]:
+                mail.delivered_at = self._world.clock.true_date()
+
+    # "Every message arrives once, whatever happens."
+
+    def once(self) -> None:
+        """Check that nothing is anywhere twice, and that nothing of others is touched."""
+        for place in self._places():
+            texts = place.texts() + place.taken
+            for text, count in texts.items():
+                mails = [mail for mail in self._mails(place) if mail.text == text]
+                if not mails or any(mail.may_repeat or mail.damaged for mail in mails):
+                    continue
+                if count > len(mails):
+                    raise Broken(f"{mails[0]} is {count} times at {place.words}, and was sent {len(mails)} times")
+            self._check_others(place)
+
+    def _check_others(self, place: Place) -> None:
+        if place.kind == "mbox":
+            data = b"".join(bytes(node.data) for node in [place._file()] if node is not None)
+            for message in place.foreign:
+                if message[:-1] not in data:
+                    raise Broken(f"{message!r} of somebody else is gone from {place.words}")
+        else:
+            for _, name, _ in place.files():
+                if not MAILDIR_NAME.fullmatch(name):
+                    raise Broken(f"a message at {place.words} is called {name!r}")
+
+    # What a report says.
+
+    def report(self, drop: Maildrop, report: FetchReport, dialogues: list[Dialogue], before: "Counter[bytes]") -> None:
+        """Check that *report* is true of a fetch in which *dialogues* were held."""
+        self._check_words(report)
+        place = self.place(drop)
+        after = place.texts() + place.taken
+        if not self._world.faults:
+            ours = {mail.text for mail in self._mails(place)}
+            new = sum(count for text, count in (after - before).items() if text in ours)
+            sent = sum(len(dialogue.sent_whole) for dialogue in dialogues)
+            if not new <= report.fetched <= sent and not isinstance(report.error, StateError):
+                raise Broken(f"{new} messages were delivered of {sent} sent, and the report says {report.fetched}")
+        self._check_deletions(drop, report, dialogues)
+        last = next((each for each in reversed(dialogues) if each.logged_in), None)
+        if report.exit_status == 0 and last is not None:
+            if not last.listed_badly and self.options == _all_of(self.options):
+                self.arrived(drop, last.shown, "the exit status was 0")
+            self._check_order(place, last, before)
+
+    def _check_words(self, report: FetchReport) -> None:
+        error = report.error
+        if error is not None and not isinstance(error, FetchError | error_proto | OSError):
+            raise Broken(f"the report has an error of no family: {error!r}")
+        if error is not None and not str(error).strip():
+            raise Broken(f"an error says nothing: {error!r}")
+        names = [str(named) for named in (*report.failures, *report.kept)]
+        for text in (*report.warnings, *names, *([] if error is None else [str(error)])):
+            if NOT_PLAIN.search(text):
+                raise Broken(f"a report has control characters in it: {text!r}")
+        for named in (*report.failures, *report.kept):
+            if not named.why:
+                raise Broken(f"{named} failed or is kept, and nobody says why")
+
+    def _check_deletions(self, drop: Maildrop, report: FetchReport, dialogues: list[Dialogue]) -> None:
+        if drop.id_is_number or any(not is_lasting(mail.uid) for mail in drop.ever):
+            return  # what is listed afterwards does not tell what was deleted
+        removed = sum(len(dialogue.removed) for dialogue in dialogues)
+        if report.deleted + report.deletions_unknown < removed:
+            raise Broken(
+                f"{removed} messages were deleted, and the report says {report.deleted} and {report.deletions_unknown}"
+                " of which it is not known"
+            )
+        others = "changes by others" in self._world.features or "listings" in " ".join(self._world.features)
+        if report.deleted > removed and not drop.deaf_to_dele and not others and not drop.window:
+            raise Broken(f"{removed} messages were deleted, and the report says {report.deleted}")
+
+    def _check_order(self, place: Place, last: Dialogue, before: "Counter[bytes]") -> None:
+        """Check that what one session without trouble delivered lies in the order of the maildrop."""
+        if self._world.faults or place.kind != "mbox":
+            return
+        new = [mail.text for mail in last.sent_whole if not before[mail.text]]
+        there = [place.altered.get(text, text) for text in place.in_order()]
+        found = [text for text in there if text in set(new)]
+        if len(set(new)) < len(new) or len(set(found)) < len(found):
+            return  # they are alike
+        if found != [text for text in new if text in set(found)]:
+            raise Broken(f"messages at {place.words} are not in the order of the maildrop: {found}")
+
+    def arrived(self, drop: Maildrop, mails: Iterable[Mail], why: str) -> None:
+        """Check that *mails* are at their destination, whole."""
+        place = self.place(drop)
+        texts = place.texts() + place.taken
+        wanted = set(mails)
+        for mail in wanted:
+            if mail.may_miss or mail.damaged:
+                continue
+            alike = [each for each in self._mails(place) if each.text == mail.text and not each.may_miss]
+            need = sum(each in wanted or each.gone == "fetch" for each in alike)
+            if any(each.damaged for each in alike):
+                continue
+            if texts[mail.text] < need:
+                raise Broken(f"{why}, and {mail} is not at {place.words}")
+
+    # What is the case when nothing goes wrong any more.
+
+    def settled(self, drop: Maildrop, report: FetchReport) -> None:
+        """Check that nothing is lost, and that nothing is left behind in silence."""
+        self.arrived(drop, [*drop.mails, *(mail for mail in drop.ever if mail.gone == "fetch")], "all is settled")
+        if self.options.delete and not drop.deaf_to_dele:
+            named = len(report.kept) + len(report.failures)
+            left = [mail for mail in drop.mails if not mail.may_miss]
+            if len(left) > named and not report.warnings:
+                raise Broken(f"{len(left)} messages are left on the server, {named} of them named, and nothing is said")
+
+    def _places(self) -> list[Place]:
+        return list(dict.fromkeys(self._homes.values()))
+
+    def _mails(self, place: Place) -> list[Mail]:
+        return [mail for drop in self._drops if self._homes[drop.name] is place for mail in drop.ever]
+
+
+def _all_of(options: Options) -> Options:
+    """Return these options without what leaves messages on the server."""
+    return Options(
+        delete=options.delete,
+        delete_after=options.delete_after,
+        checkpoint_messages=options.checkpoint_messages,
+        checkpoint_octets=options.checkpoint_octets,
+        patience=options.patience,
+        accept_uid_change=options.accept_uid_change,
+    )

@@ -1,0 +1,210 @@
+"""The world of one seed: its chance, its time, and the moments at which something goes wrong.
+
+Owns the one random generator. Every simulated call is a step (`World.step`), and before each fetch the world draws the
+steps at which the process dies, a call fails, somebody says stop, or a mail program does its work. So the same seed is
+the same story to the octet, and the same code may be stopped at each of its steps.
+"""
+
+from collections.abc import Callable
+from random import Random
+from typing import NoReturn
+
+from pop3fast.fetch._waiting import Stop
+
+FIRST_DATE = 1_750_000_000.0
+"""When a story begins, in seconds since 1970."""
+
+DAY = 86_400.0
+
+FEATURES = (
+    "alike",  # messages that are alike to the last octet
+    "broken promises of sync",  # a sync that fails loses what it was to keep
+    "changes by others",  # messages are deleted, and put in another's place, by others between two sessions
+    "clock of 1970",
+    "cuts",  # the line gives what it has in small pieces
+    "damage",  # octets of a delivered message change
+    "delays",
+    "deaf to dele",  # the server says +OK to DELE and does nothing
+    "disk errors",
+    "full disk",
+    "hang-ups",
+    "identical sizes",
+    "in use",
+    "kills",
+    "listings that are empty",
+    "listings that are short",
+    "locked by others",
+    "login delay",
+    "newest first",
+    "no hard links",
+    "no pipelining",
+    "one command a read",
+    "power cuts",
+    "programs",  # mail programs work on the destinations
+    "quit fails",
+    "refusals",
+    "short messages",
+    "silence",
+    "small limits",
+    "stops",
+    "top is refused",
+    "unique-ids again",  # a unique-id of a deleted message is given to another one
+    "unique-ids missing",
+    "unique-ids repeated",
+    "unique-ids that are numbers",
+    "unlasting unique-ids",
+    "windows",
+)
+
+
+class Death(BaseException):
+    """The process ends here. Nothing of it may do anything any more."""
+
+
+class Broken(AssertionError):  # noqa: N818 - what is broken is a promise
+    """A promise was not kept."""
+
+
+class Clock:
+    """The time of the simulated machine. Of itself it stands still."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.wrong = 0.0
+        """By how much the date is wrong."""
+
+    def now(self) -> float:
+        return self.time
+
+    def true_date(self) -> float:
+        return FIRST_DATE + self.time
+
+    def date(self) -> float:
+        return self.true_date() + self.wrong
+
+    def pause(self, seconds: float) -> None:
+        self.time += max(0.0, seconds)
+
+
+class World:
+    """What happens, and when."""
+
+    def __init__(self, seed: int, features: frozenset[str] | None = None, *, tell: bool = False) -> None:
+        self.seed = seed
+        self.rng = Random(f"pop3fast {seed}")  # noqa: S311 - the same each time is what is wanted
+        chosen = frozenset(feature for feature in FEATURES if self.rng.random() < 0.3)
+        self.features = chosen if features is None else chosen & features
+        self.clock = Clock()
+        self.stop = Stop()
+        self.calm = False
+        """Whether nothing goes wrong any more."""
+        self.dead = False
+        self.broken: Broken | None = None
+        """The first promise that was not kept in the middle of a fetch."""
+        self.process = 0
+        """Which process runs; what an earlier one had open is closed."""
+        self.steps = 0
+        self.faults = 0
+        """How many things went wrong in this fetch."""
+        self.sessions = 0
+        self.told: list[str] | None = [] if tell else None
+        self.at_work: Callable[[], object] = bool
+        """What mail programs do in the middle of a fetch."""
+        self._usual_steps = 150
+        self._next = 2**62
+        self._events: list[tuple[int, str]] = []
+
+    def chance(self, feature: str, probability: float = 0.5) -> bool:
+        """Return whether something of *feature* happens now."""
+        return feature in self.features and not self.calm and self.rng.random() < probability
+
+    def say(self, *words: object) -> None:
+        """Tell what happens, when somebody listens."""
+        if self.told is not None:
+            self.told.append(f"{self.clock.time:12.2f} {self.steps:5} {' '.join(map(str, words))}")
+
+    def fail(self, why: str) -> NoReturn:
+        """Say that a promise was not kept, whatever becomes of the error on its way through the code."""
+        self.broken = self.broken or Broken(why)
+        raise self.broken
+
+    def begin_fetch(self) -> None:
+        """Start a process, and draw when what will go wrong in it."""
+        self.process += 1
+        self.dead = False
+        self.steps = self.faults = 0
+        self.stop = Stop()
+        events: list[tuple[int, str]] = []
+        for feature, what, probability in (
+            ("kills", "death", 0.4),
+            ("power cuts", "death", 0.3),
+            ("stops", "stop", 0.2),
+            ("disk errors", "error", 0.5),
+            ("disk errors", "error", 0.3),
+            ("full disk", "full", 0.2),
+            ("programs", "programs", 0.4),
+            ("programs", "programs", 0.2),
+        ):
+            if self.chance(feature, probability):
+                events.append((self.rng.randint(1, self._usual_steps), what))
+        self._events = sorted(events)
+        self._full = False
+        self._plan_next()
+
+    def end_fetch(self) -> None:
+        """Note how many steps a fetch has."""
+        if not self.dead:
+            self._usual_steps = max(40, self.steps)
+        self._events = []
+        self._next = 2**62
+        self._full = False
+
+    def step(self, where: str) -> None:
+        """Take a step, which may be the last one."""
+        self.steps += 1
+        if self.steps >= self._next:
+            self._happen(where)
+
+    def _plan_next(self) -> None:
+        self._next = 0 if self.dead or self._full else self._events[0][0] if self._events else 2**62
+
+    def _happen(self, where: str) -> None:
+        if self.dead:
+            raise Death
+        kind = where.partition(" ")[0]
+        while self._events and self._events[0][0] <= self.steps:
+            what = self._events[0][1]
+            if what == "error" and kind not in {"disk", "sql"}:
+                break
+            self._events.pop(0)
+            self.say(f"-- {what} before {where}")
+            if what == "programs":
+                self.at_work()
+                continue
+            self.faults += 1
+            if what == "death":
+                self.dead = True
+                self._plan_next()
+                raise Death
+            if what == "stop":
+                self.stop.say()
+            elif what == "full":
+                self._full = True
+            else:
+                self._plan_next()
+                raise Fault(self.rng.choice(ERRORS))
+        self._plan_next()
+        if self._full and where in {"disk create", "disk write", "disk make_folder", "disk link", "sql COMMIT"}:
+            raise Fault(NO_SPACE)
+
+
+ERRORS = (28, 5, 24, 4)
+NO_SPACE = 28
+
+
+class Fault(Exception):  # noqa: N818 - it is not an error of its own
+    """A call fails with this number. Each part of the world makes of it what its callers know."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
