@@ -5,12 +5,12 @@ Owns the examples that the tests of framing over real connections share, and wha
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pytest
 
-from pop3fast import POP3, POP3_SSL, ProtocolError
+from pop3fast import POP3, POP3_SSL, Message, Piece, ProtocolError
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -36,6 +36,10 @@ def retr_into(pop: POP3) -> tuple[int, bytes]:
     return pop.retr_into(1, file), file.getvalue()
 
 
+def many(messages: Iterable[Message | Piece]) -> list[bytes]:
+    return [message.content for message in messages]
+
+
 MULTI_LINE = (
     Shape("LIST", lambda pop: pop.list(), b"+OK 2\r\n1 120\r\n2 7\r\n.\r\n", (b"+OK 2", [b"1 120", b"2 7"], 12)),
     Shape("sizes", lambda pop: pop.sizes(), b"+OK 2\r\n1 120\r\n2 7\r\n.\r\n", {1: 120, 2: 7}),
@@ -54,8 +58,25 @@ SINGLE_LINE = (
     Shape("STAT", lambda pop: pop.stat(), b"+OK 2 320\r\n", (2, 320)),
     Shape("LIST 1", lambda pop: pop.list(1), b"+OK 1 120\r\n", b"+OK 1 120"),
     Shape("UIDL 1", lambda pop: pop.uidl(1), b"+OK 1 a\n", b"+OK 1 a"),
+    Shape("DELE", lambda pop: pop.dele(1), b"+OK gone\r\n", b"+OK gone"),
+    Shape("RSET", lambda pop: pop.rset(), b"+OK\r\n", b"+OK"),
+    Shape("UTF8", lambda pop: pop.utf8(), b"+OK\r\n", b"+OK"),
+    Shape("USER", lambda pop: pop.user("user"), b"+OK\r\n", b"+OK"),
+    Shape("PASS", lambda pop: pop.pass_("secret"), b"+OK in\r\n", b"+OK in"),
+    Shape("RPOP", lambda pop: pop.rpop("user"), b"+OK in\r\n", b"+OK in"),
+    Shape("AUTH", lambda pop: pop.auth("X-TEST", None, b"first"), b"+OK in\r\n", b"+OK in"),
+    Shape("login", lambda pop: pop.login("user", "secret", mechanism="PLAIN"), b"+OK in\r\n", b"+OK in"),
 )
-SHAPES = (*SINGLE_LINE, CAPA, *MULTI_LINE)
+RETR_REPLY = b"+OK\r\n" + MESSAGE + b".\r\n"
+MANY = (
+    Shape("retr_many", lambda pop: many(pop.retr_many([1], pipelining=True)), RETR_REPLY, [CONTENT]),
+    Shape("retr_many, one by one", lambda pop: many(pop.retr_many([1], pipelining=False)), RETR_REPLY, [CONTENT]),
+    Shape("retr_pieces", lambda pop: many(pop.retr_pieces([1], pipelining=True)), RETR_REPLY, [CONTENT]),
+    Shape("top_many", lambda pop: many(pop.top_many([1], pipelining=True)), RETR_REPLY, [CONTENT]),
+    Shape("dele_many", lambda pop: pop.dele_many([1], pipelining=True), b"+OK deleted\r\n", 1),
+    Shape("dele_many, one by one", lambda pop: pop.dele_many([1], pipelining=False), b"+OK deleted\r\n", 1),
+)
+SHAPES = (*SINGLE_LINE, CAPA, *MULTI_LINE, *MANY)
 REFUSED = Shape("-ERR", lambda pop: pop.retr(1), b"-ERR [SYS/TEMP] no\r\n", b"-ERR [SYS/TEMP] no")
 
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)

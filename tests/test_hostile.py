@@ -9,20 +9,19 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import pop3fast
+from asking import ASKS, USER, Ask, unverified
+from asking import PASSWORD as SECRET
 from pop3fast import POP3, CommandError, ProtocolError, _replies, _sasl, error_proto
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids, status, strict_status
 from pop3fast._sasl import ExchangeError
 from scripted import Reply, ScriptedServer
 from shapes import connect
-
-USER, SECRET = "alice", "correct-horse-battery"
 
 # What parsers look for, so that hypothesis finds their branches; and what trips those up that count on text.
 WORDS = [
@@ -270,43 +269,18 @@ def test_memory_is_no_more_than_a_multiple_of_the_octets(name: str) -> None:
 # The client as a whole.
 
 
-class Way(NamedTuple):
-    """A way to ask a server for something."""
-
-    name: str
-    ask: Callable[[POP3], object]
+def by_password(mechanism: str) -> Ask:
+    return Ask(f"login by {mechanism}", lambda pop: pop.login(USER, SECRET, mechanism=mechanism))
 
 
-def by_password(mechanism: str) -> Way:
-    return Way(f"login by {mechanism}", lambda pop: pop.login(USER, SECRET, mechanism=mechanism))
-
-
-def by_token(mechanism: str) -> Way:
-    return Way(f"login by {mechanism}", lambda pop: pop.login(USER, token=SECRET, mechanism=mechanism))
+def by_token(mechanism: str) -> Ask:
+    return Ask(f"login by {mechanism}", lambda pop: pop.login(USER, token=SECRET, mechanism=mechanism))
 
 
 WAYS = (
-    Way("noop", lambda pop: pop.noop()),
-    Way("stat", lambda pop: pop.stat()),
-    Way("list", lambda pop: pop.list()),
-    Way("list of one", lambda pop: pop.list(1)),
-    Way("uidl", lambda pop: pop.uidl()),
-    Way("capa", lambda pop: pop.capa()),
-    Way("supports", lambda pop: pop.supports("STLS")),
-    Way("sizes", lambda pop: pop.sizes()),
-    Way("uids", lambda pop: pop.uids()),
-    Way("retr", lambda pop: pop.retr(1)),
-    Way("retr_bytes", lambda pop: pop.retr_bytes(1)),
-    Way("retr_many", lambda pop: list(pop.retr_many())),
-    Way("retr_many, pipelined", lambda pop: list(pop.retr_many([1, 2, 3], pipelining=True))),
-    Way("dele_many", lambda pop: pop.dele_many([1, 2, 3], pipelining=True)),
-    Way("stls", lambda pop: pop.stls(_unverified())),
-    Way("pass", lambda pop: pop.pass_(SECRET)),
-    Way("auth", lambda pop: pop.auth("X-TEST", lambda _: b"answer", b"first")),
-    Way("login", lambda pop: pop.login(USER, SECRET)),
     *(by_password(name) for name in ("USER", "APOP", "PLAIN", "LOGIN", "CRAM-MD5", "EXTERNAL", *SCRAM)),
     *(by_token(name) for name in ("XOAUTH2", "OAUTHBEARER")),
-    Way("quit", lambda pop: pop.quit()),
+    *ASKS,
 )
 every_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.name)
 
@@ -320,20 +294,13 @@ few_examples = settings(
 )
 
 
-def _unverified() -> "pop3fast.ssl.SSLContext":
-    context = pop3fast.ssl.SSLContext(pop3fast.ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = pop3fast.ssl.CERT_NONE
-    return context
-
-
 @pytest.fixture
 def server() -> Iterator[ScriptedServer]:
     with ScriptedServer(GREETING) as server:
         yield server
 
 
-def ask(way: Way, pop: POP3) -> None:
+def ask(way: Ask, pop: POP3) -> None:
     if "SCRAM" in way.name:
         pytest.importorskip("scramp")
     try:
@@ -346,7 +313,7 @@ def ask(way: Way, pop: POP3) -> None:
 @few_examples
 @given(said=octets)
 def test_any_octets_and_the_end_are_a_value_or_an_error_of_ours_and_nothing_is_left_for_the_next(
-    server: ScriptedServer, way: Way, said: bytes
+    server: ScriptedServer, way: Ask, said: bytes
 ) -> None:
     server._replies = [Reply(said, then="fin")]
     with closing(connect(server)) as pop:
@@ -361,7 +328,7 @@ def test_any_octets_and_the_end_are_a_value_or_an_error_of_ours_and_nothing_is_l
 @given(
     said=st.lists(st.one_of(line, line.map(lambda text: b"+ " + binascii.b2a_base64(text, newline=False))), max_size=5)
 )
-def test_any_lines_leave_the_connection_in_step_or_broken(server: ScriptedServer, way: Way, said: list[bytes]) -> None:
+def test_any_lines_leave_the_connection_in_step_or_broken(server: ScriptedServer, way: Ask, said: list[bytes]) -> None:
     """Each command is answered by one line, whole; the client may want more than that, and gives up."""
     answers = iter(said)
     server._replies = lambda command: OWN_REPLY + b"\r\n" if command == b"NOOP" else next(answers, b"-ERR") + b"\r\n"
@@ -387,6 +354,6 @@ def test_any_server_gives_connect_a_session_or_an_error_of_ours(
     server._replies = lambda _: next(replies, Reply(b"-ERR", then="fin"))
     url = f"{scheme}://{USER}@{server.host}:{server.port}"
     try:
-        pop3fast.connect(url, password=SECRET, context=_unverified(), timeout=TIMEOUT).close()
+        pop3fast.connect(url, password=SECRET, context=unverified(), timeout=TIMEOUT).close()
     except (error_proto, OSError) as error:
         assert SECRET not in str(error)  # noqa: PT017 - both outcomes are good

@@ -10,6 +10,7 @@ import io
 import poplib
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import assert_type
 
 import pop3fast
@@ -117,7 +118,32 @@ def what_there_is_more_has_types(pop: pop3fast.POP3, destination: io.BytesIO) ->
     assert_type(pop.retr_into(1, destination), int)
     assert_type(pop.sizes(), dict[int, int])
     assert_type(pop.uids(), dict[int, str])
+    assert_type(pop.uids_and_sizes(), tuple[dict[int, str], dict[int, int]])
+    assert_type(pop.uids_and_sizes(pipelining=False), tuple[dict[int, str], dict[int, int]])
     assert_type(pop.max_octets, int | None)
+    assert_type(pop.supports("TOP"), bool)
+    capabilities: Mapping[str, tuple[str, ...]] = pop.capabilities()
+    assert_type(capabilities["TOP"], tuple[str, ...])
+
+
+def a_login_gives_the_servers_line(pop: pop3fast.POP3) -> None:
+    assert_type(pop.login("wilma", "tanstaaf"), bytes)
+    assert_type(pop.login("wilma", token=lambda: "ya29", mechanism="XOAUTH2"), bytes)
+    assert_type(pop.auth("PLAIN", lambda _: b"answer", b"first"), bytes)
+
+
+def loops_over_messages_have_types(pop: pop3fast.POP3) -> None:
+    for message in pop.retr_many():
+        assert_type(message, pop3fast.Message)
+        assert_type(message.content, bytes)
+        assert_type(message.uid, str | None)
+    for header in pop.top_many([1, "2"], 10, window=5, pipelining=True, deadline=30.0):
+        assert_type(header, pop3fast.Message)
+    for piece in pop.retr_pieces({1: 320}, sizes={1: 320}, ahead=2**20):
+        assert_type(piece, pop3fast.Piece)
+        assert_type(piece.last, bool)
+    refused: list[pop3fast.CommandError] = []
+    assert_type(pop.dele_many([1, 2], on_error=refused.append), int)
 
 
 def the_with_statement_gives_the_class_back(context: ssl.SSLContext) -> None:

@@ -1,0 +1,95 @@
+"""A new command meets every table: hostile servers, cuts, deadlines, secrets, threads and forks, types.
+
+Owns no claim about a command; it reads the class and the tables of the other tests, and says what is missing where.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+import shapes
+import test_deadline
+import test_hostile
+import test_secrets
+import test_secrets_login
+from asking import ASKS, SILENT, Spy
+from pop3fast import POP3
+
+CALLED = frozenset(name for name, _ in inspect.getmembers(POP3, callable) if not name.startswith("_"))
+COMMANDS = CALLED - SILENT.keys()
+
+# Words by which a parameter is known as one that takes a secret, or something that gives one.
+SECRET_PARAMETERS = frozenset({"pswd", "password", "secret", "token", "authobject", "initial_response"})
+
+
+def called(asks: Iterable[Callable[[POP3], object]]) -> set[str]:
+    """Return which public methods *asks* call."""
+    spy = Spy()
+    for ask in asks:
+        ask(spy)  # type: ignore[arg-type] # a stand-in
+    return {name for name in spy.called if not name.startswith("_")}
+
+
+def parameters(name: str) -> set[str]:
+    return set(inspect.signature(getattr(POP3, name)).parameters)
+
+
+def test_every_command_is_listed() -> None:
+    assert called(way.ask for way in ASKS) == COMMANDS
+    assert SILENT.keys() <= CALLED
+
+
+def test_a_way_is_named_for_its_method() -> None:
+    for way in ASKS:
+        assert called([way.ask]) == {way.name.split(",")[0].removesuffix(" of one")}, way.name
+    assert len({way.name for way in ASKS}) == len(ASKS)
+
+
+def test_every_command_meets_hostile_servers() -> None:
+    assert called(way.ask for way in test_hostile.WAYS) == COMMANDS
+
+
+NOT_CUT = {
+    "supports": "asks what capabilities asks",
+    "capabilities": "asks what capa asks",
+    "uids_and_sizes": "has two replies, each cut in test_listings",
+    "apop": "wants a time stamp in the greeting; its reply is like PASS's",
+    "stls": "is cut in test_stls, with the handshake",
+    "quit": "closes however it ends, as test_client says",
+}
+
+
+def test_every_commands_reply_is_cut_at_every_octet() -> None:
+    assert called(shape.ask for shape in shapes.SHAPES) == COMMANDS - NOT_CUT.keys()
+
+
+def test_every_command_that_takes_a_deadline_is_held_to_it() -> None:
+    takes = {name for name in COMMANDS if "deadline" in parameters(name)}
+    assert called(test_deadline.WITH_DEADLINE.values()) == takes
+
+
+def test_every_command_that_is_given_a_secret_is_watched() -> None:
+    given = {name for name in COMMANDS if SECRET_PARAMETERS & parameters(name)}
+    watched = called(
+        perform
+        for perform in (
+            *(login.perform for login in test_secrets.LOGINS),
+            *(way.perform for way in test_secrets_login.WAYS),
+        )
+    )
+    assert given <= watched
+    assert {"pass_", "apop", "auth", "login"} <= given
+
+
+def test_every_command_has_its_types_checked() -> None:
+    drop_in = Path(__file__).parent / "typing" / "drop_in.py"
+    named = {node.attr for node in ast.walk(ast.parse(drop_in.read_bytes())) if isinstance(node, ast.Attribute)}
+    assert CALLED - named == set()
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_every_public_method_says_what_it_does(name: str) -> None:
+    assert inspect.getdoc(getattr(POP3, name)), name
