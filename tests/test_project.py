@@ -45,6 +45,7 @@ CLIENT = (
     "_login",
     "_secrets",
     "_commands",
+    "_location",
     "_errors",
     "_sasl",
     "_replies",
@@ -101,7 +102,7 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_connect", "_dial", "_framing")
+OF_THE_CLIENT = ("_connect", "_location", "_dial", "_framing")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (
@@ -121,7 +122,7 @@ PROGRAMS = (
     "_cli_text",
 )
 PUBLIC = {"__init__", "testing", "fetch"}
-READERS = {"_connect", "_replies", "fetch._passwords", "fetch._private"}
+READERS = {"_location", "_replies", "fetch._passwords", "fetch._private"}
 
 # Compiled, and known here by its stub.
 EXTENSION = {"_framing"}

@@ -13,7 +13,7 @@ from pathlib import Path
 from pop3fast import POP3, connect
 from pop3fast._cli_settings import SECRETS, Settings, demand, key_of
 from pop3fast._cli_text import UsageError, printable
-from pop3fast._connect import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
+from pop3fast._location import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
 from pop3fast.fetch import Account, SecretError
 from pop3fast.fetch._passwords import checked_secret, netrc_login, read_password_file, run_password_command
 

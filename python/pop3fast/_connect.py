@@ -1,71 +1,27 @@
 """connect: from a URL to a session over a connection that may be trusted, logged in where a secret was given.
 
-Owns what the schemes mean, and what an error on the way says: host, port and step. Must never go on in the clear where
-TLS was asked for, and never leave a socket open behind an exception.
+Owns the order of it. Must never go on in the clear where TLS was asked for, and never leave a socket open behind an
+exception.
 """
 
 import socket
 import ssl
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import NamedTuple, TypeAlias
-from urllib.parse import SplitResult, unquote, urlsplit
+from collections.abc import Callable
+from typing import TypeAlias
 
-from pop3fast._client import POP3, POP3_PORT
-from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
+from pop3fast._client import POP3
+from pop3fast._client_ssl import POP3_SSL
 from pop3fast._deadline import Deadline
 from pop3fast._dial import dial
-from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto, name_place
+from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
 from pop3fast._hooks import session_of
+from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
 from pop3fast._login import Secret
 from pop3fast._replies import readable
 
 SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket]
 """Called as ``socket.create_connection`` is, with (host, port) and the seconds; returns a connected socket."""
-
-# What the schemes are called, and the port that each has when the URL has none.
-_PORTS = {"pop3s": POP3_SSL_PORT, "pop3": POP3_PORT, "pop3+plain": POP3_PORT}
-
-TIMEOUT_SECONDS = 60.0
-"""A server that looks its clients up before it greets takes half a minute (quirk q13)."""
-
-
-class Location(NamedTuple):
-    """What a URL says."""
-
-    scheme: str
-    host: str
-    port: int
-    user: str | None
-
-    def who(self, user: str | None) -> str | None:
-        """Return who logs in, if anybody is named; a `ValueError` when the URL names another than *user*."""
-        if user is not None and self.user not in {None, user}:
-            raise ValueError("the URL names another user than user=")
-        return self.user if user is None else user
-
-
-class SecretInUrlError(ValueError):
-    """A URL has a password in it."""
-
-
-def parse_url(url: str) -> Location:
-    """Return what *url* says; a `ValueError` says what is wrong with it, and never quotes it."""
-    parts = _split(url)
-    port = parts.port
-    if parts.scheme not in _PORTS:
-        raise ValueError(f"a POP3 URL begins with {', '.join(f'{scheme}://' for scheme in _PORTS)}")
-    if parts.password is not None:
-        raise SecretInUrlError("a URL with a password in it ends up in logs and lists of processes: give password=")
-    if not parts.hostname:
-        raise ValueError("the URL names no host")
-    if parts.path not in {"", "/"} or parts.query or parts.fragment:
-        raise ValueError("the URL of a maildrop ends with host and port")
-    if port == 0:
-        raise ValueError("no server is on port 0")
-    user = None if parts.username is None else _unquoted(parts.username)
-    return Location(parts.scheme, _unquoted(parts.hostname), port or _PORTS[parts.scheme], user)
 
 
 def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
@@ -99,7 +55,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     """
     try:
         location = parse_url(url)
-        user = _who(location, user, password, token)
+        user = location.who_logs_in(user, password, token)
         if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
             warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
         pop = _open(location, context, timeout, None if deadline is None else Deadline(deadline, "the session"), sock)
@@ -109,26 +65,16 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         raise
     try:
         if location.scheme == "pop3":
-            with _named(location, "STLS"):
+            with named(location, "STLS"):
                 _go_over_to_tls(pop, context)
         session_of(pop).trusted = True
         if password is not None or token is not None:
-            with _named(location, "login"):
+            with named(location, "login"):
                 pop.login(user or "", password, token=token, mechanism=mechanism)
     except BaseException:
         pop.close()
         raise
     return pop
-
-
-def _who(location: Location, user: str | None, password: Secret | None, token: Secret | None) -> str | None:
-    """Return who logs in, if anybody; a `ValueError` when what was given does not fit together."""
-    user = location.who(user)
-    if user is None and (password is not None or token is not None):
-        raise ValueError("a password or a token needs a user: user@host in the URL, or user=")
-    if password is not None and token is not None:
-        raise ValueError("give a password or a token, one of them")
-    return user
 
 
 def _open(
@@ -158,7 +104,7 @@ def _open(
         else:
             pop.__init__(location.host, location.port, timeout)  # type: ignore[misc]
     except BaseException as error:
-        _name(error, location, "greeting" if "sock" in vars(pop) else step)
+        name(error, location, "greeting" if "sock" in vars(pop) else step)
         raise
     finally:
         session_of(pop).opener = None
@@ -194,51 +140,3 @@ def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
         raise ProtocolError(f"the server refuses STLS: {readable(error.response)}") from error
     except error_proto as error:
         raise ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet") from error
-
-
-@contextmanager
-def _named(location: Location, step: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        if type(error) is error_proto:
-            failure = ProtocolError(*error.args)
-            _name(failure, location, step)
-            raise failure from error
-        _name(error, location, step)
-        raise
-
-
-def _name(error: BaseException, location: Location, step: str) -> None:
-    """Have *error* say where it happened, and stay what it is."""
-    host = f"[{location.host}]" if ":" in location.host else location.host
-    where = f"{host}:{location.port}, {step}"
-    if isinstance(error, CommandError | ProtocolError):
-        name_place(error, where)
-    elif isinstance(error, OSError):
-        if isinstance(error.strerror, str):
-            error.strerror = f"{where}: {error.strerror}"
-        else:
-            error.args = (f"{where}: {' '.join(map(str, error.args)) or type(error).__name__}",)
-    elif isinstance(error, Exception):  # a proxy's, or one of who was asked for the password
-        error.add_note(where)
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # which is looked at only when it is asked for
-    except ValueError:
-        pass
-    else:
-        return parts
-    # Not in urlsplit's words: what it takes for a port may be the password of who forgot what a "/" in it means.
-    raise ValueError("not a URL: its host or its port cannot be one")
-
-
-def _unquoted(text: str) -> str:
-    try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        pass
-    raise ValueError("what is percent-encoded in the URL is not UTF-8")

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from pop3fast import POP3, ConnectionLost, connect
-from pop3fast._connect import TIMEOUT_SECONDS, Location, SocketFactory, parse_url
+from pop3fast._connect import SocketFactory
+from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._passwords import run_password_command
 
