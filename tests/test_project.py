@@ -43,6 +43,7 @@ CLIENT = (
     "_tls",
     "_protocol_log",
     "_login",
+    "_outgoing",
     "_secrets",
     "_commands",
     "_location",

@@ -10,16 +10,9 @@ from contextlib import contextmanager
 from typing import Literal, NoReturn, TypeVar, cast
 
 from pop3fast import _protocol_log
-from pop3fast._commands import message_number, row, verb_of
+from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import (
-    AuthenticationError,
-    CommandError,
-    ConnectionLost,
-    ProtocolError,
-    error_proto,
-    name_command,
-)
+from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto
 from pop3fast._framing import FramingError
 from pop3fast._hooks import (
     PUBLIC,
@@ -33,15 +26,13 @@ from pop3fast._hooks import (
     reads_whole_replies,
     session_of,
 )
+from pop3fast._outgoing import with_command
 from pop3fast._pipeline import MAX_UNANSWERED_OCTETS, Batch, Pipeline
 from pop3fast._secrets import shown_verb
 from pop3fast._session import Session
 from pop3fast._stream import ReplyStream, protocol_error
 
 T = TypeVar("T")
-
-# A login that is refused with one of these response codes, or none, is refused for what was given as user and secret.
-_CREDENTIALS_REFUSED = frozenset({None, "AUTH"})
 
 
 class Conversation(Hooks):
@@ -88,7 +79,7 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
         value = read()
     except error_proto as error:
         session.end(error, shown_verb(verb))
-        raise _with_command(error, verb, line) from error.__cause__
+        raise with_command(error, verb, line) from error.__cause__
     except BaseException as error:
         session.end(error, shown_verb(verb))
         raise
@@ -236,11 +227,3 @@ def _stream(pop: Hooks) -> ReplyStream:
     if not isinstance(file, ReplyStream):
         raise ProtocolError("the file of the connection was replaced while commands were in flight")
     return file
-
-
-def _with_command(error: error_proto, verb: str, line: str) -> error_proto:
-    """Return *error* with the command that it is about, of which only the verb and a message number are kept."""
-    if row(verb).logs_in and isinstance(error, CommandError) and error.code in _CREDENTIALS_REFUSED:
-        return AuthenticationError(error.response, command=verb)
-    name_command(error, shown_verb(verb), message_number(verb, line))
-    return error

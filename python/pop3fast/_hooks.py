@@ -10,7 +10,6 @@ replies come from the framer; otherwise they are read line by line through the h
 
 import _socket
 import poplib
-import re
 import socket
 import ssl
 import sys
@@ -20,10 +19,11 @@ from types import MethodType
 from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeGuard, cast
 
 from pop3fast import _protocol_log, _replies
-from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import status
+from pop3fast._outgoing import command_octets
 from pop3fast._pipeline import Pipeline
-from pop3fast._secrets import encoded_command, shown
+from pop3fast._secrets import shown
 from pop3fast._session import Session
 from pop3fast._stream import NO_LIMIT, ReplyStream
 from pop3fast._walk import walk_body
@@ -33,16 +33,6 @@ LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 
 # The package, whose attributes programs patch as they patch poplib's.
 PUBLIC: Any = sys.modules["pop3fast"]
-
-_CONTROL_CHARACTER = re.compile(rb"[\x00-\x1F\x7F]")
-
-# RFC 2449 section 4 allows 255, an OAuth token needs some thousands. A server that is sent more than it reads hangs up
-# in the middle of it, and what it had to say is lost.
-_MAX_COMMAND_OCTETS = 2**20
-
-
-class _CommandTooLongError(error_proto, ValueError):
-    """A command was refused before an octet of it was sent."""
 
 
 class ClientSession(Session):
@@ -104,12 +94,7 @@ class Hooks(poplib.POP3):
         session = self._pop3fast or session_of(self)
         if self._debugging:
             print("*cmd*", repr(shown(line, in_sasl=session.in_sasl)))
-        octets = encoded_command(line, self.encoding, in_sasl=session.in_sasl)
-        # What is printable has no control character; asking the string first costs a fifth of the search.
-        if not line.isprintable() and _CONTROL_CHARACTER.search(octets):
-            raise ValueError("Control characters not allowed in commands")
-        if len(octets) > _MAX_COMMAND_OCTETS:
-            raise _CommandTooLongError("line too long")
+        octets = command_octets(line, self.encoding, in_sasl=session.in_sasl)
         session.recorded = _protocol_log.is_on()
         if session.recorded:
             _protocol_log.sent(self.host, self.port, line, in_sasl=session.in_sasl)
