@@ -128,8 +128,22 @@ def test_accounts_do_not_know_each_other(path: str) -> None:
         two.remember([entry(b"2")])
         assert two.prune([]) == 1
         assert [*one.seen()] == [Identity(b"1")]
-        one.intend(intent("/box", entry(b"3")))
-        assert two.intents() == []
+
+
+def test_what_an_account_intended_another_one_settles_for_it(path: str) -> None:
+    state = State(path)
+    with state.account("h", 110, "me") as one, state.account("h", 110, "you") as two:
+        key = one.intend(intent("/box", entry(b"3"), entry(b"", copy=1)))
+        assert [each.key for each in two.intents()] == [key]
+        two.settle(key, [message.entry for message in two.intents()[0].messages])
+        assert two.intents() == one.intents() == []
+        assert [*one.seen()] == [Identity(b"3")]
+        assert one.has_content(b"c" * 16, 1)
+        assert [*two.seen()] == []
+        # It was only slower: what was settled stays so, and may be remembered once more.
+        one.settle(key, [entry(b"4")])
+        one.remember([entry(b"3")])
+        assert [*one.seen()] == [Identity(b"3")]
 
 
 def test_a_fingerprint_may_be_unknown_and_nothing_else(path: str) -> None:

@@ -86,6 +86,8 @@ FETCH = (
     "fetch._folder_index",
     "fetch._mbox",
     "fetch._mbox_journal",
+    "fetch._mbox_delivery",
+    "fetch._mbox_search",
     "fetch._mbox_lock",
     "fetch._mboxrd",
     "fetch._spool",

@@ -18,9 +18,15 @@ class Intended(NamedTuple):
     length: int
     """Its octets there, from its ``From `` line to the blank line behind it."""
     digest: bytes
-    """The SHA-256 of these octets."""
+    """What they are known by (`Likeness`)."""
     head: bytes
     """The first of them."""
+    froms: tuple[tuple[int, int], ...] = ()
+    """Where in them something looks like a From line, and what stands for it (`mark_of`)."""
+    earlier: int = 0
+    """How many that are alike to the last octet, and have the same second in their From line, were there before."""
+    alike: bool = True
+    """False when version 1 kept it: then *digest* is of every octet."""
 
 
 class Intent(NamedTuple):
@@ -49,11 +55,14 @@ class Journal(Protocol):
         ...
 
     def intents(self) -> list[Intent]:
-        """Return the intents of which something has been neither remembered nor settled; the oldest first."""
+        """Return the intents of which something has been neither remembered nor settled; the oldest first.
+
+        Those of every account that is kept in the same place: several may append to one mbox.
+        """
         ...
 
     def settle(self, key: int, delivered: Iterable[Entry]) -> None:
-        """Remember *delivered* and drop the intent *key*, all at once."""
+        """Remember *delivered* for the account that the intent *key* is of, and drop it, all at once."""
 
     def has_content(self, content: bytes, copy: int) -> bool:
         """Return whether a message without a lasting unique-id was delivered: the *copy*-th with *content*."""

@@ -8,128 +8,29 @@ while the network is waited for; when appending fails, it is cut back to what it
 
 import contextlib
 import os
-from hashlib import sha256
-from typing import NamedTuple
+from collections.abc import Iterator
+from itertools import islice
 
 from pop3fast.fetch._errors import DestinationError, destination_error, no_parent_error
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, is_lasting
+from pop3fast.fetch._identity import Copies, Entry, Identity, is_lasting
 from pop3fast.fetch._journal import Intended, Intent, Journal
-from pop3fast.fetch._lines import LineEnds
-from pop3fast.fetch._mbox_journal import HEAD_OCTETS, digest_before, examine
+from pop3fast.fetch._mbox_delivery import Ended, MboxDelivery
+from pop3fast.fetch._mbox_journal import digest_before, examine, placed
 from pop3fast.fetch._mbox_lock import MboxLock
-from pop3fast.fetch._mboxrd import FROM, Quoter, from_line
+from pop3fast.fetch._mbox_search import froms_in
+from pop3fast.fetch._mboxrd import FROM
 from pop3fast.fetch._spool import Spool
 from pop3fast.fetch._waiting import Clock
 
-BEGINNING_OCTETS = 2**16
-"""How far into a message its Return-Path is looked for: it is the first field where there is one."""
+MOST_FROMS = 1000
+"""So many places in a message that look like a From line are kept, while it is appended. Of one with more, what was
+begun of it stays when the append is stopped."""
 
 FRAGMENT = (
     "{}: a fetch was stopped while it appended a message, and the file was changed since; "
     "the beginning of the message stays there, and it is delivered again"
 )
-
-
-class Ended(NamedTuple):
-    """A message that is whole."""
-
-    entry: Entry
-    spool: Spool | None
-    """Where it lies; None when it was delivered before."""
-    start: int
-    length: int
-    """Its octets in the spool, from its From line to the empty line behind it."""
-    digest: bytes
-    head: bytes
-
-
-class MboxDelivery:
-    """One message on its way into an mbox."""
-
-    def __init__(self, mbox: "Mbox", identity: Identity, spool: Spool) -> None:
-        """Deliver *identity* through *spool*."""
-        self._mbox = mbox
-        self._identity = identity
-        self.spool = spool
-        self._start = spool.size
-        self._ends = LineEnds()
-        self._quoter = Quoter()
-        self._octets = 0
-        self._length = 0
-        self._content = sha256()
-        self._digest = sha256()
-        self._head = b""
-        self._last = b""
-        # The message until its sender is known; None from there on.
-        self._beginning: bytearray | None = bytearray()
-        self._open = True
-
-    def write(self, octets: bytes) -> None:
-        """Write the next *octets* of the message as the server sent them.
-
-        Raises `DestinationError`; then this delivery is abandoned.
-        """
-        if not self._open:
-            raise ValueError("this delivery has ended")
-        self._octets += len(octets)
-        self._convert(self._ends.feed(octets))
-
-    def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
-        """Take the message for whole; the next `flush` appends it.
-
-        *size* (its octets by the scan listing) and *fingerprint* are for its entry. Raises `DestinationError`.
-        """
-        if not self._open:
-            raise ValueError("this delivery has ended")
-        self._convert(self._ends.end())
-        if self._beginning is not None:
-            self._begin(bytes(self._beginning))
-        rest = self._quoter.end()
-        # A message ends with a line end, and an empty line sets it off from the next.
-        self._append(rest + (b"\n" if (self._last + rest).endswith(b"\n") else b"\n\n"))
-        self._open = False
-        content = self._content.digest()[:CONTENT_OCTETS]
-        entry = Entry(*self._identity, size, self._octets, fingerprint, int(self._mbox.clock.date()), content)
-        length = self.spool.size - self._start
-        if length != self._length:
-            raise AssertionError(f"{length} octets are left of a message of {self._length}")
-        self._mbox.ended(Ended(entry, self.spool, self._start, length, self._digest.digest(), self._head))
-
-    def abandon(self) -> None:
-        """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
-        if self._open:
-            self._open = False
-            self._mbox.abandoned(self.spool, self._start)
-
-    def _convert(self, octets: bytes) -> None:
-        self._content.update(octets)
-        if self._beginning is None:
-            self._append(self._quoter.feed(octets))
-            return
-        searched = max(0, len(self._beginning) - 1)
-        self._beginning += octets
-        if len(self._beginning) >= BEGINNING_OCTETS or self._beginning.find(b"\n\n", searched) >= 0:
-            self._begin(bytes(self._beginning))
-
-    def _begin(self, beginning: bytes) -> None:
-        self._beginning = None
-        self._append(from_line(beginning, self._mbox.clock.date()))
-        self._append(self._quoter.feed(beginning))
-
-    def _append(self, octets: bytes) -> None:
-        if not octets:
-            return
-        self._digest.update(octets)
-        self._length += len(octets)
-        self._last = octets[-1:]
-        if len(self._head) < HEAD_OCTETS:
-            self._head = (self._head + octets[:HEAD_OCTETS])[:HEAD_OCTETS]
-        try:
-            self.spool.append(octets)
-        except OSError as error:
-            self.abandon()
-            raise destination_error(self._mbox.path, "keep a message for", error) from error
 
 
 class Mbox:
@@ -151,6 +52,9 @@ class Mbox:
         self._name_is_durable = False
         self._hurried = False
         self._failure: DestinationError | None = None
+        self._second = 0
+        self._appended: dict[bytes, tuple[int, int]] = {}
+        self._said: list[str] = []
 
     def open(self) -> None:
         """Check that the file is one, if it is there, and can be locked. Raises `DestinationError`.
@@ -186,14 +90,12 @@ class Mbox:
         self._failure = None
         self._account = account
         self._spool = self._new_spool()
-        said: list[str] = []
-        for intent in journal.intents():
-            if intent.path == self.path:
-                said += self._settle(journal, intent)
-        # Not before: what a fetch has begun to put into a new file need not look like an mbox.
         with self._lock(parent).locked(create=False) as file:
+            self._settle_all(file, journal)
+            # Not before: what a fetch has begun to put into a new file need not look like an mbox.
             if file is not None:
                 self._check(file)
+        said, self._said = self._said, []
         return said
 
     def begin(self, identity: Identity) -> MboxDelivery:
@@ -205,6 +107,11 @@ class Mbox:
         self._check_end()
         self._delivery = MboxDelivery(self, identity, self._unspent(self._spool))
         return self._delivery
+
+    def date(self) -> int:
+        """Return the seconds since 1970, never fewer than before; for the delivery only."""
+        self._second = max(self._second, int(self.clock.date()))
+        return self._second
 
     def ended(self, ended: Ended) -> None:
         """Keep a message that is in the spool; for the delivery only."""
@@ -241,18 +148,17 @@ class Mbox:
             return []
         try:
             self._check_end()
-            new = [ended for ended in batch if ended.spool is not None]
-            if new:
-                with self._lock(self._opened()).locked(create=True) as file:
-                    if file is not None:
-                        self._append(file, new, journal)
+            if all(ended.spool is None for ended in batch):
+                return [ended.entry for ended in batch]
+            with self._lock(self._opened()).created() as file:
+                self._settle_all(file, journal)
+                return self._append(file, batch, journal)
         except BaseException:
             for ended in batch:
                 self._copies.give_back(ended.entry)
             raise
         finally:
             self._clear(batch)
-        return [ended.entry for ended in batch]
 
     def hurry(self) -> None:
         """Wait for other programs no longer: whoever interrupted does not want to. May be called by another thread."""
@@ -288,40 +194,60 @@ class Mbox:
         if self._failure is not None:
             raise self._failure
 
-    def _append(self, file: int, new: list[Ended], journal: Journal) -> None:
+    def _append(self, file: int, batch: list[Ended], journal: Journal) -> list[Entry]:
+        """Append what of *batch* was not delivered before; return the entries of all."""
         try:
             self._check(file)
-            status = self.files.stat(file)
-            size = status.st_size
-            # Somebody may have left half a line, or no empty one.
-            last = self.files.read(file, 2, max(0, size - 2))
-            pad = b"" if not last or last == b"\n\n" else b"\n" if last.endswith(b"\n") else b"\n\n"
-            before = digest_before(self.files, file, size)
+            intent = self._intent(file, [ended for ended in batch if ended.spool is not None])
         except OSError as error:
             raise destination_error(self.path, "append to", error) from error
-        messages: list[Intended] = []
-        offset = size + len(pad)
-        for ended in new:
-            messages.append(Intended(ended.entry, offset, ended.length, ended.digest, ended.head))
-            offset += ended.length
-        intent = Intent(self.path, status.st_dev, status.st_ino, size, before, pad, tuple(messages))
         key = journal.intend(intent)
         try:
-            if pad:
-                self.files.write(file, pad)
-            for ended in new:
-                if ended.spool is not None:
-                    for piece in ended.spool.pieces(ended.start, ended.start + ended.length):
-                        self.files.write(file, piece)
+            if intent.pad:
+                self.files.write(file, intent.pad)
+            for ended in batch:
+                for piece in _pieces_of(ended):
+                    self.files.write(file, piece)
             self._make_durable(file)
         except OSError as error:
             failure = destination_error(self.path, "append to", error)
-            self._cut_back(file, size, journal, key, failure)
+            self._cut_back(file, intent.size, journal, key, failure)
             raise failure from error
         except BaseException:
             # Whoever interrupts this may go on, and append behind what was begun.
-            self._cut_back(file, size, journal, key, DestinationError(self.path, "append to", "it was interrupted"))
+            failure = DestinationError(self.path, "append to", "it was interrupted")
+            self._cut_back(file, intent.size, journal, key, failure)
             raise
+        self._note(batch)
+        appended = iter(intent.messages)
+        return [ended.entry if ended.spool is None else placed(next(appended)) for ended in batch]
+
+    def _intent(self, file: int, new: list[Ended]) -> Intent:
+        status = self.files.stat(file)
+        size = status.st_size
+        # Somebody may have left half a line, or no empty one.
+        last = self.files.read(file, 2, max(0, size - 2))
+        pad = b"" if not last or last == b"\n\n" else b"\n" if last.endswith(b"\n") else b"\n\n"
+        before = digest_before(self.files, file, size)
+        messages: list[Intended] = []
+        offset = size + len(pad)
+        for ended in new:
+            froms = tuple(islice(froms_in(_pieces_of(ended)), MOST_FROMS))
+            _, earlier = self._appended.get(ended.likeness, (0, 0))
+            messages.append(
+                Intended(ended.entry, offset, ended.length, ended.likeness, ended.head, froms=froms, earlier=earlier)
+            )
+            offset += ended.length
+        return Intent(self.path, status.st_dev, status.st_ino, size, before, pad, tuple(messages))
+
+    def _note(self, batch: list[Ended]) -> None:
+        """Note what was appended, as long as something that is alike to the last octet may come behind it."""
+        second = min(ended.second for ended in batch)
+        self._appended = {likeness: noted for likeness, noted in self._appended.items() if noted[0] >= second}
+        for ended in batch:
+            if ended.spool is not None:
+                _, earlier = self._appended.get(ended.likeness, (0, 0))
+                self._appended[ended.likeness] = ended.second, earlier + 1
 
     def _make_durable(self, file: int) -> None:
         self.files.sync(file)
@@ -339,20 +265,45 @@ class Mbox:
         else:
             journal.settle(key, ())
 
-    def _settle(self, journal: Journal, intent: Intent) -> list[str]:
+    def _settle_all(self, file: int | None, journal: Journal) -> None:
+        """Settle what any account that *journal* knows of was stopped in, in this mbox, which is locked."""
+        for intent in journal.intents():
+            try:
+                if not self._is_about(intent, file):
+                    continue
+                delivered = [] if file is None else self._settle(file, intent)
+            except OSError as error:
+                raise destination_error(self.path, "settle what was begun in", error) from error
+            journal.settle(intent.key, delivered)
+
+    def _is_about(self, intent: Intent, file: int | None) -> bool:
+        """Return whether *intent* is about this mbox, under whatever path."""
+        if file is not None:
+            status = self.files.stat(file)
+            if (status.st_dev, status.st_ino) == (intent.device, intent.inode):
+                return True
+        if intent.path == self.path:
+            return True
+        folder, name = os.path.split(intent.path)
+        if name != os.path.split(self.path)[1]:
+            return False
         try:
-            with self._lock(self._opened()).locked(create=False) as file:
-                if file is None:
-                    journal.settle(intent.key, ())
-                    return []
-                findings = examine(self.files, file, intent)
-                if findings.cut_to is not None:
-                    self.files.truncate(file, findings.cut_to)
-                self._make_durable(file)
-        except OSError as error:
-            raise destination_error(self.path, "settle what was begun in", error) from error
-        journal.settle(intent.key, findings.delivered)
-        return [FRAGMENT.format(self.path)] if findings.fragment else []
+            other = self.files.open_parent(folder)
+        except OSError:
+            return False
+        try:
+            return os.path.samestat(self.files.stat(other), self.files.stat(self._opened()))
+        finally:
+            self.files.close(other)
+
+    def _settle(self, file: int, intent: Intent) -> list[Entry]:
+        findings = examine(self.files, file, intent)
+        if findings.cut_to is not None:
+            self.files.truncate(file, findings.cut_to)
+        self._make_durable(file)
+        if findings.fragment:
+            self._said.append(FRAGMENT.format(self.path))
+        return findings.delivered
 
     def _new_spool(self) -> Spool:
         return Spool(self.files, self._opened(), f".{os.path.split(self.path)[1]}.pop3fast-{self._account}")
@@ -384,3 +335,7 @@ class Mbox:
             self._delivery.abandon()
         batch, self._batch = self._batch, []
         self._clear(batch)
+
+
+def _pieces_of(ended: Ended) -> Iterator[bytes]:
+    return iter(()) if ended.spool is None else ended.spool.pieces(ended.start, ended.start + ended.length)

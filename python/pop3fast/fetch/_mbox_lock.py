@@ -45,6 +45,14 @@ class MboxLock:
         self._mark = f"pop3fast {os.getpid()} {socket.gethostname()}\n".encode()
 
     @contextlib.contextmanager
+    def created(self) -> Iterator[int]:
+        """Give the mbox, open and locked; it is made when it does not exist. Raises `DestinationError`."""
+        with self.locked(create=True) as file:
+            if file is None:
+                raise DestinationError(self._path, "append to", "it was taken away as soon as it was made")
+            yield file
+
+    @contextlib.contextmanager
     def locked(self, *, create: bool) -> Iterator[int | None]:
         """Give the mbox, open and locked; None when it does not exist and is not to be created.
 

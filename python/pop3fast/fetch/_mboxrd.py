@@ -1,11 +1,12 @@
 """mboxrd: a message as it lies in an mbox, and can be taken out again to the octet.
 
 Pure. Owns the quoting, the ``From `` line, and the care that nothing in a message begins another one: only the line
-written here begins with ``From ``.
+written here begins with ``From ``. And what a message is known by when a mail program has been there.
 """
 
 import re
 import time
+from hashlib import sha256
 
 FROM = b"From "
 
@@ -21,6 +22,56 @@ _NOT_IN_SENDER = re.compile(rb"[^!-~]+")
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+HEADER_OCTETS = 2**16
+"""Within so many octets of a message the fields are looked for that a mail program changes. Real headers have some ten
+thousand at most; a message with a longer one is known by all its octets."""
+
+_CHANGED = re.compile(
+    rb"^(?:Status|X-Status|X-Keywords|X-UID|X-IMAP|X-IMAPbase|Content-Length|Lines|X-Mozilla-(?:Status2?|Keys))[ \t]*:"
+    rb"[^\n]*\n(?:[ \t][^\n]*\n)*",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""What mutt, Dovecot, Alpine (c-client), Mailutils and Thunderbird put into messages and take out of them again."""
+
+
+class Likeness:
+    """The digest of a message in an mbox, which stays the same when a mail program notes in it that it was read.
+
+    From its From line to the empty line behind it; all but the fields of a header that mail programs change.
+    """
+
+    def __init__(self) -> None:
+        """Begin with the From line."""
+        self._digest = sha256()
+        self._header: bytearray | None = bytearray()
+
+    def feed(self, octets: bytes) -> None:
+        """Take the next *octets*, cut anywhere."""
+        if self._header is None:
+            self._digest.update(octets)
+            return
+        searched = max(0, len(self._header) - 1)
+        self._header += octets
+        end = self._header.find(b"\n\n", searched, HEADER_OCTETS)
+        if end >= 0:
+            header = bytes(self._header)
+            self._digest.update(_CHANGED.sub(b"", header[: end + 1]))
+            self._digest.update(header[end + 1 :])
+            self._header = None
+        elif len(self._header) >= HEADER_OCTETS:
+            self._end_header()
+
+    def digest(self) -> bytes:
+        """Return it, of what has been taken."""
+        self._end_header()
+        return self._digest.digest()
+
+    def _end_header(self) -> None:
+        if self._header is not None:
+            self._digest.update(self._header)
+            self._header = None
 
 
 class Quoter:

@@ -9,9 +9,11 @@ import contextlib
 import fcntl
 import os
 import sqlite3
+import struct
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import starmap
 from typing import Any, Self
 
 from pop3fast.fetch._errors import AccountBusy, StateError
@@ -25,6 +27,8 @@ FILE_NAME = "pop3fast.sqlite"
 
 ROWS_AT_A_TIME = 10_000
 """What is read from the database in one piece, so that as rows only this many take memory."""
+
+_FROM = struct.Struct(">QI")
 
 INTENDED_FIELDS = 7
 """So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
@@ -112,7 +116,7 @@ class AccountState:
     def remember(self, entries: Iterable[Entry]) -> None:
         """Remember what a flush delivered, durably and all at once; it is no longer intended then."""
         with self._transaction() as database:
-            self._remember(database, list(entries))
+            self._remember(database, list(entries), self._id)
 
     def prune(self, listed: Iterable[bytes]) -> int:
         """Forget every message whose unique-id is not *listed*, and return how many.
@@ -155,8 +159,9 @@ class AccountState:
         with self._transaction() as database:
             database.execute("UPDATE account SET maildrop = ? WHERE id = ?", (mark, self._id))
 
-    def _forget_maildrop(self, database: sqlite3.Connection) -> None:
-        database.execute("UPDATE account SET maildrop = NULL WHERE id = ? AND maildrop IS NOT NULL", (self._id,))
+    def _forget_maildrop(self, database: sqlite3.Connection, account: int | None = None) -> None:
+        mine = self._id if account is None else account
+        database.execute("UPDATE account SET maildrop = NULL WHERE id = ? AND maildrop IS NOT NULL", (mine,))
 
     def intend(self, intent: Intent) -> int:
         """Keep *intent*, durably, and return its key (`Journal`)."""
@@ -174,18 +179,26 @@ class AccountState:
                 ),
             ).lastrowid
             database.executemany(
-                "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(key, *message.entry.kept()[:INTENDED_FIELDS], *message[1:]) for message in intent.messages],
+                "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        key,
+                        *message.entry.kept()[:INTENDED_FIELDS],
+                        *message[1:5],
+                        b"".join(starmap(_FROM.pack, message.froms)),
+                        *message[6:],
+                    )
+                    for message in intent.messages
+                ],
             )
         return key or 0
 
     def intents(self) -> list[Intent]:
-        """Return the intents that are neither remembered nor settled, the oldest first (`Journal`)."""
+        """Return the intents of all accounts that are neither remembered nor settled, the oldest first (`Journal`)."""
         found: list[Intent] = []
         with self._lock, self._errors_in_words():
             for key, path, device, inode, size, before, pad in self._database.execute(
-                "SELECT id, path, device, inode, size, before, pad FROM intent WHERE account = ? ORDER BY id",
-                (self._id,),
+                "SELECT id, path, device, inode, size, before, pad FROM intent ORDER BY id"
             ).fetchall():
                 rows = self._database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
                 messages = tuple(_intended(row) for row in rows)
@@ -195,8 +208,10 @@ class AccountState:
     def settle(self, key: int, delivered: Iterable[Entry]) -> None:
         """Remember *delivered* and drop the intent *key*, all at once (`Journal`)."""
         with self._transaction() as database:
-            self._remember(database, list(delivered))
-            database.execute("DELETE FROM intent WHERE account = ? AND id = ?", (self._id, key))
+            # Nothing when another session, which is settling all as well, was quicker.
+            for (account,) in database.execute("SELECT account FROM intent WHERE id = ?", (key,)).fetchall():
+                self._remember(database, list(delivered), account)
+                database.execute("DELETE FROM intent WHERE id = ?", (key,))
 
     def has_content(self, content: bytes, copy: int) -> bool:
         """Return whether a message without a lasting unique-id was delivered (`Journal`)."""
@@ -207,31 +222,29 @@ class AccountState:
             ).fetchone()
         return found is not None
 
-    def _remember(self, database: sqlite3.Connection, entries: list[Entry]) -> None:
-        self._forget_maildrop(database)
+    def _remember(self, database: sqlite3.Connection, entries: list[Entry], account: int) -> None:
+        self._forget_maildrop(database, account)
         kept = [entry.kept() for entry in entries]
         for entry in kept:
             if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
                 raise ValueError(f"a fingerprint has {FINGERPRINT_OCTETS} octets, not {len(entry.fingerprint)}")
         database.executemany(
             "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-            [(self._id, *entry[:7], entry.place) for entry in kept if entry.uid],
+            [(account, *entry[:7], entry.place) for entry in kept if entry.uid],
         )
         database.executemany(
             "INSERT OR IGNORE INTO content VALUES (?, ?, ?)",
-            [(self._id, entry.content, entry.copy) for entry in kept if not entry.uid],
+            [(account, entry.content, entry.copy) for entry in kept if not entry.uid],
         )
-        if database.execute("SELECT 1 FROM intent WHERE account = ?", (self._id,)).fetchone() is None:
+        if database.execute("SELECT 1 FROM intent WHERE account = ?", (account,)).fetchone() is None:
             return  # as for every destination but an mbox
         # An intent is over when every message of it is remembered.
         mine = "intent IN (SELECT id FROM intent WHERE account = ?)"
         database.executemany(
             f"DELETE FROM intended WHERE {mine} AND uid = ? AND occurrence = ? AND content = ?",  # noqa: S608 - no input
-            [(self._id, *entry.identity, entry.content) for entry in kept],
+            [(account, *entry.identity, entry.content) for entry in kept],
         )
-        database.execute(
-            "DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (self._id,)
-        )
+        database.execute("DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (account,))
 
     def _find(self, host: str, port: int, user: str) -> int:
         with self._transaction() as database:
@@ -280,6 +293,9 @@ class AccountState:
 
 
 def _intended(row: tuple[Any, ...]) -> Intended:
+    offset, length, digest, head, froms, earlier, alike = row[8:]
     entry = Entry(*row[1:8])
     # Where the unique-id does not last, what was kept as the occurrence is which copy it is.
-    return Intended(entry if entry.uid else entry._replace(copy=entry.occurrence), *row[8:])
+    entry = entry if entry.uid else entry._replace(copy=entry.occurrence)
+    places = tuple(_FROM.iter_unpack(froms))
+    return Intended(entry, offset, length, digest, head, places, earlier, bool(alike))

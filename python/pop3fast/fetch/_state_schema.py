@@ -93,6 +93,11 @@ CREATE TABLE intended (
     length INTEGER NOT NULL,
     digest BLOB NOT NULL,
     head BLOB NOT NULL,
+    -- What looks like a From line in it (`Intended`).
+    froms BLOB NOT NULL DEFAULT x'',
+    earlier INTEGER NOT NULL DEFAULT 0,
+    -- False when version 1 kept it.
+    alike INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (intent, start)
 ) WITHOUT ROWID;
 """
@@ -105,6 +110,9 @@ ALTER TABLE seen ADD COLUMN content BLOB NOT NULL DEFAULT x'';
 ALTER TABLE seen ADD COLUMN place BLOB NOT NULL DEFAULT x'';
 ALTER TABLE seen ADD COLUMN missing_since INTEGER;
 ALTER TABLE seen ADD COLUMN deleted_at INTEGER;
+ALTER TABLE intended ADD COLUMN froms BLOB NOT NULL DEFAULT x'';
+ALTER TABLE intended ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE intended ADD COLUMN alike INTEGER NOT NULL DEFAULT 0;
 """
 
 MIGRATIONS = {1: TO_VERSION_2}
