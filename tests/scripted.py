@@ -89,7 +89,7 @@ class ScriptedServer:
         self._stopping = True
         with suppress(OSError):  # it wakes accept(), if that is where the thread is
             socket.create_connection(self.address, timeout=1).close()
-        give_up = time.monotonic() + 5
+        give_up = time.monotonic() + 30
         while self._thread.is_alive():
             # Again and again: while it turns TLS on, the connection changes its socket, and one call can miss it.
             if self._connection is not None:

@@ -4,7 +4,6 @@ Owns the examples that the tests of framing over real connections share, and wha
 """
 
 import io
-import time
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -97,11 +96,10 @@ def is_closed(pop: POP3) -> bool:
 def assert_broken(pop: POP3, server: ScriptedServer) -> None:
     """Every later command says at once that the connection is broken, sends nothing, and it can be closed."""
     sent = len(server.commands)
-    start = time.monotonic()
+    # Nothing is sent, so whoever waited would wait for nothing, until the time-out says so.
     for command in (pop.noop, pop.stat, pop.list, lambda: pop.dele(1), lambda: pop.retr_bytes(1), pop.quit):
         with pytest.raises(ProtocolError):
             command()
-    assert time.monotonic() - start < 1
     pop.close()
     pop.close()
     assert is_closed(pop)

@@ -127,10 +127,11 @@ def test_interrupts_at_random_moments_never_cross_a_reply() -> None:
                         signal.setitimer(signal.ITIMER_REAL, 0.0001 + attempt % 50 * 0.0003)
                         for message in pop.retr_many(numbers, pipelining=True):
                             check(message)
-                        while time.monotonic() < start + 1:
+                        while time.monotonic() < start + 30:
                             pass
                     except KeyboardInterrupt:
-                        assert time.monotonic() - start < 1
+                        # One that got lost would be missed after half a minute, and not by pytest, whose alarm this is.
+                        assert time.monotonic() - start < 30
                     finally:
                         signal.setitimer(signal.ITIMER_REAL, 0)
                     try:

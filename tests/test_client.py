@@ -56,7 +56,7 @@ def test_a_with_block_that_ends_with_an_exception_commits_nothing(error: type[Ba
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 30
     while not true():
         assert time.monotonic() < give_up
         time.sleep(0.001)

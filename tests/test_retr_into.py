@@ -223,7 +223,7 @@ def test_a_session_closed_by_progress_stays_closed() -> None:
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 5
+    give_up = time.monotonic() + 30
     while not true():
         assert time.monotonic() < give_up
         time.sleep(0.001)
@@ -269,12 +269,13 @@ def test_a_command_of_another_thread_is_an_error_at_once_and_neither_reply_is_cr
 
 
 def test_a_session_closed_by_another_thread_ends_the_wait() -> None:
-    with ScriptedServer(GREETING, [Reply(RETR[:20], then="stall")]) as server, closing(connect(server)) as pop:
-        start = time.monotonic()
+    with (
+        ScriptedServer(GREETING, [Reply(RETR[:20], then="stall")]) as server,
+        closing(connect(server, timeout=1e6)) as pop,
+    ):
         with retrieving(pop) as result:
             wait_until(lambda: server.commands == [b"RETR 1"])
             pop.close()
-        assert time.monotonic() - start < 4
         assert isinstance(result[0], ProtocolError | OSError)
         with pytest.raises(ProtocolError):
             pop.noop()

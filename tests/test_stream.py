@@ -72,9 +72,8 @@ def secured(
 
 def soon(stream: ReplyStream) -> bytes:
     """Return what is unexpected, once it has made its way through the kernel."""
-    give_up = time.monotonic() + 5
-    while not (octets := stream.unexpected()):
-        assert time.monotonic() < give_up, "it never came"
+    while not (octets := stream.unexpected()):  # pytest ends it when it never comes
+        time.sleep(0.001)
     return octets
 
 
@@ -274,10 +273,9 @@ def test_after_a_wait_that_failed_nothing_is_read_any_more(interrupt: type[BaseE
 
 
 def test_nothing_unexpected_is_found_without_waiting(pair: Pair) -> None:
-    start = time.monotonic()
+    pair.ours.settimeout(1e6)  # which no test waits for
     assert pair.stream.unexpected() == b""
-    assert time.monotonic() - start < 1
-    assert pair.ours.gettimeout() == 5
+    assert pair.ours.gettimeout() == 1e6
 
 
 def test_what_was_not_asked_for_is_found_in_the_buffer_and_in_the_kernel(pair: Pair) -> None:
@@ -306,7 +304,7 @@ def test_the_sockets_timeout_is_the_streams(pair: Pair) -> None:
     start = time.monotonic()
     with pytest.raises(TimeoutError):
         pair.stream.readline()
-    assert 0.04 < time.monotonic() - start < 3
+    assert time.monotonic() - start > 0.04
 
 
 def test_a_socket_that_was_closed_is_an_os_error_and_no_value(pair: Pair) -> None:
