@@ -61,13 +61,14 @@ SERVER = (
     "_testing_wire",
     "_testing_maildrop",
 )
-# From a maildrop to a destination. It uses the client by what is public in it, reads a URL and makes a connection as
-# `connect` does, and has the core turn line ends.
+# From a maildrop to a destination. It uses the client by what is public in it, reads a URL and a refusal and makes a
+# connection as it does, and has the core turn line ends.
 FETCH = (
     "fetch",
     "fetch._many",
     "fetch._takeover",
     "fetch._engine",
+    "fetch._patience",
     "fetch._session",
     "fetch._retrieval",
     "fetch._run",
@@ -99,13 +100,14 @@ FETCH = (
     "fetch._fingerprint",
     "fetch._root",
     "fetch._sync",
+    "fetch._hosts",
     "fetch._waiting",
     "fetch._files",
     "fetch._lines",
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_connect", "_location", "_dial", "_framing")
+OF_THE_CLIENT = ("_connect", "_location", "_dial", "_framing", "_replies")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (

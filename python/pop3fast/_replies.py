@@ -27,8 +27,15 @@ _LOCKED_OUT = re.compile(rb"\block(?:ed)?[ -]?out\b")
 _PERSON = re.compile(rb"\b(?:account|user|login)\b")
 _MAILDROP = re.compile(rb"\b(?:mail ?drop|mail ?box|in ?box|folder|spool|session)")
 _BUSY = re.compile(
-    rb"\bbusy\b|\btoo many (?:\w+ )?(?:connections|sessions)\b"
+    rb"\bbusy\b"
     rb"|\btemporar(?:ily|y (?:\w+ )?(?:error|failure|problem))\b|\bservice\b.{0,40}\bunavailable\b"
+)
+# Quirk q137: Dovecot ("Maximum number of connections from user+IP exceeded"), Cyrus, E-Post ("exceeds an accepting
+# limit") and providers.
+_TOO_MANY = re.compile(
+    rb"\b(?:too many|no more) (?:[\w-]+ ){0,3}(?:connections|sessions|logins|users|clients)\b"
+    rb"|\b(?:maximum|max|limit|exceed\w*)\b.{0,40}\b(?:connections|sessions)\b"
+    rb"|\b(?:connections?|sessions?)\b.{0,20}\blimit\b|\baccepting limit\b"
 )
 
 # Enough for any sentence that is meant for a person, and less than fills a terminal.
@@ -64,9 +71,14 @@ def code_in_words(status_line: bytes) -> str | None:
     about_maildrop = _MAILDROP.search(text) is not None
     if _LOCKED.search(text) and not _LOCKED_OUT.search(text) and (about_maildrop or not _PERSON.search(text)):
         return "IN-USE"
-    if _BUSY.search(text):
+    if _BUSY.search(text) or _TOO_MANY.search(text):
         return "IN-USE" if about_maildrop and b"busy" in text else "SYS/TEMP"
     return None
+
+
+def says_too_many(status_line: bytes) -> bool:
+    """Return whether a server refuses a session because it has too many (quirk q137), whatever the response code is."""
+    return _TOO_MANY.search(status_line[:_TEXT_OCTETS].lower()) is not None
 
 
 def readable(octets: bytes) -> str:

@@ -72,6 +72,11 @@ class Account:
         """What stands for the account in names of files."""
         return account_digest(self.host, self.port, self.login)
 
+    @property
+    def where(self) -> tuple[str, int]:
+        """The host and its port."""
+        return self.host, self.port
+
     def connect(self, sock: SocketFactory | None = None) -> POP3:
         """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`.
 
@@ -112,11 +117,22 @@ class Door:
         """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
         self.secret_failure: Exception | None = None
         """What the function raised that was to give the password or token, if it did."""
+        self.has_shown_secret = False
+        """Whether the last session came so far that a password or token was asked for."""
 
-    def enter(self, sock: SocketFactory | None = None) -> POP3:
-        """Return a session that is logged in. *sock*, and what is raised, are those of `Account.connect`."""
+    def enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
+        """Return a session that is logged in; up to there each wait has *timeout*, and then the account's.
+
+        *sock*, and what is raised, are those of `Account.connect`.
+        """
+        pop = self._enter(sock, timeout)
+        if timeout != self.account.timeout:
+            pop.sock.settimeout(self.account.timeout)
+        return pop
+
+    def _enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
         try:
-            pop = self._log_in(sock)
+            pop = self._log_in(sock, timeout)
             if self.asks_capabilities:
                 self._look_around(pop)
         except ConnectionLost as error:
@@ -127,29 +143,29 @@ class Door:
                 raise
             # Quirk q15: what it can do stays unknown then, and everything goes one by one.
             self.asks_capabilities = False
-            return self._log_in(sock)
+            return self._log_in(sock, timeout)
         return pop
 
-    def _log_in(self, sock: SocketFactory | None) -> POP3:
+    def _log_in(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
+        self.has_shown_secret = False
         command = self.account.password_command
         if command is not None:
             # Asked once: each time somebody may have to type.
             self.account = replace(self.account, password=run_password_command(command), password_command=None)
+        password, token = self._noting(self.account.password), self._noting(self.account.token)
+        account = replace(self.account, timeout=timeout, password=password, token=token)
         # Any other mechanism is chosen by what the server says that it can do.
-        account = replace(
-            self.account, password=self._noting(self.account.password), token=self._noting(self.account.token)
-        )
         return (account if self.asks_capabilities else replace(account, mechanism="USER")).connect(sock)
 
     def _noting(self, secret: Secret | None) -> Secret | None:
-        """Return *secret*; of a function, what notes that it was this that raised an exception, and nothing of ours."""
-        if not callable(secret):
-            return secret
-        asked = secret
+        """Return a function that gives *secret*, and notes that it was asked for, and what it raised."""
+        if secret is None:
+            return None
 
         def ask() -> str:
+            self.has_shown_secret = True
             try:
-                return asked()
+                return secret() if callable(secret) else secret
             except Exception as error:
                 self.secret_failure = error
                 raise

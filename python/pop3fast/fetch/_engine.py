@@ -1,32 +1,27 @@
 """Engine: one fetch of one account, session after session, until all is done or nothing helps.
 
-Owns when to try again and how long to wait before. Never waits longer than it was given, and never goes on after a
-login that was refused, a destination that does not take mail, or a certificate that is not the server's.
+Owns the order of things: the destination first, then the state, then sessions with pauses between them. Never waits
+longer than it was given, and never goes on after a destination that does not take mail.
 """
 
 import contextlib
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pop3fast import POP3, AuthenticationError, CommandError, LimitExceeded, error_proto
+from pop3fast import POP3, error_proto
 from pop3fast.fetch._account import Account, Door
 from pop3fast.fetch._destination import Destination, default_path, open_destination
 from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._hosts import Hosts
 from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, PATIENCE_SECONDS, Options
+from pop3fast.fetch._patience import Patience
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._session import Session
 from pop3fast.fetch._state import AccountState, State
 from pop3fast.fetch._waiting import Clock, Stop, SystemClock
-
-BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""How long to wait before the first try, the second and so on; the last holds from there on."""
-
-MAX_TRIES = 6
-"""So many tries in a row without a message more, and it is given up: nearly two minutes."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +43,7 @@ class Surroundings:
     clock: Clock = field(default_factory=SystemClock)
     files: Files = field(default_factory=Files)
     stop: Stop = field(default_factory=Stop)
+    hosts: Hosts = field(default_factory=Hosts)
     inline: bool = False
     """Whether messages are written in the caller's thread, so that the same happens in the same order each time."""
 
@@ -122,7 +118,7 @@ def run_job(
             _memory_of(job, destination) as memory,
         ):
             run.memory = memory
-            _hold_sessions(run)
+            _hold_sessions(run, world.hosts)
     except Exception as error:
         if error is run.callback_failure or _makes_no_sense(error, run):
             raise
@@ -156,36 +152,46 @@ def _memory_of(job: Job, destination: Destination) -> Iterator[AccountState | No
         yield memory
 
 
-def _hold_sessions(run: Run) -> None:
+def _hold_sessions(run: Run, hosts: Hosts) -> None:
     patience = Patience(run)
-    while True:
-        run.advanced = False
-        try:
-            if not _hold_session(run):
-                return
-        except (error_proto, OSError) as error:
-            if error is run.callback_failure:
-                raise
-            seconds = patience.after(error)
-            if seconds is None:
-                raise
-            run.warn(f"trying again after: {explained(error)}")
-        else:
-            seconds = patience.at_checkpoint()
+    while (seconds := _hold_session(run, hosts, patience)) is not None:
         run.stop.pause(run.clock, seconds)
 
 
-def _hold_session(run: Run) -> bool:
-    """Hold one session; return whether another is to follow."""
+def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
+    """Hold one session; return the seconds until another is to follow, None when all is done."""
+    run.advanced = run.is_listing = False
+    with hosts.visit(run.door.account.where, run.stop) as visit:
+        timeout = patience.begin()
+        try:
+            with _logged_in(run, timeout) as pop:
+                visit.let_in()
+                patience.let_in()
+                return patience.at_checkpoint() if Session(run, pop).work() else None
+        except (error_proto, OSError) as error:
+            if error is run.callback_failure:
+                raise
+            seconds = patience.after(error, visit)
+            if seconds is None:
+                told = patience.told(error)
+                if told is error:
+                    raise
+                raise told from error
+            run.warn(f"trying again after: {explained(error)}")
+            return seconds
+
+
+@contextlib.contextmanager
+def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
+    """Give a session that is logged in, before which each wait has *timeout*; it is closed at the end of the block."""
     run.stop.check()
     with run.stop.connecting() as connected:
         try:
-            pop = run.door.enter(connected)
-            with contextlib.closing(pop):
+            with contextlib.closing(run.door.enter(connected, timeout)) as pop:
                 run.report.sessions += 1
                 run.logged_in_at = run.clock.now()
                 run.login_delay = _login_delay(run, pop)
-                return Session(run, pop).work()
+                yield pop
         except Exception:
             # Where it was the word to stop that ended the connection, that is what is to be told.
             run.stop.check()
@@ -197,45 +203,3 @@ def _login_delay(run: Run, pop: POP3) -> float:
     said = pop.capabilities().get("LOGIN-DELAY", ()) if run.door.asks_capabilities else ()
     # What is longer than nine digits no one waits for anyway.
     return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004
-
-
-class Patience:
-    """How long a fetch waits before it tries again, and when it gives up."""
-
-    def __init__(self, run: Run) -> None:
-        """Begin with all of it."""
-        self._run = run
-        self._tries = 0
-        self._waited = 0.0
-
-    def after(self, error: Exception) -> float | None:
-        """Return the seconds to wait after *error*, None when no other try would help."""
-        run = self._run
-        if run.advanced:
-            self._tries = 0
-        seconds = BACK_OFF_SECONDS[min(self._tries, len(BACK_OFF_SECONDS) - 1)]
-        self._tries += 1
-        if isinstance(error, CommandError):
-            if isinstance(error, AuthenticationError) or not error.temporary:
-                return None
-            return self._wait(seconds)
-        most = MAX_TRIES if not isinstance(error, LimitExceeded) else 1  # what is too long is so the next time, too
-        if isinstance(error, ssl.SSLCertVerificationError) or not run.report.sessions or self._tries > most:
-            return None
-        delay = self._until_login()
-        return seconds if seconds >= delay else self._wait(delay)
-
-    def at_checkpoint(self) -> float:
-        """Return the seconds to wait between two sessions when all goes well."""
-        self._tries = 0
-        return self._until_login()
-
-    def _until_login(self) -> float:
-        run = self._run
-        return max(0.0, run.logged_in_at + run.login_delay - run.clock.now())
-
-    def _wait(self, seconds: float) -> float | None:
-        """Return how long to wait for the server's sake, None when that is too long."""
-        seconds = max(seconds, self._until_login())
-        self._waited += seconds
-        return seconds if self._waited <= self._run.options.patience else None

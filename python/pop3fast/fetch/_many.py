@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._errors import TaskLost
+from pop3fast.fetch._hosts import Hosts
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._waiting import Stop
 
@@ -40,8 +41,9 @@ def fetch_many(
     *executor* is anything with the interface of ``concurrent.futures``, also one of processes or of other machines,
     for instance ``Client(...).get_executor(pure=False)`` of ``dask.distributed``; destinations and states are files
     there then. Without one there are threads, so many at most as *threads* says. Jobs for the same account are done one
-    behind the other. *on_report* is called with each report as it comes; *progress*, which no executor can call from
-    elsewhere, in the threads, as `fetch_mailbox` calls its own. Raises `ValueError` for an executor and either.
+    behind the other; a host that refuses threads as too many sessions has no more at once than it has let in.
+    *on_report* is called with each report as it comes; *progress*, which no executor can call from elsewhere, in the
+    threads, as `fetch_mailbox` calls its own. Raises `ValueError` for an executor and either.
 
     What ends a job is in its report's ``error``, and ends no other. `KeyboardInterrupt` passes through, and so does
     what *progress* raises that is no ``Exception``; both end all within a second where there are threads. With another
@@ -75,7 +77,7 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
 
     At the end of the block what is under way is told to stop, and no task is begun any more.
     """
-    stop, waiting = Stop(), deque(tasks.items())
+    stop, hosts, waiting = Stop(), Hosts(), deque(tasks.items())
 
     def work() -> None:
         while waiting:
@@ -84,7 +86,7 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
             except IndexError:  # another thread was faster
                 return
             try:
-                task.set_result(_do([job for _, job in queue], stop, progress))
+                task.set_result(_do([job for _, job in queue], Surroundings(stop=stop, hosts=hosts), progress))
             except BaseException as error:  # noqa: BLE001 - it is raised where the task is waited for
                 task.set_exception(error)
                 return
@@ -109,15 +111,17 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
 
 def do_jobs(jobs: list[Job]) -> list[FetchReport]:
     """Do *jobs* one behind the other: the task that an executor is given."""
-    return _do(jobs, Stop())
+    return _do(jobs, Surroundings())
 
 
-def _do(jobs: list[Job], stop: Stop, progress: Callable[[Job, Progress], object] | None = None) -> list[FetchReport]:
+def _do(
+    jobs: list[Job], world: Surroundings, progress: Callable[[Job, Progress], object] | None = None
+) -> list[FetchReport]:
     reports: list[FetchReport] = []
     for job in jobs:
         try:
             tell = None if progress is None else partial(progress, job)
-            reports.append(run_job(job, Surroundings(stop=stop), progress=tell))
+            reports.append(run_job(job, world, progress=tell))
         except Exception as error:  # noqa: BLE001 - a job that makes no sense is not the end of the others
             reports.append(FetchReport(str(job.account), job.destination, error=error))
     return reports

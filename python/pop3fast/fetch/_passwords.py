@@ -43,7 +43,7 @@ def run_password_command(command: str | tuple[str, ...]) -> str:
     if done.returncode:
         raise SecretError(f"the password command failed with exit status {done.returncode}")
     # Cut off before anything is decoded: notes below the password may be in any character set.
-    return _decoded(_first_line(done.stdout), "the password that the command printed")
+    return _decoded(_first_line(done.stdout), "the first line that the password command printed")
 
 
 def read_password_file(path: str) -> str:

@@ -65,6 +65,8 @@ class Run:
         self.login_delay = 0.0
         """The seconds between two logins that the server asks for."""
         self.logged_in_at = 0.0
+        self.is_listing = False
+        """Whether the server was asked what there is, and has not said it all yet."""
         self.advanced = False
         """Whether anything was achieved since this was last set to False."""
         self.callback_failure: BaseException | None = None

@@ -60,12 +60,14 @@ class Session:
             for sentence in run.destination.prepare(memory.digest, memory):
                 run.warn(sentence)
         noted = None if memory is None else memory.maildrop()
+        run.is_listing = True
         uids, sizes = self._unique_ids(sizes_too=noted is None)
         if noted is not None and noted == self._maildrop_mark(uids):
             run.report.seen = len(uids)
             self._quit([])
             return False
         listing = self._list(uids, sizes)
+        run.is_listing = False
         seen = Seen() if memory is None else memory.seen()
         plan = self._plan(listing, seen)
         self._limit(plan)

@@ -8,7 +8,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
-from threading import Event
+from threading import Condition, Event
 from typing import Protocol
 
 from pop3fast._dial import STEP_SECONDS, dial
@@ -103,6 +103,12 @@ class Stop:
             for sock in mine:
                 self._sockets.discard(sock)
                 sock.close()
+
+    def wait_for(self, changed: Condition, come: Callable[[], bool]) -> None:
+        """Return when *come* says so; *changed*, which the caller has, is notified when it may say something new."""
+        while not come():
+            self.check()
+            changed.wait(STEP_SECONDS)
 
     def pause(self, clock: Clock, seconds: float) -> None:
         """Return when so many *seconds* have passed on *clock*."""
