@@ -37,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-fetch simulate ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-fetch simulate mutants ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -47,6 +47,7 @@ help:
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
+	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
 	@echo "make clean   take away everything that these have made"
 	@echo
@@ -79,6 +80,11 @@ bench-fetch: $(DONE)/built $(DONE)/dev
 
 simulate: $(DONE)/built $(DONE)/dev
 	@$(IN_VENV) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+# Hours for all of it; what was found is remembered in target/mutants, so that it may be broken off. Rust's wants
+# cargo-mutants: cargo install --locked cargo-mutants
+mutants: $(DONE)/built $(DONE)/dev
+	$(if $(filter rust,$(MUTANTS)),cargo mutants --locked --output target,$(IN_VENV) -m tests.mutants $(MUTANTS))
 
 # The tests come last, so that what they found is the last that is read.
 ci:

@@ -1,0 +1,175 @@
+"""Plants one fault after the other in a copy of the checkout, and has the tests look for it.
+
+Owns the copy, which tests are asked in which order, and what is remembered: a run that was broken off goes on where it
+was, and what has been found stays found as long as the module and its tests are the same.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .changes import Mutant, mutants
+from .rooms import PACKAGE, ROOT, module, tests
+
+# Tests that reach the line are asked for so long, the quickest first; what they do not find in it is a survivor.
+MOST_SECONDS = 10.0
+# A fault may make a loop without an end: so many times what its tests take without it, and a start.
+TIME_FACTOR, TIME_MORE = 4.0, 15.0
+_COVER_SECONDS = 900.0
+
+_REMEMBERED = ROOT / "target" / "mutants"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of one fault."""
+
+    name: str
+    how: str
+    """``found``, ``time`` (it ran into the time limit), ``survived``, or ``unreached`` (no test reaches the line)."""
+    by: str | None
+    """The test that found it."""
+
+
+class Worker:
+    """The process in the copy."""
+
+    def __init__(self, copy: Path) -> None:
+        self.copy = copy
+        environment = {
+            **os.environ,
+            "PYTHONPATH": f"{copy / 'python'}:{copy / 'tests'}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HYPOTHESIS_STORAGE_DIRECTORY": str(copy / ".hypothesis"),
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "mutants.worker"],
+            cwd=copy,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def ask(self, room: str, chosen: list[str], seconds: float, *, cover: bool = False) -> dict[str, Any]:
+        """Run tests of *room*, all or those *chosen*."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        files = list(dict.fromkeys(name.partition("::")[0] for name in chosen)) or tests(room)
+        request = {
+            "module": str(self.copy / module(room)),
+            "files": files,
+            "tests": chosen,
+            "seconds": seconds,
+            "cover": cover,
+        }
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@contextmanager
+def worker() -> Iterator[Worker]:
+    """Make a copy of the checkout as it lies there, and a worker in it."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="pop3fast-mutants-") as folder:
+        copy = Path(folder).resolve()
+        extensions = [str(path.relative_to(ROOT)) for path in PACKAGE.glob("*.abi3.*")]
+        for name in [*listed.stdout.splitlines(), *extensions]:
+            if (ROOT / name).is_file():
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, copy / name)
+        started = Worker(copy)
+        try:
+            yield started
+        finally:
+            started.close()
+
+
+class Room:
+    """A module with the faults that are planted in it."""
+
+    def __init__(self, name: str, at_work: Worker) -> None:
+        self.name = name
+        self._worker = at_work
+        self._file = at_work.copy / module(name)
+        self._source = self._file.read_text(encoding="utf-8")
+        self.mutants = mutants(self._source)
+        digest = hashlib.sha256(self._source.encode())
+        for path in tests(name):
+            digest.update((at_work.copy / path).read_bytes())
+        self._memory = _REMEMBERED / f"{name.replace('/', '.')}.{digest.hexdigest()[:16]}.json"
+        self._known: dict[str, Verdict] = {}
+        if self._memory.exists():
+            self._known = {name: Verdict(**said) for name, said in json.loads(self._memory.read_bytes()).items()}
+        self._cover: dict[str, tuple[float, list[int]]] | None = None
+
+    def verdict(self, mutant: Mutant) -> Verdict:
+        """Say what comes of *mutant*."""
+        if mutant.name not in self._known:
+            self._known[mutant.name] = self._plant(mutant)
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            self._memory.write_text(json.dumps({name: asdict(said) for name, said in self._known.items()}, indent=1))
+        return self._known[mutant.name]
+
+    def _plant(self, mutant: Mutant) -> Verdict:
+        chosen, seconds = self._looking_at(mutant)
+        if not chosen:
+            return Verdict(mutant.name, "unreached", None)
+        self._file.write_text(mutant.source, encoding="utf-8")
+        try:
+            answer = self._worker.ask(self.name, chosen, seconds * TIME_FACTOR + TIME_MORE)
+        finally:
+            self._file.write_text(self._source, encoding="utf-8")
+        if answer["status"] == pytest.ExitCode.NO_TESTS_COLLECTED:
+            raise RuntimeError(f"the tests of {mutant.name} are not where they were")
+        if answer["status"] == -1:
+            return Verdict(mutant.name, "time", None)
+        return Verdict(mutant.name, "found" if answer["status"] else "survived", answer["failed"])
+
+    def _looking_at(self, mutant: Mutant) -> tuple[list[str], float]:
+        """Return the tests that reach *mutant*, the best finders first; and how long they take."""
+        if self._cover is None:
+            self._cover = self._covered()
+        lines = set(range(mutant.line, mutant.last_line + 1))
+        reaching = {name: seconds for name, (seconds, reached) in self._cover.items() if lines.intersection(reached)}
+        finders = [said.by for said in self._known.values()]
+        order = sorted(reaching, key=lambda name: reaching[name] / (1 + finders.count(name)))
+        chosen: list[str] = []
+        total = 0.0
+        for name in order:
+            total += reaching[name]
+            if chosen and total > MOST_SECONDS:
+                break
+            chosen.append(name)
+        return chosen, total
+
+    def _covered(self) -> dict[str, tuple[float, list[int]]]:
+        answer = self._worker.ask(self.name, [], _COVER_SECONDS, cover=True)
+        if answer["status"]:
+            raise SystemExit(f"{self.name}: the tests fail without any fault: {answer['failed']}, {answer['status']}")
+        cover: dict[str, tuple[float, list[int]]] = answer["cover"]
+        return cover
