@@ -83,7 +83,7 @@ def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> J
 
 
 def status_of(statuses: list[int]) -> int:
-    """Return the exit status of several fetches: what all that failed have in common, or else 1."""
+    """Return the exit status of several fetches: their common one, or 1 when they differ."""
     failed = {status for status in statuses if status}
     return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
 

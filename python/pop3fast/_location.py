@@ -99,7 +99,7 @@ def _split(url: str) -> SplitResult:
         pass
     else:
         return parts
-    # Not in urlsplit's words: what it takes for a port may be the password of who forgot what a "/" in it means.
+    # Not in urlsplit's words: a password containing "/" can end up in its message about the port.
     raise ValueError("not a URL: its host or its port cannot be one")
 
 

@@ -26,9 +26,9 @@ ROUND_OCTETS = 4 * 2**20
 """Or so many octets: the disk is not to wait until a batch of large messages has come whole."""
 
 MAX_SHARES = 16
-"""How many shares are dealt with as a whole at the same time, in one process. A share that finds as many is dealt with
-by `FEW`. So eight accounts that are fetched at once, with 32 large messages each, have some 750 files open at the most;
-a process may usually have 1,024."""
+"""At most so many shares sync at full width in one process; further ones sync `FEW` files at a time, which bounds the
+open files. Eight accounts at once with 32 large messages each have some 750 files open; a process may usually have
+1,024."""
 
 FEW = 2
 
