@@ -40,6 +40,9 @@ MOST_SESSIONS = 150
 MOST_CALM_FETCHES = 12
 """By then nothing may change any more."""
 
+RECEIVE_OCTETS = 8192
+"""Making the buffer of the usual size takes longer than all that is read into it here."""
+
 SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("pop3fast._pipeline", "PIECE_OCTETS", (16, 100)),
     ("pop3fast.fetch._writer", "BATCH_MESSAGES", (1, 2, 3)),
@@ -275,6 +278,7 @@ def surroundings(world: World) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(sqlite3, "connect", connect))
+        stack.enter_context(mock.patch("pop3fast._stream.RECEIVE_SIZE", RECEIVE_OCTETS))
         for module, name, values in SMALL_LIMITS:
             if world.chance("small limits", 0.5):
                 stack.enter_context(mock.patch.object(import_module(module), name, world.rng.choice(values)))
