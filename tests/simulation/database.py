@@ -34,6 +34,8 @@ class Database(sqlite3.Connection):
 
     def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401
         self._step(sql.split(" ", 1)[0])
+        if " INTO seen " in sql:
+            self.world.check_batch(len(parameters[0]))
         return super().executemany(sql, *parameters)
 
     def _step(self, word: str) -> None:

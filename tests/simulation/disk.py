@@ -85,6 +85,12 @@ class Disk(Files):
         node = self._node(folder=True)
         parent.names[name] = parent.durable_names[name] = node
 
+    def give_second_name(self, path: str, second: str) -> None:
+        """Have the folder *path* at *second* as well."""
+        node = self.find(path)
+        if node is not None:
+            self.root.names[second] = self.root.durable_names[second] = node
+
     def find(self, path: str) -> Node | None:
         """Return what has the name *path*."""
         node: Node | None = self.root

@@ -66,6 +66,7 @@ class Story:
         rng = world.rng
         self.disk = Disk(world)
         self.disk.make_durable_folder("/mail")
+        self.disk.give_second_name("/mail", "post")
         kinds = [rng.choice(("maildir", "mbox", "mbox", "eml")) for _ in range(rng.choice((1, 1, 2)))]
         self.places = [Place(world, self.disk, kind, f"box{number}") for number, kind in enumerate(kinds)]
         self.states = [str(folder / f"{world.seed}-{number}.sqlite") for number in range(rng.choice((1, 1, 2)))]
@@ -81,7 +82,8 @@ class Story:
             account = SimulatedAccount(
                 "pop3+plain://mail.example.org", user=drop.name, password="password", dial=partial(self._dial, drop)
             )
-            self.jobs[drop.name] = Job(account, place.words, rng.choice(self.states), self._options())
+            words = place.words if rng.random() < 0.7 else place.words.replace("/mail/", "/post/")
+            self.jobs[drop.name] = Job(account, words, rng.choice(self.states), self._options())
         self.promises = Promises(world, self.homes, self.drops)
         for place in self.places:
             place.on_taken = partial(self._before_taking, place)
@@ -108,9 +110,9 @@ class Story:
         return Options(
             delete=delete,
             delete_after=None if delete or rng.random() < 0.5 else rng.choice((0, 1, 5)),
-            since_last=rng.random() < 0.08,
+            since_last=self.world.chance("since last"),
             limit=rng.choice((1, 3)) if rng.random() < 0.1 else None,
-            max_size=200 if rng.random() < 0.05 else None,
+            max_size=200 if self.world.chance("largest size") else None,
             checkpoint_messages=rng.choice((1, 2, 3, None)),
             checkpoint_octets=rng.choice((200, 1000, None)),
         )
@@ -197,6 +199,7 @@ class Story:
             world.dead = False
         self.promises.note_delivered(drop)
         self.promises.once()
+        self.promises.remembered(drop, self._remembered(drop, job))
         if report is not None:
             world.say(_summary(report))
             self.promises.report(drop, report, self._dialogues, before)
@@ -246,6 +249,15 @@ class Story:
         for mail in self._alike(place, text):
             if not self._is_remembered(mail):
                 mail.may_repeat = "a person had it before it was remembered"
+
+    def _remembered(self, drop: Maildrop, job: Job) -> set[bytes]:
+        """Return the unique-ids that are remembered of a maildrop."""
+        if job.state is None or not Path(job.state).exists():
+            return set()
+        query = "SELECT uid FROM seen JOIN account ON account.id = seen.account WHERE user = ?"
+        with contextlib.closing(_connect(job.state)) as database, contextlib.suppress(sqlite3.OperationalError):
+            return {uid for (uid,) in database.execute(query, (drop.name,))}
+        return set()
 
     def _is_remembered(self, mail: Mail) -> bool:
         if not mail.uid or mail.uid.startswith(b"ENOMEM-"):

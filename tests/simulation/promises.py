@@ -121,12 +121,38 @@ class Promises:
             sent = sum(len(dialogue.sent_whole) for dialogue in dialogues)
             if not new <= report.fetched <= sent and not isinstance(report.error, StateError):
                 raise Broken(f"{new} messages were delivered of {sent} sent, and the report says {report.fetched}")
+        self._check_size(drop, after - before)
         self._check_deletions(drop, report, dialogues)
         last = next((each for each in reversed(dialogues) if each.logged_in), None)
         if report.exit_status == 0 and last is not None:
             if not last.listed_badly and self.options == _all_of(self.options):
                 self.arrived(drop, last.shown, "the exit status was 0")
+            if self.options.since_last and not last.listed_badly and not report.warnings and not report.left:
+                self._check_new(drop, last)
             self._check_order(place, last, before)
+
+    def _check_size(self, drop: Maildrop, new: "Counter[bytes]") -> None:
+        most = self.options.max_size
+        for mail in drop.ever:
+            if most is not None and new[mail.text] and len(mail.content) > most:
+                raise Broken(f"{mail} was delivered, and nothing above {most} octets was wanted")
+
+    def _check_new(self, drop: Maildrop, last: Dialogue) -> None:
+        """Check that of the messages since the last one that was fetched none is skipped in silence."""
+        texts = self.place(drop).texts() + self.place(drop).taken
+        known = [mail.key for mail in last.shown if texts[mail.text]]
+        newer = [mail for mail in last.shown if mail.key > max(known, default=-1)]
+        self.arrived(drop, newer, "only what is new since the last message was wanted")
+
+    def remembered(self, drop: Maildrop, ids: "set[bytes]") -> None:
+        """Check that what is remembered is durably at its destination, given the unique-ids that are remembered."""
+        place = self.place(drop)
+        texts = place.texts(durable=True) + place.taken
+        counted = Counter(mail.uid for mail in drop.ever)
+        for mail in drop.ever:
+            unsure = mail.damaged or mail.may_miss or drop.id_is_number or counted[mail.uid] > 1
+            if mail.uid in ids and not unsure and not texts[mail.text]:
+                raise Broken(f"{mail} is remembered, and is not durably at {place.words}")
 
     def _check_words(self, report: FetchReport) -> None:
         error = report.error
@@ -157,7 +183,7 @@ class Promises:
 
     def _check_order(self, place: Place, last: Dialogue, before: "Counter[bytes]") -> None:
         """Check that what one session without trouble delivered lies in the order of the maildrop."""
-        if self._world.faults or place.kind != "mbox":
+        if self._world.faults:
             return
         new = [mail.text for mail in last.sent_whole if not before[mail.text]]
         there = [place.altered.get(text, text) for text in place.in_order()]

@@ -14,6 +14,9 @@ FIRST_NUMBER = 10_000
 
 ODD_IDS = (b"../../etc/%d", b".%d", b"%d;rm", b"\xe9\x80%d", b"%d:2,S")
 
+SIZES = ("exact",) * 8 + ("LF",) * 3 + ("estimated",) * 3 + ("zero", "refused")
+"""What LIST says."""
+
 
 class Maildrop:
     """The messages of one mailbox on a server."""
@@ -27,7 +30,7 @@ class Maildrop:
         self.mails: list[Mail] = []
         """What it holds, in the order of arrival."""
         self.ever: list[Mail] = []
-        self.sized = world.rng.choice(("exact", "exact", "exact", "LF", "estimated", "zero", "refused"))
+        self.sized = "huge" if world.chance("huge sizes") else world.rng.choice(SIZES)
         self.pipelines = "no pipelining" not in world.features or world.rng.random() < 0.5
         self.tops = not world.chance("top is refused")
         self.id_is_number = world.chance("unique-ids that are numbers")
@@ -86,6 +89,8 @@ class Maildrop:
                 return len(text_of(mail.content, "mbox"))
             case "estimated":
                 return mail.listed_size
+            case "huge":
+                return 2**63 + len(mail.content)
             case _:
                 return 0
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NoReturn
 
+from pop3fast.fetch import _writer
 from pop3fast.fetch._waiting import Stop
 
 FIRST_DATE = 1_750_000_000.0
@@ -28,9 +29,11 @@ FEATURES = (
     "disk errors",
     "full disk",
     "hang-ups",
+    "huge sizes",  # greater than 63 bits hold
     "identical sizes",
     "in use",
     "kills",
+    "largest size",  # the option
     "listings that are empty",
     "listings that are short",
     "locked by others",
@@ -45,6 +48,7 @@ FEATURES = (
     "refusals",
     "short messages",
     "silence",
+    "since last",  # the option
     "small limits",
     "stops",
     "top is refused",
@@ -127,6 +131,11 @@ class World:
         """Say that a promise was not kept, whatever becomes of the error on its way through the code."""
         self.broken = self.broken or Broken(why)
         raise self.broken
+
+    def check_batch(self, messages: int) -> None:
+        """Check how many messages are remembered at once: so many were waited for in memory or on the disk."""
+        if messages > _writer.BATCH_MESSAGES:
+            self.fail(f"{messages} messages are in one batch, which has {_writer.BATCH_MESSAGES} at most")
 
     def begin_fetch(self) -> None:
         """Start a process, and draw when what will go wrong in it."""
