@@ -339,3 +339,27 @@ def test_large_messages_do_not_stay_in_memory(box: Path, monkeypatch: pytest.Mon
         deliver(destination, b"c", mail(9, octets=30))
         assert [entry.uid for entry in destination.flush()] == [b"a", b"c"]
     assert found(box)[6:] == [mail(n, octets=o).replace(b"\r\n", b"\n") for n, o in ((7, 3000), (9, 30))]
+
+
+def test_a_full_disk_takes_nothing_from_the_messages_before(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 1000)
+
+    class FullDisk(Files):
+        full = True
+
+        def write(self, file: int, octets: bytes) -> None:
+            if self.full and len(octets) > 200:
+                super().write(file, octets[: len(octets) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().write(file, octets)
+
+    files = FullDisk()
+    with prepared(box, files) as (destination, _, _):
+        deliver(destination, b"a", mail(1, octets=500))
+        # The first that no longer fits into memory, with which the messages before it go to a file.
+        with pytest.raises(DestinationError):
+            deliver(destination, b"b", mail(2, octets=900))
+        files.full = False
+        deliver(destination, b"c", mail(3, octets=900))
+        assert [entry.uid for entry in destination.flush()] == [b"a", b"c"]
+    assert found(box) == [mail(n, octets=o).replace(b"\r\n", b"\n") for n, o in ((1, 500), (3, 900))]

@@ -34,8 +34,7 @@ class Spool:
                 self._memory += octets
                 self.size += len(octets)
                 return
-            self._file = self._nameless()
-            self._files.write(self._file, bytes(self._memory))
+            self._file = self._in_file()
             self._memory = bytearray()
         self._files.write(self._file, octets)
         self.size += len(octets)
@@ -65,6 +64,16 @@ class Spool:
         if file is not None:
             with contextlib.suppress(OSError):
                 self._files.close(file)
+
+    def _in_file(self) -> int:
+        """Return a file of what is in memory. Where that fails it stays there: half of it must not pass for all."""
+        file = self._nameless()
+        try:
+            self._files.write(file, bytes(self._memory))
+        except BaseException:
+            self._files.close(file)
+            raise
+        return file
 
     def _nameless(self) -> int:
         try:
