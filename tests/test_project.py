@@ -103,6 +103,7 @@ FETCH = (
     "fetch._hosts",
     "fetch._waiting",
     "fetch._files",
+    "fetch._forks",
     "fetch._lines",
     "fetch._errors",
     "fetch._identity",

@@ -14,6 +14,7 @@ from pop3fast.fetch._account import Account, Door
 from pop3fast.fetch._destination import Destination, default_path, open_destination
 from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._forks import closed_in_children
 from pop3fast.fetch._hosts import Hosts
 from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, PATIENCE_SECONDS, Options
 from pop3fast.fetch._patience import Patience
@@ -187,7 +188,7 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
     run.stop.check()
     with run.stop.connecting() as connected:
         try:
-            with contextlib.closing(run.door.enter(connected, timeout)) as pop:
+            with contextlib.closing(run.door.enter(connected, timeout)) as pop, closed_in_children(pop.close):
                 run.report.sessions += 1
                 run.logged_in_at = run.clock.now()
                 run.login_delay = _login_delay(run, pop)

@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from pop3fast.fetch import _forks as forks
+
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 
 # Linux's `struct flock64`: type, whence, start, length, pid. Everything, from the start.
@@ -90,7 +92,7 @@ class Files:
 
     def close(self, descriptor: int) -> None:
         """Close a file or folder."""
-        os.close(descriptor)
+        forks.close(descriptor)
 
     def link(self, name: str, at: int, new_name: str, new_at: int) -> None:
         """Give the file *name* the name *new_name* as well, which must not exist."""
@@ -106,16 +108,18 @@ class Files:
 
     def lock(self, file: int) -> bool:
         """Lock all of *file*, until it is closed, against everybody else; return whether it could be had at once."""
-        try:
-            # A lock of the open file and not of the process, so that it keeps other threads out as well.
-            if sys.platform == "linux":
-                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
-            else:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in {errno.EACCES, errno.EAGAIN}:
-                return False
-            raise
+        with forks.NO_FORK:
+            try:
+                # A lock of the open file and not of the process, so that it keeps other threads out as well.
+                if sys.platform == "linux":
+                    fcntl.fcntl(file, fcntl.F_OFD_SETLK, _WHOLE_FILE)
+                else:
+                    fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno in {errno.EACCES, errno.EAGAIN}:
+                    return False
+                raise
+            forks.hold(file)
         return True
 
     def stat(self, descriptor: int) -> os.stat_result:

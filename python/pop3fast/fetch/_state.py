@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from itertools import starmap
 from typing import Any, Self
 
+from pop3fast.fetch import _forks as forks
 from pop3fast.fetch._errors import AccountBusy, StateError
 from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch._identity import Entry, Identity, account_digest, is_lasting
@@ -69,7 +70,7 @@ class AccountState:
                 self._database.close()
                 raise
         except BaseException:
-            os.close(self._lock_file)
+            forks.close(self._lock_file)
             raise
 
     def __enter__(self) -> Self:
@@ -83,7 +84,7 @@ class AccountState:
         with self._lock:
             if self._lock_file >= 0:
                 self._database.close()
-                os.close(self._lock_file)
+                forks.close(self._lock_file)
                 self._lock_file = -1
 
     def seen(self) -> Seen:
@@ -256,18 +257,20 @@ class AccountState:
     def _take_lock(self, who: str) -> int:
         # The file stays: a lock on a file that somebody takes away and makes anew would keep nobody out.
         path = f"{self.path}.{self.digest}.lock"
-        try:
-            lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise StateError(path, os.strerror(error.errno or 0)) from error
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock_file)
-            raise AccountBusy(path, f"another fetch of {who} is running") from error
-        except OSError as error:
-            os.close(lock_file)
-            raise StateError(path, os.strerror(error.errno or 0)) from error
+        with forks.NO_FORK:
+            try:
+                lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            except OSError as error:
+                raise StateError(path, os.strerror(error.errno or 0)) from error
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(lock_file)
+                raise AccountBusy(path, f"another fetch of {who} is running") from error
+            except OSError as error:
+                os.close(lock_file)
+                raise StateError(path, os.strerror(error.errno or 0)) from error
+            forks.hold(lock_file)
         return lock_file
 
     @contextlib.contextmanager

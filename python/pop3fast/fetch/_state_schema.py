@@ -12,6 +12,7 @@ import stat as modes
 import time
 from collections.abc import Iterator
 
+from pop3fast.fetch import _forks as forks
 from pop3fast.fetch._errors import StateError
 
 APPLICATION_ID = 0x70F3FA57
@@ -203,7 +204,9 @@ def _run(connection: sqlite3.Connection, statements: str) -> None:
 @contextlib.contextmanager
 def _making(path: str) -> Iterator[None]:
     """Let nobody else make the state meanwhile: SQLite itself does not wait for who changes how it keeps a journal."""
-    lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with forks.NO_FORK:
+        lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        forks.hold(lock_file)
     try:
         deadline = time.monotonic() + BUSY_SECONDS
         while True:
@@ -216,7 +219,7 @@ def _making(path: str) -> Iterator[None]:
                 time.sleep(POLL_SECONDS)
         yield
     finally:
-        os.close(lock_file)
+        forks.close(lock_file)
 
 
 def _sync_name(path: str) -> None:

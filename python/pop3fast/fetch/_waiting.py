@@ -12,6 +12,7 @@ from threading import Condition, Event
 from typing import Protocol
 
 from pop3fast._dial import STEP_SECONDS, dial
+from pop3fast.fetch._forks import closed_in_children
 
 
 class Clock(Protocol):
@@ -97,12 +98,16 @@ class Stop:
                 raise
             return sock
 
-        try:
-            yield connected
-        finally:
+        def let_go() -> None:
             for sock in mine:
                 self._sockets.discard(sock)
                 sock.close()
+
+        with closed_in_children(let_go):
+            try:
+                yield connected
+            finally:
+                let_go()
 
     def wait_for(self, changed: Condition, come: Callable[[], bool]) -> None:
         """Return when *come* says so; *changed*, which the caller has, is notified when it may say something new."""

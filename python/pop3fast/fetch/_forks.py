@@ -1,0 +1,74 @@
+"""Forks: what a forked child of this process lets go of as soon as it is there.
+
+A lock belongs to an open file, which parent and child share: a child that was forked during a fetch, as multiprocessing
+does it, kept the account, the state and the mbox locked for as long as it lived, and a server's session open when its
+parent had been killed. Owns what of this process is a child's to close. What is closed in a child is closed for the
+child alone. Other connections are left as they are: a program may make one, fork, and go on in the child.
+"""
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from threading import RLock
+
+NO_FORK = RLock()
+"""While somebody holds this nobody forks: for what has to be opened and noted in one step."""
+
+
+class _Held:
+    """What this process has, and what its parent had."""
+
+    descriptors: set[int] = set()  # noqa: RUF012 - of the process
+    closers: set[Callable[[], object]] = set()  # noqa: RUF012 - as above
+    # Closed at the fork: here a number may mean another file by now.
+    let_go: set[int] = set()  # noqa: RUF012 - as above
+
+
+def hold(descriptor: int) -> None:
+    """Have a child close *descriptor*."""
+    with NO_FORK:
+        _Held.descriptors.add(descriptor)
+
+
+def close(descriptor: int) -> None:
+    """Close *descriptor*, whether it is held or not; in a child that has let go of it there is nothing to do."""
+    if descriptor not in _Held.descriptors and descriptor not in _Held.let_go:
+        os.close(descriptor)
+        return
+    with NO_FORK:
+        if descriptor in _Held.let_go:
+            _Held.let_go.discard(descriptor)
+            return
+        _Held.descriptors.discard(descriptor)
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def closed_in_children(close_: Callable[[], object]) -> Iterator[None]:
+    """Have a child that is forked in here call *close_*."""
+    with NO_FORK:
+        _Held.closers.add(close_)
+    try:
+        yield
+    finally:
+        with NO_FORK:
+            _Held.closers.discard(close_)
+
+
+def _let_go() -> None:
+    _Held.let_go = _Held.descriptors
+    _Held.descriptors = set()
+    closers, _Held.closers = _Held.closers, set()
+    try:
+        for descriptor in _Held.let_go:
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+        for close_ in closers:
+            with contextlib.suppress(OSError):
+                close_()
+    finally:
+        NO_FORK.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=NO_FORK.acquire, after_in_parent=NO_FORK.release, after_in_child=_let_go)
