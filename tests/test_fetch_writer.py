@@ -2,13 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 import pytest
 
 from maildrops import FastClock, mail
 from pop3fast.fetch import DestinationError, Entry, Identity, StateError
+from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._writer import (
     BATCH_MESSAGES,
@@ -65,6 +66,10 @@ class Diary:
 
     def hurry(self) -> None:
         self.note("hurry")
+
+    def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
+        self.note(f"read back {len(entries)} {fresh}")
+        return [ReadBack.WHOLE] * len(entries)
 
     def flush(self) -> list[Entry]:
         ended, self.ended = self.ended, []

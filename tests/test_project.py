@@ -87,6 +87,7 @@ FETCH = (
     "fetch._folder_index",
     "fetch._mbox",
     "fetch._mbox_journal",
+    "fetch._mbox_read_back",
     "fetch._mbox_delivery",
     "fetch._mbox_search",
     "fetch._mbox_lock",

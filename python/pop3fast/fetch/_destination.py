@@ -16,12 +16,13 @@ forgets: which messages are new, and what is remembered, its user decides.
     destination.close()
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
 from pop3fast.fetch._eml import EmlFolder
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._identity import Entry, Identity
+from pop3fast.fetch._identity import Entry, Identity, ReadBack
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._maildir import Maildir
 from pop3fast.fetch._mbox import Mbox
@@ -73,6 +74,15 @@ class Destination(Protocol):
 
         Raises `DestinationError` when that could not be done for all: its ``delivered`` are to be remembered, of the
         others nothing is left.
+        """
+        ...
+
+    def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
+        """Read again what was delivered as *entries*, and return what is found of each, in the same order.
+
+        It is opened anew, and compared with what was received by its digest, which is of all its octets. *fresh* says
+        that it was delivered in this session: what is not there then was lost. To be called when it is prepared.
+        Raises `DestinationError` when that cannot be seen; then nothing is to be deleted.
         """
         ...
 

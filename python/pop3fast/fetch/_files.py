@@ -18,6 +18,9 @@ from pop3fast.fetch import _forks as forks
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 
+# macOS has none.
+_NOATIME = getattr(os, "O_NOATIME", 0)
+
 # Linux's `struct flock64`: type, whence, start, length, pid. Everything, from the start.
 _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
@@ -50,12 +53,11 @@ class Files:
 
     def open_to_append(self, name: str, at: int) -> int:
         """Return a descriptor of the file *name*, to be read and appended to; it must exist."""
-        # Without O_NONBLOCK a FIFO could keep it waiting before anybody sees that it is one.
-        return os.open(name, os.O_RDWR | os.O_APPEND | os.O_NONBLOCK | _OPEN, dir_fd=at)
+        return _open_unread(name, os.O_RDWR | os.O_APPEND, at)
 
     def open_to_read(self, name: str, at: int) -> int:
         """Return a descriptor of the file *name*, to be read; it must exist."""
-        return os.open(name, os.O_RDONLY | os.O_NONBLOCK | _OPEN, dir_fd=at)
+        return _open_unread(name, os.O_RDONLY, at)
 
     def write(self, file: int, octets: bytes) -> None:
         """Write all *octets*."""
@@ -129,6 +131,17 @@ class Files:
     def stat_name(self, name: str, at: int | None = None) -> os.stat_result:
         """Return what *name* stands for, itself when it is a symbolic link."""
         return os.stat(name, dir_fd=at, follow_symlinks=False)
+
+
+def _open_unread(name: str, flags: int, at: int) -> int:
+    # Without O_NONBLOCK a FIFO could keep it waiting before anybody sees that it is one. And what is read here nobody
+    # has read: mail programs tell new mail by the time of the last access.
+    flags |= os.O_NONBLOCK | _OPEN
+    try:
+        return os.open(name, flags | _NOATIME, dir_fd=at)
+    except PermissionError:
+        # Only the owner may leave that time as it is.
+        return os.open(name, flags, dir_fd=at)
 
 
 def why_no_folder(files: Files, name: str, at: int | None, error: OSError) -> str:

@@ -10,14 +10,16 @@ a round of small messages (`_sync`).
 import contextlib
 import errno
 import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from hashlib import sha256
 from itertools import count
 from typing import ClassVar, NamedTuple
 
 from pop3fast.fetch._errors import DestinationError, destination_error
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._folder_index import FolderIndex, Stamps
-from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, delivery_key, is_lasting
+from pop3fast.fetch._folder_index import FolderIndex, Stamps, is_whole
+from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, ReadBack, delivery_key, is_lasting
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
@@ -142,6 +144,9 @@ class FolderDestination:
         self._unsynced: list[Written] = []
         self._unsynced_octets = self._unsynced_files = 0
         self._syncs = GroupSync(files)
+        # Once somebody has asked, it is begun before they ask again.
+        self._reads_back = False
+        self._whole: dict[bytes, Future[bool]] = {}
 
     def open(self) -> None:
         """Check the folder, and make it when only its parent exists. Raises `DestinationError`.
@@ -169,6 +174,7 @@ class FolderDestination:
         self._account, self._token = account, os.urandom(4).hex()
         self._copies = Copies()
         self._index = None
+        self._whole = {}
         try:
             for name in self.files.names(self._hidden):
                 if name.startswith(litter):
@@ -248,11 +254,35 @@ class FolderDestination:
                 failure = destination_error(self.path, "deliver to", error)
                 self._take_back(published)
                 published = []
+        if self._reads_back:
+            self._begin_to_read_back(published)
         entries = [message.entry for message in published]
         if failure is not None:
             failure.delivered = tuple(entries)
             raise failure
         return entries
+
+    def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
+        """Read again what was delivered as *entries*, and return what is found of each, in the same order.
+
+        *fresh* says that it was delivered in this session. In a Maildir a message may have been moved to wherever a
+        second delivery would find it. Raises `DestinationError` when that cannot be seen.
+        """
+        if not self._account:
+            raise ValueError("the destination is not prepared")
+        self._reads_back = True
+        index = self._looked_up()
+        # What was added in this session is known. What mail programs have done meanwhile is not.
+        index.renew()
+        try:
+            later = [entry for entry in entries if entry.place not in self._whole]
+            whole = dict(zip(later, self._syncs.share_out(self._is_where_it_was_put, later), strict=True))
+            return [
+                ReadBack.WHOLE if self._is_whole(entry, whole) else index.look_for(entry, fresh=fresh)
+                for entry in entries
+            ]
+        except OSError as error:
+            raise destination_error(self.path, "read back from", error) from error
 
     def hurry(self) -> None:
         """Do nothing: nobody else is waited for."""
@@ -266,6 +296,25 @@ class FolderDestination:
             for folder in (folders.root, *folders.inside):
                 with contextlib.suppress(OSError):
                     self.files.close(folder)
+
+    def _is_whole(self, entry: Entry, whole: Mapping[Entry, bool]) -> bool:
+        begun = self._whole.pop(entry.place, None)
+        return whole.get(entry, False) if begun is None else begun.result()
+
+    def _begin_to_read_back(self, published: Sequence[Published]) -> None:
+        """Let large messages be read again while the next ones come: reading 200 MB takes a third of receiving them."""
+        for message in published:
+            if message.key and message.entry.octets > SMALL_OCTETS:
+                self._whole[message.entry.place] = self._syncs.begin(self._is_where_it_was_put, message.entry)
+
+    def _is_where_it_was_put(self, entry: Entry) -> bool:
+        name = entry.place.decode("ascii", "replace")
+        if not entry.content or not self._looked_up().is_name(name):
+            return False
+        try:
+            return is_whole(self.files, self._visible, name, entry.content)
+        except FileNotFoundError:
+            return False
 
     def _sync(self) -> None:
         unsynced, self._unsynced = self._unsynced, []

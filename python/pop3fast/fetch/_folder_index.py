@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._identity import CONTENT_HEX, MESSAGE_HEX
+from pop3fast.fetch._identity import CONTENT_HEX, MESSAGE_HEX, Entry, ReadBack, delivery_key
 from pop3fast.fetch._waiting import Clock
 
 PIECE_OCTETS = 2**20
@@ -73,6 +73,7 @@ class FolderIndex:
     ) -> None:
         """Look for messages of *account* in the open *spots* of the folder *root*, and of a Maildir in its folders."""
         self._files = files
+        self._account = account
         self._root = root
         self._open = spots
         self._stamps = stamps
@@ -82,7 +83,12 @@ class FolderIndex:
         )
         # Where there are several of a key, NULs between them: 100,000 lists take more memory than all the rest.
         self._known: dict[str, str] | None = None
+        self._messages: dict[str, list[str]] | None = None
         self._spots: list[tuple[str, ...]] = []
+
+    def is_name(self, name: str) -> bool:
+        """Return whether a file with a message of the account can be called *name*."""
+        return self._form.match(name) is not None
 
     def next_name(self, key: str) -> str:
         """Return what the message *key* is to be called, behind every one that is there."""
@@ -99,11 +105,7 @@ class FolderIndex:
 
     def renew(self) -> None:
         """See the folder as it is now."""
-        self._known = None
-
-    def keys(self) -> Iterable[str]:
-        """Return the keys of what is there."""
-        return self._read().keys()
+        self._known = self._messages = None
 
     def has(self, key: str) -> bool:
         """Return whether a file of the message *key* is there, whole or not."""
@@ -123,6 +125,29 @@ class FolderIndex:
         with contextlib.suppress(FileNotFoundError):
             return self._find(key, content)
         return None
+
+    def look_for(self, entry: Entry, *, fresh: bool) -> ReadBack:
+        """Return what has become of *entry*, wherever it is; *fresh* says that it was delivered in this session.
+
+        Raises `OSError` when that cannot be seen.
+        """
+        key = delivery_key(self._account, entry)
+        message, _, _ = key.partition(".")
+        if entry.content:
+            wanted = [(key, entry.content)]
+        else:
+            # Version 1 remembered no content, but named the file by it.
+            wanted = [(each, bytes.fromhex(each.partition(".")[2])) for each in self._by_message().get(message, ())]
+        if any(self.find(each, content) for each, content in wanted):
+            return ReadBack.WHOLE
+        return ReadBack.DIFFERS if fresh or any(self.has(each) for each, _ in wanted) else ReadBack.MOVED
+
+    def _by_message(self) -> dict[str, list[str]]:
+        if self._messages is None:
+            self._messages = {}
+            for key in self._read():
+                self._messages.setdefault(key.partition(".")[0], []).append(key)
+        return self._messages
 
     def _find(self, key: str, content: bytes) -> Found | None:
         for place in filter(None, self._read().get(key, "").split("\0")):

@@ -53,14 +53,20 @@ class Likeness:
             self._digest.update(octets)
             return
         searched = max(0, len(self._header) - 1)
-        self._header += octets
-        end = self._header.find(b"\n\n", searched, HEADER_OCTETS)
+        # Mostly it comes in one piece, which is not copied.
+        begun: bytes | bytearray = octets
+        if self._header:
+            self._header += octets
+            begun = self._header
+        end = begun.find(b"\n\n", searched, HEADER_OCTETS)
         if end >= 0:
-            header = bytes(self._header)
-            self._digest.update(_CHANGED.sub(b"", header[: end + 1]))
-            self._digest.update(header[end + 1 :])
+            self._digest.update(_CHANGED.sub(b"", begun[: end + 1]))
+            self._digest.update(memoryview(begun)[end + 1 :])
             self._header = None
-        elif len(self._header) >= HEADER_OCTETS:
+            return
+        if begun is octets:
+            self._header += octets
+        if len(self._header) >= HEADER_OCTETS:
             self._end_header()
 
     def digest(self) -> bytes:

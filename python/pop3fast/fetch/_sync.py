@@ -8,9 +8,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
+from typing import TypeVar
 
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 SYNC_THREADS = 8
 """How many threads a round is shared out to. A journalling file system commits those that wait together as one."""
@@ -80,18 +84,27 @@ class GroupSync:
         # Threads that call the system for each file stand still while another runs Python, so this one does not: side
         # by side the two took a third longer than one after the other.
         to_be_made = any(written.file is None for written in group)
-        if self._pool is None:
-            self._pool = self._files.executor(SYNC_THREADS, "pop3fast-sync")
+        pool = self._threads()
         share = -(-len(group) // SYNC_THREADS)
         try:
             for start in range(0, len(group), share):
-                self._under_way.append(self._pool.submit(self._work, group[start : start + share], folder))
+                self._under_way.append(pool.submit(self._work, group[start : start + share], folder))
         except BaseException:
             # A share may be in the queue although there was no thread to be had for it.
             self.close()
             raise
         if to_be_made:
             self._finish()
+
+    def share_out(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+        """Return what *work* gives for each of *items*; the threads do it, each its share."""
+        share = -(-len(items) // SYNC_THREADS)
+        shares = [items[start : start + share] for start in range(0, len(items), share or 1)]
+        return [each for done in self._threads().map(lambda some: [*map(work, some)], shares) for each in done]
+
+    def begin(self, work: Callable[[T], R], item: T) -> "Future[R]":
+        """Return what *work* will give for *item*; one of the threads does it."""
+        return self._threads().submit(work, item)
 
     def wait(self) -> None:
         """Return when every message has been dealt with; each says whether it is durable."""
@@ -105,6 +118,11 @@ class GroupSync:
             self._pool = None
         self._under_way = []
         self.failed = None
+
+    def _threads(self) -> Executor:
+        if self._pool is None:
+            self._pool = self._files.executor(SYNC_THREADS, "pop3fast-sync")
+        return self._pool
 
     def _finish(self) -> None:
         wait(self._under_way)

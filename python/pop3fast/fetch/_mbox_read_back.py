@@ -1,0 +1,75 @@
+"""Reading again what was appended to an mbox, before it is deleted from the server.
+
+Owns what counts as delivered: a message that is where it was appended, or anywhere else in the file (`_mbox_search`).
+Never writes.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import Entry, ReadBack
+from pop3fast.fetch._mbox_search import LINE_OCTETS, Place, digest_of, find, mark_of
+
+ShareOut = Callable[[Callable[[Place], bool], Sequence[Place]], list[bool]]
+"""What does a work for each of many, in several threads, and returns what it gives."""
+
+
+LARGE_OCTETS = 2**16
+"""A message that is larger is worth a thread: of small ones the calls cost more than the reading."""
+
+
+def is_there(files: Files, file: int, place: Place) -> bool:
+    """Return whether the message that was appended at *place* is there."""
+    # What is behind the end of the file reads as nothing, and has another digest.
+    return digest_of(files, file, place.offset, place.offset + place.length).startswith(place.digest)
+
+
+def read_back(
+    files: Files,
+    file: int | None,
+    entries: Sequence[Entry],
+    begun: dict[bytes, "Future[bool]"],
+    share_out: ShareOut,
+    *,
+    fresh: bool,
+) -> list[ReadBack]:
+    """Return what is found of *entries* in the open and locked mbox *file*, None when it does not exist.
+
+    Where it was appended is looked first, by *share_out*, unless that was *begun* already. A message that was delivered
+    before, and of which only that is known, counts as moved. Raises `OSError` when that cannot be seen.
+    """
+    places = [Place.unpacked(entry.place) for entry in entries]
+    known = {place for place in places if place is not None}
+    whole: set[Place] = set()
+    if file is not None:
+        whole = {place for place in known if (check := begun.pop(place.packed(), None)) is not None and check.result()}
+        later = known - whole
+        whole.update(place for place in later if place.length <= LARGE_OCTETS and is_there(files, file, place))
+        large = [place for place in later if place.length > LARGE_OCTETS]
+        there = share_out(lambda place: is_there(files, file, place), large)
+        whole.update(place for place, is_whole in zip(large, there, strict=True) if is_whole)
+        if known - whole:
+            whole.update(_found(files, file, known - whole, whole))
+    lost = {place for place in known - whole if fresh or (file is not None and _begins_at(files, file, place))}
+    return [
+        ReadBack.WHOLE if place in whole else ReadBack.DIFFERS if place in lost else ReadBack.MOVED for place in places
+    ]
+
+
+def _found(files: Files, file: int, missing: set[Place], whole: set[Place]) -> list[Place]:
+    """Return which of *missing* lie elsewhere in the file: as many of a kind as there are, but for those *whole*."""
+    kept = len(next(iter(missing)).digest)
+    there = Counter(place.digest[:kept] for place in find(files, file, {place.mark for place in missing}))
+    there.subtract(place.digest for place in whole)
+    found: list[Place] = []
+    for place in missing:
+        if there[place.digest] > 0:
+            there[place.digest] -= 1
+            found.append(place)
+    return found
+
+
+def _begins_at(files: Files, file: int, place: Place) -> bool:
+    return mark_of(files.read(file, LINE_OCTETS, place.offset)) == place.mark

@@ -1,0 +1,256 @@
+"""Reading back: a message that is to be deleted from the server is read once more from where it was delivered."""
+
+import contextlib
+import errno
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fetching import mail
+from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, State, open_destination
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._folder import SMALL_OCTETS
+from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch._mbox_search import LINE_OCTETS
+
+KINDS = ["maildir", "eml", "mbox"]
+WHOLE, MOVED, DIFFERS = ReadBack.WHOLE, ReadBack.MOVED, ReadBack.DIFFERS
+SIZES = [40, SMALL_OCTETS + 100]
+
+
+@contextlib.contextmanager
+def prepared(to: str, files: Files | None = None) -> Iterator[tuple[Destination, AccountState]]:
+    with State(f"{to.partition(':')[2]}.state").account("h", 110, "me") as account:
+        destination = open_destination(to, files)
+        try:
+            destination.prepare(account.digest, account)
+            yield destination, account
+        finally:
+            destination.close()
+
+
+def deliver(destination: Destination, account: AccountState, *numbers: int, octets: int = 40) -> list[Entry]:
+    for number in numbers:
+        delivery = destination.begin(Identity(b"%d" % number))
+        delivery.write(mail(number, octets))
+        delivery.end()
+    entries = destination.flush()
+    account.remember(entries)
+    return entries
+
+
+def files_of(to: str) -> list[Path]:
+    """Return the files, in the order of delivery."""
+    kind, _, path = to.partition(":")
+    return [Path(path)] if kind == "mbox" else sorted(file for file in Path(path).rglob("*") if file.is_file())
+
+
+def change(to: str, number: int, into: Callable[[bytes], bytes]) -> None:
+    """Change the message *number* of those at *to*, in place."""
+    if to.startswith("mbox"):
+        (path,) = files_of(to)
+        content = path.read_bytes()
+        start = content.index(b"Subject: %d\n" % number)
+        end = content.find(b"From ", content.index(b">From ", start) + 5)
+        end = len(content) if end < 0 else end
+        path.write_bytes(content[:start] + into(content[start:end]) + content[end:])
+    else:
+        path = files_of(to)[number]
+        path.write_bytes(into(path.read_bytes()))
+
+
+def bit_flipped(content: bytes) -> bytes:
+    return content[:-9] + b"y" + content[-8:]
+
+
+def zeroed(content: bytes) -> bytes:
+    return content[:20] + bytes(len(content) - 20)
+
+
+@pytest.fixture(params=KINDS)
+def to(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return f"{request.param}:{tmp_path}/box"
+
+
+@pytest.mark.parametrize("octets", SIZES)
+@pytest.mark.parametrize("damage", [bit_flipped, zeroed])
+def test_what_was_damaged_differs_and_nothing_else(to: str, octets: int, damage: Callable[[bytes], bytes]) -> None:
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, *range(5), octets=octets)
+        assert destination.read_back(entries, fresh=True) == [WHOLE] * 5
+        change(to, 3, damage)
+        for fresh in (True, False):
+            assert destination.read_back(entries, fresh=fresh) == [WHOLE, WHOLE, WHOLE, DIFFERS, WHOLE]
+            assert destination.read_back(entries[::-1], fresh=fresh) == [WHOLE, DIFFERS, WHOLE, WHOLE, WHOLE]
+    # In a later session, of what the state remembers.
+    with prepared(to) as (destination, account):
+        known = account.entries(entry.identity for entry in entries)
+        assert [known[entry.identity] for entry in entries] == entries
+        assert destination.read_back([*known.values()], fresh=False) == [WHOLE, WHOLE, WHOLE, DIFFERS, WHOLE]
+
+
+def test_what_was_cut_short_differs(to: str) -> None:
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, 0, 1)
+        change(to, 1, lambda content: content[:-10])
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+        assert destination.read_back(entries, fresh=False) == [WHOLE, DIFFERS]
+
+
+def test_what_is_gone_differs_when_it_was_delivered_now_and_counts_when_it_was_before(to: str) -> None:
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, 0, 1)
+        for path in files_of(to):
+            path.unlink()
+        assert destination.read_back(entries, fresh=True) == [DIFFERS, DIFFERS]
+        assert destination.read_back(entries, fresh=False) == [MOVED, MOVED]
+
+
+def test_a_damaged_message_comes_again_and_is_whole_then(to: str) -> None:
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, 0, 1, 2)
+        change(to, 1, bit_flipped)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS, WHOLE]
+        again = deliver(destination, account, 1)
+        assert destination.read_back(again, fresh=True) == [WHOLE]
+        assert destination.read_back(entries[::2], fresh=True) == [WHOLE, WHOLE]
+
+
+MOVES = ["cur/{}:2,S", "cur/{},S=40:2,", ".Archive/cur/{}:2,S", ".Trash/new/{}"]
+
+
+@pytest.mark.parametrize("moved", MOVES)
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_a_mail_program_moved_within_a_maildir_is_whole(tmp_path: Path, moved: str, *, fresh: bool) -> None:
+    with prepared(f"maildir:{tmp_path}/box") as (destination, account):
+        entries = deliver(destination, account, 0, 1)
+        path = files_of(f"maildir:{tmp_path}/box")[0]
+        to = tmp_path / "box" / moved.format(path.name)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(to)
+        assert destination.read_back(entries, fresh=fresh) == [WHOLE, WHOLE]
+        to.write_bytes(b"damaged")
+        assert destination.read_back(entries, fresh=fresh) == [DIFFERS, WHOLE]
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_what_a_mail_program_moved_or_marked_in_an_mbox_is_whole(tmp_path: Path, *, fresh: bool) -> None:
+    box = tmp_path / "box"
+    box.write_bytes(b"From a@b Mon Jan  5 10:00:00 2026\nSubject: old\n\nold\n\n")
+    with prepared(f"mbox:{box}") as (destination, account):
+        entries = deliver(destination, account, 0, 1, 2)
+        content = box.read_bytes()
+        start = content.index(b"From ", 5)
+        box.write_bytes(content[start:].replace(b"Subject: 1\n", b"Subject: 1\nStatus: RO\n"))
+        assert destination.read_back(entries, fresh=fresh) == [WHOLE, WHOLE, WHOLE]
+        # Of two that are alike, in one second, one that is there is one.
+        box.write_bytes(content[:start])
+        assert destination.read_back(entries, fresh=fresh) == [DIFFERS if fresh else MOVED] * 3
+
+
+def test_of_messages_that_are_alike_as_many_are_whole_as_are_there(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    with prepared(f"mbox:{box}") as (destination, account):
+        for uid in (b"1", b"2", b"3"):
+            delivery = destination.begin(Identity(uid))
+            delivery.write(b"Subject: x\r\n\r\nx\r\n")
+            delivery.end()
+        account.remember(entries := destination.flush())
+        content = box.read_bytes()
+        one = content[: len(content) // 3]
+        box.write_bytes(b"From a@b Mon Jan  5 10:00:00 2026\n\nold\n\n" + one * 2)
+        assert sorted(found.value for found in destination.read_back(entries, fresh=True)) == [
+            "differs",
+            *["whole"] * 2,
+        ]
+
+
+def test_what_version_1_remembered_is_checked_by_its_name(tmp_path: Path) -> None:
+    with prepared(to := f"maildir:{tmp_path}/box") as (destination, account):
+        entries = deliver(destination, account, 0, 1, 2)
+        known = [entry._replace(content=b"", place=b"") for entry in entries]
+        paths = files_of(to)
+        for path in paths:
+            path.rename(path.with_name(path.name.partition("_")[2]))
+        change(to, 1, bit_flipped)
+        changed = [path for path in files_of(to) if b"y" in path.read_bytes()]
+        places = [entry for entry in entries if changed[0].name in entry.place.decode()]
+        expected = [DIFFERS if entry in places else WHOLE for entry in entries]
+        assert sorted(found.value for found in expected) == ["differs", "whole", "whole"]
+        assert destination.read_back(known, fresh=False) == expected
+        changed[0].unlink()
+        assert destination.read_back(known, fresh=False) == [MOVED if entry in places else WHOLE for entry in entries]
+
+
+def test_what_version_1_appended_to_an_mbox_counts_as_delivered(tmp_path: Path) -> None:
+    with prepared(f"mbox:{tmp_path}/box") as (destination, account):
+        entries = deliver(destination, account, 0)
+        assert destination.read_back([entries[0]._replace(place=b"")], fresh=False) == [MOVED]
+
+
+@pytest.mark.parametrize("place", [b"\xff\0", b"/etc/passwd", b"../../x", b"new/x", bytes(36), b"x" * 300])
+def test_a_place_of_another_destination_is_none(to: str, place: bytes) -> None:
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, 0)
+        missing = Entry(b"7", 0, 1, 1, b"", 1, b"c" * 16, 0, place)
+        assert destination.read_back([missing, *entries], fresh=False) == [MOVED, WHOLE]
+
+
+def test_what_cannot_be_seen_is_an_error(to: str) -> None:
+    class Unseen(Files):
+        blind = False
+
+        def read(self, file: int, count: int, offset: int) -> bytes:
+            if self.blind:
+                raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+            return super().read(file, count, offset)
+
+    with prepared(to, files := Unseen()) as (destination, account):
+        entries = deliver(destination, account, 0)
+        files.blind = True
+        with pytest.raises(DestinationError, match=r"cannot read back from .*Cannot allocate memory"):
+            destination.read_back(entries, fresh=True)
+
+
+def test_large_messages_are_read_back_while_others_come_once_somebody_has_asked(to: str) -> None:
+    reads: list[str] = []
+
+    class Watched(Files):
+        def open_to_read(self, name: str, at: int) -> int:
+            reads.append(threading.current_thread().name)
+            return super().open_to_read(name, at)
+
+    with prepared(to, Watched()) as (destination, account):
+        entries = deliver(destination, account, 0, octets=SIZES[1])
+        assert reads == []
+        assert destination.read_back(entries, fresh=True) == [WHOLE]
+        reads.clear()
+        entries = deliver(destination, account, 1, 2, octets=SIZES[1])
+        destination._threads.close() if to.startswith("mbox") else destination._syncs.close()  # type: ignore[attr-defined]
+        assert len(reads) == 2
+        assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
+        assert len(reads) == 2
+        # What was damaged behind that is seen when it is asked once more.
+        change(to, 2, bit_flipped)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+def test_nothing_is_read_back_before_it_is_prepared(to: str) -> None:
+    destination = open_destination(to)
+    with pytest.raises(ValueError, match="not prepared"):
+        destination.read_back([], fresh=True)
+
+
+def test_a_place_in_an_mbox_is_compared_within_its_from_line(tmp_path: Path) -> None:
+    """A sender may make it longer than what is compared."""
+    long_line = b"Return-Path: <" + b"x" * (LINE_OCTETS + 50) + b"@x>\r\nSubject: a\r\n\r\nb\r\n"
+    with prepared(f"mbox:{tmp_path}/box") as (destination, account):
+        delivery = destination.begin(Identity(b"1"))
+        delivery.write(long_line)
+        delivery.end()
+        account.remember(entries := destination.flush())
+        (tmp_path / "box").write_bytes(b"From a@b Mon Jan  5 10:00:00 2026\n\n\n" + (tmp_path / "box").read_bytes())
+        assert destination.read_back(entries, fresh=True) == [WHOLE]
