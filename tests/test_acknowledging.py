@@ -56,6 +56,9 @@ class Recorder:
 
 
 class RecordedSocket(socket.socket):
+    # Under the name of the class whose place it takes, by which the client knows a socket.
+    __module__, __qualname__ = "socket", "socket"
+
     recorder: Recorder
 
     def setsockopt(self, *arguments: Any) -> None:  # noqa: ANN401 - as poplib's users may call it
@@ -68,6 +71,8 @@ class RecordedSocket(socket.socket):
 
 
 class RecordedTLSSocket(ssl.SSLSocket):
+    __module__, __qualname__ = "ssl", "SSLSocket"  # likewise
+
     recorder: Recorder
 
     def setsockopt(self, *arguments: Any) -> None:  # noqa: ANN401 - as above

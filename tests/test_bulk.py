@@ -71,6 +71,9 @@ def _length_of_reply(command: bytes, received: bytearray) -> int:
 
 
 class _RecordingSocket(socket.socket):
+    # Under the name of the class whose place it takes, by which the client knows a socket.
+    __module__, __qualname__ = "socket", "socket"
+
     wire: Wire
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:  # noqa: ANN401 - whatever a socket takes

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 class OneOctetSocket(socket.socket):
     """Gives one octet a read, however many are there, and counts them."""
 
+    # Under the name of the class whose place it takes, by which the client knows a socket.
+    __module__, __qualname__ = "socket", "socket"
+
     reads = 0
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int = 0, flags: int = 0) -> int:

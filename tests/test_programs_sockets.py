@@ -9,8 +9,11 @@ import poplib
 import re
 import socket
 import ssl
+import subprocess
+import sys
 import types
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -218,3 +221,128 @@ def test_a_program_with_a_time_out_of_zero_is_told_so(cls: type[pop3fast.POP3]) 
         with pytest.raises(ValueError, match="timeout=0"):
             cls("127.0.0.1", 1, timeout=0, **keywords)
         create_connection.assert_not_called()
+
+
+# What is only like a socket.
+
+
+class Recorded(socket.socket):
+    """A socket with a makefile of its own: a program's, or a tunnel's."""
+
+    def makefile(self, *_: Any, **__: Any) -> Any:  # noqa: ANN401
+        return io.BytesIO(HELLO + MESSAGE + b"+OK bye\r\n")
+
+    def sendall(self, *_: object) -> None:
+        """Lose what is sent."""
+
+
+def with_file(sock: Any) -> Any:  # noqa: ANN401
+    sock.makefile.return_value = io.BytesIO(HELLO + MESSAGE + b"+OK bye\r\n")
+    return sock
+
+
+FAKES: dict[str, Callable[[], Any]] = {
+    "Mock": lambda: with_file(mock.Mock(spec=socket.socket)),
+    "MagicMock": lambda: with_file(mock.MagicMock(spec=socket.socket)),
+    "NonCallableMock": lambda: with_file(mock.NonCallableMock(spec=socket.socket)),
+    "TLS": lambda: with_file(mock.Mock(spec=ssl.SSLSocket)),
+    "spec_set": lambda: with_file(mock.Mock(spec_set=socket.socket)),
+    "autospec": lambda: with_file(mock.create_autospec(socket.socket, instance=True)),
+    "autospec called": lambda: with_file(mock.create_autospec(socket.socket)()),
+    "subclass": Recorded,
+}
+
+
+@pytest.mark.parametrize("fake", FAKES.values(), ids=FAKES)
+def test_what_is_only_like_a_socket_is_used_as_poplib_uses_it(fake: Callable[[], Any]) -> None:
+    for module in (poplib, pop3fast):
+        with mock.patch("socket.create_connection", return_value=fake()):
+            pop = module.POP3("pop.example", timeout=7)
+        assert pop.retr(1) == RETRIEVED
+        assert pop.quit() == b"+OK bye"
+
+
+def test_a_programs_tests_put_a_class_of_their_own_in_the_place_of_every_socket(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(socket, "socket", Recorded)
+    monkeypatch.setattr(socket, "create_connection", lambda *_: Recorded())
+    pop = pop3fast.POP3("pop.example")
+    assert pop.retr(1) == RETRIEVED
+    assert pop.quit() == b"+OK bye"
+
+
+GREEN = """
+import sys
+{patch}
+import pop3fast, poplib
+from pop3fast._stream import ReplyStream
+pop = pop3fast.POP3("127.0.0.1", int(sys.argv[1]), timeout=10)
+assert type(pop.file) is ReplyStream, type(pop.sock)
+kind = f"{{type(pop.sock).__module__}}.{{type(pop.sock).__qualname__}}"
+import ssl
+import subprocess
+import sys
+context = ssl._create_unverified_context()
+pop.stls(context)
+assert type(pop.file) is ReplyStream, type(pop.sock)
+pop.user("user"); pop.pass_("password")
+assert len(list(pop.retr_many())) == 50
+pop.quit()
+print(kind)
+"""
+
+
+@pytest.mark.parametrize(
+    ("package", "patch"),
+    [
+        ("gevent", "from gevent import monkey; monkey.patch_all()"),
+        ("gevent", "import pop3fast; from gevent import monkey; monkey.patch_all()"),
+        ("eventlet", "import eventlet; eventlet.monkey_patch()"),
+    ],
+)
+def test_green_sockets_are_as_fast_as_pythons(package: str, patch: str) -> None:
+    pytest.importorskip(package)
+    with MailboxServer([b"x\r\n"] * 50, stls=True, process=True) as server:
+        program = GREEN.format(patch=patch)
+        command = [sys.executable, "-W", "ignore", "-c", program, str(server.port)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith(package)
+
+
+# TLS, as programs and administrators make it verify.
+
+
+def test_a_program_makes_every_context_verify(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssl, "_create_stdlib_context", ssl.create_default_context)
+    offered: list[bytes | Reply] = [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK go\r\n", then="tls")]
+    with ScriptedServer(HELLO, tls=True) as server:  # and warnings are errors
+        with pytest.raises(ssl.SSLCertVerificationError):
+            pop3fast.POP3_SSL(*server.address)
+        monkeypatch.setattr(ssl, "_create_stdlib_context", lambda: server.client_context)
+        pop3fast.POP3_SSL(*server.address).quit()
+    monkeypatch.setattr(ssl, "_create_stdlib_context", ssl.create_default_context)
+    with ScriptedServer(HELLO, offered) as server:
+        pop = pop3fast.POP3(*server.address)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            pop.stls()
+        pop.close()
+
+
+@pytest.mark.parametrize("wrong", [30, 30.5, ssl.create_default_context()])
+def test_a_time_out_or_a_context_in_the_place_of_a_file_is_a_type_error_that_says_so(wrong: Any) -> None:  # noqa: ANN401
+    with mock.patch.object(socket, "create_connection") as create_connection:
+        with pytest.raises(TypeError, match=r"keyfile is a path, not .*timeout= and context= are given by name"):
+            pop3fast.POP3_SSL("127.0.0.1", 995, wrong)
+        with pytest.raises(TypeError, match="certfile is a path"):
+            pop3fast.POP3_SSL("127.0.0.1", 995, None, wrong)
+        create_connection.assert_not_called()
+
+
+def test_a_key_without_its_certificate_is_an_error_as_in_poplib() -> None:
+    with (
+        pytest.warns(DeprecationWarning, match="deprecated"),
+        pytest.raises(ValueError, match="certfile must be specified"),
+    ):
+        pop3fast.POP3_SSL("127.0.0.1", 995, keyfile=str(CERTIFICATE))

@@ -1,6 +1,8 @@
 """ReplyStream: a binary file to poplib's idioms, whole replies to ours, one buffer for both, no wait in vain."""
 
 import io
+import select
+import selectors
 import socket
 import ssl
 import threading
@@ -335,3 +337,60 @@ def test_a_client_has_one_in_the_place_of_poplibs_file(pair: Pair) -> None:
     assert type(file) is ReplyStream
     pop.close()
     assert file.closed
+
+
+# What programs do with the file besides reading lines.
+
+
+def test_the_file_can_be_waited_for(pair: Pair) -> None:
+    file = pair.stream
+    assert file.fileno() == pair.ours.fileno() == file.name
+    assert file.mode == "rb"
+    if isinstance(pair.ours, ssl.SSLSocket):  # its farewells and tickets are readable too
+        return
+    assert select.select([file], [], [], 0)[0] == []
+    pair.theirs.sendall(b"+OK\r\n")
+    assert select.select([file], [], [], 5)[0] == [file]
+    with selectors.DefaultSelector() as selector:
+        selector.register(file, selectors.EVENT_READ)
+        assert [key.fileobj for key, _ in selector.select(5)] == [file]
+    assert file.readline() == b"+OK\r\n"
+
+
+def test_a_look_ahead_takes_nothing(pair: Pair) -> None:
+    pair.theirs.sendall(BODY)
+    file = pair.stream
+    seen = file.peek()
+    assert seen == file.peek(1)
+    assert BODY.startswith(seen)
+    assert file.readline() == b"+OK\r\n"
+    assert file.peek() == seen[5:] or BODY[5:].startswith(file.peek())
+    file.readline()
+    pair.theirs.close()
+    assert file.read() == b"..b\r\n.\r\n"
+    assert file.peek() == b""
+
+
+def test_replies_come_whole_after_a_look_ahead(pair: Pair) -> None:
+    pair.theirs.sendall(BODY)
+    assert BODY.startswith(pair.stream.peek())
+    assert pair.stream.lines_response(100, 100) == (b"+OK", [b"From: a", b".b"], 13)
+
+
+def test_the_raw_file_reads_past_the_buffer(pair: Pair) -> None:
+    pair.theirs.sendall(b"+OK\r\n")
+    assert pair.stream.readline() == b"+OK\r\n"
+    pair.theirs.sendall(b"rest")
+    assert pair.stream.raw.read(4) == b"rest"
+    pair.stream.raw.close()
+    assert pair.ours.fileno() >= 0
+
+
+def test_a_file_that_is_closed_or_has_no_socket_says_so(pair: Pair) -> None:
+    with pytest.raises(io.UnsupportedOperation):
+        stream_of(BODY).fileno()
+    assert stream_of(BODY).peek() == BODY
+    pair.stream.close()
+    for look in (pair.stream.fileno, lambda: pair.stream.name, lambda: pair.stream.raw):
+        with pytest.raises(ValueError, match="closed"):
+            look()

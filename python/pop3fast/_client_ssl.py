@@ -1,12 +1,13 @@
 """POP3_SSL: POP3 over a connection that is TLS from its first octet."""
 
+import os
 import poplib
 import socket
 import ssl
 import warnings
 from typing import NoReturn
 
-from pop3fast._client import POP3
+from pop3fast._client import GLOBAL_DEFAULT, POP3
 from pop3fast._errors import error_proto
 from pop3fast._hooks import over_tls
 from pop3fast._tls import unverified_context
@@ -17,13 +18,15 @@ POP3_SSL_PORT = 995
 class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
     """A POP3 session over TLS (RFC 8314 section 3.2). See `POP3` for the commands."""
 
+    __module__ = "pop3fast"
+
     def __init__(
         self,
         host: str,
         port: int = POP3_SSL_PORT,
         keyfile: str | None = None,
         certfile: str | None = None,
-        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]
+        timeout: float | None = GLOBAL_DEFAULT,
         context: ssl.SSLContext | None = None,
     ) -> None:
         """Connect to *host*, shake hands and read the greeting; as `POP3`, and ``ssl.SSLError`` when TLS fails.
@@ -33,9 +36,11 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         certificate; they are deprecated, and a `ValueError` together with a context.
         """
         for name, value in (("keyfile", keyfile), ("certfile", certfile)):
+            if value is not None and not isinstance(value, str | bytes | os.PathLike):
+                # The third argument of `POP3` is the time-out, and in poplib of Python 3.12 there is no third.
+                raise TypeError(f"{name} is a path, not {value!r}; timeout= and context= are given by name")
             if context is not None and value is not None:
-                message = f"context and {name} arguments are mutually exclusive"
-                raise ValueError(message)
+                raise ValueError(f"context and {name} arguments are mutually exclusive")
         if keyfile is not None or certfile is not None:
             message = "keyfile and certfile are deprecated, use a custom context instead"
             warnings.warn(message, DeprecationWarning, stacklevel=2)

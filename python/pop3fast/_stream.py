@@ -150,6 +150,35 @@ class ReplyStream(io.BufferedIOBase):
 
     # The binary file.
 
+    mode = "rb"
+
+    @property
+    def name(self) -> int:
+        """The descriptor, as for every file that has no name."""
+        return self.fileno()
+
+    @property
+    def raw(self) -> io.RawIOBase:
+        """The connection without the buffer, which is what is read from it past what is here already."""
+        return socket.SocketIO(self._socket(), "r")
+
+    def fileno(self) -> int:
+        """Return the descriptor. It is readable also when nothing has come of what is buffered here: see `peek`."""
+        return self._socket().fileno()
+
+    def peek(self, size: int = 0, /) -> bytes:  # noqa: ARG002 - as for every buffered file, the size is a hint
+        """Return what is there without taking it; wait, once, only when nothing is. Empty at the end of the stream."""
+        octets = self.read1()
+        self.framer.feed(octets)
+        return octets
+
+    def _socket(self) -> socket.socket:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if self._sock is None:
+            raise io.UnsupportedOperation("there is no socket behind this file")
+        return self._sock
+
     def readable(self) -> bool:
         """Return True."""
         return True
@@ -280,7 +309,7 @@ def _decrypted_now(sock: ssl.SSLSocket, buffer: memoryview) -> int | None:
     sock.settimeout(0)
     try:
         return sock.recv_into(buffer)
-    except ssl.SSLWantReadError:
+    except (ssl.SSLWantReadError, TimeoutError):  # eventlet's has waited no time
         return None
     finally:
         sock.settimeout(timeout)

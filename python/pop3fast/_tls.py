@@ -16,14 +16,24 @@ def unverified_context(
     certfile: str | None = None,
     keyfile: str | None = None,
 ) -> ssl.SSLContext:
-    """Return the context poplib would make, and warn at the line of the program that caused it."""
-    message = (
-        f"{used_by} without a context verifies neither certificate nor host name; "
-        "pass context=ssl.create_default_context()"
-    )
-    warnings.warn(message, InsecureTLSWarning, stacklevel=_callers_level())
-    create: Callable[..., ssl.SSLContext] = ssl._create_stdlib_context  # type: ignore[attr-defined]
-    return create(certfile=certfile, keyfile=keyfile)
+    """Return the context poplib would make, and warn at the line of the program that caused it.
+
+    There is no warning where a program has had ``ssl._create_stdlib_context`` replaced by what verifies.
+    """
+    if keyfile and not certfile:
+        raise ValueError("certfile must be specified")
+    # Without arguments, because ``ssl.create_default_context``, which takes its place, knows none for a certificate.
+    create: Callable[[], ssl.SSLContext] = ssl._create_stdlib_context  # type: ignore[attr-defined]
+    context = create()
+    if certfile:
+        context.load_cert_chain(certfile, keyfile)
+    if context.verify_mode is not ssl.CERT_REQUIRED or not context.check_hostname:
+        message = (
+            f"{used_by} without a context verifies neither certificate nor host name; "
+            "pass context=ssl.create_default_context()"
+        )
+        warnings.warn(message, InsecureTLSWarning, stacklevel=_callers_level())
+    return context
 
 
 def _callers_level() -> int:

@@ -83,6 +83,9 @@ class Wire(socket.socket):
     over; all at once without). A client that has read the last reply and wants more finds that the server has hung up.
     """
 
+    # Under the name of the class whose place it takes: whoever knows sockets by their type is to take it for one.
+    __module__, __qualname__ = "socket", "socket"
+
     def __init__(self, replies: Sequence[bytes], pieces: Sequence[int] = ()) -> None:
         near, self._peer = socket.socketpair()
         super().__init__(near.family, near.type, near.proto, near.detach())
