@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import closing
+from unittest import mock
 
 import pytest
 import scramp  # type: ignore[import-untyped]
@@ -192,6 +193,62 @@ def test_an_authobject_is_given_each_challenge_and_its_answers_are_sent() -> Non
         assert pop.auth("x-own_1", authobject) == b"+OK in"
     assert seen == [b"first", b"", b""]
     assert server.commands == [b"AUTH X-OWN_1", b64("one"), b64("zwö"), b""]
+
+
+class AsForSmtplib:
+    """An authobject as ``smtplib`` has them: without a challenge it gives the initial response, if it has one."""
+
+    def __init__(self, initial: str | None, *answers: str) -> None:
+        self.initial, self.answers, self.asked = initial, list(answers), list[bytes | None]()
+
+    def __call__(self, challenge: bytes | None = None) -> str | None:
+        self.asked.append(challenge)
+        return self.initial if challenge is None else self.answers.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("authobject", "ok", "replies", "commands", "asked"),
+    [
+        (AsForSmtplib("a"), True, [IN], [b"AUTH X-TEST YQ=="], [None]),
+        (AsForSmtplib(None, "b"), True, [b"+ \r\n", IN], [b"AUTH X-TEST", b"Yg=="], [None, b""]),
+        (AsForSmtplib("a", "b"), True, [b"+ Yz8=\r\n", IN], [b"AUTH X-TEST YQ==", b"Yg=="], [None, b"c?"]),
+        (AsForSmtplib("a", "b"), False, [b"+ Yz8=\r\n", IN], [b"AUTH X-TEST", b"Yg=="], [b"c?"]),
+        (AsForSmtplib("x" * 200), True, [b"+ \r\n", IN], [b"AUTH X-TEST", b64("x" * 200)], [None]),
+    ],
+    ids=["all", "none", "and an answer", "not ok", "too long"],
+)
+def test_an_authobject_of_smtplibs_kind_is_asked_for_the_initial_response_too(
+    authobject: AsForSmtplib,
+    ok: bool,  # noqa: FBT001
+    replies: list[bytes],
+    commands: list[bytes],
+    asked: list[bytes | None],
+) -> None:
+    with ScriptedServer(GREETING, replies) as server, closing(connect(server)) as pop:
+        assert pop.auth("X-TEST", authobject, initial_response_ok=ok) == b"+OK in"
+    assert server.commands == commands
+    assert authobject.asked == asked
+
+
+def test_an_authobject_that_needs_a_challenge_is_not_asked_without_one() -> None:
+    def needs(challenge: bytes) -> bytes:
+        return challenge[::-1]
+
+    with ScriptedServer(GREETING, [b"+ YWI=\r\n", IN] * 3) as server, closing(connect(server)) as pop:
+        for authobject in (needs, lambda challenge: challenge[::-1], mock.Mock(side_effect=needs, spec=needs)):
+            assert pop.auth("X-TEST", authobject) == b"+OK in"
+    assert server.commands == [b"AUTH X-TEST", b"YmE="] * 3
+
+
+def test_what_an_authobject_raises_without_a_challenge_is_the_programs_and_nothing_is_sent() -> None:
+    def confused(challenge: bytes | None = None) -> bytes:
+        raise TypeError(f"what is {challenge!r}?")
+
+    with ScriptedServer(GREETING, [STAT]) as server, closing(connect(server)) as pop:
+        with pytest.raises(TypeError, match="what is None"):
+            pop.auth("X-TEST", confused)
+        assert pop.stat() == (2, 320)
+    assert server.commands == [b"STAT"]
 
 
 def test_a_command_given_by_an_authobject_is_refused_and_not_sent() -> None:

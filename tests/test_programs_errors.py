@@ -91,7 +91,7 @@ def test_what_a_person_wants_to_know_besides_is_in_the_notes_of_a_traceback() ->
     assert traceback.format_exception_only(refused.value)[1:] == ["in answer to DELE 7\n"]
     assert refused.value.explanation == r"DELE 7: -ERR [AUTH] no \xfc such thing"
     assert traceback.format_exception_only(lost.value) == [
-        "pop3fast._errors.ConnectionLost: -ERR EOF\n",
+        "pop3fast.ConnectionLost: -ERR EOF\n",
         "the server hung up before its reply to RETR was whole\n",
     ]
 

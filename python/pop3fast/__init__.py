@@ -10,48 +10,27 @@ import socket as socket
 import ssl as ssl
 import sys as sys
 
-from pop3fast._client import POP3, POP3_PORT
-from pop3fast._client_ssl import POP3_SSL, POP3_SSL_PORT
-from pop3fast._connect import connect
-from pop3fast._errors import (
-    AuthenticationError,
-    CommandError,
-    ConnectionBroken,
-    ConnectionBusy,
-    ConnectionLost,
-    ConnectionTimedOut,
-    InsecureTLSWarning,
-    LimitExceeded,
-    ProtocolError,
-    error_proto,
-)
-from pop3fast._install import install_as_poplib
-from pop3fast._message import Message, Piece
+from pop3fast._client import POP3 as POP3
+from pop3fast._client import POP3_PORT as POP3_PORT
+from pop3fast._client_ssl import POP3_SSL as POP3_SSL
+from pop3fast._client_ssl import POP3_SSL_PORT as POP3_SSL_PORT
+from pop3fast._connect import connect as connect
+from pop3fast._errors import AuthenticationError as AuthenticationError
+from pop3fast._errors import CommandError as CommandError
+from pop3fast._errors import ConnectionBroken as ConnectionBroken
+from pop3fast._errors import ConnectionBusy as ConnectionBusy
+from pop3fast._errors import ConnectionLost as ConnectionLost
+from pop3fast._errors import ConnectionTimedOut as ConnectionTimedOut
+from pop3fast._errors import InsecureTLSWarning as InsecureTLSWarning
+from pop3fast._errors import LimitExceeded as LimitExceeded
+from pop3fast._errors import ProtocolError as ProtocolError
+from pop3fast._errors import error_proto as error_proto
+from pop3fast._install import install_as_poplib as install_as_poplib
+from pop3fast._message import Message as Message
+from pop3fast._message import Piece as Piece
 
-__all__ = [
-    "CR",
-    "CRLF",
-    "HAVE_SSL",
-    "LF",
-    "POP3",
-    "POP3_PORT",
-    "POP3_SSL",
-    "POP3_SSL_PORT",
-    "AuthenticationError",
-    "CommandError",
-    "ConnectionBroken",
-    "ConnectionBusy",
-    "ConnectionLost",
-    "ConnectionTimedOut",
-    "InsecureTLSWarning",
-    "LimitExceeded",
-    "Message",
-    "Piece",
-    "ProtocolError",
-    "connect",
-    "error_proto",
-    "install_as_poplib",
-]
+# What ``from poplib import *`` gives. Every other public name is asked for by name.
+__all__ = ["POP3", "POP3_SSL", "error_proto"]
 
 CR = b"\r"
 LF = b"\n"

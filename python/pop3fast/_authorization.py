@@ -53,7 +53,9 @@ class AuthorizationCommands(Conversation):
 
     def user(self, user: str) -> bytes:
         """Give the user's name; return the response (RFC 1939 section 7)."""
-        return self._shortcmd(f"USER {user}")
+        response = self._shortcmd(f"USER {user}")
+        session_of(self).user = str(user)
+        return response
 
     def pass_(self, pswd: str) -> bytes:
         """Give the password; return the response. The maildrop is locked from here to `quit` (RFC 1939 section 7).
@@ -113,17 +115,20 @@ class AuthorizationCommands(Conversation):
         mechanism: str,
         authobject: AuthObject | None = None,
         initial_response: bytes | str | None = None,
+        *,
+        initial_response_ok: bool = True,
     ) -> bytes:
         """Log in by a SASL *mechanism*; return the response (RFC 5034 section 4). `login` knows the usual ones itself.
 
-        *authobject* answers each challenge; *initial_response* is what the client says first. It goes along with the
-        command where the line stays within 255 octets and the mechanism is not XOAUTH2, and otherwise answers the
-        server's first, empty, challenge. A ``str`` is sent as UTF-8.
+        *authobject* answers each challenge; *initial_response* is what the client says first. Without one, an
+        *authobject* that can be called without a challenge is asked for it, as ``smtplib`` does. It goes along with the
+        command where *initial_response_ok*, the line stays within 255 octets and the mechanism is not XOAUTH2, and
+        otherwise answers the server's first, empty, challenge. A ``str`` is sent as UTF-8.
 
         Raises `AuthenticationError` when the login is refused, or called off because *authobject* said so or a
         challenge makes no sense; the session goes on. An exception of *authobject* calls the login off too.
         """
-        exchange = SaslExchange(mechanism, authobject, initial_response)
+        exchange = SaslExchange(mechanism, authobject, initial_response, initial_response_ok=initial_response_ok)
         with turn(self):
             response = self._shortcmd(exchange.first())
             while _replies.is_continuation(response):
@@ -162,7 +167,9 @@ class AuthorizationCommands(Conversation):
             return self.pass_(secret)
         if name == "APOP":
             return _apop(self, user, secret, forgetful=True)
-        return _authenticate(self, name, _login.mechanism_of(name, user, secret, self.host, self.port))
+        response = _authenticate(self, name, _login.mechanism_of(name, user, secret, self.host, self.port))
+        session_of(self).user = user
+        return response
 
 
 def what_it_can_do(pop: AuthorizationCommands) -> Mapping[str, tuple[str, ...]]:
@@ -192,7 +199,9 @@ def _apop(pop: AuthorizationCommands, user: str, password: str, *, forgetful: bo
     if timestamp is None:
         raise error_proto("-ERR APOP not supported by server")
     digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
-    return _log_in(pop, f"APOP {user} {digest}")
+    response = _log_in(pop, f"APOP {user} {digest}")
+    session_of(pop).user = user
+    return response
 
 
 def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:

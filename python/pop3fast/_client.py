@@ -6,12 +6,13 @@ Owns the commands and their results. How a command goes out and its reply comes 
 import contextlib
 import errno
 import io
+import poplib
 import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, overload
+from typing import BinaryIO, Final, Protocol, Self, cast, overload
 
 from pop3fast import _protocol_log, _replies
 from pop3fast._conversation import exchange, in_step, within
@@ -21,6 +22,16 @@ from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, r
 from pop3fast._many import ManyCommands, MessageNumber
 
 POP3_PORT = 110
+
+
+class _GlobalDefault:
+    """The time-out of ``socket.setdefaulttimeout``: what poplib has as an object without a name."""
+
+    def __repr__(self) -> str:
+        return "<global default>"
+
+
+GLOBAL_DEFAULT: Final = cast("float", _GlobalDefault())
 
 
 class SupportsWrite(Protocol):
@@ -53,6 +64,8 @@ class POP3(ManyCommands):
     exception it closes the connection without QUIT, so that no deletion is committed.
     """
 
+    __module__ = "pop3fast"
+
     sock: socket.socket
     file: BinaryIO
     welcome: bytes
@@ -61,7 +74,7 @@ class POP3(ManyCommands):
         self,
         host: str,
         port: int = POP3_PORT,
-        timeout: float | None = socket._GLOBAL_DEFAULT_TIMEOUT,  # type: ignore[attr-defined]
+        timeout: float | None = GLOBAL_DEFAULT,
     ) -> None:
         """Connect to *host* and read the greeting (RFC 1939 section 4).
 
@@ -74,6 +87,8 @@ class POP3(ManyCommands):
         self._tls_established = False
         session = self._pop3fast = ClientSession.after(self._pop3fast)
         session.recorded = _protocol_log.is_on()
+        if timeout is GLOBAL_DEFAULT:
+            timeout = socket._GLOBAL_DEFAULT_TIMEOUT  # type: ignore[attr-defined]
         sys.audit("poplib.connect", self, host, port)
         self.sock = self._create_socket(timeout)
         try:
@@ -83,6 +98,17 @@ class POP3(ManyCommands):
         except BaseException:
             self.close()
             raise
+
+    def __repr__(self) -> str:
+        user = session_of(self).user
+        state = session_of(self).state if getattr(self, "sock", None) is not None else "closed"
+        shown = [
+            f"{getattr(self, 'host', '?')}:{getattr(self, 'port', '?')}",
+            "TLS" if self._tls_established or isinstance(self, poplib.POP3_SSL) else "no TLS",
+            *([f"user {user}"] if user else []),
+            state,
+        ]
+        return f"<{type(self).__module__}.{type(self).__qualname__} {_replies.printable(', '.join(shown))}>"
 
     def __enter__(self) -> Self:
         """Return the session itself."""

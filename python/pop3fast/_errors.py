@@ -37,6 +37,8 @@ class CommandError(error_proto):
     ``args`` is ``(response,)``, as poplib's.
     """
 
+    __module__ = "pop3fast"
+
     response: bytes
     """The status line, without its line end; empty where the error was made of anything else."""
     command: str
@@ -79,6 +81,8 @@ class CommandError(error_proto):
 class AuthenticationError(CommandError):
     """The server refused a login, or did not prove itself to us. The connection is in step, but for the latter."""
 
+    __module__ = "pop3fast"
+
     reason: str = ""
     """What is known besides the response, for a person: what the server said about an OAuth token, why the client broke
     the exchange off."""
@@ -91,6 +95,8 @@ class AuthenticationError(CommandError):
 
 class ProtocolError(error_proto):
     """The conversation cannot be trusted any more: the connection is broken, and only ``close()`` is left."""
+
+    __module__ = "pop3fast"
 
     where: str = ""
     """Host, port and step, for an error of `connect`."""
@@ -110,6 +116,8 @@ class ProtocolError(error_proto):
 class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says what happened
     """The server hung up before its reply was whole. ``args`` are poplib's."""
 
+    __module__ = "pop3fast"
+
     def _what(self) -> str:
         text = super()._what()
         return f"{text}: {_hung_up(self.during)}" if self.args == (_EOF,) else text
@@ -118,6 +126,8 @@ class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says wha
 class LimitExceeded(ProtocolError):  # noqa: N818 - a public name that says what happened
     """A reply passed a limit: ``_MAXLINE`` for a line, ``POP3.max_octets`` for a multi-line response."""
 
+    __module__ = "pop3fast"
+
 
 class ConnectionBusy(ProtocolError, RuntimeError):  # noqa: N818 - a public name that says what happened
     """Another thread waits for a reply on this connection, or another process owns it. Nothing was sent.
@@ -125,9 +135,13 @@ class ConnectionBusy(ProtocolError, RuntimeError):  # noqa: N818 - a public name
     The connection is not broken but theirs: it is lost for the one who gets this error.
     """
 
+    __module__ = "pop3fast"
+
 
 class ConnectionBroken(ProtocolError, OSError):  # noqa: N818 - a public name that says what happened
     """An ``OSError`` broke the connection before; nothing was sent. Whoever expects that error gets one again."""
+
+    __module__ = "pop3fast"
 
     def __init__(self, *args: object) -> None:
         """Keep *args* as they are: an ``OSError`` would take two for a number and its meaning."""
@@ -137,9 +151,13 @@ class ConnectionBroken(ProtocolError, OSError):  # noqa: N818 - a public name th
 class ConnectionTimedOut(ConnectionBroken, TimeoutError):  # noqa: N818 - a public name that says what happened
     """A ``TimeoutError`` broke the connection before; nothing was sent."""
 
+    __module__ = "pop3fast"
+
 
 class InsecureTLSWarning(UserWarning):
     """TLS without a context verifies neither certificate nor host name. That is what poplib does."""
+
+    __module__ = "pop3fast"
 
 
 def broken_by(error: BaseException) -> type[ProtocolError]:

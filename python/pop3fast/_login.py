@@ -15,7 +15,11 @@ Secret: TypeAlias = str | Callable[[], str]
 """A password or token, or what gives one when it is asked, once an attempt."""
 
 AuthObject: TypeAlias = Callable[[bytes], bytes | str | None]
-"""Called with each challenge, decoded; returns the answer, not yet encoded. None, or ``b"*"``, calls the login off."""
+"""Called with each challenge, decoded; returns the answer, not yet encoded. None, or ``b"*"``, calls the login off.
+
+One that can be called without a challenge, as ``smtplib`` has them, is called so for the initial response, of which it
+may have none (None).
+"""
 
 # RFC 2449 section 4, with the line end. RFC 5034 section 4 forbids an initial response that does not fit.
 _MAX_LINE_OCTETS = 255
@@ -38,19 +42,30 @@ class SaslExchange:
     CALL_OFF = "*"
     """What ends an exchange without a login (RFC 5034 section 4)."""
 
-    def __init__(self, mechanism: str, authobject: AuthObject | None, initial_response: bytes | str | None) -> None:
+    def __init__(
+        self,
+        mechanism: str,
+        authobject: AuthObject | None,
+        initial_response: bytes | str | None,
+        *,
+        initial_response_ok: bool = True,
+    ) -> None:
         """Log in by *mechanism*; the arguments are those of `POP3.auth`, and so is what is raised for them."""
         if not mechanism or not all(character.isalnum() or character in "-_" for character in mechanism):
             raise ValueError(f"not a SASL mechanism: {mechanism!r}")
         self._name = mechanism.upper()
         self._authobject = authobject
+        # Whether the initial response may come along with the command.
+        self._along = initial_response_ok and self._name not in _WITHOUT_INITIAL_RESPONSE
+        if initial_response is None and initial_response_ok and authobject is not None and _asks_nothing(authobject):
+            initial_response = authobject()  # type: ignore[call-arg]  # it can be called so
         self._initial = None if initial_response is None else _sasl.octets_of(initial_response)
         self._rounds = 0
 
     def first(self) -> str:
         """Return the command, with the initial response where it may come along."""
         command = f"AUTH {self._name}"
-        if self._initial is None or self._name in _WITHOUT_INITIAL_RESPONSE:
+        if self._initial is None or not self._along:
             return command
         line = f"{command} {_sasl.encoded(self._initial) or '='}"
         if len(line) + len("\r\n") > _MAX_LINE_OCTETS:
@@ -76,6 +91,18 @@ class SaslExchange:
         if octets == b"*":
             raise ExchangeError("called off")
         return _sasl.encoded(octets)
+
+
+def _asks_nothing(authobject: AuthObject) -> bool:
+    """Say whether *authobject* can be called without a challenge. It is not tried: what it raises is the program's."""
+    # Here, because few programs log in so, and this is half the time of importing the package.
+    import inspect  # noqa: PLC0415
+
+    try:
+        inspect.signature(authobject).bind()
+    except (TypeError, ValueError):  # it needs one, or does not say
+        return False
+    return True
 
 
 def choose(offered: Iterable[str], *, verified: bool, by_token: bool) -> str:

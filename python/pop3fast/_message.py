@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Message:
     """What `POP3.retr_many` and `POP3.top_many` give for each message."""
 
+    __module__ = "pop3fast"
+
     __slots__ = ("content", "number", "uid")
 
     number: int
@@ -66,6 +68,8 @@ class Message:
 @final
 class Piece:
     """What `POP3.retr_pieces` gives for each part of a message, in order."""
+
+    __module__ = "pop3fast"
 
     __slots__ = ("content", "first", "last", "number")
 

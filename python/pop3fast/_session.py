@@ -39,6 +39,7 @@ class Session:
         "trusted",
         "turns",
         "unique_ids",
+        "user",
     )
 
     def __init__(self) -> None:
@@ -59,6 +60,8 @@ class Session:
         """A tighter limit than ``max_octets`` for the command that is under way."""
         self.deadline: Deadline | None = None
         """By when the session, or the call that is under way, has to be over."""
+        self.user = ""
+        """Who logs in, or has."""
         self.trusted = False
         """Whether `connect` made the connection: by TLS that it verified, or in the clear because it was told to."""
 
@@ -104,6 +107,15 @@ class Session:
             self.settle()
         else:
             self.break_(error, why)
+
+    @property
+    def state(self) -> str:
+        """In one or a few words: in step, or what is against it."""
+        if self._broken is not None:
+            return f"broken: {self._broken.why}"
+        if self._begun is UNFINISHED:
+            return "in use"
+        return self._begun or "in step"
 
     def why_not(self) -> ProtocolError | None:
         """Return the error for whoever wants to begin something now; None when nothing is against it."""
