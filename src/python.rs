@@ -96,6 +96,10 @@ mod _framing {
             Ok(self.0.next_body(Limits::octets(max_octets))?.map(|body| PyBytes::new(py, body)))
         }
 
+        fn next_listing<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
+            Ok(self.0.next_body(Limits::listing(max_octets))?.map(|body| PyBytes::new(py, body)))
+        }
+
         fn next_piece<'py>(&mut self, py: Python<'py>, max_octets: u64) -> PyResult<Option<Bound<'py, PyBytes>>> {
             Ok(self.0.next_piece(Limits::octets(max_octets))?.map(|piece| PyBytes::new(py, piece)))
         }

@@ -15,9 +15,12 @@ from typing import Any, Self
 
 import pytest
 
+import pop3fast._batch
 import pop3fast._pipeline
+import pop3fast._proof
 from pop3fast import POP3, CommandError, Message, ProtocolError
-from pop3fast._pipeline import DEFAULT_WINDOW, MAX_EXPECTED_OCTETS, MAX_UNANSWERED_OCTETS
+from pop3fast._batch import DEFAULT_WINDOW, MAX_EXPECTED_OCTETS
+from pop3fast._proof import MAX_UNANSWERED_OCTETS
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 from shapes import GREETING
@@ -311,8 +314,10 @@ def test_without_its_limit_on_octets_the_client_would_wait_for_ever_there(monkey
     def reply(command: bytes) -> bytes:
         return b"+OK\r\n" + message(int(command.split()[1]), 8192) + b".\r\n"
 
-    monkeypatch.setattr(pop3fast._pipeline, "MAX_UNANSWERED_OCTETS", 2**20)
+    monkeypatch.setattr(pop3fast._proof, "MAX_UNANSWERED_OCTETS", 2**20)
+    monkeypatch.setattr(pop3fast._batch, "MAX_EXPECTED_OCTETS", 2**30)
     monkeypatch.setattr(pop3fast._pipeline, "MAX_EXPECTED_OCTETS", 2**30)
+    monkeypatch.setattr(pop3fast._pipeline, "MAX_KEPT_BACK_OCTETS", 2**30)
     with (
         PatientServer(reply, lag=0, buffer_octets=4096) as server,
         connected(server, buffer_octets=4096, timeout=0.5) as pop,

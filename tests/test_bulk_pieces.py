@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pytest
 
 from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, ProtocolError
-from pop3fast._pipeline import MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, PIECE_OCTETS
+from pop3fast._batch import MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, PIECE_OCTETS
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING
@@ -137,7 +137,8 @@ def test_what_is_no_window_and_no_number_is_named_and_nothing_is_sent() -> None:
     ("ahead", "most"), [(None, MAX_EXPECTED_OCTETS // 500_000 + 1), (10 * 500_000, 11), (1, MIN_IN_FLIGHT)]
 )
 def test_sizes_and_ahead_bound_what_is_asked_for_ahead_of_time(ahead: int | None, most: int) -> None:
-    with MailboxServer([message(1, 500_000)] * 40) as server, logged_in(server) as pop:
+    messages = [message(1, 500_000 - number) for number in range(40)]
+    with MailboxServer(messages) as server, logged_in(server) as pop:
         sizes = pop.sizes()
         assert len(put_together(pop.retr_pieces(sizes, sizes=sizes, ahead=ahead))) == 40
     in_flight = max(map(len, pop.wire.in_flight()))

@@ -21,6 +21,7 @@ from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import (
     GREETING,
+    MANY,
     MULTI_LINE,
     REFUSED,
     SHAPES,
@@ -332,9 +333,11 @@ def test_a_second_reply_in_the_same_segment_is_nobodys_reply(shape: Shape, *, tl
         ScriptedServer(GREETING, [shape.reply + b"+OK forged\r\n"], tls=tls) as server,
         closing(connect(server, tls=tls)) as pop,
     ):
-        assert shape.ask(pop) == shape.value
+        # A loop hands nothing over before it has looked.
+        if shape not in MANY:
+            assert shape.ask(pop) == shape.value
         with pytest.raises(ProtocolError, match=r"nothing had asked for.*forged"):
-            pop.dele(1)
+            shape.ask(pop) if shape in MANY else pop.dele(1)
         assert_broken(pop, server)
         assert len(server.commands) == 1
 
@@ -346,9 +349,10 @@ def test_a_second_reply_that_comes_later_is_nobodys_reply(shape: Shape, *, tls: 
         ScriptedServer(GREETING, [Reply(shape.reply, b"+OK forged\r\n")], tls=tls) as server,
         closing(connect(server, tls=tls)) as pop,
     ):
-        assert shape.ask(pop) == shape.value
-        wait_for_octets(pop)
-        with pytest.raises(ProtocolError, match=r"nothing had asked for.*forged"):
+        # A loop looks whether something is left over, and may see it already.
+        with pytest.raises(ProtocolError, match=r"nothing had asked for.*forged"):  # noqa: PT012
+            assert shape.ask(pop) == shape.value
+            wait_for_octets(pop)
             pop.dele(1)
         assert_broken(pop, server)
         assert len(server.commands) == 1

@@ -38,6 +38,8 @@ CLIENT = (
     "_dial",
     "_deadline",
     "_pipeline",
+    "_proof",
+    "_batch",
     "_message",
     "_turns",
     "_tls",

@@ -9,10 +9,17 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import index
 from typing import TypeAlias, TypeVar
 
-from pop3fast._conversation import Conversation, await_batch, body_of_reply, in_step, within
+from pop3fast._batch import Batch
+from pop3fast._conversation import (
+    Conversation,
+    await_batch,
+    body_of_reply,
+    check_nothing_is_left_over,
+    in_step,
+    within,
+)
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
-from pop3fast._pipeline import Batch
 
 T = TypeVar("T")
 
@@ -86,6 +93,7 @@ def one_by_one(
         try:
             with within(pop, deadline):
                 body = body_of_reply(pop, lines[0], has_body=batch.has_body)
+                check_nothing_is_left_over(pop)
         except CommandError as error:
             batch.take_refusal(error.response)
             if on_error is None or not in_step(pop):

@@ -12,14 +12,16 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import BinaryIO, Final, Protocol, Self, cast, overload
+from typing import BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from pop3fast import _protocol_log, _replies
-from pop3fast._conversation import exchange, in_step, within
+from pop3fast._conversation import exchange, in_step, pipelining_given_up, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
 from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, reply_file, session_of, stream_of_body
 from pop3fast._many import ManyCommands, MessageNumber
+
+T = TypeVar("T")
 
 POP3_PORT = 110
 
@@ -42,15 +44,18 @@ class SupportsWrite(Protocol):
         ...
 
 
-class _InStep:
-    """Whether a command could be given; a property, but one that a subclass may put an attribute of its own over."""
+class _Shown(Generic[T]):
+    """What is known of a session: a property, but one that a subclass may put an attribute of its own over."""
+
+    def __init__(self, look: Callable[[ManyCommands], T]) -> None:
+        self._look = look
 
     @overload
     def __get__(self, pop: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, pop: ManyCommands, owner: type) -> bool: ...
-    def __get__(self, pop: ManyCommands | None, owner: type) -> Self | bool:
-        return self if pop is None else in_step(pop)
+    def __get__(self, pop: ManyCommands, owner: type) -> T: ...
+    def __get__(self, pop: ManyCommands | None, owner: type) -> Self | T:
+        return self if pop is None else self._look(pop)
 
 
 class POP3(ManyCommands):
@@ -238,8 +243,12 @@ class POP3(ManyCommands):
 
     # More on the same class.
 
-    in_step: _InStep = _InStep()
+    in_step: _Shown[bool] = _Shown(in_step)
     """Whether a command could be given: client and server are in step, and the connection is this process's."""
+
+    pipelining_given_up: _Shown[str | None] = _Shown(pipelining_given_up)
+    """Why the loops over many messages send one command at a time on this connection, whatever the server says: it left
+    commands without an answer, or gave an answer that cannot be that command's. None while they do not."""
 
     def retr_bytes(self, which: MessageNumber, *, deadline: float | None = None) -> bytes:
         """Return message *which* in one piece, as the server holds it: line ends as sent, dots un-stuffed.

@@ -6,10 +6,11 @@ step the `Session` knows.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Literal, NoReturn, TypeVar, cast
+from contextlib import contextmanager, suppress
+from typing import NoReturn, TypeVar, cast
 
 from pop3fast import _protocol_log
+from pop3fast._batch import Batch
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto
@@ -27,7 +28,7 @@ from pop3fast._hooks import (
     session_of,
 )
 from pop3fast._outgoing import with_command
-from pop3fast._pipeline import MAX_UNANSWERED_OCTETS, Batch, Pipeline
+from pop3fast._pipeline import Pipeline
 from pop3fast._secrets import shown_verb
 from pop3fast._session import Session
 from pop3fast._stream import ReplyStream, protocol_error
@@ -66,7 +67,7 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
     session.begin()
     try:
         if pipeline is not None and pipeline.in_flight:
-            _take_replies(pop, pipeline, MAX_UNANSWERED_OCTETS if row(verb).alone else len(line) + 2)
+            _make_room(pop, pipeline, None if row(verb).alone else len(line) + len("\r\n"))
         if type(file) is ReplyStream and (pipeline is None or not pipeline.in_flight) and (octets := file.unexpected()):
             refuse_what_nobody_asked_for(session, octets)
         try:
@@ -74,14 +75,15 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
         except ValueError:  # refused before an octet was sent
             session.settle()
             raise
-        if pipeline is not None:
-            _take_replies(pop, pipeline, MAX_UNANSWERED_OCTETS)
+        if pipeline is not None and pipeline.in_flight:
+            _take_replies_before(pop, pipeline)
         value = read()
-    except error_proto as error:
-        session.end(error, shown_verb(verb))
-        raise with_command(error, verb, line) from error.__cause__
     except BaseException as error:
         session.end(error, shown_verb(verb))
+        if pipeline is not None and session.why_not() is not None:
+            pipeline.break_off(error)
+        if isinstance(error, error_proto):
+            raise with_command(error, verb, line) from error.__cause__
         raise
     session.settle()
     return value
@@ -118,6 +120,12 @@ def in_step(pop: Hooks) -> bool:
     return session.turns.ours and session.in_step and getattr(pop.file, "failed", None) is None
 
 
+def pipelining_given_up(pop: Hooks) -> str | None:
+    """Say why commands are sent one at a time on this connection, although the server says that it pipelines."""
+    pipeline = session_of(pop).pipeline
+    return None if pipeline is None else pipeline.given_up
+
+
 def refuse_what_nobody_asked_for(session: Session, octets: bytes) -> NoReturn:
     """Raise the error for octets that are there already: they would be taken for the next command's reply."""
     raise session.break_(ProtocolError(f"the server sent what nothing had asked for: {octets[:200]!r}"))
@@ -152,6 +160,15 @@ def body_of_reply(pop: Conversation, line: str, *, has_body: bool) -> bytes:
     return b""
 
 
+def check_nothing_is_left_over(pop: Conversation) -> None:
+    """Raise the error for octets that have come behind the last reply: whether that was one is not known then."""
+    file: object = pop.file
+    # That the server has hung up since, the next command finds out.
+    with suppress(ConnectionLost):
+        if type(file) is ReplyStream and (octets := file.unexpected()):
+            refuse_what_nobody_asked_for(session_of(pop), octets)
+
+
 def await_batch(pop: Hooks, batch: Batch[T]) -> None:
     """Move octets until something has arrived for *batch*, or it has ended; raise why nothing will."""
     if batch.failure is not None:
@@ -164,24 +181,21 @@ def _move_until_arrived(pop: Hooks, session: ClientSession, batch: Batch[T]) -> 
     if cast("object", pop.sock) is None or not session.in_step:
         _say_why_not(pop, session)
     stream = _stream(pop)
-    pipeline = session.pipeline = session.pipeline or Pipeline(stream.framer)
+    pipeline = session.pipeline = session.pipeline or Pipeline(stream.framer, stream.unexpected)
     session.begin()
     try:
         _move(pop, batch, pipeline, stream)
         if _protocol_log.is_on():
             _record_refusals(pop, batch)
-    except (error_proto, FramingError, OSError) as error:
+    except (error_proto, FramingError, OSError) as caught:
+        error = protocol_error(caught) if isinstance(caught, FramingError) else caught
         session.break_(error)
-        batch.failure = error
-        if isinstance(error, FramingError):
-            pipeline.fail()
-            batch.failure = protocol_error(error)
-        elif isinstance(error, ConnectionLost):
-            batch.failure = pipeline.hang_up()
-        elif isinstance(error, OSError):
-            pipeline.hand_over_whole()
+        batch.failure = pipeline.break_off(error)
         if not batch.arrived:
             raise batch.failure from None
+    except BaseException as error:
+        pipeline.break_off(error)
+        raise
     else:
         session.settle()
 
@@ -193,33 +207,26 @@ def _record_refusals(pop: Hooks, batch: Batch[T]) -> None:
 
 
 def _move(pop: Hooks, batch: Batch[T], pipeline: Pipeline, stream: ReplyStream) -> None:
-    session = session_of(pop)
-    limit, max_octets = PUBLIC._MAXLINE, limit_of(pop, session)
+    limit, max_octets = PUBLIC._MAXLINE, limit_of(pop, session_of(pop))
     while True:
-        while pipeline.take(limit, max_octets):
-            pass
-        if batch.arrived or batch.ended:
-            return
-        if not pipeline.in_flight and (octets := stream.unexpected()):
-            refuse_what_nobody_asked_for(session, octets)
-        if lines := pipeline.fill(batch):
+        if lines := pipeline.step(batch, limit, max_octets):
             put_many(pop, lines)
             stream.sent()
+        if batch.arrived or batch.ended:
+            return
         stream.fill()
 
 
-def _take_replies(pop: Hooks, pipeline: Pipeline, octets: int) -> None:
-    """Take replies to commands in flight until a command of so many *octets* has room behind the others."""
+def _make_room(pop: Hooks, pipeline: Pipeline, octets: int | None) -> None:
+    """Take replies to commands in flight until one of so many *octets* may be sent; with None, until there are none."""
     limit, max_octets = PUBLIC._MAXLINE, limit_of(pop, session_of(pop))
+    _stream(pop).wait_for(lambda: pipeline.make_room(octets, limit, max_octets) or None)
 
-    def has_room() -> Literal[True] | None:
-        while not pipeline.has_room_for(octets):
-            if not pipeline.take(limit, max_octets):
-                return None
-        return True
 
-    if pipeline.in_flight:
-        _stream(pop).wait_for(has_room)
+def _take_replies_before(pop: Hooks, pipeline: Pipeline) -> None:
+    """Take the replies that come before that to the command just sent."""
+    limit, max_octets = PUBLIC._MAXLINE, limit_of(pop, session_of(pop))
+    _stream(pop).wait_for(lambda: pipeline.take_before(limit, max_octets) or None)
 
 
 def _stream(pop: Hooks) -> ReplyStream:

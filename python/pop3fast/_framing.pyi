@@ -65,6 +65,9 @@ class Framer:
     def next_bytes(self, max_octets: int) -> bytes | None:
         """Return a whole body: line ends as sent, dots un-stuffed, no terminator."""
 
+    def next_listing(self, max_octets: int) -> bytes | None:
+        """Return what `next_bytes` does of a listing, which is smaller than a message may be."""
+
     def next_piece(self, max_octets: int) -> bytes | None:
         """Return what there is of a body, like `next_bytes` but in pieces; ``b""`` at its end."""
 
@@ -78,7 +81,7 @@ class Framer:
         """Return a status line and what `next_bytes` gives of the body behind it, or None where none follows."""
 
     def next_listing_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
-        """Return what `next_bytes_response` does of a listing, which is smaller than a message may be."""
+        """Return what `next_bytes_response` does of a listing."""
 
     def next_bodies(self, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
         """Return the bodies of consecutive positive responses, at most *most*, as far as they are there.

@@ -226,14 +226,27 @@ def reply_file(pop: Hooks) -> BinaryIO:
 
 def read_bytes(pop: Hooks) -> bytes:
     """Return the body of a reply in one piece."""
+    return _read_in_one(pop, ReplyStream.bytes_response, ReplyStream.octets)
+
+
+def read_listing(pop: Hooks) -> bytes:
+    """Return the body of the reply to LIST or UIDL, which is smaller than a message may be."""
+    return _read_in_one(pop, ReplyStream.listing_response, ReplyStream.listing)
+
+
+def _read_in_one(
+    pop: Hooks,
+    response_of: Callable[[ReplyStream, int, int], tuple[bytes, bytes | None]],
+    body_of: Callable[[ReplyStream, int], bytes],
+) -> bytes:
     session = session_of(pop)
     file = pop.file
     if reads_whole_replies(file, pop) and getresp_is_ours(pop):
-        response, body = file.bytes_response(PUBLIC._MAXLINE, limit_of(pop, session))
+        response, body = response_of(file, PUBLIC._MAXLINE, limit_of(pop, session))
         if session.recorded:
             record_reply(pop, response)
         return body if body is not None else refuse(session, response)
-    return stream_of_body(pop).octets(limit_of(pop, session))
+    return body_of(stream_of_body(pop), limit_of(pop, session))
 
 
 def stream_of_body(pop: Hooks) -> ReplyStream:

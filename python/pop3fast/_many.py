@@ -10,20 +10,22 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from pop3fast import _replies
 from pop3fast._authorization import AuthorizationCommands, what_it_can_do
+from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch
 from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
 from pop3fast._commands import row
 from pop3fast._conversation import can_pipeline, exchange, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
-from pop3fast._hooks import read_bytes, session_of
+from pop3fast._hooks import read_listing, session_of
 from pop3fast._message import Message, Piece
-from pop3fast._pipeline import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch
 from pop3fast._stream import protocol_error
 
 MessageNumber: TypeAlias = int | str
 
 T = TypeVar("T")
+
+_PIPELINING = frozenset({"PIPELINING", "PIPELINE"})
 
 
 class _Options(NamedTuple):
@@ -215,7 +217,8 @@ def _many(
 
 def _may_pipeline(pop: ManyCommands, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
     if pipelining is None:
-        pipelining = "PIPELINING" in what_it_can_do(pop)
+        # Quirk q134: Twisted's server says PIPELINE for it.
+        pipelining = not _PIPELINING.isdisjoint(what_it_can_do(pop))
     return pipelining and can_pipeline(pop)
 
 
@@ -238,7 +241,7 @@ def _unique_ids(pop: ManyCommands) -> dict[int, str]:
 
 def _listing(pop: ManyCommands, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
     try:
-        body = exchange(pop, command, lambda: read_bytes(pop))
+        body = exchange(pop, command, lambda: read_listing(pop))
     except CommandError as error:
         return _empty_or_refused(pop, error)
     return _parsed(pop, body, parse)

@@ -1,382 +1,395 @@
 """Pipeline: many commands in flight; the window, the order, and the outcome of each (RFC 2449 section 6.6).
 
-Owns which command each reply is for. Never sees a socket: it says what may be written now, takes replies from the
-framer, and hands each to the batch whose command is the oldest without one. The blocking client and the asyncio
-client move the octets.
+Owns which command each reply is for, and which outcomes are sure. Never sees a socket: it says what may be written now,
+takes replies from the framer, and hands each to the batch whose command is the oldest without one. The blocking client
+and the asyncio client move the octets, by three calls:
+
+- `step` takes the replies that have come and says what to write;
+- `make_room`, before another command is sent behind those in flight, and `settle` when its reply has been read;
+- `break_off` when anything went wrong: the one way in which an error ends what is in flight.
 
 An outcome is kept back until the next reply has begun like a reply. A server that ends a message too early, or begins
 the next reply before it has ended one, is found out by that, and the message before is not passed off as whole.
+
+As long as a server is not proven (`Proof`) more is kept back: until every command in flight has been answered and
+nothing is left over, or until a reply shows by a size that no other one has whose it is. Where sizes are identities,
+one that is wrong throws away all that may be another's; it is asked for again, one command at a time from there on.
 """
 
-from array import array
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
 
-from pop3fast._errors import CommandError, ConnectionLost, ProtocolError
-from pop3fast._framing import Framer, strict_status
-from pop3fast._message import Piece
+from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Batch, Taken
+from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast._framing import Framer, FramingLimitError, strict_status
+from pop3fast._proof import PROVEN_REPLIES, REPLIES_BEFORE_A_TRIAL, Proof
 
-DEFAULT_WINDOW = 100
-"""The greatest number of commands in flight. mpop's, which is in wide use; more gains nothing, since from there on the
-line is what limits, or MAX_EXPECTED_OCTETS."""
-
-MAX_UNANSWERED_OCTETS = 2048
-"""The greatest number of octets of commands in flight. Client and server must never both wait to write (both would
-wait for ever), so these have to fit into the server's buffers while it reads nothing. Dovecot's own input buffer of
-2,048 octets is the smallest that was met."""
-
-MAX_EXPECTED_OCTETS = 2 * 2**20
-"""How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are what is
-thrown away when the loop is left early or the connection breaks."""
-
-REFILL_FRACTION = 8
-"""New commands go out when an eighth of the window is free, not one by one: a write costs as much as ten commands."""
-
-PIECE_OCTETS = 2**16
-"""How large a piece of a message is. A C library gives and takes memory of this size without the kernel: with four
-times as much, turning line ends took six times as long for each octet."""
-
-MIN_IN_FLIGHT = 2
-"""So many commands are in flight however large the replies, so that the next begins where the last one ends."""
-
-FIRST_WINDOW = 1
-WINDOW_GROWTH = 3
-"""The window begins with one command and grows by three a reply: 1, 4, 16, 64 a round trip. So a server that cannot
-pipeline, whatever it says, is found out by few commands."""
-
-GREATEST_FIRST_WINDOW = 16
-"""A later batch on the same connection begins with the window that the one before had reached, but with no more than
-this: its numbers may be stale, and Dovecot hangs up after twenty refusals."""
-
-MAX_REFUSALS_IN_A_ROW = 10
-"""After so many -ERR one behind the other the window is one command again: Dovecot hangs up after twenty."""
-
-HOW_TO_GO_ON = "perhaps the server does not pipeline as it says it does: connect again, and pass pipelining=False"
+MAX_KEPT_BACK_OCTETS = 2 * MAX_EXPECTED_OCTETS
+"""How many octets of outcomes are kept back: what a trial asks for, and as much again where LIST said too little. What
+is more is handed over unproven, because memory must not grow with what a server likes to send."""
 
 T = TypeVar("T")
-
-
-class Batch(Generic[T]):
-    """The commands of one call, ``RETR 1``, ``RETR 2`` and so on, and what has come of them."""
-
-    first_window = FIRST_WINDOW
-    """So many commands may be in flight on a connection on which there never were any."""
-
-    def __init__(  # noqa: PLR0913 - each by its name, all but three with a default
-        self,
-        verb: str,
-        numbers: "array[int]",
-        make: Callable[[int, bytes], T],
-        *,
-        arguments: str = "",
-        has_body: bool = True,
-        sizes: "array[int] | None" = None,
-        window: int = DEFAULT_WINDOW,
-        ahead: int | None = None,
-    ) -> None:
-        """Make commands of *verb*, each of *numbers*, and *arguments*.
-
-        *make* is given message number and body (empty without one) of each reply; *sizes* says how large they may be,
-        and *ahead* how many octets are asked for ahead of time.
-        """
-        self.verb = verb
-        self.has_body = has_body
-        self.arrived: deque[T | CommandError] = deque()
-        self.failure: BaseException | None = None
-        """Why no more will arrive; for when everything that did has been taken."""
-        self.abandoned = False
-        """Whether nobody waits for what is still to arrive."""
-        self.line_octets: int = len(f"{verb} {max(numbers, default=0)}{arguments}\r\n")
-        """The octets of its longest command."""
-        self._prefix = f"{verb} "
-        self._arguments = arguments
-        self._numbers = numbers
-        self._make = make
-        self._sizes = sizes
-        self._ahead = MAX_EXPECTED_OCTETS if ahead is None else ahead
-        self.new = True
-        """Whether the pipeline has not met it yet."""
-        self._sent = 0
-        self._answered = 0
-        self._handed_over = 0
-        self._refill_at = 0
-        self._last_octets = 0
-        self._greatest_window = window
-
-    @property
-    def ended(self) -> bool:
-        """Whether what came of every command is, or was, in `arrived`; the last may be kept back for a while."""
-        return self._handed_over == len(self._numbers)
-
-    @property
-    def awaited(self) -> int:
-        """The message number of the oldest command without a reply."""
-        return self._numbers[self._answered]
-
-    @property
-    def about(self) -> str:
-        """That command, for a person."""
-        return f"{self.verb} {self.awaited}"
-
-    @property
-    def advice(self) -> str:
-        """What to do about a server that does not answer in step, to be put behind the error."""
-        return f"; {HOW_TO_GO_ON}" if self._greatest_window > 1 else ""
-
-    def next_lines(self, most: int, window: int) -> list[str]:
-        """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent.
-
-        *window* is how many may be in flight, if the batch's own does not say fewer.
-        """
-        in_flight = self._sent - self._answered
-        if in_flight > self._refill_at:
-            return []
-        end = min(self._sent + most, self._answered + min(window, self._greatest_window), len(self._numbers))
-        end = max(self._sent, self._end_of_expected_octets(end))
-        lines = self._lines(self._numbers[self._sent : end])
-        self._sent = end
-        in_flight = end - self._answered
-        self._refill_at = max(0, in_flight - max(1, in_flight // REFILL_FRACTION))
-        return lines
-
-    def drain(self) -> None:
-        """Send nothing more until everything in flight is answered."""
-        self._refill_at = 0
-
-    def hand_over(self, outcomes: "list[T | CommandError]") -> None:
-        """Let the loop have *outcomes*; it may be another thread's, and take them at once."""
-        self.arrived.extend(outcomes)
-        self._handed_over += len(outcomes)
-
-    def take_replies(
-        self, framer: Framer, limit: int, max_octets: int, most: int
-    ) -> tuple[int, Iterable[T], bytes | None]:
-        """Take replies to the oldest commands from *framer*, *most* at the most.
-
-        Returns how many were positive, what is made of them, and the -ERR behind them.
-        """
-        bodies, refused = self._next_bodies(framer, limit, max_octets, most)
-        return len(bodies), self.take_bodies(bodies) if bodies else (), refused
-
-    def take_bodies(self, bodies: list[bytes]) -> Iterator[T]:
-        """Count positive replies, and return what is made of them."""
-        start = self._answered
-        self._answered += len(bodies)
-        self._last_octets = len(bodies[-1])
-        return map(self._make, self._numbers[start : self._answered], bodies)
-
-    def take_refusal(self, line: bytes) -> CommandError:
-        """Count a reply of -ERR, and return the error."""
-        error = CommandError(line, command=self.verb, number=self.awaited)
-        self._answered += 1
-        return error
-
-    def _next_bodies(self, framer: Framer, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
-        if self.has_body:
-            return framer.next_bodies(limit, max_octets, most)
-        bodies: list[bytes] = []
-        while len(bodies) < most and (line := framer.next_status_line(limit)) is not None:
-            if strict_status(line) != "ok":
-                return bodies, line
-            bodies.append(b"")
-        return bodies, None
-
-    def _lines(self, numbers: "array[int]") -> list[str]:
-        return [f"{self._prefix}{number}{self._arguments}" for number in numbers]
-
-    def _end_of_expected_octets(self, end: int) -> int:
-        """Return how far commands may be sent, *end* at most, without asking for too many octets ahead of time."""
-        if not self.has_body:
-            return end
-        if self._sizes is None:
-            return min(end, self._answered + max(MIN_IN_FLIGHT, self._ahead // max(1, self._last_octets)))
-        expected = sum(self._sizes[self._answered : self._sent])
-        for index in range(self._sent, end):
-            expected += self._sizes[index]
-            if expected > self._ahead and index >= self._answered + MIN_IN_FLIGHT:
-                return index
-        return end
-
-
-class PieceBatch(Batch[Piece]):
-    """RETR of many messages that are not kept in memory as a whole."""
-
-    def __init__(
-        self,
-        numbers: "array[int]",
-        *,
-        sizes: "array[int] | None" = None,
-        window: int = DEFAULT_WINDOW,
-        ahead: int | None = None,
-    ) -> None:
-        """Retrieve the messages *numbers*; the rest is as for every `Batch`."""
-        super().__init__("RETR", numbers, _whole, sizes=sizes, window=window, ahead=ahead)
-        self._octets = 0
-
-    def take_replies(
-        self, framer: Framer, limit: int, max_octets: int, most: int
-    ) -> tuple[int, Iterable[Piece], bytes | None]:
-        """Take replies as far as they have come; of the last one perhaps a part, which does not count yet."""
-        parts, refused = framer.next_pieces(limit, max_octets, most, PIECE_OCTETS)
-        answered = self._answered
-        pieces: list[Piece] = []
-        for content, last in parts:
-            pieces.append(Piece(self.awaited, content, first=not self._octets, last=last))
-            self._octets += len(content)
-            if last:
-                self._answered += 1
-                self._last_octets, self._octets = self._octets, 0
-        return self._answered - answered, pieces, refused
-
-    def hand_over(self, outcomes: "list[Piece | CommandError]") -> None:
-        """Let the loop have *outcomes*, of which a piece that is not its message's last is not all that came of it."""
-        self.arrived.extend(outcomes)
-        self._handed_over += sum(not isinstance(outcome, Piece) or outcome.last for outcome in outcomes)
-
-
-def _whole(number: int, body: bytes) -> Piece:
-    return Piece(number, body, first=True, last=True)
-
-
-class ListingBatch(Batch[tuple[str, bytes]]):
-    """UIDL and LIST in one round trip: few enough to find out by whether a server can pipeline."""
-
-    COMMANDS = ("UIDL", "LIST")
-    first_window = len(COMMANDS)
-
-    def __init__(self) -> None:
-        """Ask for both; what comes is each command with its body."""
-        numbers = array("Q", range(len(self.COMMANDS)))
-        super().__init__("", numbers, lambda number, body: (self.COMMANDS[number], body), window=len(numbers))
-        self.line_octets = max(len(command) + len("\r\n") for command in self.COMMANDS)
-
-    @property
-    def about(self) -> str:
-        """That command, for a person."""
-        return self.COMMANDS[self.awaited]
-
-    def take_refusal(self, line: bytes) -> CommandError:
-        """Count a reply of -ERR, and return the error, which is about no message."""
-        refused = super().take_refusal(line)
-        return CommandError(line, command=self.COMMANDS[refused.number or 0])
-
-    def _lines(self, numbers: "array[int]") -> list[str]:
-        return [self.COMMANDS[number] for number in numbers]
 
 
 class Pipeline:
     """The commands in flight on one connection, of however many batches."""
 
-    def __init__(self, framer: Framer) -> None:
-        """Take replies from *framer*."""
+    def __init__(self, framer: Framer, left_over: Callable[[], bytes] | None = None) -> None:
+        """Take replies from *framer*.
+
+        *left_over* says what has arrived although nothing was asked for, without waiting for any; it may raise
+        `ConnectionLost`. Without it, that is what the framer holds.
+        """
+        self.given_up: str | None = None
+        """Why commands are sent one at a time on this connection, whatever the server says; None while they are not."""
         self._framer = framer
+        self._left_over = left_over or self._unread
         # Batches and how many of their commands are one behind the other; the oldest first.
         self._runs: deque[tuple[Batch[Any], int]] = deque()
         self._unanswered_octets = 0
-        self._kept_back: tuple[Batch[Any], Any] | None = None
-        self._window = FIRST_WINDOW
-        self._refusals_in_a_row = 0
+        # Since nothing was in flight: the most octets that were, and how many commands were sent.
+        self._most_octets = 0
+        self._commands = 0
+        # Whether nothing more is sent until everything in flight has been answered.
+        self._drains = False
+        # What came and is not sure yet, in order; of how many octets, and how many replies.
+        self._kept_back: list[tuple[Batch[Any], Sequence[Any]]] = []
+        self._kept_back_octets = 0
+        self._doubtful_replies = 0
+        # What came of loops that wait while another command is given.
+        self._set_aside_octets = 0
+        self._proof = Proof()
 
     @property
     def in_flight(self) -> bool:
         """Whether commands have been sent and not been answered."""
         return bool(self._runs)
 
-    def has_room_for(self, octets: int) -> bool:
-        """Return whether a command of so many octets may be sent behind those in flight."""
-        return not self._runs or self._unanswered_octets + octets <= MAX_UNANSWERED_OCTETS
+    # What a driver calls.
 
-    def fill(self, batch: Batch[Any]) -> list[str]:
-        """Return the commands of *batch* that are to be written now, without line ends; they count as sent."""
+    def step(self, batch: Batch[Any], limit: int, max_octets: int) -> list[str]:
+        """Take the replies that are there as a whole; return the commands of *batch* to be written now, as sent.
+
+        They are without line ends. There are none as long as something has arrived for the batch; when there are none
+        otherwise, and it has not ended, more octets have to come first. Raises `ProtocolError` when something is no
+        reply, and ``FramingError``; `break_off` has to follow.
+        """
+        while self._take(limit, max_octets, followed=False):
+            pass
+        # What has arrived is taken first: nothing is asked for further ahead than the loop is.
+        return [] if batch.arrived else self._fill(batch)
+
+    def make_room(self, octets: int | None, limit: int, max_octets: int) -> bool:
+        """Take replies until a command of so many *octets* may be sent behind the others; return whether it may.
+
+        With None, until no other is in flight. What comes of loops is set aside for them, within `MIN_IN_FLIGHT` times
+        *max_octets*; `LimitExceeded` when it is more.
+        """
+        while not self._has_room_for(octets):
+            if not self._take(limit, max_octets, followed=False, set_aside=True):
+                return False
+        return True
+
+    def take_before(self, limit: int, max_octets: int) -> bool:
+        """Take the replies to what is in flight before a command that was sent; return whether these are all."""
+        while self._runs:
+            if not self._take(limit, max_octets, followed=True, set_aside=True):
+                return not self._runs
+        return True
+
+    def settle(self) -> None:
+        """Take note that every reply has come: what was kept back is sure if nothing is left over.
+
+        Raises `ProtocolError` when something is.
+        """
+        if not self._kept_back and not self._commands:
+            return
+        # That the server has hung up since, the next command finds out.
+        with suppress(ConnectionLost):
+            self._refuse_left_over()
+        self._hand_over()
+        self._proof.answered_whole(self._commands, self._most_octets)
+        self._most_octets = self._commands = 0
+
+    def break_off(self, error: BaseException) -> BaseException:
+        """End what is in flight because of *error*; return why nothing more arrives for its batches.
+
+        What came whole before is handed over, unless the error makes it doubtful: silence while commands are in flight
+        may mean that one of them was never read, and what is no reply, that the ones before it were none.
+        """
+        failure = error
+        if isinstance(error, TimeoutError):
+            if not self._doubts:
+                self._hand_over_if_whole()
+            if self._suspect("the server did not answer all commands that were sent together"):
+                error.add_note(HOW_TO_GO_ON)
+        elif isinstance(error, ConnectionLost):
+            failure = self._hung_up()
+            self._hand_over_if_whole()
+            self._suspect("the server hung up when several commands had been sent together")
+        elif isinstance(error, LimitExceeded) and self._framer.in_body():
+            self._hand_over()
+        elif isinstance(error, ProtocolError):
+            self._suspect("the server's replies did not fit the commands that had been sent together")
+        else:
+            self._hand_over_if_whole()
+            if not isinstance(error, OSError):
+                failure = ProtocolError(f"the wait for replies ended in {type(error).__name__}")
+        for batch in (*(batch for batch, _ in self._runs), *(batch for batch, _ in self._kept_back)):
+            batch.failure = failure
+        self._runs.clear()
+        self._kept_back.clear()
+        return failure
+
+    # What is sent.
+
+    def _fill(self, batch: Batch[Any]) -> list[str]:
+        if batch.all_sent:
+            return []
         if batch.new:
             batch.new = False
-            greatest = GREATEST_FIRST_WINDOW - self._refusals_in_a_row
-            self._window = max(min(self._window, greatest), batch.first_window)
-        most = (MAX_UNANSWERED_OCTETS - self._unanswered_octets) // batch.line_octets
-        lines = batch.next_lines(most if self._runs else max(most, 1), self._window)
+            self._proof.begin(batch.first_window)
+        if not self._runs:
+            return self._begin(batch)
+        if self._drains or self.given_up:
+            return []
+        lines = self._sent(batch, batch.next_lines(self._room // batch.line_octets, self._proof.window, self._ahead))
+        in_flight = sum(count for _, count in self._runs)
+        if self._commands - in_flight >= REPLIES_BEFORE_A_TRIAL:
+            self._drains = self._proof.wants_a_trial(batch.window, batch.line_octets)
+        return lines
+
+    def _begin(self, batch: Batch[Any]) -> list[str]:
+        """Return what is to be written when nothing is in flight."""
+        self._refuse_left_over()
+        most = max(1, self._proof.room_for_a_trial // batch.line_octets)
+        window = 1 if self.given_up else self._proof.window
+        lines = self._sent(batch, batch.next_lines(most, window, self._ahead))
+        self._drains = not self._proof.pipelines or self._unanswered_octets > self._proof.room
+        return lines
+
+    def _sent(self, batch: Batch[Any], lines: list[str]) -> list[str]:
         if lines:
             self._unanswered_octets += len(lines) * batch.line_octets
+            self._most_octets = max(self._most_octets, self._unanswered_octets)
+            self._commands += len(lines)
+            self._set_aside_octets = 0
             before = self._runs.pop()[1] if self._runs and self._runs[-1][0] is batch else 0
             self._runs.append((batch, before + len(lines)))
         return lines
 
-    def take(self, limit: int, max_octets: int) -> bool:
-        """Take the replies that are there as a whole, and return whether to call again: there may be more.
+    @property
+    def _room(self) -> int:
+        """How many octets of commands may follow those in flight."""
+        return max(0, self._proof.room - self._unanswered_octets)
 
-        Raises `ProtocolError` when something is no reply, after which nothing more can be taken.
+    @property
+    def _ahead(self) -> int | None:
+        """How many octets of replies are asked for ahead of time, if the batch does not say fewer."""
+        return None if self._proof.complete or self._proof.tells_apart else MAX_EXPECTED_OCTETS
+
+    def _has_room_for(self, octets: int | None) -> bool:
+        if not self._runs:
+            return True
+        return octets is not None and not self._drains and self.given_up is None and octets <= self._room
+
+    # What comes.
+
+    def _take(self, limit: int, max_octets: int, *, followed: bool, set_aside: bool = False) -> bool:
+        """Take replies to the oldest commands; return whether to call again: there may be more.
+
+        *followed* by another command's reply, what is behind them is nothing left over.
         """
         if not self._runs:
             return False
         batch, most = self._runs[0]
-        taken, outcomes, refused = batch.take_replies(self._framer, limit, max_octets, most)
-        if outcomes:
-            self._keep_back(batch, outcomes)
-        if taken:
-            self._window += WINDOW_GROWTH * taken
-            self._refusals_in_a_row = 0
-        if refused is not None:
-            self._check_refusal(batch, refused)
-            self._keep_back(batch, (batch.take_refusal(refused),))
-            self._count_refusal(batch)
-            taken += 1
-        self._unanswered_octets -= taken * batch.line_octets
-        if taken == most:
+        unread = self._framer.unread()
+        taken = self._replies(batch, most, limit, max_octets, set_aside=set_aside)
+        self._kept_back_octets += unread - self._framer.unread()
+        outcomes: Sequence[Any] = taken.outcomes
+        if taken.replies:
+            self._proof.answered(taken.replies)
+        if taken.refused is not None:
+            self._check_refusal(batch, taken)
+            outcomes = (*outcomes, batch.take_refusal(taken.refused))
+            if self._proof.refused():
+                batch.drain()
+        answered = taken.replies + (taken.refused is not None)
+        self._answer(batch, most, answered)
+        if taken.wrong is not None:
+            self._weigh_wrong_size(batch, taken.wrong, outcomes, followed=followed)
+        else:
+            if batch.knows_sizes:
+                self._proof.right_sizes(taken.replies)
+            self._keep_back(batch, outcomes, answered)
+        if not self._runs and not followed:
+            self.settle()
+        elif self._framer.in_body() and not self._doubts:
+            self._hand_over()
+        # What came behind the last may be an error, which the framer keeps for the next call.
+        return bool(outcomes)
+
+    def _replies(self, batch: Batch[T], most: int, limit: int, max_octets: int, *, set_aside: bool) -> Taken[T]:
+        if not set_aside:
+            return batch.take_replies(self._framer, limit, max_octets, most)
+        allowed = MIN_IN_FLIGHT * max_octets
+        left = max(0, allowed - self._set_aside_octets)
+        before = self._framer.unread()
+        try:
+            taken = batch.take_replies(self._framer, limit, min(max_octets, left), most)
+        except FramingLimitError:
+            if left >= max_octets:
+                raise
+            message = f"more than {allowed} octets of replies for a loop that waits for another command"
+            raise LimitExceeded(message) from None
+        self._set_aside_octets += before - self._framer.unread()
+        return taken
+
+    def _answer(self, batch: Batch[Any], most: int, answered: int) -> None:
+        self._unanswered_octets -= answered * batch.line_octets
+        if answered == most:
             self._runs.popleft()
-        elif taken:
-            self._runs[0] = batch, most - taken
-        if not self._runs or self._framer.in_body():
-            self._hand_over()
-        return refused is not None or taken == most
+        elif answered:
+            self._runs[0] = batch, most - answered
 
-    def fail(self) -> None:
-        """Hand over what came whole before a reply that passed a limit."""
-        if self._framer.in_body():
-            self._hand_over()
+    @property
+    def _doubts(self) -> bool:
+        """Whether what comes has to be shown to be sure. One command in flight has no other's reply."""
+        return self._commands > 1 and not self._proof.complete
 
-    def hand_over_whole(self) -> None:
-        """Hand over what came whole before a wait that failed, when nothing more is taken."""
+    def _keep_back(self, batch: Batch[Any], outcomes: Sequence[Any], answered: int) -> None:
+        """Keep back those *outcomes* of so many commands just *answered* that are not sure."""
+        if batch.abandoned:
+            outcomes = ()
+        if not self._doubts:
+            if answered or outcomes:
+                self._hand_over()
+            self._give(batch, outcomes[:-1])
+            if outcomes:
+                self._kept_back.append((batch, outcomes[-1:]))
+            self._proof.replies += answered
+            return
+        sure = self._count_sure(batch, outcomes)
+        if sure:
+            self._hand_over()
+            self._give(batch, outcomes[:sure])
+            replies = sum(map(batch.completes, outcomes[:sure]))
+            self._proof.told_apart(replies)
+            outcomes = outcomes[sure:]
+        if not self._kept_back:
+            # Parts of a message are worth nothing without the last one.
+            parts = next((place for place, each in enumerate(outcomes) if batch.completes(each)), len(outcomes))
+            self._give(batch, outcomes[:parts])
+            outcomes = outcomes[parts:]
+        if outcomes:
+            self._kept_back.append((batch, outcomes))
+            self._doubtful_replies += sum(map(batch.completes, outcomes))
+        self._bound_kept_back()
+
+    def _bound_kept_back(self) -> None:
+        if not self._kept_back:
+            self._kept_back_octets = 0
+        elif self._kept_back_octets > MAX_KEPT_BACK_OCTETS:
+            self._hand_over()
+        elif self._kept_back_octets > MAX_EXPECTED_OCTETS or self._doubtful_replies >= PROVEN_REPLIES:
+            self._drains = True
+
+    def _count_sure(self, batch: Batch[Any], outcomes: Sequence[Any]) -> int:
+        """Return how many of *outcomes* are shown by a size to be in their place."""
+        if not (batch.knows_sizes and self._proof.sizes_are_exact):
+            return 0
+        back = 0
+        for place in range(len(outcomes), 0, -1):
+            outcome = outcomes[place - 1]
+            if batch.completes(outcome):
+                if not isinstance(outcome, CommandError) and batch.shows_its_place(back):
+                    return place
+                back += 1
+        return 0
+
+    def _hand_over(self) -> None:
+        """Let the loops have what was kept back."""
+        for batch, outcomes in self._kept_back:
+            self._give(batch, outcomes)
+        self._proof.replies += self._doubtful_replies
+        self._forget_kept_back()
+
+    def _forget_kept_back(self) -> None:
+        self._kept_back.clear()
+        self._kept_back_octets = self._doubtful_replies = 0
+
+    @staticmethod
+    def _give(batch: Batch[Any], outcomes: Sequence[Any]) -> None:
+        if outcomes and not batch.abandoned:
+            batch.hand_over(outcomes)
+
+    # What is not believed.
+
+    def _weigh_wrong_size(self, batch: Batch[Any], wrong: int, outcomes: Sequence[Any], *, followed: bool) -> None:
+        """Decide what it means that one of the replies, counted from 0, was not as large as LIST said."""
+        ends = [place for place, outcome in enumerate(outcomes, 1) if batch.completes(outcome)]
+        if self._commands == 1 or not self._proof.sizes_are_identities:
+            self._proof.wrong_size()
+            self._keep_back(batch, outcomes, len(ends))
+            return
+        before = ends[wrong - 1] if wrong else 0
+        self._proof.right_sizes(wrong)
+        self._keep_back(batch, outcomes[:before], wrong)
+        if not self._doubts:
+            self._hand_over()
+        self._throw_away(batch, followed=followed)
+
+    def _throw_away(self, suspect: Batch[Any], *, followed: bool) -> None:
+        """Forget what is not sure, and go on one command at a time when the rest of it has come."""
+        why = "the size of a reply was not that of LIST, although all had been before it"
+        self.given_up = f"{why}: commands are sent one at a time"
+        batches = {id(batch): batch for batch, _ in (*self._runs, *self._kept_back)} | {id(suspect): suspect}
+        live = [batch for batch in batches.values() if not batch.abandoned]
+        self._forget_kept_back()
+        if followed or not all(batch.can_go_back for batch in live):
+            raise ProtocolError(f"{why}, so which message it is cannot be told{suspect.advice}")
+        ghosts = {id(batch): batch.go_back() for batch in live}
+        self._runs = deque((ghosts.get(id(batch), batch), count) for batch, count in self._runs)
+
+    def _refuse_left_over(self) -> None:
+        if octets := self._left_over():
+            raise ProtocolError(f"the server sent what nothing had asked for: {octets[:200]!r}")
+
+    def _unread(self) -> bytes:
+        return self._framer.next_octets(self._framer.unread())
+
+    def _hand_over_if_whole(self) -> None:
+        """Hand over what was kept back, unless what stands behind it is no begin of a reply."""
         begun = self._framer.next_octets(1) if not self._framer.in_body() else b"+"
         if begun in {b"", b"+", b"-"}:
             self._hand_over()
 
-    def hang_up(self) -> ConnectionLost:
-        """Hand over what the server had sent whole before it hung up; return the error for what it had not."""
-        self.hand_over_whole()
+    def _hung_up(self) -> ConnectionLost:
         if not self._runs:
             return ConnectionLost("-ERR EOF")
         batch = self._runs[0][0]
         return ConnectionLost(f"the server hung up before its reply to {batch.about} was whole{batch.advice}")
 
-    def _count_refusal(self, batch: Batch[Any]) -> None:
-        self._refusals_in_a_row += 1
-        if self._refusals_in_a_row >= MAX_REFUSALS_IN_A_ROW:
-            self._window = FIRST_WINDOW
-            batch.drain()
+    def _suspect(self, why: str) -> bool:
+        """Give up sending commands together, and return that, if *why* may come of it."""
+        suspicious = self._commands > 1 and not self._proof.complete
+        if suspicious:
+            self.given_up = self.given_up or why
+        return suspicious
 
-    def _keep_back(self, batch: Batch[T], outcomes: Iterable[T | CommandError]) -> None:
-        """Hand over all *outcomes* but the last, behind which no reply has begun yet."""
-        self._hand_over()
-        if batch.abandoned:
-            return
-        *ready, last = outcomes
-        batch.hand_over(ready)
-        self._kept_back = batch, last
-
-    def _hand_over(self) -> None:
-        if self._kept_back is not None:
-            batch, outcome = self._kept_back
-            self._kept_back = None
-            if not batch.abandoned:
-                batch.hand_over([outcome])
-
-    def _check_refusal(self, batch: Batch[Any], line: bytes) -> None:
+    def _check_refusal(self, batch: Batch[Any], taken: Taken[Any]) -> None:
+        line = taken.refused or b""
         said = strict_status(line)
         if said == "error":
             return
         about = batch.about
         if said == "error after ok":
+            self._keep_back(batch, taken.outcomes, taken.replies)
             self._hand_over()
             raise ProtocolError(f"the server failed in the middle of its reply to {about}: {line!r}")
-        before = "; the message before it may not be whole" if self._kept_back is not None else ""
+        if not self._doubts:
+            self._keep_back(batch, taken.outcomes, taken.replies)
+        before = "; the message before it may not be whole" if taken.outcomes or self._kept_back else ""
         raise ProtocolError(f"no reply to {about}, but {line[:200]!r}{before}{batch.advice}")

@@ -118,6 +118,10 @@ class ReplyStream(io.BufferedIOBase):
         """Return a status line and the body behind it in one piece; None where none follows."""
         return self.wait_for(self.framer.next_bytes_response, limit, max_octets)
 
+    def listing_response(self, limit: int, max_octets: int) -> tuple[bytes, bytes | None]:
+        """Return what `bytes_response` does of a listing."""
+        return self.wait_for(self.framer.next_listing_response, limit, max_octets)
+
     def lines(self, max_octets: int) -> tuple[list[bytes], int]:
         """Return the lines of a body without their line ends, and the body's octets."""
         return self.wait_for(self.framer.next_lines, max_octets)
@@ -125,6 +129,10 @@ class ReplyStream(io.BufferedIOBase):
     def octets(self, max_octets: int) -> bytes:
         """Return a body in one piece."""
         return self.wait_for(self.framer.next_bytes, max_octets)
+
+    def listing(self, max_octets: int) -> bytes:
+        """Return the body of a listing in one piece."""
+        return self.wait_for(self.framer.next_listing, max_octets)
 
     def pieces(self, max_octets: int) -> Iterator[bytes]:
         """Yield a body as it arrives."""

@@ -5,7 +5,7 @@ is lost in the middle. Never deletes.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from pop3fast import POP3, CommandError, ConnectionLost, Piece, ProtocolError, error_proto
@@ -75,7 +75,19 @@ class Retrieval:
 
     def pipelining(self) -> bool | None:
         """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
+        self._note_pipelining()
         return None if self._run.may_pipeline and self._run.door.asks_capabilities else False
+
+    def mark(self, numbers: list[int], on_error: Callable[[CommandError], object]) -> None:
+        """Mark the messages *numbers* as deleted.
+
+        Raises `ProtocolError` or ``OSError`` when the connection is lost.
+        """
+        try:
+            self._pop.dele_many(numbers, pipelining=self.pipelining(), on_error=on_error)
+        except (error_proto, OSError) as error:
+            self._doubt_pipelining(error)
+            raise
 
     def _fetch_headers(self, items: list[Item], writer: Writer) -> None:
         awaited = deque(items)
@@ -134,13 +146,20 @@ class Retrieval:
     def _doubt_pipelining(self, error: Exception) -> None:
         """Give one command at a time in the rest of the run, if *error* may come of pipelining.
 
-        That is what a server says out of step, that it hangs up, and that it says nothing (quirks q110 and q111); not
-        a refusal, and not a line that drops.
+        That is what a server says out of step (quirk q110), and what made the connection give pipelining up; not a
+        refusal, and not a line that drops.
         """
-        hung_up = isinstance(error, ConnectionLost | TimeoutError)
-        suspect = isinstance(error, ProtocolError) or hung_up
-        if suspect and not (hung_up and self._run.answered >= PROVEN_REPLIES):
+        if isinstance(error, ConnectionLost) and self._run.answered >= PROVEN_REPLIES:
+            return
+        self._note_pipelining()
+        if isinstance(error, ProtocolError) and not isinstance(error, ConnectionLost):
             self._run.may_pipeline = False
+
+    def _note_pipelining(self) -> None:
+        why = self._pop.pipelining_given_up
+        if why is not None and self._run.may_pipeline:
+            self._run.may_pipeline = False
+            self._run.warn(f"pipelining was given up: {why}")
 
 
 def _trouble(error: Exception) -> Exception:

@@ -271,7 +271,7 @@ class Session:
         def refuse(error: CommandError) -> None:
             refused[error.number] = error
 
-        self._pop.dele_many([item.number for item in items], pipelining=self._retrieval.pipelining(), on_error=refuse)
+        self._retrieval.mark([item.number for item in items], refuse)
         for item in items:
             if (error := refused.get(item.number)) is not None:
                 run.keep(item, explained(error))

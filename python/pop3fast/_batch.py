@@ -1,0 +1,333 @@
+"""Batch: the commands of one call, ``RETR 1``, ``RETR 2`` and so on, and what has come of them.
+
+Owns how far they are sent and answered, what is made of each reply, and whether it is as large as LIST said. Never
+decides what may be in flight, nor what is sure: that is the pipeline's.
+"""
+
+import copy
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Generic, NamedTuple, Self, TypeVar
+
+from pop3fast._errors import CommandError
+from pop3fast._framing import Framer, strict_status
+from pop3fast._message import Piece
+
+DEFAULT_WINDOW = 100
+"""The greatest number of commands in flight. mpop's, which is in wide use; more gains nothing, since from there on the
+line is what limits, or MAX_EXPECTED_OCTETS."""
+
+MAX_EXPECTED_OCTETS = 2 * 2**20
+"""How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are what is
+thrown away when the loop is left early or the connection breaks."""
+
+REFILL_FRACTION = 8
+"""New commands go out when an eighth of the window is free, not one by one: a write costs as much as ten commands."""
+
+PIECE_OCTETS = 2**16
+"""How large a piece of a message is. A C library gives and takes memory of this size without the kernel: with four
+times as much, turning line ends took six times as long for each octet."""
+
+MIN_IN_FLIGHT = 2
+"""So many commands are in flight however large the replies, so that the next begins where the last one ends."""
+
+FIRST_WINDOW = 1
+"""So many commands are in flight on a connection on which there never were any."""
+
+HOW_TO_GO_ON = "perhaps the server does not pipeline as it says it does: connect again, and pass pipelining=False"
+
+T = TypeVar("T")
+
+
+class Taken(NamedTuple, Generic[T]):
+    """What replies that had come brought."""
+
+    replies: int
+    """How many were positive and came whole."""
+    outcomes: Sequence[T]
+    """What was made of them, and of a part of the next one."""
+    refused: bytes | None
+    """The -ERR behind them."""
+    wrong: int | None
+    """The first of them, counted from 0, that was not as large as LIST said."""
+
+
+class Batch(Generic[T]):
+    """The commands of one call."""
+
+    first_window = FIRST_WINDOW
+    """So many commands may be in flight on a connection on which there never were any."""
+
+    def __init__(  # noqa: PLR0913 - each by its name, all but three with a default
+        self,
+        verb: str,
+        numbers: "array[int]",
+        make: Callable[[int, bytes], T],
+        *,
+        arguments: str = "",
+        has_body: bool = True,
+        sizes: "array[int] | None" = None,
+        window: int = DEFAULT_WINDOW,
+        ahead: int | None = None,
+    ) -> None:
+        """Make commands of *verb*, each of *numbers*, and *arguments*.
+
+        *make* is given message number and body (empty without one) of each reply; *sizes* says how large they are by
+        LIST, 0 where that is not known, and *ahead* how many octets are asked for ahead of time.
+        """
+        self.verb = verb
+        self.has_body = has_body
+        self.arrived: deque[T | CommandError] = deque()
+        self.failure: BaseException | None = None
+        """Why no more will arrive; for when everything that did has been taken."""
+        self.abandoned = False
+        """Whether nobody waits for what is still to arrive."""
+        self.line_octets: int = len(f"{verb} {max(numbers, default=0)}{arguments}\r\n")
+        """The octets of its longest command."""
+        self.window = window
+        """The greatest number of its commands in flight."""
+        self.new = True
+        """Whether the pipeline has not met it yet."""
+        self._prefix = f"{verb} "
+        self._arguments = arguments
+        self._numbers = numbers
+        self._make = make
+        self._sizes = sizes
+        self._ahead = MAX_EXPECTED_OCTETS if ahead is None else ahead
+        self._sent = 0
+        self._answered = 0
+        self._handed_over = 0
+        self._refill_at = 0
+        self._last_octets = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether what came of every command is, or was, in `arrived`; the last may be kept back for a while."""
+        return self._handed_over == len(self._numbers)
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether no command is left to be sent."""
+        return self._sent == len(self._numbers)
+
+    @property
+    def knows_sizes(self) -> bool:
+        """Whether LIST said how large the replies are."""
+        return self._sizes is not None
+
+    @property
+    def about(self) -> str:
+        """The oldest command without a reply, for a person."""
+        return self._command(self._numbers[self._answered])
+
+    @property
+    def advice(self) -> str:
+        """What to do about a server that does not answer in step, to be put behind the error."""
+        return f"; {HOW_TO_GO_ON}" if self.window > 1 else ""
+
+    # Sending.
+
+    def next_lines(self, most: int, window: int, ahead: int | None = None) -> list[str]:
+        """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent.
+
+        *window* is how many may be in flight, and *ahead* for how many octets of replies, if the batch's own do not say
+        fewer.
+        """
+        in_flight = self._sent - self._answered
+        if in_flight > self._refill_at:
+            return []
+        end = min(self._sent + most, self._answered + min(window, self.window), len(self._numbers))
+        ahead = self._ahead if ahead is None else min(ahead, self._ahead)
+        end = max(self._sent, self._end_of_expected_octets(end, ahead))
+        lines = [self._command(number) for number in self._numbers[self._sent : end]]
+        self._sent = end
+        in_flight = end - self._answered
+        self._refill_at = max(0, in_flight - max(1, in_flight // REFILL_FRACTION))
+        return lines
+
+    def drain(self) -> None:
+        """Send nothing more until everything in flight is answered."""
+        self._refill_at = 0
+
+    # What comes.
+
+    def take_replies(self, framer: Framer, limit: int, max_octets: int, most: int) -> Taken[T]:
+        """Take replies to the oldest commands from *framer*, *most* at the most."""
+        bodies, refused = self._next_bodies(framer, limit, max_octets, most)
+        if not bodies:
+            return Taken(0, (), refused, None)
+        start = self._answered
+        outcomes = self.take_bodies(bodies)
+        wrong = None if self._sizes is None else self._first_wrong(start, array("Q", map(len, bodies)))
+        return Taken(len(bodies), outcomes, refused, wrong)
+
+    def take_bodies(self, bodies: list[bytes]) -> list[T]:
+        """Count positive replies, and return what is made of them."""
+        start = self._answered
+        self._answered += len(bodies)
+        self._last_octets = len(bodies[-1])
+        return list(map(self._make, self._numbers[start : self._answered], bodies))
+
+    def take_refusal(self, line: bytes) -> CommandError:
+        """Count a reply of -ERR, and return the error."""
+        error = self._refusal(line, self._numbers[self._answered])
+        self._answered += 1
+        return error
+
+    def shows_its_place(self, back: int) -> bool:
+        """Return whether the reply before the last *back* ones is as large as LIST said, and none behind it would be.
+
+        Then it is that command's reply, and so are those before it theirs: had one been left out, it would have the
+        size of a later one.
+        """
+        index = self._answered - back - 1
+        if self._sizes is None or index < 0 or not self._sizes[index]:
+            return False
+        return self._sizes[index] not in self._sizes[index + 1 : self._sent]
+
+    def hand_over(self, outcomes: "Sequence[T | CommandError]") -> None:
+        """Let the loop have *outcomes*; it may be another thread's, and take them at once."""
+        self.arrived.extend(outcomes)
+        self._handed_over += len(outcomes)
+
+    def completes(self, outcome: "T | CommandError") -> bool:  # noqa: ARG002 - what a kind of its own looks at
+        """Return whether *outcome* is all that came of a command, or the last of it."""
+        return True
+
+    # Beginning anew.
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether commands may be sent again, as if they never had been: asking twice changes nothing at the server."""
+        return self.has_body
+
+    def go_back(self) -> Self:
+        """Begin anew behind what was handed over; return what takes the replies to the others, and throws them away."""
+        ghost = copy.copy(self)
+        ghost.arrived = deque()
+        ghost.abandoned = True
+        self._sent = self._answered = self._handed_over
+        self._refill_at = 0
+        return ghost
+
+    # What a kind of its own does otherwise.
+
+    def _command(self, number: int) -> str:
+        return f"{self._prefix}{number}{self._arguments}"
+
+    def _refusal(self, line: bytes, number: int) -> CommandError:
+        return CommandError(line, command=self.verb, number=number)
+
+    def _next_bodies(self, framer: Framer, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
+        if self.has_body:
+            return framer.next_bodies(limit, max_octets, most)
+        bodies: list[bytes] = []
+        while len(bodies) < most and (line := framer.next_status_line(limit)) is not None:
+            if strict_status(line) != "ok":
+                return bodies, line
+            bodies.append(b"")
+        return bodies, None
+
+    def _first_wrong(self, start: int, lengths: "array[int]") -> int | None:
+        """Return which of the replies from *start* on is the first that LIST has with another size."""
+        assert self._sizes is not None  # noqa: S101 - who calls has looked
+        listed = self._sizes[start : start + len(lengths)]
+        if listed == lengths:
+            return None
+        pairs = enumerate(zip(listed, lengths, strict=True))
+        return next((place for place, (size, length) in pairs if size not in (0, length)), None)
+
+    def _end_of_expected_octets(self, end: int, ahead: int) -> int:
+        """Return how far commands may be sent, *end* at most, without asking for too many octets ahead of time."""
+        if not self.has_body:
+            return end
+        if self._sizes is None:
+            return min(end, self._answered + max(MIN_IN_FLIGHT, ahead // max(1, self._last_octets)))
+        expected = sum(self._sizes[self._answered : self._sent])
+        for index in range(self._sent, end):
+            expected += self._sizes[index]
+            if expected > ahead and index >= self._answered + MIN_IN_FLIGHT:
+                return index
+        return end
+
+
+class PieceBatch(Batch[Piece]):
+    """RETR of many messages that are not kept in memory as a whole."""
+
+    def __init__(
+        self,
+        numbers: "array[int]",
+        *,
+        sizes: "array[int] | None" = None,
+        window: int = DEFAULT_WINDOW,
+        ahead: int | None = None,
+    ) -> None:
+        """Retrieve the messages *numbers*; the rest is as for every `Batch`."""
+        super().__init__("RETR", numbers, _whole, sizes=sizes, window=window, ahead=ahead)
+        self._octets = 0
+        self._handed_over_in_part = False
+
+    def take_replies(self, framer: Framer, limit: int, max_octets: int, most: int) -> Taken[Piece]:
+        """Take replies as far as they have come; of the last one perhaps a part, which does not count yet."""
+        parts, refused = framer.next_pieces(limit, max_octets, most, PIECE_OCTETS)
+        answered = self._answered
+        pieces: list[Piece] = []
+        lengths = array("Q")
+        for content, last in parts:
+            pieces.append(Piece(self._numbers[self._answered], content, first=not self._octets, last=last))
+            self._octets += len(content)
+            if last:
+                self._answered += 1
+                lengths.append(self._octets)
+                self._last_octets, self._octets = self._octets, 0
+        wrong = None if self._sizes is None or not lengths else self._first_wrong(answered, lengths)
+        return Taken(len(lengths), pieces, refused, wrong)
+
+    def hand_over(self, outcomes: "Sequence[Piece | CommandError]") -> None:
+        """Let the loop have *outcomes*, of which a piece that is not its message's last is not all that came of it."""
+        self.arrived.extend(outcomes)
+        self._handed_over += sum(map(self.completes, outcomes))
+        self._handed_over_in_part = bool(outcomes) and not self.completes(outcomes[-1])
+
+    def completes(self, outcome: Piece | CommandError) -> bool:
+        """Return whether *outcome* is the last of what came of a command."""
+        return not isinstance(outcome, Piece) or outcome.last
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether no message has been handed over in part: it could not be taken back."""
+        return not self._handed_over_in_part
+
+    def go_back(self) -> Self:
+        """Begin anew behind what was handed over."""
+        ghost = super().go_back()
+        self._octets = 0
+        return ghost
+
+
+def _whole(number: int, body: bytes) -> Piece:
+    return Piece(number, body, first=True, last=True)
+
+
+class ListingBatch(Batch[tuple[str, bytes]]):
+    """UIDL and LIST in one round trip: few enough to find out by whether a server can pipeline."""
+
+    COMMANDS = ("UIDL", "LIST")
+    first_window = len(COMMANDS)
+
+    def __init__(self) -> None:
+        """Ask for both; what comes is each command with its body."""
+        numbers = array("Q", range(len(self.COMMANDS)))
+        super().__init__("", numbers, lambda number, body: (self.COMMANDS[number], body), window=len(numbers))
+        self.line_octets = max(len(command) + len("\r\n") for command in self.COMMANDS)
+
+    def _command(self, number: int) -> str:
+        return self.COMMANDS[number]
+
+    def _refusal(self, line: bytes, number: int) -> CommandError:
+        # It is about no message.
+        return CommandError(line, command=self.COMMANDS[number])
+
+    def _next_bodies(self, framer: Framer, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
+        return framer.next_listings(limit, max_octets, most)
