@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OutputGone:
         return _OUTPUT_GONE
     except KeyboardInterrupt:
-        print(file=sys.stderr)  # the shell's prompt begins a line
+        with contextlib.suppress(OSError):
+            print(file=sys.stderr)  # the shell's prompt begins a line
         if command.run is _fetch:
             complain("interrupted; what was delivered stays delivered, and is remembered")
         return _INTERRUPTED
