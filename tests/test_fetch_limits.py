@@ -274,7 +274,7 @@ class Scene:
         account = Account("pop3s://user@mail.example.org", password="x", timeout=timeout)
         to = open_destination(f"eml:{tmp_path}/box")
         report = FetchReport("", "")
-        self.run = Run(Door(account), to, None, options or Options(), report, self.clock, Stop(), None)
+        self.run = Run(Door(account, Stop()), to, None, options or Options(), report, self.clock, Stop(), None)
         self.patience = Patience(self.run)
 
     def after(self, error: Exception, visit: Visit) -> float | None:

@@ -151,6 +151,44 @@ def test_what_progress_raises_that_is_no_exception_ends_all_of_them(tmp_path: Pa
     assert delivered(jobs[0].destination) == sorted(MESSAGES)
 
 
+@pytest.mark.parametrize("kind", ["password", "token", "password_command"])
+def test_who_is_asked_for_a_password_and_says_nothing_holds_nobody_back(tmp_path: Path, kind: str) -> None:
+    class Enough(BaseException):
+        """Not an error of one job."""
+
+    asked, answer, pipe = threading.Event(), threading.Event(), tmp_path / "pipe"
+
+    def says_nothing() -> str:
+        asked.set()
+        assert answer.wait(30)
+        return "password"
+
+    def progress(_: Job, __: Progress) -> None:
+        assert asked.wait(30)
+        raise Enough
+
+    def be_read() -> None:
+        writer.append(os.open(pipe, os.O_WRONLY))  # returns when the command reads
+        asked.set()
+
+    writer: list[int] = []
+    os.mkfifo(pipe)
+    with MailboxServer(MESSAGES) as one, MailboxServer(MESSAGES, token="password") as two:
+        url = f"pop3+plain://user@{two.host}:{two.port}"
+        secret = ("cat", str(pipe)) if kind == "password_command" else says_nothing
+        silent = Job(Account(url, **{kind: secret}), f"eml:{tmp_path}/2")  # type: ignore[arg-type]  # one of the three
+        if kind == "password_command":
+            threading.Thread(target=be_read).start()
+        with pytest.raises(Enough):
+            fetch_many([Job(account_of(one), f"eml:{tmp_path}/1"), silent], progress=progress)
+        # Its account and its destination are free at once.
+        (report,) = fetch_many([Job(Account(url, password="password"), f"eml:{tmp_path}/2")])
+        assert report.fetched == len(MESSAGES)
+        answer.set()
+        for descriptor in writer:
+            os.close(descriptor)
+
+
 @pytest.mark.filterwarnings("ignore")  # Dask's and its dependencies' own
 @pytest.mark.timeout(180)  # two interpreters have to load Dask
 def test_on_workers_of_dask_of_which_one_is_killed(dovecot: DovecotServer, tmp_path: Path) -> None:

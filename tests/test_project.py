@@ -36,6 +36,7 @@ CLIENT = (
     "_stream",
     "_session",
     "_dial",
+    "_aside",
     "_deadline",
     "_pipeline",
     "_proof",
@@ -111,7 +112,7 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_connect", "_location", "_dial", "_framing", "_replies")
+OF_THE_CLIENT = ("_connect", "_location", "_dial", "_aside", "_framing", "_replies")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (

@@ -1,13 +1,12 @@
 """Dial: from a host's name and a port to a connected socket, within the time that there is for it.
 
-Owns which of a host's addresses is tried when (RFC 8305): a few hundredths of a second after the one before, the
-families in turn, and the first that answers is taken. What decides that is `Race`, which is told the time. Must never
+Owns which of a host's addresses is tried when (RFC 8305): a quarter of a second after the one before, the families in
+turn, and the first that answers is taken. What decides that is `Race`, which is told the time. Must never
 leave a socket open that it does not return, nor wait longer than it was told to, however many addresses say nothing.
 
 A look-up of a name cannot be interrupted: ``getaddrinfo`` comes back when the resolver has given up, which takes half a
-minute with three name servers that say nothing, and no signal ends it. So it runs in a thread of its own, and who has
-waited long enough, or is interrupted, leaves it behind. It ends when the resolver does, keeps no program from ending,
-and nobody hears its answer. There are never more than `MOST_LOOKUPS`.
+minute with three name servers that say nothing, and no signal ends it. So it runs `Aside`, and who has waited long
+enough, or is interrupted, leaves it behind. There are never more of them than `MOST_LOOKUPS`.
 """
 
 import errno
@@ -17,9 +16,11 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, zip_longest
 from math import inf
-from threading import BoundedSemaphore, Event, Thread
+from threading import BoundedSemaphore
 from time import monotonic
 from typing import Any, NamedTuple
+
+from pop3fast._aside import Aside
 
 STAGGER_SECONDS = 0.25
 """How long one address has before the next is tried beside it (RFC 8305 section 8)."""
@@ -209,10 +210,26 @@ def _look_up(
     if _is_literal(address[0]):
         # Nobody is asked, so nothing has to be waited for.
         return network.look_up(*address)
-    answer = _Answer(network, address, _Lookups.left)
-    _wait(answer.begin, until, check, network)
-    _wait(answer.come, until, check, network)
-    return answer.addresses()
+    lookups = _Lookups.left
+    _wait(lambda seconds: lookups.acquire(timeout=seconds), until, check, network)
+
+    def look_up() -> list[Address]:
+        try:
+            return network.look_up(*address)
+        finally:
+            lookups.release()
+
+    answer = Aside(look_up, "pop3fast-look-up")
+    try:
+        answer.start()
+    except (RuntimeError, MemoryError) as error:
+        # Not after an interrupt: then the thread is there, and gives the place back itself.
+        lookups.release()
+        if isinstance(error, MemoryError):
+            raise
+        raise OSError("there is no thread to be had in which to look the name up") from error
+    _wait(answer.wait, until, check, network)
+    return answer.result()
 
 
 def _wait(come: Callable[[float], bool], until: float, check: Callable[[], object], network: Network) -> None:
@@ -221,51 +238,6 @@ def _wait(come: Callable[[float], bool], until: float, check: Callable[[], objec
         check()
         if network.now() >= until:
             raise TimeoutError("the look-up of the name timed out")
-
-
-class _Answer:
-    """What a look-up says, some time."""
-
-    def __init__(self, network: Network, address: tuple[str, int], left: BoundedSemaphore) -> None:
-        self._network = network
-        self._address = address
-        self._left = left
-        self._done = Event()
-        self._found: Sequence[Address] = ()
-        self._failure: BaseException | None = None
-
-    def begin(self, seconds: float) -> bool:
-        """Begin to look up, if that may be done within *seconds*."""
-        if not self._left.acquire(timeout=seconds):
-            return False
-        try:
-            Thread(target=self._work, name="pop3fast-look-up", daemon=True).start()
-        except (RuntimeError, MemoryError) as error:
-            # Not after an interrupt: then the thread is there, and gives the place back itself.
-            self._left.release()
-            if isinstance(error, MemoryError):
-                raise
-            raise OSError("there is no thread to be had in which to look the name up") from error
-        return True
-
-    def come(self, seconds: float) -> bool:
-        """Wait so long at most; return whether the answer has come."""
-        return self._done.wait(seconds)
-
-    def addresses(self) -> Sequence[Address]:
-        """Return what was found, or raise what was raised."""
-        if self._failure is not None:
-            raise self._failure
-        return self._found
-
-    def _work(self) -> None:
-        try:
-            self._found = self._network.look_up(*self._address)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the answer is waited for
-            self._failure = error
-        finally:
-            self._left.release()
-            self._done.set()
 
 
 def _is_literal(host: str) -> bool:

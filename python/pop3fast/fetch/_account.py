@@ -7,6 +7,7 @@ value: it can be pickled, if its secret and context can.
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeAlias
 
 from pop3fast import POP3, ConnectionLost, connect
@@ -14,6 +15,7 @@ from pop3fast._connect import SocketFactory
 from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._passwords import run_password_command
+from pop3fast.fetch._waiting import Stop
 
 Secret: TypeAlias = str | Callable[[], str]
 """A password or token, or what gives one when it is asked."""
@@ -110,9 +112,10 @@ class Account:
 class Door:
     """The way into one account, as often as it is needed."""
 
-    def __init__(self, account: Account) -> None:
-        """Know of no quirks yet."""
+    def __init__(self, account: Account, stop: Stop) -> None:
+        """Know of no quirks yet. *stop* ends the wait for who gives the password."""
         self.account = account
+        self._stop = stop
         self.asks_capabilities = True
         """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
         self.secret_failure: Exception | None = None
@@ -151,9 +154,14 @@ class Door:
         command = self.account.password_command
         if command is not None:
             # Asked once: each time somebody may have to type.
-            self.account = replace(self.account, password=run_password_command(command), password_command=None)
-        password, token = self._noting(self.account.password), self._noting(self.account.token)
-        account = replace(self.account, timeout=timeout, password=password, token=token)
+            password = self._stop.outlast(partial(run_password_command, command))
+            self.account = replace(self.account, password=password, password_command=None)
+        account = replace(
+            self.account,
+            timeout=timeout,
+            password=self._noting(self.account.password),
+            token=self._noting(self.account.token),
+        )
         # Any other mechanism is chosen by what the server says that it can do.
         return (account if self.asks_capabilities else replace(account, mechanism="USER")).connect(sock)
 
@@ -165,7 +173,7 @@ class Door:
         def ask() -> str:
             self.has_shown_secret = True
             try:
-                return secret() if callable(secret) else secret
+                return self._stop.outlast(secret) if callable(secret) else secret
             except Exception as error:
                 self.secret_failure = error
                 raise

@@ -110,7 +110,7 @@ def run_job(
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.destination)
     destination = open_destination(job.destination, world.files, world.clock)
-    run = Run(Door(job.account), destination, None, job.options, report, world.clock, world.stop, progress)
+    run = Run(Door(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress)
     run.inline = world.inline
     try:
         with (

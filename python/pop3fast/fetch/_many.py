@@ -77,7 +77,7 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
 
     At the end of the block what is under way is told to stop, and no task is begun any more.
     """
-    stop, hosts, waiting = Stop(), Hosts(), deque(tasks.items())
+    stop, hosts, waiting = Stop(aside=True), Hosts(), deque(tasks.items())
 
     def work() -> None:
         while waiting:

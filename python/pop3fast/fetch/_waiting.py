@@ -9,10 +9,13 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from threading import Condition, Event
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from pop3fast._aside import Aside
 from pop3fast._dial import STEP_SECONDS, dial
 from pop3fast.fetch._forks import closed_in_children
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -49,8 +52,9 @@ class SystemClock:
 class Stop:
     """A word to fetches in other threads that they are to end, as an interrupt does in its own."""
 
-    def __init__(self) -> None:
-        """Nobody has said it yet."""
+    def __init__(self, *, aside: bool = False) -> None:
+        """Nobody has said it yet. *aside*: those who listen are threads of ours, to which no interrupt comes."""
+        self._aside = aside
         self._said = Event()
         self._sockets: set[socket.socket] = set()
         self._others: set[Callable[[], object]] = set()
@@ -68,6 +72,20 @@ class Stop:
         """Raise `KeyboardInterrupt` when it has been said."""
         if self._said.is_set():
             raise KeyboardInterrupt
+
+    def outlast(self, call: Callable[[], T]) -> T:
+        """Return what *call* returns, which may take any time; the word ends the wait for it.
+
+        In the thread of who asked for a fetch it is made there: an interrupt ends it, and it may need what belongs to
+        that thread.
+        """
+        if not self._aside:
+            return call()
+        answer = Aside(call, "pop3fast-secret")
+        answer.start()
+        while not answer.wait(STEP_SECONDS):
+            self.check()
+        return answer.result()
 
     @contextlib.contextmanager
     def telling(self, tell: Callable[[], object]) -> Iterator[None]:
