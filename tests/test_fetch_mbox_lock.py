@@ -125,6 +125,37 @@ def test_where_no_lock_file_can_be_made_somebody_elses_counts_all_the_same(box: 
     assert box.read_bytes() == THEIRS
 
 
+class Atime(Files):
+    """Where the time of the last access cannot be left as it is, as on macOS."""
+
+    def open_to_append(self, name: str, at: int) -> int:
+        return os.open(name, os.O_RDWR | os.O_APPEND, dir_fd=at)
+
+    def read(self, file: int, count: int, offset: int) -> bytes:
+        octets = super().read(file, count, offset)
+        status = self.stat(file)
+        os.utime(file, ns=(status.st_mtime_ns + 5 * 10**9, status.st_mtime_ns))
+        return octets
+
+
+@pytest.mark.parametrize("files", [Files(), Atime()], ids=["left", "set back"])
+def test_mail_programs_and_shells_still_tell_whether_there_is_new_mail(box: Path, files: Files) -> None:
+    """That is when it was written to after it was read, in whole seconds; who looks at nothing new reads nothing."""
+    append(box, mail(1), files=files)
+    status = box.stat()
+    assert int(status.st_mtime) > int(status.st_atime)
+    with prepared(box, files) as (destination, _, _):
+        assert destination.flush() == []
+    assert (box.stat().st_atime_ns, box.stat().st_mtime_ns) == (status.st_atime_ns, status.st_mtime_ns)
+    # It was read.
+    os.utime(box, ns=(status.st_mtime_ns + 10**9, status.st_mtime_ns))
+    with prepared(box, files):
+        pass
+    assert box.stat().st_atime_ns == status.st_mtime_ns + 10**9
+    append(box, mail(2), files=files)
+    assert int(box.stat().st_mtime) > int(box.stat().st_atime)
+
+
 def test_a_mailbox_that_is_replaced_while_it_is_waited_for(box: Path) -> None:
     box.write_bytes(THEIRS)
     new = Path(f"{box}.new")

@@ -99,6 +99,7 @@ FETCH = (
     "fetch._import_seen",
     "fetch._state",
     "fetch._state_schema",
+    "fetch._state_files",
     "fetch._seen",
     "fetch._journal",
     "fetch._fingerprint",
@@ -109,6 +110,7 @@ FETCH = (
     "fetch._files",
     "fetch._forks",
     "fetch._lines",
+    "fetch._ownership",
     "fetch._errors",
     "fetch._identity",
 )

@@ -9,12 +9,12 @@ import contextlib
 import errno
 import os
 import socket
-import stat as modes
 import sys
 from collections.abc import Callable, Iterator
 
 from pop3fast.fetch._errors import DestinationError, destination_error
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._ownership import objection_to
 from pop3fast.fetch._waiting import Clock
 
 LOCK_SECONDS = 30.0
@@ -25,6 +25,8 @@ POLL_SECONDS = 0.2
 
 NO_DOTLOCK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP}
 """Where ``PATH.lock`` can never be made, as in /var/mail by a user, the lock on the file has to do."""
+
+A_SECOND = 1_000_000_000
 
 MAX_DOTLOCK_OCTETS = 1024
 
@@ -42,6 +44,8 @@ class MboxLock:
         self._name = os.path.split(path)[1]
         self._dotlock = f"{self._name}.lock"
         self._has_dotlock = False
+        # What the file was when it was locked.
+        self._found = os.stat_result([0] * 10)
         self._mark = f"pop3fast {os.getpid()} {socket.gethostname()}\n".encode()
 
     @contextlib.contextmanager
@@ -78,6 +82,7 @@ class MboxLock:
         try:
             yield file
         finally:
+            self._leave_new(file)
             if self._has_dotlock:
                 self._has_dotlock = False
                 with contextlib.suppress(OSError):
@@ -85,33 +90,41 @@ class MboxLock:
             with contextlib.suppress(OSError):
                 self._files.close(file)
 
+    def _leave_new(self, file: int) -> None:
+        """Leave the times of *file* so that mail programs and shells still tell whether it has new mail.
+
+        That is when it was written to after it was read. Those that compare whole seconds see that, too.
+        """
+        with contextlib.suppress(OSError):
+            status = self._files.stat(file)
+            accessed, modified = self._found.st_atime_ns, status.st_mtime_ns
+            if modified != self._found.st_mtime_ns:
+                accessed = min(accessed, modified - A_SECOND)
+            if accessed != status.st_atime_ns:
+                self._files.set_times(file, accessed, modified)
+
     def _open(self, *, create: bool) -> int | None:
         try:
-            mode = self._files.stat_name(self._name, self._folder).st_mode
+            status = self._files.stat_name(self._name, self._folder)
         except FileNotFoundError:
             if not create:
                 return None
             with contextlib.suppress(FileExistsError):
                 self._files.close(self._files.create(self._name, self._folder))
         else:
-            self._check_kind(mode)
+            # It is not opened when it is a device.
+            self._check(status)
         file = self._files.open_to_append(self._name, self._folder)
         try:
-            self._check_kind(self._files.stat(file).st_mode)
+            self._check(self._files.stat(file))
         except BaseException:
             self._files.close(file)
             raise
         return file
 
-    def _check_kind(self, mode: int) -> None:
-        if modes.S_ISLNK(mode):
-            raise DestinationError(
-                self._path,
-                "append to",
-                "it is a symbolic link, and somebody may turn it elsewhere; name the file itself",
-            )
-        if not modes.S_ISREG(mode):
-            raise DestinationError(self._path, "append to", "it is not a file")
+    def _check(self, status: os.stat_result) -> None:
+        if objection := objection_to(self._path, status, self._files.stat(self._folder)):
+            raise DestinationError(self._path, "append to", objection)
 
     def _lock(self, file: int) -> str | None:
         """Lock *file*; return who else has it, and close it, when that cannot be done now."""
@@ -135,7 +148,8 @@ class MboxLock:
             named = self._files.stat_name(self._name, self._folder)
         except FileNotFoundError:
             return False
-        return os.path.samestat(named, self._files.stat(file))
+        self._found = self._files.stat(file)
+        return os.path.samestat(named, self._found)
 
     def _take_dotlock(self) -> str | None:
         # With its content from the first moment on, and after a power cut: nobody could tell whose an empty one is.
@@ -187,6 +201,8 @@ class MboxLock:
         except OSError:
             return False
         try:
+            if self._files.stat(file).st_uid != os.geteuid():
+                return False
             program, _, rest = self._files.read(file, MAX_DOTLOCK_OCTETS, 0).partition(b" ")
         finally:
             self._files.close(file)

@@ -22,6 +22,7 @@ from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch._identity import Entry, Identity, account_digest, is_lasting
 from pop3fast.fetch._journal import Intended, Intent
 from pop3fast.fetch._seen import Seen
+from pop3fast.fetch._state_files import checked, open_file
 from pop3fast.fetch._state_schema import begin, connect, in_words, make_state
 
 FILE_NAME = "pop3fast.sqlite"
@@ -65,7 +66,8 @@ class AccountState:
             with self._errors_in_words():
                 self._database = connect(path)
             try:
-                self._id = self._find(host, port, user)
+                with checked(path):
+                    self._id = self._find(host, port, user)
             except BaseException:
                 self._database.close()
                 raise
@@ -259,7 +261,7 @@ class AccountState:
         path = f"{self.path}.{self.digest}.lock"
         with forks.NO_FORK:
             try:
-                lock_file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+                lock_file = open_file(path)
             except OSError as error:
                 raise StateError(path, os.strerror(error.errno or 0)) from error
             try:

@@ -8,12 +8,12 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-import stat as modes
 import time
 from collections.abc import Iterator
 
 from pop3fast.fetch import _forks as forks
 from pop3fast.fetch._errors import StateError
+from pop3fast.fetch._state_files import checked, open_file, sync_name
 
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
@@ -155,16 +155,13 @@ def make_state(path: str) -> None:
         with _making(path):
             # Only while it is new: closing a file takes away the locks that SQLite has on it in other threads.
             with contextlib.suppress(FileExistsError):
-                # Whom mail comes from is nobody else's business; SQLite itself would let everybody read it.
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            if not modes.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - a path is a str in this package
-                raise StateError(path, "it is not a file")
-            with contextlib.closing(connect(path)) as connection:
+                os.close(open_file(path, new=True))
+            with checked(path), contextlib.closing(connect(path)) as connection:
                 begin(connection)
                 _check_or_make(connection, path)
                 connection.execute("COMMIT")
                 connection.execute("PRAGMA journal_mode = WAL").close()
-            _sync_name(path)
+            sync_name(path)
     except OSError as error:
         raise StateError(path, os.strerror(error.errno or 0)) from error
     except sqlite3.Error as error:
@@ -205,7 +202,7 @@ def _run(connection: sqlite3.Connection, statements: str) -> None:
 def _making(path: str) -> Iterator[None]:
     """Let nobody else make the state meanwhile: SQLite itself does not wait for who changes how it keeps a journal."""
     with forks.NO_FORK:
-        lock_file = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock_file = open_file(f"{path}.lock")
         forks.hold(lock_file)
     try:
         deadline = time.monotonic() + BUSY_SECONDS
@@ -220,11 +217,3 @@ def _making(path: str) -> Iterator[None]:
         yield
     finally:
         forks.close(lock_file)
-
-
-def _sync_name(path: str) -> None:
-    folder = os.open(os.path.split(path)[0] or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
