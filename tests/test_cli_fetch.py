@@ -50,7 +50,7 @@ def test_each_option_reaches_the_fetch(tmp_path: Path) -> None:
         to = ["--to", f"eml:{tmp_path}/box", "--state", f"{tmp_path}/state"]
         assert "2 messages fetched" in fetch(tmp_path, server, *to, "--limit", "2").out
         assert (tmp_path / "state").exists()
-        assert "1 left on the server" in fetch(tmp_path, server, *to, "--max-size", "8k").out
+        assert "1 left on the server" in fetch(tmp_path, server, *to, "--max-size", "8k", "--forget-after", "5").out
         assert "5 deleted" in fetch(tmp_path, server, *to, "--delete", "--max-size", "8k").out
         assert server.remaining == [6]
         headers = ["--to", f"eml:{tmp_path}/headers", "--headers-only"]
@@ -92,6 +92,31 @@ def test_verbose_quiet_and_json(tmp_path: Path) -> None:
     assert [row["event"] for row in rows] == ["received"] * 5 + ["end"]
     assert rows[1]["uid"] == "uid00000002"
     assert (rows[-1]["fetched"], rows[-1]["error"], rows[-1]["exit_status"]) == (5, None, 0)
+
+
+def test_what_is_left_is_named_and_what_is_kept_is_named_even_with_q(tmp_path: Path) -> None:
+    with MailboxServer([*MAIL, *(mail(number, 9000) for number in range(6, 13))], password=PASSWORD) as server:
+        small = ("--to", "eml:box", "--max-size", "8k")
+        said = fetch(tmp_path, server, *small).err
+        assert "left on the server: message 6 (unique-id 'uid00000006'): its 9," in said
+        assert said.count("left on the server") == 6
+        assert "left on the server: 2 more (-v names them)" in said
+        assert fetch(tmp_path, server, *small, "-v").err.count("left on the server: message") == 7
+        assert fetch(tmp_path, server, *small, "-q").err == ""
+        rows = [json.loads(line) for line in fetch(tmp_path, server, *small, "--json").out.splitlines()]
+        assert [(row["number"], row["why"][:6]) for row in rows if row["event"] == "left"] == [
+            (number, "its 9,") for number in range(6, 13)
+        ]
+        assert rows[-1]["left"] == 7
+    drop = Maildrop((b"one", MAIL[0]), (b"two", MAIL[1]))
+    drop.sizes = {b"one": 9000, b"two": 9000}
+    with ScriptedServer(b"+OK hi\r\n", drop) as scripted:
+        to = ("--to", "eml:other", "--delete", "-q")
+        said = fetch(tmp_path, scripted, *to).err
+        assert said.count("kept on the server: message") == 2
+        assert "octets came of the 9000" in said
+        assert fetch(tmp_path, scripted, *to, "--no-trust-sizes").err == ""
+        assert drop.messages == []
 
 
 def test_a_mechanism_that_nobody_knows_is_status_2(tmp_path: Path) -> None:

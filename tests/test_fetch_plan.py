@@ -3,20 +3,32 @@
 import pytest
 
 from pop3fast.fetch import Identity, Options, Seen
-from pop3fast.fetch._plan import (
-    HEADER_MARK,
-    Item,
-    Listing,
-    Plan,
-    all_gone,
-    listed_as,
-    make_plan,
-    remembered_as,
-    safe_to_delete,
+from pop3fast.fetch._doubt import (
+    choose_probes,
+    numbers_changed,
+    numbers_to_probe,
+    prints_of,
+    renumbered,
     settle,
     to_probe,
     uids_changed,
 )
+from pop3fast.fetch._plan import (
+    BEFORE_THE_LAST,
+    HEADER_MARK,
+    LEFT_MARK,
+    MOST_OCTETS,
+    Item,
+    Known,
+    Listing,
+    Plan,
+    all_gone,
+    make_plan,
+    missing_from,
+    remembered_as,
+    safe_to_delete,
+)
+from pop3fast.fetch._seen import flags_of
 
 NOW = 1_800_000_000.0
 DAY = 86400
@@ -30,11 +42,28 @@ def listing(*uids: str, sizes: dict[int, int] | None = None, complete: bool = Tr
 
 
 def seen(
-    *uids: bytes, size: int = 100, octets: int = 100, age: float = 0, occurrence: int = 0, mark: bytes = PRINT
+    *uids: bytes,
+    size: int = 100,
+    octets: int = 100,
+    age: float = 0,
+    occurrence: int = 0,
+    mark: bytes = PRINT,
+    flags: int = 0,
 ) -> Seen:
     remembered = Seen()
-    remembered.extend([(uid, occurrence, size, mark, int(NOW - age * DAY), octets) for uid in uids] or [])
+    remembered.extend([(uid, occurrence, size, mark, int(NOW - age * DAY), octets, flags) for uid in uids])
     return remembered
+
+
+def remembering(*rows: tuple[bytes, bytes, int]) -> Seen:
+    """Remember unique-ids with fingerprints and flags, of 100 octets each."""
+    remembered = Seen()
+    remembered.extend([(uid, 0, 100, mark, int(NOW), 100, flags) for uid, mark, flags in rows])
+    return remembered
+
+
+def mark_of(number: int) -> bytes:
+    return b"%016d" % number
 
 
 def nothing() -> Seen:
@@ -58,7 +87,7 @@ def test_what_is_new_is_fetched_in_order() -> None:
 def test_copies_are_told_apart_by_their_order() -> None:
     plan = planned(listing("x", "x", "y", "x"), seen(b"x"))
     assert [item.identity for item in plan.fetch] == [Identity(b"x", 1), Identity(b"y", 0), Identity(b"x", 2)]
-    assert plan.copies == {b"x": 3}
+    assert plan.counts == {b"x": 3, b"y": 1}
 
 
 @pytest.mark.parametrize("uid", ["", "ENOMEM-17"])
@@ -85,11 +114,145 @@ def test_quirk_q77_a_unique_id_of_another_size_is_asked_about() -> None:
     assert plan.seen == 1
 
 
-def test_what_cannot_be_asked_about_is_neither_fetched_nor_deleted() -> None:
+def test_what_cannot_be_asked_about_is_fetched_once_more_and_not_deleted() -> None:
     known = seen(b"a", size=99)
     plan = planned(listing("a"), known, Options(delete=True))
     settle(plan, {}, known, Options(delete=True), NOW)
-    assert (plan.fetch, plan.delete, numbers(plan.unchecked)) == ([], [], [1])
+    assert (numbers(plan.fetch), plan.delete, numbers(plan.again), plan.seen) == ([1], [], [1], 0)
+
+
+@pytest.mark.parametrize("uid", ["a", "1"])
+def test_quirk_q139_what_was_deleted_is_another_message_until_its_header_says_otherwise(uid: str) -> None:
+    options = Options(delete=True)
+    known = seen(uid.encode(), flags=flags_of(deletions=1))
+    for found, fetched, deleted, returned, replaced in (
+        ({1: OTHER}, [1], [], [], [Identity(uid.encode())]),
+        ({1: PRINT}, [], [1], [1], []),
+        ({}, [1], [], [], []),
+    ):
+        plan = planned(listing(uid), known, options)
+        assert (numbers(plan.doubtful), plan.fetch, plan.delete) == ([1], [], [])
+        settle(plan, found, known, options, NOW)
+        assert (numbers(plan.fetch), numbers(plan.delete), numbers(plan.returned)) == (fetched, deleted, returned)
+        assert plan.replaced == replaced
+
+
+def test_quirk_q142_what_is_listed_after_two_deletions_is_kept_and_asked_about_no_more() -> None:
+    options = Options(delete=True)
+    known = seen(b"a", flags=flags_of(deletions=2))
+    plan = planned(listing("a"), known, options)
+    assert (plan.doubtful, plan.fetch, plan.delete) == ([], [], [])
+    assert [(item.number, why) for item, why in plan.kept] == [
+        (1, "the server said 2 times that it deleted it, and lists it still")
+    ]
+    assert planned(listing("a"), known).kept == []
+    assert numbers(planned(listing("1"), seen(b"1", flags=flags_of(deletions=2)), options).doubtful) == [1]
+    gone_meanwhile = seen(b"a", flags=flags_of(deletions=2, missing=True))
+    assert numbers(planned(listing("a"), gone_meanwhile, options).doubtful) == [1]
+
+
+def test_what_may_have_been_deleted_is_asked_about_and_is_nothing_that_came_back() -> None:
+    options = Options(delete=True)
+    known = seen(b"a", b"7", flags=flags_of(marked=True))
+    plan = planned(listing("a", "7"), known, options)
+    assert numbers(plan.doubtful) == [1, 2]
+    settle(plan, {1: PRINT, 2: OTHER}, known, options, NOW)
+    assert (numbers(plan.delete), numbers(plan.fetch), plan.returned) == ([1], [2], [])
+    assert plan.relisted == [Identity(b"a")]
+    plan = planned(listing("a", "7"), known, options)
+    settle(plan, {}, known, options, NOW)
+    assert (numbers(plan.delete), numbers(plan.fetch)) == ([1], [2]), "RFC 1939: without QUIT nothing is deleted"
+
+
+def test_what_was_recognised_in_this_run_is_not_asked_about_again_but_for_numbers() -> None:
+    known = seen(b"a", b"1", flags=flags_of(deletions=1))
+    recognised = Known(recognised={Identity(b"a"), Identity(b"1")}, deleted={Identity(b"a")})
+    plan = make_plan(listing("a", "1"), known, Options(delete=True), NOW, recognised)
+    assert (numbers(plan.doubtful), plan.delete) == ([2], [])
+
+
+def test_what_a_listing_lacked_is_the_same_when_it_is_listed_again_unless_it_is_a_number() -> None:
+    known = seen(b"a", b"7", flags=flags_of(missing=True))
+    plan = planned(listing("a", "7"), known)
+    assert (plan.relisted, numbers(plan.doubtful)) == ([Identity(b"a")], [2])
+    settle(plan, {2: PRINT}, known, Options(), NOW)
+    assert (plan.relisted, plan.fetch) == ([Identity(b"a"), Identity(b"7")], [])
+    plan = planned(listing("a", "7"), known)
+    settle(plan, {}, known, Options(), NOW)
+    assert numbers(plan.fetch) == [2]
+
+
+def test_which_messages_a_listing_lacks() -> None:
+    known = remembering((b"a", PRINT, 0), (b"b", PRINT, flags_of(missing=True)), (b"c", PRINT, 0))
+    assert missing_from(planned(listing("a"), known), known) == [Identity(b"c")]
+    assert missing_from(planned(listing("a", "c"), known), known) == []
+    marked = seen(HEADER_MARK + b"a", LEFT_MARK + b"b", HEADER_MARK + b"c")
+    assert missing_from(planned(listing("a", "b"), marked), marked) == [Identity(HEADER_MARK + b"c")]
+    copies = seen(b"x", occurrence=2)
+    assert missing_from(planned(listing("x", "x"), copies), copies) == [Identity(b"x", 2)]
+
+
+# Unique-ids that are message numbers (quirk q139).
+
+
+def test_a_few_numbers_at_both_ends_are_looked_at() -> None:
+    uids = {number: str(number) for number in range(1, 31)} | {31: "0123456789abcdef", 32: "32"}
+    candidates = numbers_to_probe(uids)
+    assert [number for number, _ in candidates] == [*range(1, 11), *range(23, 31), 32]
+    known = remembering(*((b"%d" % number, mark_of(number), 0) for number in range(3, 31)))
+    prints = prints_of(candidates, known)
+    assert choose_probes(candidates, prints) == {3: mark_of(3), 29: mark_of(29), 30: mark_of(30)}
+    assert not numbers_changed({3: mark_of(3)}, {3: mark_of(3)})
+    assert numbers_changed({3: mark_of(3), 4: mark_of(4)}, {3: mark_of(3), 4: mark_of(5)})
+    assert not numbers_changed({3: mark_of(3)}, {}), "no TOP"
+    assert numbers_to_probe({1: "1700000000.1", 2: "UID7-1700000000", 3: "uid00000003"}) == []
+    deleted = remembering((b"1", PRINT, flags_of(deletions=1)))
+    assert prints_of([(1, Identity(b"1"))], deleted) == {}, "another is expected there"
+
+
+def planned_in_doubt(listed: Listing, known: Seen, found: dict[int, bytes], options: Options | None = None) -> Plan:
+    options = options or Options()
+    plan = make_plan(listed, known, options, NOW, doubts_numbers=True)
+    settle(plan, found, known, options, NOW)
+    return plan
+
+
+def test_numbers_that_were_given_anew_follow_their_messages() -> None:
+    """Of four messages the first and the third have gone, and two have come."""
+    known = remembering(*((b"%d" % number, mark_of(number), 0) for number in range(1, 5)))
+    found = {1: mark_of(2), 2: mark_of(4), 3: mark_of(5), 4: mark_of(6)}
+    plan = planned_in_doubt(listing("1", "2", "3", "4"), known, found, Options(delete=True))
+    assert plan.renamed == {Identity(b"2"): Identity(b"1"), Identity(b"4"): Identity(b"2")}
+    assert (numbers(plan.fetch), numbers(plan.delete), plan.seen) == ([3, 4], [1, 2], 2)
+    assert plan.replaced == [Identity(b"3")]
+
+
+def test_numbers_that_count_from_the_newest_follow_their_messages() -> None:
+    known = remembering(*((b"%d" % number, mark_of(number), 0) for number in range(1, 4)))
+    found = {1: mark_of(9), 2: mark_of(1), 3: mark_of(2), 4: mark_of(3)}
+    plan = planned_in_doubt(listing("1", "2", "3", "4"), known, found)
+    assert (numbers(plan.fetch), len(plan.renamed), plan.replaced, plan.seen) == ([1], 3, [], 3)
+
+
+def test_a_header_that_two_messages_share_moves_none() -> None:
+    known = remembering((b"1", PRINT, 0), (b"2", PRINT, 0), (b"3", OTHER, 0))
+    plan = planned_in_doubt(listing("1", "2", "3"), known, {1: PRINT, 2: OTHER, 3: PRINT})
+    assert plan.renamed == {Identity(b"3"): Identity(b"2")}
+    assert numbers(plan.fetch) == [3]
+
+
+def test_a_message_of_another_size_does_not_move() -> None:
+    known = remembering((b"1", mark_of(1), 0), (b"2", mark_of(2), 0))
+    plan = planned_in_doubt(listing("1", sizes={1: 99}), known, {1: mark_of(2)})
+    assert (numbers(plan.fetch), plan.renamed) == ([1], {})
+
+
+def test_one_number_that_stands_for_another_message_puts_all_in_doubt() -> None:
+    known = remembering((b"1", PRINT, flags_of(missing=True)), (b"2", PRINT, flags_of(deletions=1)))
+    plan = planned(listing("1", "2"), known)
+    assert renumbered(plan, {1: OTHER, 2: PRINT}, known)
+    assert not renumbered(plan, {1: PRINT, 2: OTHER}, known), "under a number that was deleted another is expected"
+    assert not renumbered(plan, {}, known)
 
 
 def test_a_message_whose_size_is_not_known_is_asked_about_before_it_is_deleted() -> None:
@@ -108,19 +271,32 @@ def test_what_was_seen_is_deleted_when_that_is_asked_for() -> None:
 
 def test_what_was_deleted_in_this_run_is_not_deleted_again() -> None:
     known = seen(b"a", b"b")
-    plan = make_plan(listing("a", "b"), known, Options(delete=True), NOW, deleted={Identity(b"a")})
+    plan = make_plan(listing("a", "b"), known, Options(delete=True), NOW, Known(deleted={Identity(b"a")}))
     assert numbers(plan.delete) == [2]
 
 
 def test_what_failed_in_this_run_is_not_fetched_again() -> None:
-    plan = make_plan(listing("a", "b"), nothing(), Options(), NOW, failed={Identity(b"a")})
+    plan = make_plan(listing("a", "b"), nothing(), Options(), NOW, Known(failed={Identity(b"a")}))
     assert numbers(plan.fetch) == [2]
 
 
-def test_quirk_q102_what_came_shorter_than_listed_is_kept_in_later_sessions_too() -> None:
-    plan = planned(listing("a"), seen(b"a", octets=99), Options(delete=True))
-    assert plan.delete == []
-    assert [(item.number, why) for item, why in plan.kept] == [(1, "99 octets came of the 100 that the server lists")]
+def test_quirk_q102_what_came_shorter_is_fetched_once_more_when_sizes_turn_out_to_be_exact() -> None:
+    known = seen(b"a", octets=99)
+    exact = Known(sizes_are_exact=True)
+    plan = planned(listing("a"), known, Options(delete=True))
+    assert (plan.fetch, plan.delete) == ([], [])
+    assert [(item.number, why.partition(" (")[0]) for item, why in plan.kept] == [
+        (1, "99 octets came of the 100 that the server lists")
+    ]
+    estimates = make_plan(listing("a"), known, Options(delete=True), NOW, Known(sizes_are_estimates=True))
+    assert (numbers(estimates.delete), estimates.kept) == ([1], [])
+    assert numbers(make_plan(listing("a"), known, Options(), NOW, exact).fetch) == []
+    plan = make_plan(listing("a"), known, Options(delete=True), NOW, exact)
+    assert (numbers(plan.fetch), plan.delete, plan.seen) == ([1], [], 0)
+    whole = make_plan(listing("a", sizes={1: 120}), seen(b"a"), Options(delete=True), NOW, exact)
+    assert numbers(whole.doubtful) == [1]
+    settle(whole, {1: PRINT}, seen(b"a"), Options(delete=True), NOW, exact)
+    assert (whole.delete, whole.fetch, len(whole.kept)) == ([], [], 1), "another size is listed now: it came whole"
 
 
 def test_what_another_program_fetched_is_not_deleted() -> None:
@@ -140,16 +316,32 @@ def test_of_messages_without_a_lasting_unique_id_each_is_its_own() -> None:
     assert safe_to_delete(plan, plan.fetch[:1]) == (plan.fetch[:1], [])
 
 
-def test_since_last_is_what_is_listed_behind_the_last_that_was_seen() -> None:
+def test_since_last_begins_behind_the_last_that_was_seen() -> None:
     options = Options(since_last=True)
-    assert numbers(planned(listing("a", "b", "c", "d"), seen(b"b"), options).fetch) == [3, 4]
+    plan = planned(listing("a", "b", "c", "d"), seen(b"b"), options)
+    assert (numbers(plan.fetch), plan.leave) == ([3, 4], [Identity(b"a")])
+    assert [(item.number, why) for item, why in plan.left] == [(1, BEFORE_THE_LAST)]
     assert numbers(planned(listing("a", "b"), seen(b"z"), options).fetch) == [1, 2]
+
+
+def test_quirk_q141_since_last_goes_on_with_what_was_not_listed_then_wherever_it_is_listed() -> None:
+    options, counted = Options(since_last=True), Known(left=True)
+    known = seen(b"b", LEFT_MARK + b"a")
+    plan = make_plan(listing("new", "b", "a", "c"), known, options, NOW, counted)
+    assert (numbers(plan.fetch), plan.leave) == ([1, 4], [])
+    assert [(item.number, why) for item, why in plan.left] == [(3, BEFORE_THE_LAST)]
+    assert numbers(make_plan(listing("b", "a"), known, Options(), NOW, counted).fetch) == [2]
 
 
 def test_what_is_larger_than_wanted_stays() -> None:
     plan = planned(listing("a", "b", "c", sizes={1: 11, 2: 10}), nothing(), Options(max_size=10))
     assert numbers(plan.fetch) == [2, 3]
-    assert plan.too_large == 1
+    assert [(item.number, why) for item, why in plan.left] == [(1, "its 11 bytes are more than 10")]
+
+
+def test_a_size_that_no_state_can_hold_is_the_largest_that_it_can() -> None:
+    plan = planned(listing("a", "b", sizes={1: 2**63, 2: 2**64}), nothing())
+    assert [item.size for item in plan.fetch] == [MOST_OCTETS, MOST_OCTETS]
 
 
 def test_a_header_alone_is_not_the_message() -> None:
@@ -162,10 +354,6 @@ def test_a_header_alone_is_not_the_message() -> None:
     assert planned(listing("a"), seen(b"a"), Options(headers_only=True)).fetch == []
 
 
-def test_a_listing_keeps_both_the_message_and_its_header_remembered() -> None:
-    assert listed_as(planned(listing("a", ""), nothing())) == [b"a", b"", HEADER_MARK + b"a"]
-
-
 def test_quirk_q76_messages_that_are_alike_under_new_unique_ids() -> None:
     known = seen(b"a", b"b", mark=PRINT)
     plan = planned(listing("c", "d"), known)
@@ -175,6 +363,8 @@ def test_quirk_q76_messages_that_are_alike_under_new_unique_ids() -> None:
     assert not all_gone(planned(listing("c"), nothing()), nothing())
     assert uids_changed({1: PRINT}, known, Options(), NOW)
     assert not uids_changed({1: OTHER}, known, Options(), NOW)
+    deleted = seen(b"a", b"b", flags=flags_of(deletions=1))
+    assert not uids_changed({1: PRINT}, deleted, Options(), NOW), "gone for a reason"
 
 
 def test_one_copy_of_what_was_deleted_is_no_change_of_unique_ids() -> None:
@@ -189,6 +379,8 @@ def test_without_top_five_that_are_gone_without_a_reason_are_a_change() -> None:
     assert not uids_changed({}, seen(b"1", b"2", b"3", b"4"), Options(), NOW)
     assert not uids_changed({}, known, Options(delete=True), NOW)
     assert uids_changed({}, known, Options(delete_after=2), NOW)
+    missing = seen(*(b"%d" % number for number in range(5)), age=1, flags=flags_of(missing=True))
+    assert not uids_changed({}, missing, Options(), NOW), "they were gone before"
 
 
 def test_ten_messages_are_probed() -> None:

@@ -16,9 +16,11 @@ import pytest
 from fetching import in_child
 from pop3fast.fetch import AccountBusy, Entry, Identity, Remembered, State, StateError
 from pop3fast.fetch._journal import Intended, Intent
+from pop3fast.fetch._seen import flags_of
 from pop3fast.fetch._state_schema import MIGRATIONS
 
 PRINT = bytes(range(16))
+DAY = 86_400
 
 
 def entry(uid: bytes, occurrence: int = 0, *, content: bytes = b"c" * 16, copy: int = 0) -> Entry:
@@ -85,7 +87,6 @@ CREATE TABLE intended (intent INTEGER NOT NULL REFERENCES intent ON DELETE CASCA
 INSERT INTO account VALUES (7, 'h', 110, 'me', NULL);
 INSERT INTO seen VALUES (7, x'31', 0, 1000, 1010, x'000102030405060708090a0b0c0d0e0f', 1700000000);
 INSERT INTO content VALUES (7, x'63', 0);
-COMMIT;
 PRAGMA application_id = 1895037527;
 PRAGMA user_version = 1;
 """
@@ -126,7 +127,8 @@ def test_accounts_do_not_know_each_other(path: str) -> None:
     with state.account("h", 110, "me") as one, state.account("h", 110, "you") as two, state.account("h", 995, "me"):
         one.remember([entry(b"1")])
         two.remember([entry(b"2")])
-        assert two.prune([]) == 1
+        two.note_listing([Identity(b"2")], [], nameless=False)
+        assert (one.forget_missing(0), two.forget_missing(0)) == (0, 1)
         assert [*one.seen()] == [Identity(b"1")]
 
 
@@ -155,18 +157,177 @@ def test_a_fingerprint_may_be_unknown_and_nothing_else(path: str) -> None:
         assert len(account.seen()) == 1
 
 
-def test_only_a_listing_makes_it_forget(path: str) -> None:
+def test_what_no_listing_had_for_days_is_forgotten_and_nothing_else(path: str) -> None:
+    one, two, three = Identity(b"1"), Identity(b"2", 1), Identity(b"3")
     with State(path).account("h", 110, "me") as account:
-        account.remember([entry(b"1"), entry(b"2"), entry(b"2", 1), entry(b"2", 2), entry(b"3")])
-        assert account.prune([b"2", b"9", b"3", b"2"]) == 2
-        assert set(account.seen()) == {Identity(b"2"), Identity(b"2", 1), Identity(b"3")}
+        account.begin_session(1_700_000_000.0)
+        account.remember([entry(b"1"), entry(b"2"), entry(b"2", 1), entry(b"3")])
+        account.note_listing([one, two], [], nameless=False)
+        assert account.forget_missing(30) == 0
+        assert (account.seen().missing, account.seen().flags(*one)) == (2, flags_of(missing=True))
+        account.begin_session(1_700_000_000.0 + 20 * DAY)
+        account.note_listing([three], [two], nameless=False)
+        assert account.forget_missing(30) == 0
+        account.begin_session(1_700_000_000.0 + 30 * DAY)
+        account.note_listing([two], [], nameless=False)
+        assert account.forget_missing(30) == 1
+        assert set(account.seen()) == {Identity(b"2"), two, three}
+        account.begin_session(1_700_000_000.0 + 31 * DAY)
+        # Missed once more is not missed anew.
+        account.note_listing([three], [], nameless=False)
+        account.begin_session(1_700_000_000.0 + 50 * DAY)
+        assert account.forget_missing(30) == 1
+        assert three not in account.seen()
 
 
-def test_a_size_can_be_put_right(path: str) -> None:
+def test_a_listing_that_says_nothing_new_writes_nothing(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1"), entry(b"", copy=0)])
+        before = account._database.total_changes
+        account.note_listing([], [], nameless=True)
+        account.forget_missing(0)
+        assert account._database.total_changes == before
+        account.note_listing([], [], nameless=False)
+        after = account._database.total_changes
+        assert after > before
+        account.note_listing([], [], nameless=False)
+        assert account._database.total_changes == after
+
+
+def test_a_clock_that_is_wrong_for_a_while_makes_nothing_old(path: str) -> None:
+    right = 1_700_000_000.0
+    with State(path).account("h", 110, "me") as account:
+        begun = account.begin_session(right)
+        for wrong in (0.0, 300.0, right + 40_000 * DAY, 0.0):
+            assert account.begin_session(wrong) - begun <= 300
+        assert account.begin_session(right + 2 * DAY) - begun <= 2 * DAY + 300
+        account.begin_session(right + 3 * DAY)
+        assert DAY <= account.begin_session(right + 33 * DAY) - begun <= 33 * DAY + 300
+
+
+def test_what_is_remembered_was_delivered_in_the_account_s_own_time(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.begin_session(0.0)
+        account.remember([entry(b"1")])
+        assert account.seen().get(b"1") == Remembered(1000, PRINT, 0, 1010)
+        # The machine has heard what time it is: for the account none has passed.
+        assert account.begin_session(1_700_000_000.0) == 0
+    with State(path).account("h", 110, "me") as account:
+        assert account.begin_session(1_700_000_000.0 + DAY) == DAY
+
+
+def test_a_session_of_the_same_day_writes_nothing(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.begin_session(1_700_000_000.0)
+        before = account._database.total_changes
+        assert account.begin_session(1_700_000_000.0 + DAY - 1) == 1_700_000_000 + DAY - 1
+        assert account.begin_session(1_700_000_000.0 + 2 * DAY, keep=False) == 1_700_000_000 + 2 * DAY
+        assert account._database.total_changes == before
+        account.begin_session(1_700_000_000.0 + DAY)
+        assert account._database.total_changes == before + 1
+
+
+def test_what_the_server_deleted_is_counted_until_another_comes_under_its_name(path: str) -> None:
+    one = Identity(b"1")
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1")])
+        account.note_marked([entry(b"1")])
+        assert account.seen().flags(*one) == flags_of(marked=True)
+        account.note_deleted([entry(b"1")])
+        assert account.seen().flags(*one) == flags_of(deletions=1)
+        # The server does not delete, and nothing but the content tells.
+        account.remember([entry(b"1")])
+        assert account.seen().flags(*one) == flags_of(deletions=1)
+        account.remember([entry(b"1", content=b"k" * 16)])
+        assert account.seen().flags(*one) == 0
+        account.note_marked([entry(b"1")])
+        account.note_listing([], [one], nameless=False)
+        assert account.seen().flags(*one) == 0, "listed, and the same"
+        account.forget([entry(b"1")])
+        assert one not in account.seen()
+
+
+def test_messages_are_remembered_under_other_names(path: str) -> None:
+    names = [Identity(b"%d" % number) for number in range(1, 5)]
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(uid)._replace(place=uid) for uid, _ in names])
+        account.rename({names[2]: names[0], names[3]: names[1], names[0]: names[3]})
+        assert {identity: each.place for identity, each in account.entries(names).items()} == {
+            names[0]: b"3",
+            names[1]: b"4",
+            names[3]: b"1",
+        }
+
+
+def test_copies_that_were_deleted_are_counted(path: str) -> None:
+    content = b"c" * 16
+    with State(path).account("h", 110, "me") as account:
+        assert account.copies_deleted(content) == 0
+        account.remember([entry(b"", copy=copy) for copy in range(3)])
+        assert account.copies_deleted(content) == 0
+        account.note_marked([entry(b"", copy=0), entry(b"", copy=1)])
+        account.note_deleted([entry(b"", copy=0), entry(b"", copy=1)])
+        assert account.copies_deleted(content) == 2
+
+
+def test_what_another_program_fetched_is_missing_until_it_is_listed(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"2")])
+        account.take_over([entry(b"1"), entry(b"2")])
+        assert [account.seen().flags(uid, 0) for uid in (b"1", b"2")] == [flags_of(missing=True), 0]
+
+
+def test_what_is_left_is_remembered_and_that_it_is_all(path: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        assert not account.knows_left()
+        account.leave([Identity(b"\r1")])
+        assert account.knows_left()
+        assert account.seen().size(b"\r1") == 0
+
+
+def test_sizes_can_be_put_right(path: str) -> None:
     with State(path).account("h", 110, "me") as account:
         account.remember([entry(b"1"), entry(b"1", 1)])
-        account.update_size(Identity(b"1", 1), 2**40)
+        account.update_sizes([(Identity(b"1", 1), 2**40)])
         assert (account.seen().size(b"1"), account.seen().size(b"1", 1)) == (1000, 2**40)
+        assert account.sizes() == ""
+        account.note_sizes("1 2 3 4 0")
+        assert account.sizes() == "1 2 3 4 0"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE seen SET uid = 'text'",
+        "UPDATE seen SET size = 'many'",
+        "UPDATE seen SET size = 1e300",
+        "UPDATE seen SET occurrence = x'00'",
+        "UPDATE seen SET fingerprint = x'00'",
+        "UPDATE seen SET fingerprint = 'text of 16 signs'",
+        "UPDATE seen SET octets = x'ff'",
+        "UPDATE seen SET delivered_at = 'today'",
+        "UPDATE seen SET place = 7",
+        "UPDATE seen SET content = 'x'",
+        "UPDATE seen SET place = zeroblob(100000000)",
+        "UPDATE account SET maildrop = 7",
+        "UPDATE account SET time = x'00'",
+        "UPDATE account SET time = 1, clock = 'then'",
+        "DROP TABLE seen",
+    ],
+)
+def test_rows_that_make_no_sense_are_a_state_error(path: str, damage: str) -> None:
+    with State(path).account("h", 110, "me") as account:
+        account.remember([entry(b"1")])
+    make_other(path, damage)
+
+    def read() -> None:
+        with State(path).account("h", 110, "me") as account:
+            account.begin_session(1_700_000_000.0)
+            account.maildrop()
+            account.entries([*account.seen()])
+
+    with pytest.raises(StateError, match=r"cannot use the state in .*: [^ ]"):
+        read()
 
 
 def test_a_unique_id_that_does_not_last_is_never_kept(path: str) -> None:
@@ -179,9 +340,12 @@ def test_a_unique_id_that_does_not_last_is_never_kept(path: str) -> None:
         assert len(account.seen()) == 0
         assert [account.has_content(b"c" * 16, copy) for copy in range(4)] == [False, True, True, False]
         # While such messages are listed nobody knows which; then none is left.
-        account.prune([b"1", courier])
+        account.note_listing([], [], nameless=True)
+        assert account.forget_missing(0) == 0
+        account.note_listing([], [], nameless=False)
+        assert account.forget_missing(1) == 0
         assert account.has_content(b"c" * 16, 1)
-        account.prune([b"1"])
+        assert account.forget_missing(0) == 2
         assert not account.has_content(b"c" * 16, 1)
     for file in Path(path).parent.iterdir():
         assert b"ENOMEM" not in file.read_bytes()
@@ -298,7 +462,7 @@ def test_nobody_else_may_read_it(path: str) -> None:
 
 
 def make_other(path: str, *statements: str) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as database:
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         for statement in statements:
             database.execute(statement)
 

@@ -31,6 +31,9 @@ from pop3fast.fetch import (
 
 Tell = Callable[[Job, Progress], None]
 
+MOST_NAMES = 5
+"""So many messages of a kind are named unless -v asks for all: with a limit a whole mailbox may be left."""
+
 
 def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     """Fetch the mail of *accounts*; return the exit status."""
@@ -135,18 +138,20 @@ def _tell_program(report: FetchReport, _command: argparse.Namespace) -> None:
         ("would-fetch", report.to_fetch),
         ("would-delete", report.to_delete),
         ("failed", report.failures),
+        ("left", report.left),
         ("kept", report.kept),
     ):
         for message in messages:
             say_json(event=event, account=account, **_fields(message))
     for warning in report.warnings:
         say_json(event="warning", account=account, text=warning)
-    counts = ("fetched", "octets", "seen", "left", "deleted", "deletions_unknown", "forgotten", "sessions", "seconds")
+    counts = ("fetched", "octets", "seen", "deleted", "deletions_unknown", "forgotten", "sessions", "seconds")
     say_json(
         event="end",
         account=account,
         destination=report.destination,
         **{name: getattr(report, name) for name in counts},
+        left=len(report.left),
         failed=len(report.failures),
         error=None if report.error is None else in_words(report.error),
         exit_status=report.exit_status,
@@ -163,13 +168,24 @@ def _tell_person(report: FetchReport, command: argparse.Namespace) -> None:
     if not command.quiet:
         for warning in report.warnings:
             complain(f"{account}: warning: {warning}")
-        for message in report.kept if command.verbose else ():
-            complain(f"{account}: kept on the server: {message}")
+        _name(f"{account}: left on the server", report.left, command)
+    # Mail that piles up on the server is nothing to be quiet about.
+    _name(f"{account}: kept on the server", report.kept, command)
+    if not command.quiet:
         say(printable(summary(report)))
     if report.error is not None:
         complain(f"{account}: {in_words(report.error)}")
         if isinstance(report.error, UidsChanged):
             complain("--accept-uid-change fetches all of them once more")
+
+
+def _name(what: str, messages: list[Named], command: argparse.Namespace) -> None:
+    """Name *messages*, all of them where the *command* says so."""
+    most = len(messages) if command.verbose else MOST_NAMES
+    for message in messages[:most]:
+        complain(f"{what}: {message}")
+    if len(messages) > most:
+        complain(f"{what}: {len(messages) - most:,} more (-v names them)")
 
 
 def summary(report: FetchReport) -> str:
@@ -182,7 +198,7 @@ def summary(report: FetchReport) -> str:
     for count, words in (
         (len(report.failures), "failed"),
         (report.seen, "fetched before"),
-        (report.left, "left on the server"),
+        (len(report.left), "left on the server"),
         (report.deleted, "deleted"),
         (len(report.kept), "kept that were to be deleted"),
     ):

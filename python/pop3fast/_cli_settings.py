@@ -96,6 +96,8 @@ DAYS = Kind("DAYS", f"a number of days, at most {MOST:,}", _number, lambda text:
 COUNT = Kind("N", "a whole number from 1", _count, lambda text: _count(int(text)))
 SIZE = Kind("SIZE", 'a number of octets, or a text as "500k", "10M" or "1G" (powers of 1024)', _size, _size)
 FLAG = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
+EITHER = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
+"""A flag of which not to say anything is a third thing."""
 
 
 def _said(kind: Kind, group: Group, words: str) -> Any:  # noqa: ANN401 - what stands for a field's default has its type
@@ -127,6 +129,12 @@ class Settings:
     headers_only: bool | None = _said(FLAG, "fetch", "headers only; the messages count as not fetched")
     checkpoint_messages: int | None = _said(COUNT, "fetch", "when deleting, commit so often (default: 500 messages)")
     checkpoint_octets: int | None = _said(SIZE, "fetch", "when deleting, commit so often (default: 50,000,000 octets)")
+    forget_after: float | None = _said(
+        DAYS, "fetch", "forget which messages were fetched when no listing has had them so many days (default: 30)"
+    )
+    trust_sizes: bool | None = _said(
+        EITHER, "fetch", "whether a message shorter than listed was cut short (default: learned from those that came)"
+    )
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
     def over(self, others: "Settings") -> "Settings":
@@ -175,6 +183,8 @@ def add_options(parser: "argparse._ArgumentGroup", group: Group) -> None:
         option = f"--{key_of(setting.name)}"
         if kind is FLAG:
             parser.add_argument(option, action="store_true", default=None, help=words)
+        elif kind is EITHER:
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=words)
         else:
             parser.add_argument(option, type=parser_of(kind), metavar=kind.metavar, help=words)
 

@@ -53,7 +53,7 @@ SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("pop3fast.fetch._folder", "ROUND_OCTETS", (150, 500)),
     ("pop3fast.fetch._spool", "MEMORY_OCTETS", (0, 200)),
     ("pop3fast.fetch._spool", "PIECE_OCTETS", (50,)),
-    ("pop3fast.fetch._plan", "PROBES", (1, 3)),
+    ("pop3fast.fetch._doubt", "PROBES", (1, 3)),
 )
 """What is small enough in a mailbox of eight messages to be reached."""
 

@@ -16,7 +16,7 @@ from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._forks import closed_in_children
 from pop3fast.fetch._hosts import Hosts
-from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, PATIENCE_SECONDS, Options
+from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, FORGET_DAYS, PATIENCE_SECONDS, Options
 from pop3fast.fetch._patience import Patience
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._run import Run
@@ -64,6 +64,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     dry_run: bool = False,
     checkpoint_messages: int | None = CHECKPOINT_MESSAGES,
     checkpoint_octets: int | None = CHECKPOINT_OCTETS,
+    forget_after: float = FORGET_DAYS,
+    trust_sizes: bool | None = None,
     patience: float = PATIENCE_SECONDS,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
@@ -95,6 +97,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         dry_run=dry_run,
         checkpoint_messages=checkpoint_messages,
         checkpoint_octets=checkpoint_octets,
+        forget_after=forget_after,
+        trust_sizes=trust_sizes,
         patience=patience,
     )
     return run_job(Job(account, destination, state, options), progress=progress)

@@ -165,14 +165,13 @@ class FolderDestination:
         """Make ready for a session of *account* (`account_digest`), whose lock the caller holds.
 
         Takes away what an earlier session of the same account left half done. Returns sentences for a person, of which
-        a folder never has any. *journal* is not needed. Raises `DestinationError`.
+        a folder never has any. *journal* says which copies of a message were deleted. Raises `DestinationError`.
         """
-        del journal
         self.open()
         self._drop()
         litter = f"{self.HIDDEN}{account}-"
         self._account, self._token = account, os.urandom(4).hex()
-        self._copies = Copies()
+        self._copies = Copies(journal.copies_deleted)
         self._index = None
         self._whole = {}
         try:

@@ -4,6 +4,8 @@ Owns the names that messages are delivered under. Never puts an octet of a uniqu
 and may be ``../../x``.
 """
 
+import re
+from collections.abc import Callable
 from enum import Enum
 from hashlib import sha256
 from typing import NamedTuple
@@ -22,6 +24,10 @@ CONTENT_OCTETS = 16
 
 UNUSABLE_PREFIX = b"ENOMEM-"
 """Quirk q75: what Courier gives for a unique-id when its disk is full; the next session shows another."""
+
+
+_NUMBER = re.compile(rb"[^0-9]{0,16}[0-9]{1,5}")
+"""A small number, perhaps behind letters. Who fills it up with zeros has a counter for more messages than that."""
 
 
 class Identity(NamedTuple):
@@ -79,14 +85,31 @@ def is_lasting(uid: bytes) -> bool:
     return bool(uid) and not uid.startswith(UNUSABLE_PREFIX)
 
 
+def is_number(uid: bytes) -> bool:
+    """Return whether *uid* may be a message number, or one from a short count, and be given again (quirk q139).
+
+    So give simple servers, and RFC 1939 section 7 lets them once the message is gone. In what is longer there is a
+    time, a digest, or the number of the mailbox.
+    """
+    return _NUMBER.fullmatch(uid) is not None
+
+
+def none_deleted(content: bytes) -> int:
+    """Return that no message with *content* was deleted."""
+    del content
+    return 0
+
+
 class Copies:
     """Which copy a message is that only its content tells apart: the first of its kind in this session, the second...
 
-    So the same maildrop counts the same in every session, whatever was deleted between them.
+    So the same maildrop counts the same in every session, whatever was deleted between them: counting begins behind
+    the copies that were.
     """
 
-    def __init__(self) -> None:
-        """Begin a session."""
+    def __init__(self, deleted: Callable[[bytes], int] = none_deleted) -> None:
+        """Begin a session. *deleted* says of a content how many copies of it the server has deleted."""
+        self._deleted = deleted
         self._taken: dict[bytes, int] = {}
         self._given_back: dict[bytes, list[int]] = {}
 
@@ -94,7 +117,7 @@ class Copies:
         """Return which copy the next message with *content* is, from 0."""
         if given_back := self._given_back.get(content):
             return given_back.pop()
-        copy = self._taken.get(content, 0)
+        copy = self._taken[content] if content in self._taken else self._deleted(content)
         self._taken[content] = copy + 1
         return copy
 

@@ -67,3 +67,7 @@ class Journal(Protocol):
     def has_content(self, content: bytes, copy: int) -> bool:
         """Return whether a message without a lasting unique-id was delivered: the *copy*-th with *content*."""
         ...
+
+    def copies_deleted(self, content: bytes) -> int:
+        """Return how many messages without a lasting unique-id and with *content* the server has deleted."""
+        ...

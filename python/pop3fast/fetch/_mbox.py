@@ -93,7 +93,7 @@ class Mbox:
         parent = self._opened()
         self._drop()
         self._journal = journal
-        self._copies = Copies()
+        self._copies = Copies(journal.copies_deleted)
         self._failure = None
         self._account = account
         self._spool = self._new_spool()

@@ -5,6 +5,8 @@ Owns the defaults, and which wishes contradict each other. A value: it can be pi
 
 from dataclasses import dataclass
 
+from pop3fast.fetch._age import DAY_SECONDS
+
 CHECKPOINT_MESSAGES = 500
 """Deletions are committed so often. Exchange Online was seen to fail on tens of thousands of DELE in one session
 (quirks q08, q129); this is what people who move such maildrops recommend."""
@@ -16,7 +18,9 @@ PATIENCE_SECONDS = 900.0
 """How long a locked maildrop or a login delay is waited for in all. A server that lost a session may keep the lock for
 ten minutes (RFC 1939 section 3, quirk q33)."""
 
-DAY_SECONDS = 86400.0
+FORGET_DAYS = 30.0
+"""A message that is not listed is remembered for so long: Gmail and others list a part of the mailbox, and a server
+that rebuilds its indexes lists nothing for a while (quirks q48, q49, q138). getmail does so for as long."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +32,10 @@ class Options:
     delete_after: float | None = None
     """Delete what was delivered at least so many days ago."""
     since_last: bool = False
-    """Fetch only what the server lists behind the last message that was fetched before; everything, when it lists none
-    that was."""
+    """Fetch only what came since: the first time, what the server lists behind the last message that was fetched
+    before, or everything, when it lists none that was; from then on, every message that it did not list then."""
     max_size: int | None = None
-    """Leave messages of more octets, by the scan listing, on the server."""
+    """Leave messages of more octets on the server, whether the scan listing says so or more than that come."""
     limit: int | None = None
     """Fetch so many messages at most."""
     headers_only: bool = False
@@ -44,6 +48,11 @@ class Options:
     """When deleting, end the session and begin another after so many messages; None: after none."""
     checkpoint_octets: int | None = CHECKPOINT_OCTETS
     """The same after so many octets."""
+    forget_after: float = FORGET_DAYS
+    """Forget a message when no complete listing has had it for so many days."""
+    trust_sizes: bool | None = None
+    """Whether a message that comes shorter than the scan listing says did not come whole, and is not deleted; None:
+    as the messages show that came before (Exchange lists estimates)."""
     patience: float = PATIENCE_SECONDS
     """The seconds to wait in all for a maildrop that is in use or a login that comes too early."""
 
@@ -54,6 +63,7 @@ class Options:
             raise ValueError("a message of which only the header is fetched is not deleted")
         for name, least in (
             ("delete_after", 0),
+            ("forget_after", 0),
             ("max_size", 0),
             ("limit", 0),
             ("patience", 0),

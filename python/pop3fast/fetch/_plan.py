@@ -2,32 +2,36 @@
 
 Pure: no socket, no disk, no clock. Owns what a unique-id is worth. The same one twice is two messages, told apart by
 their order; an empty one, or one that is known not to last, tells nothing, so its message is fetched every time and
-recognised by its content; one that was used again for another message shows by the size and is asked about before
-anything is skipped or deleted. In doubt a message is fetched once more rather than deleted once too early.
+recognised by its content; one that may stand for another message now is doubtful, and asked about before anything is
+skipped or deleted (`_doubt`). In doubt a message is fetched once more rather than deleted once too early.
 """
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import NamedTuple
 
-from pop3fast.fetch._identity import Identity, is_lasting
+from pop3fast.fetch._identity import Identity, is_lasting, is_number
 from pop3fast.fetch._options import Options
-from pop3fast.fetch._seen import Remembered, Seen
+from pop3fast.fetch._seen import MARKED, MISSING, MOST_DELETIONS, Remembered, Seen
+from pop3fast.fetch._sizes import kept_as_short
 
 HEADER_MARK = b"\n"
 """Before a unique-id: only the header was fetched. No server can send one with it, being part of a line end."""
 
-PROBES = 10
-"""So many messages are looked at to find out whether all unique-ids changed: one round trip, and enough not to be
-fooled by a few that are new."""
+LEFT_MARK = b"\r"
+"""Before a unique-id, in the same way: the message was there before `Options.since_last` began to count."""
 
-ENOUGH_REMEMBERED = 5
-"""From so many messages on, all of them gone at once is taken for a change of unique-ids when it cannot be checked."""
+SHORT_MARK = b"\n\r"
+"""The same: the message came too short to be whole, as far as the sizes are exact."""
 
-SURE_WHEN_DELETING = 2
-"""Where deleting is usual, one message like a remembered one may be a second copy of what was deleted; two are not."""
+MOST_OCTETS = 2**63 - 1
+"""What is listed as larger counts as this: it is what a state can hold, and no message is."""
+
+PATIENCE_WITH_DELETIONS = 2
+"""A message that is listed still after the server said so many times that it deleted it is left alone (quirk q142)."""
+
+BEFORE_THE_LAST = "it is listed before the last message that was fetched"
 
 
 class Item(NamedTuple):
@@ -47,7 +51,24 @@ class Listing(NamedTuple):
     sizes: Mapping[int, int]
     """Message number to octets."""
     complete: bool
-    """Whether nothing speaks against it that these are all messages."""
+    """True when LIST and UIDL agree, so no message is missing."""
+
+
+class Known(NamedTuple):
+    """What this run knows beside the state."""
+
+    failed: AbstractSet[Identity] = frozenset()
+    """What is not to be fetched again."""
+    deleted: AbstractSet[Identity] = frozenset()
+    """What is not to be deleted again."""
+    recognised: AbstractSet[Identity] = frozenset()
+    """What was listed again after it was deleted, and its header said that it is the same."""
+    left: bool = False
+    """Whether what was there before `Options.since_last` began to count is remembered."""
+    sizes_are_exact: bool = False
+    """Whether a message that came shorter than it is listed did not come whole."""
+    sizes_are_estimates: bool = False
+    """Whether it did all the same."""
 
 
 @dataclass
@@ -61,19 +82,32 @@ class Plan:
     """Seen by their unique-ids, but perhaps other messages. `settle` says which."""
     kept: list[tuple[Item, str]] = field(default_factory=list)
     """To be deleted but for a reason."""
-    unchecked: list[Item] = field(default_factory=list)
-    """Doubtful still, for the server does not show their headers: neither fetched nor deleted."""
+    left: list[tuple[Item, str]] = field(default_factory=list)
+    """New, and not to be fetched for a reason."""
+    leave: list[Identity] = field(default_factory=list)
+    """What of these is to be remembered as left."""
+    returned: list[Item] = field(default_factory=list)
+    """Deleted, as the server said, and listed again."""
+    again: list[Item] = field(default_factory=list)
+    """Fetched once more because nothing shows whether they are the messages that are remembered."""
     sizes_changed: list[tuple[Identity, int]] = field(default_factory=list)
     """Messages that are the same although the server gives another size now."""
-    copies: dict[bytes, int] = field(default_factory=dict)
-    """The unique-ids that are listed more than once, and how often."""
-    listed: list[bytes] = field(default_factory=list)
-    """Every unique-id that is listed."""
+    relisted: list[Identity] = field(default_factory=list)
+    """Remembered ones that the last complete listing lacked, and this one has."""
+    replaced: list[Identity] = field(default_factory=list)
+    """Remembered ones whose unique-ids stand for other messages now."""
+    renamed: dict[Identity, Identity] = field(default_factory=dict)
+    """Remembered ones that have other unique-ids now, from old to new."""
+    counts: dict[bytes, int] = field(default_factory=dict)
+    """Every unique-id that is listed, and how often."""
+    listed: int = 0
+    """How many messages are listed."""
     seen: int = 0
     """How many of them had been fetched."""
-    headers: int = 0
-    """How many of the others had been fetched as headers."""
-    too_large: int = 0
+    others: int = 0
+    """How many of the rest had been fetched as headers, or left."""
+    short_before: set[Identity] = field(default_factory=set)
+    """What of the new came too short to be whole in an earlier run."""
     nameless: int = 0
     """How many have no unique-id that lasts."""
     strangers: int = 0
@@ -92,97 +126,147 @@ def make_plan(
     seen: Seen,
     options: Options,
     date: float,
+    known: Known | None = None,
     *,
-    failed: AbstractSet[Identity] = frozenset(),
-    deleted: AbstractSet[Identity] = frozenset(),
+    doubts_numbers: bool = False,
 ) -> Plan:
-    """Return what to do about *listing* on *date* (seconds since 1970).
+    """Return what to do about *listing* on *date* (seconds of the account's own time). Raises nothing.
 
-    *failed* are not to be fetched again, *deleted* not to be deleted again. Raises nothing.
+    With *doubts_numbers* every unique-id that is a small number is doubtful.
     """
-    plan = Plan()
-    occurrences: dict[bytes, int] = {}
-    sizes = listing.sizes
+    maker = _Maker(seen, options, date, known or Known(), doubts_numbers=doubts_numbers)
     for number, text in listing.uids.items():
-        uid = text.encode("latin-1")
-        occurrence = occurrences.get(uid, 0)
-        occurrences[uid] = occurrence + 1
-        size = sizes.get(number, 0)
-        known = seen.size(uid, occurrence)
-        if known is None and options.headers_only:
-            known = seen.size(HEADER_MARK + uid, occurrence)
-        if known is None or not is_lasting(uid):
-            plan.headers += seen.size(HEADER_MARK + uid, occurrence) is not None
-            _plan_new(plan, Item(number, Identity(uid, occurrence), size), options, failed)
-            continue
-        plan.seen += 1
-        if options.since_last:
-            plan.fetch.clear()
-            plan.too_large = 0
-        if size != known and size and known:
-            plan.doubtful.append(Item(number, Identity(uid, occurrence), size))
-        elif options.deletes:
-            item = Item(number, Identity(uid, occurrence), size)
-            if item.identity not in deleted:
-                _plan_deletion(plan, item, seen, options, date)
-    plan.copies = {uid: count for uid, count in occurrences.items() if count > 1}
-    plan.listed = [uid for uid, count in occurrences.items() for _ in range(count)]
-    plan.nameless = sum(count for uid, count in occurrences.items() if not is_lasting(uid))
+        maker.add(number, text.encode("latin-1"), listing.sizes.get(number, 0))
+    plan = maker.plan
+    plan.listed = len(listing.uids)
+    plan.nameless = sum(count for uid, count in plan.counts.items() if not is_lasting(uid))
     return plan
 
 
-def settle(
-    plan: Plan,
-    found: Mapping[int, bytes],
-    seen: Seen,
-    options: Options,
-    date: float,
-) -> None:
-    """Decide about what is doubtful, given the fingerprints that were *found*, by message number."""
-    new = False
-    for item in plan.doubtful:
-        remembered = _remembered(seen, item.identity)
-        fingerprint = found.get(item.number)
-        if remembered is None or fingerprint is None or not remembered.fingerprint:
-            plan.unchecked.append(item)
-        elif fingerprint != remembered.fingerprint:
-            plan.seen -= 1
-            plan.fetch.append(item)
-            new = True
+class _Maker:
+    """Makes a plan, message by message."""
+
+    def __init__(self, seen: Seen, options: Options, date: float, known: Known, *, doubts_numbers: bool) -> None:
+        self.plan = Plan()
+        self._seen = seen
+        self._options = options
+        self._date = date
+        self._known = known
+        self._doubts_numbers = doubts_numbers
+        self._counts_position = options.since_last and not known.left
+
+    def add(self, number: int, uid: bytes, size: int) -> None:
+        plan, seen = self.plan, self._seen
+        occurrence = plan.counts.get(uid, 0)
+        plan.counts[uid] = occurrence + 1
+        size = min(size, MOST_OCTETS)
+        key = uid
+        remembered = seen.size(uid, occurrence)
+        if remembered is None and self._options.headers_only:
+            key = HEADER_MARK + uid
+            remembered = seen.size(key, occurrence)
+        item = Item(number, Identity(uid, occurrence), size)
+        if remembered is None or not is_lasting(uid):
+            self._add_new(item, doubtful=self._doubts_numbers and is_number(uid))
+            return
+        plan.seen += 1
+        if self._counts_position:
+            self._leave_before()
+        flags = seen.flags(key, occurrence) if seen.flagged else 0
+        if (size != remembered and size and remembered) or self._is_doubtful(item.identity, flags):
+            plan.doubtful.append(item)
+            return
+        if flags & MISSING:
+            plan.relisted.append(Identity(key, occurrence))
+        if self._options.deletes:
+            self._add_deletion(item)
+
+    def _is_doubtful(self, identity: Identity, flags: int) -> bool:
+        if not flags and not self._doubts_numbers:
+            return False
+        if is_number(identity.uid):
+            return True
+        deletions = flags & MOST_DELETIONS
+        if flags & MARKED or (deletions and flags & MISSING):
+            return True
+        # Whoever has ignored so many deletions of it still has it.
+        return 0 < deletions < PATIENCE_WITH_DELETIONS and identity not in self._known.recognised
+
+    def _add_new(self, item: Item, *, doubtful: bool) -> None:
+        plan, options, (uid, occurrence) = self.plan, self._options, item.identity
+        left = self._seen.size(LEFT_MARK + uid, occurrence) is not None
+        if self._seen.size(SHORT_MARK + uid, occurrence) is not None:
+            plan.short_before.add(item.identity)
+        plan.others += left or self._seen.size(HEADER_MARK + uid, occurrence) is not None
+        if doubtful:
+            plan.doubtful.append(item)
+        elif left and options.since_last:
+            plan.left.append((item, BEFORE_THE_LAST))
         else:
-            if item.size and item.size != remembered.size:
-                plan.sizes_changed.append((_key(seen, item.identity), item.size))
-            _decide(plan, item, remembered, options, date)
-    plan.doubtful = []
-    if new:
-        plan.fetch.sort()
+            plan_new(plan, item, options, self._known)
+
+    def _leave_before(self) -> None:
+        """Leave what was found new so far: it is listed before a message that had been fetched."""
+        plan = self.plan
+        items = sorted([*plan.fetch, *(item for item, _ in plan.left)])
+        plan.left = [(item, BEFORE_THE_LAST) for item in items]
+        plan.leave = [item.identity for item in items if is_lasting(item.identity.uid)]
+        plan.fetch.clear()
+
+    def _add_deletion(self, item: Item) -> None:
+        remembered = self._seen.get(*item.identity)
+        if remembered is None or item.identity in self._known.deleted:
+            return
+        if not self._options.old_enough(remembered.delivered_at, self._date):
+            return
+        if remembered.octets and remembered.fingerprint and not (item.size and remembered.size):
+            self.plan.doubtful.append(item)
+        else:
+            plan_known(self.plan, item, remembered, self._options, self._date, self._known)
+
+
+def plan_new(plan: Plan, item: Item, options: Options, known: Known) -> None:
+    """Fetch *item*, which is new, unless it is too large or failed before."""
+    if options.max_size is not None and item.size > options.max_size and not options.headers_only:
+        plan.left.append((item, too_large(item.size, options.max_size)))
+    elif item.identity not in known.failed:
+        plan.fetch.append(item)
+
+
+def plan_known(plan: Plan, item: Item, remembered: Remembered, options: Options, date: float, known: Known) -> None:
+    """Delete *item*, which is the message that is *remembered*, if that is asked for and it came whole."""
+    if 0 < remembered.octets < remembered.size and known.sizes_are_exact:
+        # It was fetched when nobody knew yet that these sizes are exact.
+        plan.seen -= 1
+        plan_new(plan, item, options, known)
+    elif not options.deletes or item.identity in known.deleted or not options.old_enough(remembered.delivered_at, date):
+        return
+    elif remembered.deletions >= PATIENCE_WITH_DELETIONS:
+        plan.kept.append((item, f"the server said {remembered.deletions} times that it deleted it, and lists it still"))
+    elif not remembered.octets:
+        plan.strangers += 1
+    elif remembered.octets < item.size and not known.sizes_are_estimates:
+        plan.kept.append((item, kept_as_short(remembered.octets, item.size)))
+    else:
+        plan.delete.append(item)
 
 
 def all_gone(plan: Plan, seen: Seen) -> bool:
     """Return whether messages are remembered, and others listed, and none is both."""
-    return bool(plan.listed) and len(seen) > 0 and plan.seen == plan.headers == 0
+    return bool(plan.counts) and len(seen) > 0 and plan.seen == plan.others == 0
 
 
-def to_probe(listing: Listing) -> list[int]:
-    """Return the numbers of the messages whose headers tell whether only their unique-ids changed: the oldest."""
-    return list(islice(listing.uids, PROBES))
-
-
-def uids_changed(found: Mapping[int, bytes], seen: Seen, options: Options, date: float) -> bool:
-    """Return whether `all_gone` means that the unique-ids changed, given the fingerprints that were *found*."""
-    remembered = [entry for identity in seen if (entry := seen.get(*identity)) is not None]
-    known = {entry.fingerprint for entry in remembered if entry.fingerprint}
-    if not found or not known:  # no TOP; or another program fetched them, and nobody knows their headers
-        # What this fetch deletes is gone for a reason.
-        unexplained = [entry for entry in remembered if not options.old_enough(entry.delivered_at, date)]
-        return len(unexplained) >= ENOUGH_REMEMBERED
-    alike = sum(fingerprint in known for fingerprint in found.values())
-    return alike >= (SURE_WHEN_DELETING if options.deletes else 1)
-
-
-def listed_as(plan: Plan) -> list[bytes]:
-    """Return what of the remembered stays remembered: what is listed, whether it was fetched in full or not."""
-    return plan.listed + [HEADER_MARK + uid for uid in plan.listed if is_lasting(uid)]
+def missing_from(plan: Plan, seen: Seen) -> list[Identity]:
+    """Return which remembered messages the listing lacks that the one before had."""
+    if plan.seen == len(seen) and not seen.missing:
+        return []
+    counts = plan.counts
+    return [
+        identity
+        for identity in seen
+        if identity.occurrence >= counts.get(identity.uid.lstrip(HEADER_MARK + LEFT_MARK), 0)
+        and not seen.flags(*identity) & MISSING
+    ]
 
 
 def safe_to_delete(plan: Plan, items: list[Item]) -> tuple[list[Item], list[Item]]:
@@ -190,7 +274,7 @@ def safe_to_delete(plan: Plan, items: list[Item]) -> tuple[list[Item], list[Item
 
     Of messages with the same unique-id all are deleted or none: were only the first, the second would be taken for it.
     """
-    if not plan.copies:
+    if len(plan.counts) == plan.listed:
         return items, []
     ready: dict[bytes, int] = {}
     for item in items:
@@ -199,50 +283,11 @@ def safe_to_delete(plan: Plan, items: list[Item]) -> tuple[list[Item], list[Item
     held: list[Item] = []
     for item in items:
         uid = item.identity.uid
-        all_ready = not is_lasting(uid) or ready[uid] >= plan.copies.get(uid, 1)
+        all_ready = not is_lasting(uid) or ready[uid] >= plan.counts.get(uid, 1)
         (safe if all_ready else held).append(item)
     return safe, held
 
 
-def _plan_new(plan: Plan, item: Item, options: Options, failed: AbstractSet[Identity]) -> None:
-    if options.max_size is not None and item.size > options.max_size and not options.headers_only:
-        plan.too_large += 1
-    elif item.identity not in failed:
-        plan.fetch.append(item)
-
-
-def _plan_deletion(plan: Plan, item: Item, seen: Seen, options: Options, date: float) -> None:
-    remembered = seen.get(*item.identity)
-    if remembered is None or not options.old_enough(remembered.delivered_at, date):
-        return
-    if not remembered.octets:
-        plan.strangers += 1
-    elif not (item.size and remembered.size) and remembered.fingerprint:
-        plan.doubtful.append(item)
-    else:
-        _decide(plan, item, remembered, options, date)
-
-
-def _decide(plan: Plan, item: Item, remembered: Remembered, options: Options, date: float) -> None:
-    """Delete *item*, which is the message that is remembered, if that is asked for and it came whole."""
-    if not options.old_enough(remembered.delivered_at, date):
-        return
-    if not remembered.octets:
-        plan.strangers += 1
-    elif remembered.octets < item.size:
-        plan.kept.append((item, too_short(remembered.octets, item.size)))
-    else:
-        plan.delete.append(item)
-
-
-def too_short(octets: int, size: int) -> str:
-    """Return why a message is kept that came shorter than the scan listing says (quirk q102)."""
-    return f"{octets} octets came of the {size} that the server lists"
-
-
-def _key(seen: Seen, identity: Identity) -> Identity:
-    return identity if identity in seen else Identity(HEADER_MARK + identity.uid, identity.occurrence)
-
-
-def _remembered(seen: Seen, identity: Identity) -> Remembered | None:
-    return seen.get(*_key(seen, identity))
+def too_large(octets: int, most: int) -> str:
+    """Return why a message is left that has *octets*."""
+    return f"its {octets:,} bytes are more than {most:,}"

@@ -64,20 +64,20 @@ class FetchReport:
     """Their octets, as received."""
     seen: int = 0
     """How many of the messages that were listed had been fetched before."""
-    left: int = 0
-    """How many new messages were left on the server for their size or for the limit."""
     deleted: int = 0
     """How many were deleted, and the server said so at the end of the session."""
     deletions_unknown: int = 0
     """How many were marked as deleted in a session of which the server did not say that it ended well: the next
     complete listing tells."""
     forgotten: int = 0
-    """How many remembered messages a complete listing lacked."""
+    """How many messages were forgotten: no complete listing had them for `Options.forget_after` days."""
     sessions: int = 0
     """How many times the server was logged in to."""
     seconds: float = 0.0
     failures: list[Named] = field(default_factory=list)
     """The messages that could not be fetched; they are on the server, and the next fetch tries again."""
+    left: list[Named] = field(default_factory=list)
+    """The new messages that were left on the server: for their size, for the limit, or for where they are listed."""
     kept: list[Named] = field(default_factory=list)
     """The messages that were to be deleted and were not."""
     warnings: list[str] = field(default_factory=list)

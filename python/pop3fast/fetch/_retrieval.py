@@ -5,14 +5,17 @@ is lost in the middle. Never deletes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from pop3fast import POP3, CommandError, ConnectionLost, Piece, ProtocolError, error_proto
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._fingerprint import fingerprint
+from pop3fast.fetch._identity import is_lasting
 from pop3fast.fetch._plan import Item, remembered_as
-from pop3fast.fetch._run import Run
+from pop3fast.fetch._run import Run, named
+from pop3fast.fetch._sizes import Trust, too_short
 from pop3fast.fetch._writer import Writer, header_of
 
 AHEAD_OCTETS = 64 * 2**20
@@ -25,6 +28,32 @@ PROVEN_REPLIES = 100
 T = TypeVar("T")
 
 
+class Short(NamedTuple):
+    """A message that came too short to be whole. Nothing of it was handed on."""
+
+    item: Item
+    octets: int
+    why: str
+
+
+@dataclass
+class _Coming:
+    """What has come of a message that is not whole yet."""
+
+    octets: int = 0
+    line_ends: int = 0
+    """How many CRLF were in it, as far as they have to be counted."""
+    cr: bool = False
+    """Whether what has come ends with CR."""
+    left: bool = False
+    """Whether it was abandoned because it is larger than it may be."""
+
+    def count_line_ends(self, content: bytes) -> None:
+        """Count the CRLF in *content*, which may begin with the second octet of one."""
+        self.line_ends += content.count(b"\r\n") + (self.cr and content.startswith(b"\n"))
+        self.cr = content.endswith(b"\r")
+
+
 class Retrieval:
     """Fetches messages over one connection."""
 
@@ -32,16 +61,21 @@ class Retrieval:
         """Fetch over *pop*."""
         self._run = run
         self._pop = pop
+        self.odd = False
+        """Whether a message was handed on, since this was last set to False, whose size is not what the server lists.
+        The others are what they were taken for: what is taken for another message has another size."""
 
-    def fetch(self, items: list[Item], writer: Writer) -> None:
-        """Hand *items* to *writer*, in this order; those that the server refuses are named in the report.
+    def fetch(self, items: list[Item], writer: Writer, before: Short | None = None) -> Short | None:
+        """Hand *items* to *writer*, in this order, up to one that is too short, which is returned.
 
-        Raises `ProtocolError` or ``OSError`` when the connection is lost, and what made the writer stop.
+        Those that the server refuses are named in the report. *before* is how the same message came when it was too
+        short already: then it is handed on all the same where nothing shows that sizes can be relied on, and it came
+        alike. Raises `ProtocolError` or ``OSError`` when the connection is lost, and what made the writer stop.
         """
         if self._run.options.headers_only:
             self._fetch_headers(items, writer)
-        else:
-            self._fetch_messages(items, writer)
+            return None
+        return self._fetch_messages(items, writer, before)
 
     def listings(self) -> tuple[dict[int, str], dict[int, int]]:
         """Return unique-ids and sizes by message number, at once where the server pipelines.
@@ -96,40 +130,106 @@ class Retrieval:
             pipelining=self.pipelining(),
             on_error=lambda error: self._run.give_up(awaited.popleft(), explained(error)),
         )
+        self.odd = True
         while (message := self._next(messages, awaited)) is not None:
             item, header = awaited[0], header_of(message.content)
             writer.put(item, remembered_as(item.identity, self._run.options), header)
             self._received(awaited, len(header))
 
-    def _fetch_messages(self, items: list[Item], writer: Writer) -> None:
+    def _fetch_messages(self, items: list[Item], writer: Writer, before: Short | None) -> Short | None:
         awaited = deque(items)
+        short: Short | None = None
+
+        def refuse(error: CommandError) -> None:
+            # What is in flight when one is too short is asked for again, and refused again.
+            if short is None:
+                self._run.give_up(awaited.popleft(), explained(error))
+
         pieces = self._pop.retr_pieces(
             [item.number for item in items],
             sizes={item.number: item.size for item in items},
             ahead=AHEAD_OCTETS,
             pipelining=self.pipelining(),
-            on_error=lambda error: self._run.give_up(awaited.popleft(), explained(error)),
+            on_error=refuse,
         )
-        octets = 0
+        coming = _Coming()
         while (piece := self._next(pieces, awaited)) is not None:
-            octets = self._take(piece, octets, awaited, writer)
+            short = self._take(piece, coming, awaited, writer, before)
+            if short is not None:
+                self._end_early(pieces, short.item)
+                break
+            if piece.last:
+                coming = _Coming()
+        return short
 
-    def _take(self, piece: Piece, before: int, awaited: deque[Item], writer: Writer) -> int:
-        """Hand *piece* on, and return how many octets of a message have come that is not whole yet."""
-        item, content = awaited[0], piece.content
-        octets = before + len(content)
-        if piece.first and piece.last:
-            writer.put(item, item.identity, content)
+    def _take(
+        self, piece: Piece, coming: _Coming, awaited: deque[Item], writer: Writer, before: Short | None
+    ) -> Short | None:
+        """Hand *piece* on; return the message that ends with it when that is too short."""
+        run, item = self._run, awaited[0]
+        whole = piece.first and piece.last
+        coming.octets += len(piece.content)
+        if coming.octets != item.size and run.sizes.trust is not Trust.EXACT:
+            coming.count_line_ends(piece.content)
+        if not whole:
+            self._hand_on(piece, coming, item, writer)
+        if not piece.last:
+            run.receiving(coming.octets)
+            return None
+        left = self._is_too_large(coming.octets)
+        short = None if left else self._weigh(item, coming, before)
+        if left:
+            run.leave(item, coming.octets)
+        elif whole and short is None:
+            writer.put(item, item.identity, piece.content)
+        elif not whole:
+            (writer.end if short is None else writer.abandon)()
+        if short is None:
+            self._received(awaited, coming.octets)
+        return short
+
+    def _hand_on(self, piece: Piece, coming: _Coming, item: Item, writer: Writer) -> None:
+        if piece.first:
+            writer.begin(item, item.identity)
+        if coming.left:
+            return
+        if self._is_too_large(coming.octets):
+            coming.left = True
+            writer.abandon()
         else:
-            if piece.first:
-                writer.begin(item, item.identity)
-            writer.write(content)
-            if not piece.last:
-                self._run.receiving(octets)
-                return octets
-            writer.end()
-        self._received(awaited, octets)
-        return 0
+            writer.write(piece.content)
+
+    def _is_too_large(self, octets: int) -> bool:
+        most = self._run.options.max_size
+        return most is not None and octets > most
+
+    def _weigh(self, item: Item, came: _Coming, before: Short | None) -> Short | None:
+        """Learn from the size of a message that came; return it when it is too short to be whole."""
+        sizes = self._run.sizes
+        self.odd = self.odd or item.size not in {came.octets, came.octets - came.line_ends}
+        too_few = sizes.is_short(item.size, came.octets, came.line_ends)
+        short = Short(item, came.octets, too_short(came.octets, item.size))
+        if too_few and before is None:
+            return short  # it may come whole when it is asked for once more
+        if not too_few or item.identity not in self._run.short_before:  # which each message shows once
+            sizes.add(item.size, came.octets, came.line_ends)
+        if not too_few:
+            return None
+        if not came.octets or sizes.count or before is None or before.octets != came.octets:
+            if is_lasting(item.identity.uid):
+                self._run.short.append(item.identity)
+            return short
+        self._run.warn(f"{named(item)} is not deleted: {short.why}, and nothing shows yet whether its sizes are exact")
+        return None
+
+    def _end_early(self, pieces: Iterator[Piece], item: Item) -> None:
+        """Take from the connection what is in flight behind *item*, and throw it away."""
+        try:
+            if isinstance(pieces, Generator):
+                pieces.close()
+        except (error_proto, OSError) as error:
+            self._run.broke(item, explained(error))
+            raise _trouble(error) from error
 
     def _received(self, awaited: deque[Item], octets: int) -> None:
         self._run.answered += 1

@@ -11,8 +11,9 @@ from pop3fast.fetch._account import Door
 from pop3fast.fetch._destination import Destination
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
-from pop3fast.fetch._plan import Item
+from pop3fast.fetch._plan import Item, too_large
 from pop3fast.fetch._report import FetchReport, Named, Progress
+from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._state import AccountState
 from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch._writer import Receipt
@@ -55,7 +56,19 @@ class Run:
         """What was deleted, or refused to be, and is not tried again in this run."""
         self.unsure: set[Identity] = set()
         """What was marked as deleted in a session that did not end well."""
+        self.recognised: set[Identity] = set()
+        """What was listed again after it was deleted, and is the same message by its header."""
         self.kept: dict[Identity, Named] = {}
+        self.sizes = Sizes(by_hand=options.trust_sizes)
+        """What was learned of the scan listing's sizes."""
+        self.short: list[Identity] = []
+        """What came too short to be whole, and is to be remembered as that."""
+        self.short_before: set[Identity] = set()
+        """What did so in an earlier run."""
+        self.knows_left = False
+        """Whether the state has what was there before `Options.since_last` began to count."""
+        self.group: int | None = None
+        """How many messages are fetched at a time, since a reply turned out to be none of the server's."""
         self.knows_maildrop = False
         """Whether a session has compared the maildrop with what is remembered."""
         self.may_pipeline = True
@@ -73,6 +86,7 @@ class Run:
         self._progress = progress
         self._breaks: Counter[Identity] = Counter()
         self._contents: set[tuple[bytes, int]] = set()
+        self._too_large: list[Named] = []
         self._messages = self._octets = self._messages_in_all = self._octets_in_all = 0
 
     def expect(self, items: list[Item]) -> None:
@@ -110,6 +124,21 @@ class Run:
         self.report.failures.append(named(item, why))
         self.advanced = True
 
+    def leave(self, item: Item, octets: int) -> None:
+        """Leave a message out of the rest of the run that came larger than it may be."""
+        self.failed.add(item.identity)
+        why = too_large(octets, self.options.max_size or 0)
+        self._too_large.append(named(item, f"{why}, and not the {item.size:,} that the server lists"))
+        self.advanced = True
+
+    def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
+        """Take back that a message was delivered; *fresh* is whether this run counted it."""
+        item, entry = receipt
+        self.report.failures.append(named(item, why))
+        if fresh:
+            self.report.fetched -= 1
+            self.report.octets -= entry.octets
+
     def broke(self, item: Item, why: str) -> None:
         """Note in the middle of which message the connection was lost."""
         self._breaks[item.identity] += 1
@@ -129,6 +158,7 @@ class Run:
     def end(self) -> None:
         """Complete the report."""
         self.report.kept = list(self.kept.values())
+        self.report.left += self._too_large
         self.report.deletions_unknown = len(self.unsure)
         self.report.seconds = self.clock.now() - self.began
 

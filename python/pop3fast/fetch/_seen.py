@@ -6,10 +6,21 @@ it.
 
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch._identity import Identity
+
+MOST_DELETIONS = 3
+"""So far deletions are counted. Whoever ignores the second will ignore any."""
+
+MISSING = 4
+"""Beside the deletions, in one octet: whether the last complete listing lacked it."""
+
+MARKED = 8
+"""In the same: whether it was marked as deleted in a session of which nobody knows whether it ended well."""
+
+Row: TypeAlias = tuple[bytes, int, int, bytes, int, int, int]
 
 
 class Remembered(NamedTuple):
@@ -23,10 +34,16 @@ class Remembered(NamedTuple):
     """When, in seconds since 1970."""
     octets: int = 0
     """The octets that were received; 0 when another program received them."""
+    missing: bool = False
+    """Whether the last complete listing lacked it."""
+    deletions: int = 0
+    """How many times it was deleted, as the server said; `MOST_DELETIONS` also stands for more."""
+    marked: bool = False
+    """Whether it was marked as deleted in a session of which nobody knows whether it ended well."""
 
 
 class Seen:
-    """The messages of an account that have been fetched and were still on the server at the last complete listing."""
+    """The messages of an account that have been fetched, but those not listed for so long that they are forgotten."""
 
     def __init__(self) -> None:
         """Begin with none."""
@@ -37,11 +54,27 @@ class Seen:
         self._times = array("q")
         self._octets = array("q")
         self._fingerprints = bytearray()
+        self._flags = bytearray()
+        self.missing = 0
+        """How many of them the last complete listing lacked."""
+        self.flagged = False
+        """Whether there are any that were missing or deleted."""
 
-    def extend(self, rows: Iterable[tuple[bytes, int, int, bytes, int, int]]) -> None:
-        """Add messages by unique-id, occurrence, size, fingerprint, time and octets received."""
-        uids, occurrences, sizes, fingerprints, times, octets = zip(*rows, strict=True)
+    def extend(self, rows: Iterable[Row]) -> None:
+        """Add messages by unique-id, occurrence, size, fingerprint, time, octets received and `flags_of`.
+
+        Raises `ValueError`, ``TypeError`` or ``OverflowError`` for what is no such row.
+        """
+        uids, occurrences, sizes, fingerprints, times, octets, flags = zip(*rows, strict=True)
+        if {*map(type, uids)} != {bytes} or {*map(type, occurrences)} != {int}:
+            raise TypeError("a unique-id is none")
+        if not {*map(len, fingerprints)} <= {0, FINGERPRINT_OCTETS}:
+            raise ValueError("a fingerprint is none")
         start = len(self._sizes)
+        self._flags += bytes(flags)
+        if any(flags):
+            self.flagged = True
+            self.missing += sum(1 for each in flags if each & MISSING)
         self._sizes.extend(sizes)
         self._times.extend(times)
         self._octets.extend(octets)
@@ -80,7 +113,26 @@ class Seen:
         start = place * FINGERPRINT_OCTETS
         fingerprint = bytes(self._fingerprints[start : start + FINGERPRINT_OCTETS])
         known = fingerprint if any(fingerprint) else b""
-        return Remembered(self._sizes[place], known, self._times[place], self._octets[place])
+        flags = self._flags[place]
+        return Remembered(
+            self._sizes[place],
+            known,
+            self._times[place],
+            self._octets[place],
+            missing=bool(flags & MISSING),
+            deletions=flags & MOST_DELETIONS,
+            marked=bool(flags & MARKED),
+        )
+
+    def flags(self, uid: bytes, occurrence: int) -> int:
+        """Return `flags_of` a message, 0 when it has not been fetched."""
+        place = self._place(uid, occurrence)
+        return 0 if place is None else self._flags[place]
 
     def _place(self, uid: bytes, occurrence: int) -> int | None:
         return self._copies.get((uid, occurrence)) if occurrence else self._first.get(uid)
+
+
+def flags_of(*, missing: bool = False, deletions: int = 0, marked: bool = False) -> int:
+    """Return in one octet what `Remembered` has of these."""
+    return min(deletions, MOST_DELETIONS) | (MISSING if missing else 0) | (MARKED if marked else 0)

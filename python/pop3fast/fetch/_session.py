@@ -2,32 +2,32 @@
 
 Owns the order that makes deleting safe: a message number is used in the session that listed it and in no other; DELE
 is sent for nothing but what is durable at its destination, remembered, whole as far as the server's own listing says,
-and listed completely; and when anything goes wrong the connection is closed without DELE and without QUIT.
+and listed completely; nothing is remembered before the replies are known to be those of their commands; and when
+anything goes wrong the connection is closed without DELE and without QUIT.
 """
 
-from collections import Counter
-from collections.abc import Callable
-from hashlib import sha256
-
-from pop3fast import POP3, CommandError, ProtocolError, error_proto
-from pop3fast.fetch._errors import UidsChanged, UidsUnknown, explained
+from pop3fast import POP3, ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast.fetch._deleting import Deleter
+from pop3fast.fetch._doubt import renumbered, settle, to_probe, uids_changed
+from pop3fast.fetch._errors import UidsChanged, explained
 from pop3fast.fetch._identity import Identity
+from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import (
+    LEFT_MARK,
+    SHORT_MARK,
     Item,
+    Known,
     Listing,
     Plan,
     all_gone,
-    listed_as,
     make_plan,
+    missing_from,
     safe_to_delete,
-    settle,
-    to_probe,
-    too_short,
-    uids_changed,
 )
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._seen import Seen
+from pop3fast.fetch._sizes import Sizes, Trust
 from pop3fast.fetch._state import AccountState
 from pop3fast.fetch._writer import Receipt, Writer
 
@@ -35,7 +35,8 @@ CHECKPOINT_DELAY_SECONDS = 1.0
 """A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180): what one
 saves is marking some hundred messages as deleted once more, which takes less than a second."""
 
-COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"
+GROUP_MESSAGES = 16
+"""When a message has forged a reply, and nobody knows which, so many are fetched at a time until it shows."""
 
 
 class Session:
@@ -44,9 +45,11 @@ class Session:
     def __init__(self, run: Run, pop: POP3) -> None:
         """Work over *pop*, which is logged in; the caller closes it."""
         self._run = run
-        self._pop = pop
         self._retrieval = Retrieval(run, pop)
+        self._lister = Lister(run, pop, self._retrieval)
+        self._deleter = Deleter(run, pop, self._retrieval)
         self._date = run.clock.date()
+        self._numbers_changed = False
 
     def work(self) -> bool:
         """Do what there is to do, up to a checkpoint; return whether another session is to follow.
@@ -56,102 +59,69 @@ class Session:
         """
         run = self._run
         memory = run.memory
-        if memory is not None and not run.options.dry_run:
-            for sentence in run.destination.prepare(memory.digest, memory):
-                run.warn(sentence)
+        if memory is not None:
+            self._begin(memory)
         noted = None if memory is None else memory.maildrop()
         run.is_listing = True
-        uids, sizes = self._unique_ids(sizes_too=noted is None)
-        if noted is not None and noted == self._maildrop_mark(uids):
-            run.report.seen = len(uids)
-            self._quit([])
-            return False
-        listing = self._list(uids, sizes)
+        uids, sizes = self._lister.unique_ids(sizes_too=noted is None)
+        if memory is not None and noted is not None and noted == self._lister.mark(uids):
+            self._numbers_changed = not self._lister.numbers_hold(uids, memory)
+            if not self._numbers_changed:
+                run.report.seen = len(uids)
+                return self._quit([], more=False)
+        listing = self._lister.listing(uids, sizes)
         run.is_listing = False
         seen = Seen() if memory is None else memory.seen()
         plan = self._plan(listing, seen)
         self._limit(plan)
         if memory is None or run.options.dry_run:
             self._say_what_would_be(plan, complete=listing.complete)
-            self._quit([])
-            return False
+            return self._quit([], more=False)
         self._update(memory, plan, seen, complete=listing.complete)
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
-        receipts = self._deliver(items, memory)
-        marked = self._delete(plan, deletions, receipts) if listing.complete else []
-        if listing.complete and plan.seen == len(plan.listed) and not plan.unchecked and not items:
-            mark = self._maildrop_mark(uids)
+        receipts = self._deliver(items, memory, len(uids))
+        marked = self._deleter.delete(plan, deletions, receipts, memory) if listing.complete else []
+        if listing.complete and plan.seen == plan.listed and not items:
+            mark = self._lister.mark(uids)
             if mark is not None:
                 memory.note_maildrop(mark)
-        self._quit(marked)
+        return self._quit(marked, more=more)
+
+    def _begin(self, memory: AccountState) -> None:
+        run = self._run
+        self._date = memory.begin_session(run.clock.date(), keep=not run.options.dry_run)
+        run.sizes = Sizes.parse(memory.sizes(), by_hand=run.options.trust_sizes)
+        run.knows_left = memory.knows_left()
+        if not run.options.dry_run:
+            run.report.forgotten += memory.forget_missing(run.options.forget_after)
+            for sentence in run.destination.prepare(memory.digest, memory):
+                run.warn(sentence)
+
+    def _quit(self, marked: list[Receipt], *, more: bool) -> bool:
+        """End the session; return whether another is to follow."""
+        run = self._run
+        try:
+            self._deleter.quit(marked, run.memory)
+        except ProtocolError as error:
+            # All else is done, and another session would hear the same.
+            run.report.error = error
+            return False
         return more and run.advanced
 
-    # What the server has.
-
-    def _unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
-        """Return the unique-ids, and the sizes where they come in the same round trip."""
-        try:
-            if sizes_too:
-                return self._retrieval.listings()
-            return self._pop.uids(), None
-        except CommandError as error:
-            if error.temporary:
-                raise
-            if error.command != "UIDL":
-                return self._pop.uids(), None
-            raise UidsUnknown(
-                f"the server gives no unique-ids, so what is new cannot be told: {explained(error)}"
-            ) from error
-
-    def _maildrop_mark(self, uids: dict[int, str]) -> bytes | None:
-        """Return what stands for the maildrop as it is now, None when something is to be deleted from it.
-
-        Where it is what it was when nothing in it was new, nothing is: of 100,000 messages the listing of sizes and all
-        comparing take longer than the unique-ids. The octets of STAT tell a unique-id that was used again.
-        """
-        if self._run.options.deletes or not uids:
-            return None
-        try:
-            messages, octets = self._pop.stat()
-        except ProtocolError:
-            raise
-        except error_proto:
-            return None
-        if messages != len(uids) or octets <= 0:  # which a server says that does not count them
-            return None
-        how = "headers" if self._run.options.headers_only else "whole"
-        return sha256(f"{how} {octets}\n{chr(10).join(uids.values())}".encode("latin-1")).digest()
-
-    def _list(self, uids: dict[int, str], sizes: dict[int, int] | None) -> Listing:
-        """Return *uids* with *sizes*, or with those that the server lists when it is asked."""
-        pop, run = self._pop, self._run
-        try:
-            sizes = pop.sizes() if sizes is None else sizes
-        except CommandError as error:
-            if error.temporary:
-                raise
-            run.warn(f"the server does not say how large messages are: {explained(error)}")
-            return Listing(uids, {}, complete=pop.stat()[0] == len(uids))
-        complete = uids.keys() == sizes.keys()
-        if not complete:
-            run.warn(
-                f"the server lists {len(sizes)} messages with sizes and {len(uids)} with unique-ids, so one listing is "
-                "not complete: nothing is deleted or forgotten in this session"
-            )
-        return Listing(uids, sizes, complete)
+    # What is to be done.
 
     def _plan(self, listing: Listing, seen: Seen) -> Plan:
-        run, options = self._run, self._run.options
-        plan = make_plan(listing, seen, options, self._date, failed=run.failed, deleted=run.deleted)
+        run, options, date = self._run, self._run.options, self._date
+        estimates = run.sizes.trust is Trust.ESTIMATES
+        known = Known(run.failed, run.deleted, run.recognised, run.knows_left, run.sizes.count, estimates)
+        plan = make_plan(listing, seen, options, date, known)
         # In a later session they are gone because they were deleted; and nobody changes them meanwhile.
         if not run.knows_maildrop and all_gone(plan, seen) and not options.accept_uid_change:
             found = self._retrieval.fingerprints(to_probe(listing))
-            if uids_changed(found, seen, options, self._date):
-                raise UidsChanged(len(seen), len(plan.listed))
-        if plan.doubtful:
-            found = self._retrieval.fingerprints([item.number for item in plan.doubtful])
-            settle(plan, found, seen, options, self._date)
+            if uids_changed(found, seen, options, date):
+                raise UidsChanged(len(seen), plan.listed)
+        plan = self._settle(plan, listing, seen, known)
         if not listing.complete:
             plan.delete = []
         if not run.knows_maildrop:
@@ -160,18 +130,35 @@ class Session:
         self._warn(plan)
         return plan
 
+    def _settle(self, plan: Plan, listing: Listing, seen: Seen, known: Known) -> Plan:
+        """Ask about what is doubtful; return the plan without doubt."""
+        options, date, memory = self._run.options, self._date, self._run.memory
+        changed = self._numbers_changed
+        if memory is not None and plan.seen > len(plan.doubtful) and not changed:
+            changed = not self._lister.numbers_hold(dict(listing.uids), memory, seen)
+        found: dict[int, bytes] = {}
+        if not changed and plan.doubtful:
+            found = self._retrieval.fingerprints([item.number for item in plan.doubtful])
+            changed = renumbered(plan, found, seen)
+        if changed:
+            plan = make_plan(listing, seen, options, date, known, doubts_numbers=True)
+            numbers = [item.number for item in plan.doubtful if item.number not in found]
+            found |= self._retrieval.fingerprints(numbers)
+        if plan.doubtful:
+            settle(plan, found, seen, options, date, known)
+        self._run.recognised.update(item.identity for item in plan.returned)
+        self._run.short_before = plan.short_before
+        return plan
+
     def _warn(self, plan: Plan) -> None:
         run = self._run
         for item, why in plan.kept:
             run.keep(item, why)
-        if plan.unchecked:
+        if plan.again:
             run.warn(
-                f"{len(plan.unchecked)} messages have another size than before under the same unique-id, and the "
-                "server does not show whether they are the same (TOP): they are neither fetched nor deleted"
+                f"{len(plan.again)} messages may be others than before under the same unique-ids, and the server does "
+                "not show their headers (TOP): they are fetched once more"
             )
-            if run.options.deletes:
-                for item in plan.unchecked:
-                    run.keep(item, "its size is not what it was, and the server does not show its header")
         if plan.nameless:
             run.warn(
                 f"{plan.nameless} messages have no unique-id that lasts: they are fetched each time, and recognised at "
@@ -182,14 +169,20 @@ class Session:
                 f"{plan.strangers} messages were fetched by another program: they are not deleted, for nothing shows "
                 "whether they were delivered"
             )
+        returned = [item for item in plan.returned if item in plan.delete]
+        if returned:
+            run.warn(
+                f"the server said that it deleted {len(returned)} messages, and lists them again: they are not fetched "
+                "again, and deleted once more"
+            )
 
     def _limit(self, plan: Plan) -> None:
-        report, limit = self._run.report, self._run.options.limit
-        report.left = plan.too_large
+        run, limit = self._run, self._run.options.limit
         if limit is not None:
-            most = max(0, limit - report.fetched - len(report.failures))
-            report.left += len(plan.fetch[most:])
+            most = max(0, limit - run.report.fetched - len(run.report.failures))
+            plan.left += [(item, f"the limit is {limit:,} messages") for item in plan.fetch[most:]]
             del plan.fetch[most:]
+        run.report.left = [named(item, why) for item, why in sorted(plan.left)]
 
     def _say_what_would_be(self, plan: Plan, *, complete: bool) -> None:
         self._run.report.to_fetch = [named(item) for item in plan.fetch]
@@ -198,18 +191,27 @@ class Session:
         self._run.report.to_delete = [named(item) for item in safe_to_delete(plan, items)[0]]
 
     def _update(self, memory: AccountState, plan: Plan, seen: Seen, *, complete: bool) -> None:
-        """Take note of what a complete listing says about what was remembered."""
+        """Take note of what the listing says about what was remembered."""
         run = self._run
+        if plan.renamed:
+            memory.rename(plan.renamed)
+        if plan.replaced:
+            memory.forget(memory.entries(plan.replaced).values())
         if plan.sizes_changed:
             memory.update_sizes(plan.sizes_changed)
         if not complete:
             return
         if run.unsure:
-            listed = {Identity(uid, place) for uid, count in Counter(plan.listed).items() for place in range(count)}
-            run.report.deleted += len(run.unsure - listed)
+            others = {*plan.replaced, *plan.renamed}
+            run.report.deleted += sum(
+                identity in others or identity.occurrence >= plan.counts.get(identity.uid, 0) for identity in run.unsure
+            )
             run.unsure.clear()
-        if len(seen) > plan.seen:
-            run.report.forgotten += memory.prune(listed_as(plan))
+        if plan.renamed or plan.replaced:
+            seen = memory.seen()
+        memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
+        if run.options.since_last and not run.knows_left:
+            memory.leave([Identity(LEFT_MARK + uid, occurrence) for uid, occurrence in plan.leave])
 
     def _portion(self, plan: Plan) -> tuple[list[Item], list[Item], bool]:
         """Return what to delete and what to fetch before the next checkpoint, and whether there is more behind it."""
@@ -230,79 +232,73 @@ class Session:
 
     # What is done about it.
 
-    def _deliver(self, items: list[Item], memory: AccountState) -> list[Receipt]:
-        """Fetch *items*; return the receipts of what is durable and remembered."""
+    def _deliver(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
+        """Fetch *items*; return the receipts of what is durable and remembered. The server *listed* so many."""
+        run = self._run
         receipts: list[Receipt] = []
-        if not items:
-            return receipts
-        writer = Writer(self._run.destination, memory, self._run.clock, inline=self._run.inline)
+        group = run.group or len(items)
+        try:
+            for start in range(0, len(items), max(1, group)):
+                receipts += self._deliver_group(items[start : start + group], memory, listed)
+        finally:
+            if items:
+                memory.note_sizes(run.sizes.words())
+            if run.short:
+                memory.note_names([Identity(SHORT_MARK + uid, occurrence) for uid, occurrence in run.short])
+                run.short.clear()
+        return receipts
+
+    def _deliver_group(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
+        run = self._run
+        receipts: list[Receipt] = []
+        writer = Writer(run.destination, memory, run.clock, inline=run.inline)
         try:
             with writer:
-                self._retrieval.fetch(items, writer)
+                try:
+                    self._retrieve(items, writer, listed)
+                except ProtocolError as error:
+                    self._doubt(error, items, writer)
+                    raise
         finally:
             receipts = writer.receipts()
-            self._run.take(receipts)
+            run.take(receipts)
         if writer.failure is not None:
             raise writer.failure
         return receipts
 
-    def _delete(self, plan: Plan, deletions: list[Item], receipts: list[Receipt]) -> list[Item]:
-        """Mark what may be deleted; return what the server has marked."""
-        run = self._run
-        candidates = list(deletions)
-        for item, entry in receipts:
-            if not run.options.old_enough(entry.delivered_at, entry.delivered_at):
-                continue
-            if entry.octets < item.size:
-                run.keep(item, too_short(entry.octets, item.size))
-            else:
-                candidates.append(item)
-        safe, held = safe_to_delete(plan, candidates)
-        for item in held:
-            run.keep(item, COPY_IS_MISSING)
-        if not safe:
-            return []
-        return self._mark(sorted(safe))
+    def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
+        """Hand *items* to *writer*; those that come too short are asked for once more.
 
-    def _mark(self, items: list[Item]) -> list[Item]:
-        run = self._run
-        refused: dict[int | None, CommandError] = {}
+        A message that is too short may have forged a reply, and then every message behind it is another. So it ends
+        what is fetched at once, and before anything else is taken the conversation has to be in step.
+        """
+        rest = items
+        self._retrieval.odd = False
+        while rest:
+            short = self._retrieval.fetch(rest, writer)
+            if short is None:
+                break
+            try:
+                self._lister.check_step(listed)
+            except ProtocolError as error:
+                self._run.broke(short.item, explained(error))
+                raise
+            again = self._retrieval.fetch([short.item], writer, before=short)
+            if again is not None:
+                self._run.give_up(again.item, again.why)
+            rest = rest[rest.index(short.item) + 1 :]
+        self._lister.check_step(listed)
 
-        def refuse(error: CommandError) -> None:
-            refused[error.number] = error
+    def _doubt(self, error: ProtocolError, items: list[Item], writer: Writer) -> None:
+        """Take nothing of *items* for delivered that is not remembered, unless the line has merely dropped.
 
-        self._retrieval.mark([item.number for item in items], refuse)
-        for item in items:
-            if (error := refused.get(item.number)) is not None:
-                run.keep(item, explained(error))
-                run.deleted.add(item.identity)
-            else:
-                run.kept.pop(item.identity, None)
-        return [item for item in items if item.number not in refused]
-
-    def _quit(self, marked: list[Item]) -> None:
-        """End the session, which is what deletes the *marked* messages."""
-        run, pop = self._run, self._pop
-        identities = {item.identity for item in marked}
-        if not identities:
-            self._quietly(pop.quit)
+        A message of them may have forged a reply, and all behind it be another message than it was taken for. They are
+        fetched in smaller groups until it shows which.
+        """
+        if isinstance(error, ConnectionLost | LimitExceeded) or not self._retrieval.odd:
             return
-        run.unsure |= identities
-        # Quirk q128: some servers take minutes to remove what is marked. They have the time that the caller gave; the
-        # next listing tells what became of it.
-        if (error := self._quietly(pop.quit)) is not None:
-            unknown = f"whether {len(identities)} messages were deleted is not known until the next listing"
-            run.warn(f"{unknown}: {explained(error)}")
-            return
-        run.unsure -= identities
-        run.deleted |= identities
-        run.report.deleted += len(identities)
-        run.advanced = True
-
-    def _quietly(self, command: Callable[[], object]) -> Exception | None:
-        """Return why *command* failed, if it did: it is the last one, and all else is done."""
-        try:
-            command()
-        except (error_proto, OSError) as error:
-            return error
-        return None
+        run = self._run
+        writer.doubt()
+        if len(items) == 1:
+            run.broke(items[0], explained(error))
+        run.group = 1 if run.group == GROUP_MESSAGES else GROUP_MESSAGES

@@ -1,8 +1,9 @@
 """State: which messages of which account have been fetched, across sessions, crashes and power cuts.
 
 Owns the database and the lock that lets one session of an account run at a time. What it says was remembered is on
-the disk when the call returns; what it forgets, only a complete listing of the maildrop made it forget. It never keeps
-a unique-id that does not last (`is_lasting`).
+the disk when the call returns; what it forgets, no complete listing had for days. It never keeps a unique-id that does
+not last (`is_lasting`). Nothing that is read from it is trusted to be what was written: it is checked, and what makes
+no sense is a `StateError`.
 """
 
 import contextlib
@@ -11,24 +12,23 @@ import os
 import sqlite3
 import struct
 import threading
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import starmap
 from typing import Any, Self
 
 from pop3fast.fetch import _forks as forks
+from pop3fast.fetch import _state_rows as rows
+from pop3fast.fetch._age import DAY_SECONDS, Age
 from pop3fast.fetch._errors import AccountBusy, StateError
 from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
-from pop3fast.fetch._identity import Entry, Identity, account_digest, is_lasting
+from pop3fast.fetch._identity import Entry, Identity, account_digest
 from pop3fast.fetch._journal import Intended, Intent
 from pop3fast.fetch._seen import Seen
 from pop3fast.fetch._state_files import checked, open_file
 from pop3fast.fetch._state_schema import begin, connect, in_words, make_state
 
 FILE_NAME = "pop3fast.sqlite"
-
-ROWS_AT_A_TIME = 10_000
-"""What is read from the database in one piece, so that as rows only this many take memory."""
 
 _FROM = struct.Struct(">QI")
 
@@ -60,6 +60,7 @@ class AccountState:
         self.path = path
         self.digest: str = account_digest(host, port, user)
         """What stands for the account in names."""
+        self._now: int | None = None
         self._lock = threading.RLock()
         self._lock_file = self._take_lock(f"{user} on {host}:{port}")
         try:
@@ -89,73 +90,135 @@ class AccountState:
                 forks.close(self._lock_file)
                 self._lock_file = -1
 
+    def begin_session(self, date: float, *, keep: bool = True) -> int:
+        """Let the account's own time go on to what the clock says now, *date*; return it (`_age`).
+
+        From here on, what is remembered was delivered then. Without *keep* nothing is written.
+        """
+        clock = int(date)
+        with self._lock, self._reading():
+            row = self._database.execute(
+                "SELECT time, clock, doubted FROM account WHERE id = ?", (self._id,)
+            ).fetchone()
+            before = None if row[0] is None else Age(int(row[0]), int(row[1]), None if row[2] is None else int(row[2]))
+            age = Age(clock, clock) if before is None else before.at(clock)
+            self._now = age.time
+        # Written once a day: a session that finds nothing new shall write nothing.
+        if keep and (before is None or age.doubted != before.doubted or age.clock - before.clock >= DAY_SECONDS):
+            with self._transaction() as database:
+                database.execute("UPDATE account SET time = ?, clock = ?, doubted = ? WHERE id = ?", (*age, self._id))
+        return age.time
+
     def seen(self) -> Seen:
         """Return what has been fetched, as it is now; for an mbox, ask only when it has been prepared."""
-        seen = Seen()
-        with self._lock, self._errors_in_words():
-            cursor = self._database.execute(
-                "SELECT uid, occurrence, size, fingerprint, delivered_at, octets FROM seen WHERE account = ?",
-                (self._id,),
-            )
-            while rows := cursor.fetchmany(ROWS_AT_A_TIME):
-                seen.extend(rows)
-        return seen
+        with self._lock, self._reading():
+            return rows.load_seen(self._database, self._id)
 
     def entries(self, identities: Iterable[Identity]) -> dict[Identity, Entry]:
         """Return all that is remembered of messages, by identity; those that are not remembered are left out."""
-        found: dict[Identity, Entry] = {}
-        with self._lock, self._errors_in_words():
-            for identity in identities:
-                row = self._database.execute(
-                    "SELECT size, octets, fingerprint, delivered_at, content, place FROM seen "
-                    "WHERE account = ? AND uid = ? AND occurrence = ?",
-                    (self._id, *identity),
-                ).fetchone()
-                if row is not None:
-                    *fields, place = row
-                    found[identity] = Entry(*identity, *fields)._replace(place=place)
-        return found
+        with self._lock, self._reading():
+            return rows.load_entries(self._database, self._id, identities)
 
     def remember(self, entries: Iterable[Entry]) -> None:
         """Remember what a flush delivered, durably and all at once; it is no longer intended then."""
+        entries = list(entries)
+        for entry in entries:
+            if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
+                raise ValueError(f"a fingerprint has {FINGERPRINT_OCTETS} octets, not {len(entry.fingerprint)}")
         with self._transaction() as database:
-            self._remember(database, list(entries), self._id)
+            self._remember(database, entries, self._id)
 
-    def prune(self, listed: Iterable[bytes]) -> int:
-        """Forget every message whose unique-id is not *listed*, and return how many.
+    def take_over(self, entries: Iterable[Entry]) -> None:
+        """Remember what another program fetched. Until it is listed nothing shows that the server still has it."""
+        with self._changing() as database:
+            rows.take_over(database, self._id, entries)
 
-        *listed* has to be what a COMPLETE listing gave, copies as often as they are there: one that was cut short
-        would have everything it lacks fetched again.
+    def note_listing(self, missing: Sequence[Identity], listed: Sequence[Identity], *, nameless: bool) -> None:
+        """Note which messages a COMPLETE listing lacks now and which it has again.
+
+        *nameless* is whether it has messages without a unique-id that lasts. Writes nothing where nothing changed.
         """
-        copies = Counter(listed)
-        lasting = all(map(is_lasting, copies))
-        with self._transaction() as database:
-            self._forget_maildrop(database)
-            keys = database.execute("SELECT uid, occurrence FROM seen WHERE account = ?", (self._id,))
-            gone = [(self._id, uid, occurrence) for uid, occurrence in keys if occurrence >= copies[uid]]
-            database.executemany("DELETE FROM seen WHERE account = ? AND uid = ? AND occurrence = ?", gone)
-            if lasting:
-                # Without unique-ids a listing does not say which of these messages are still there.
-                database.execute("DELETE FROM content WHERE account = ?", (self._id,))
-        return len(gone)
+        with self._lock, self._reading():
+            changed = missing or listed or rows.is_first_listing(self._database, self._id, nameless=nameless)
+        if changed:
+            with self._changing() as database:
+                rows.note_listing(database, self._id, missing, listed, nameless=nameless, now=self._time())
 
-    def update_size(self, identity: Identity, size: int) -> None:
-        """Remember that the scan listing gives *size* octets for a message that has been fetched."""
-        self.update_sizes([(identity, size)])
+    def forget_missing(self, days: float) -> int:
+        """Forget what no complete listing has had for so many *days*; return how many messages that are."""
+        oldest = self._time() - days * DAY_SECONDS
+        with self._lock, self._reading():
+            if not rows.has_missing(self._database, self._id, oldest):
+                return 0
+        with self._changing() as database:
+            return rows.forget_missing(database, self._id, oldest)
+
+    def note_marked(self, entries: Iterable[Entry]) -> None:
+        """Note that these messages are marked as deleted, before QUIT is sent: what is listed then may be others."""
+        with self._changing() as database:
+            rows.note_marked(database, self._id, [entry.kept() for entry in entries])
+
+    def note_deleted(self, entries: Iterable[Entry]) -> None:
+        """Note that the server said that it deleted these messages: what is listed under their names is another."""
+        with self._changing() as database:
+            rows.note_deleted(database, self._id, [entry.kept() for entry in entries])
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """Forget messages that turned out not to be delivered, or not to be those that are listed."""
+        with self._changing() as database:
+            rows.forget(database, self._id, [entry.kept() for entry in entries])
+
+    def rename(self, names: Mapping[Identity, Identity]) -> None:
+        """Remember messages under other identities, from old to new: the server gave their unique-ids anew.
+
+        What was remembered under a new one and gets no new one itself is forgotten.
+        """
+        with self._changing() as database:
+            rows.rename(database, self._id, names)
 
     def update_sizes(self, sizes: Iterable[tuple[Identity, int]]) -> None:
-        """Do so for many messages, all at once: a server that counts in another way now changes every size."""
-        rows = [(size, self._id, uid, occurrence) for (uid, occurrence), size in sizes]
+        """Remember other sizes of the scan listing: a server that counts in another way now changes every one."""
+        with self._changing() as database:
+            rows.update_sizes(database, self._id, sizes)
+
+    def copies_deleted(self, content: bytes) -> int:
+        """Return how many messages that only their *content* tells apart were deleted (`Journal`)."""
+        with self._lock, self._reading():
+            return rows.copies_deleted(self._database, self._id, content)
+
+    def note_names(self, identities: Iterable[Identity]) -> None:
+        """Remember something by its name alone: nothing of it was fetched."""
+        with self._changing() as database:
+            rows.leave(database, self._id, identities, self._time())
+
+    def leave(self, identities: Iterable[Identity]) -> None:
+        """Remember what is listed and not fetched, and that this is all of it."""
+        with self._changing() as database:
+            rows.leave(database, self._id, identities, self._time())
+            database.execute("UPDATE account SET knows_left = 1 WHERE id = ?", (self._id,))
+
+    def knows_left(self) -> bool:
+        """Return whether `leave` was called."""
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT knows_left FROM account WHERE id = ?", (self._id,)).fetchone()
+            return bool(row[0])
+
+    def sizes(self) -> str:
+        """Return what `note_sizes` was given last; empty when that is nothing."""
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT sizes FROM account WHERE id = ?", (self._id,)).fetchone()
+            return str(row[0])
+
+    def note_sizes(self, sizes: str) -> None:
+        """Keep what was learned of the scan listing's sizes, in the words of `_sizes`."""
         with self._transaction() as database:
-            self._forget_maildrop(database)
-            database.executemany("UPDATE seen SET size = ? WHERE account = ? AND uid = ? AND occurrence = ?", rows)
+            database.execute("UPDATE account SET sizes = ? WHERE id = ?", (sizes, self._id))
 
     def maildrop(self) -> bytes | None:
         """Return what `note_maildrop` was given, if nothing has been remembered or forgotten since."""
-        with self._lock, self._errors_in_words():
+        with self._lock, self._reading():
             row = self._database.execute("SELECT maildrop FROM account WHERE id = ?", (self._id,)).fetchone()
-        found: bytes | None = row[0]
-        return found
+            return None if row[0] is None else bytes(memoryview(row[0]))
 
     def note_maildrop(self, mark: bytes) -> None:
         """Keep *mark*, which stands for a maildrop of which everything has been fetched."""
@@ -203,8 +266,8 @@ class AccountState:
             for key, path, device, inode, size, before, pad in self._database.execute(
                 "SELECT id, path, device, inode, size, before, pad FROM intent ORDER BY id"
             ).fetchall():
-                rows = self._database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
-                messages = tuple(_intended(row) for row in rows)
+                intended = self._database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
+                messages = tuple(_intended(row) for row in intended)
                 found.append(Intent(os.fsdecode(path), int(device), int(inode), size, before, pad, messages, key))
         return found
 
@@ -228,17 +291,9 @@ class AccountState:
     def _remember(self, database: sqlite3.Connection, entries: list[Entry], account: int) -> None:
         self._forget_maildrop(database, account)
         kept = [entry.kept() for entry in entries]
-        for entry in kept:
-            if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
-                raise ValueError(f"a fingerprint has {FINGERPRINT_OCTETS} octets, not {len(entry.fingerprint)}")
-        database.executemany(
-            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL)",
-            [(account, *entry[:7], entry.place) for entry in kept if entry.uid],
-        )
-        database.executemany(
-            "INSERT OR IGNORE INTO content VALUES (?, ?, ?)",
-            [(account, entry.content, entry.copy) for entry in kept if not entry.uid],
-        )
+        if account == self._id:
+            kept = [self._timed(entry) for entry in kept]
+        rows.remember(database, account, kept)
         if database.execute("SELECT 1 FROM intent WHERE account = ?", (account,)).fetchone() is None:
             return  # as for every destination but an mbox
         # An intent is over when every message of it is remembered.
@@ -248,6 +303,13 @@ class AccountState:
             [(account, *entry.identity, entry.content) for entry in kept],
         )
         database.execute("DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (account,))
+
+    def _time(self) -> int:
+        """Return the account's own time; before its first session, what the clock says."""
+        return int(time.time()) if self._now is None else self._now
+
+    def _timed(self, entry: Entry) -> Entry:
+        return entry if self._now is None else entry._replace(delivered_at=self._now)
 
     def _find(self, host: str, port: int, user: str) -> int:
         with self._transaction() as database:
@@ -290,11 +352,29 @@ class AccountState:
                 raise
 
     @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """Do so, and forget what the maildrop looked like."""
+        with self._transaction() as database:
+            self._forget_maildrop(database)
+            yield database
+
+    @contextlib.contextmanager
     def _errors_in_words(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
             raise StateError(self.path, in_words(error)) from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Do so for whatever is in the file: of another type, out of range, larger than the memory."""
+        try:
+            with self._errors_in_words():
+                yield
+        except (ValueError, TypeError, OverflowError, MemoryError, IndexError) as error:
+            raise StateError(
+                self.path, f"what it holds makes no sense: {str(error) or type(error).__name__}"
+            ) from error
 
 
 def _intended(row: tuple[Any, ...]) -> Intended:

@@ -28,6 +28,9 @@ BUSY = f"another process has had it for more than {BUSY_SECONDS:.0f} seconds"
 POLL_SECONDS = 0.02
 """How often to look whether another process is done."""
 
+LARGEST_VALUE_OCTETS = 2**24
+"""No value in a state is larger. In a file that is damaged one may claim to have a gigabyte."""
+
 SQLITE_SECONDS = 0.3
 """How long SQLite itself waits in one go, in which nothing can interrupt it."""
 
@@ -39,11 +42,14 @@ CREATE TABLE account (
     user TEXT NOT NULL,
     -- What the maildrop looked like when nothing in it was new, NULL when that was not seen since the last change here.
     maildrop BLOB,
-    -- The account's own time (`_time`), and what the clock said then, NULL before its first session.
+    -- The account's own time, what the clock said then, and what it said since (`Age`), NULL before its first session.
     time INTEGER,
     clock INTEGER,
+    doubted INTEGER,
     -- What the scan listing's sizes were found to be (`_sizes`), empty when that is not known.
     sizes TEXT NOT NULL DEFAULT '',
+    -- Whether all that was listed and not fetched is kept in `seen` as left (`LEFT_MARK`).
+    knows_left INTEGER NOT NULL DEFAULT 0,
     UNIQUE (host, port, user)
 );
 CREATE TABLE seen (
@@ -59,15 +65,23 @@ CREATE TABLE seen (
     place BLOB NOT NULL DEFAULT x'',
     -- Since when the listings lack it, NULL while they have it.
     missing_since INTEGER,
-    -- When QUIT's +OK deleted it, NULL when nothing did.
-    deleted_at INTEGER,
+    -- How many times QUIT's +OK deleted it.
+    deletions INTEGER NOT NULL DEFAULT 0,
+    -- Whether it was marked as deleted when a QUIT was sent, of which nothing more is known.
+    marked INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, uid, occurrence)
 ) WITHOUT ROWID;
+-- Each session asks for what to forget, and most have nothing that is missing.
+CREATE INDEX missing ON seen (account, missing_since) WHERE missing_since IS NOT NULL;
 -- Messages that no unique-id can be relied on for.
 CREATE TABLE content (
     account INTEGER NOT NULL REFERENCES account,
     content BLOB NOT NULL,
     copy INTEGER NOT NULL,
+    -- Since when the listings have no message of this kind, NULL while they have.
+    missing_since INTEGER,
+    -- How many times it was marked as deleted when a QUIT was sent.
+    deletions INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (account, content, copy)
 ) WITHOUT ROWID;
 -- Device and inode are text: they may be greater than SQLite's integers.
@@ -106,14 +120,31 @@ CREATE TABLE intended (
 TO_VERSION_2 = """
 ALTER TABLE account ADD COLUMN time INTEGER;
 ALTER TABLE account ADD COLUMN clock INTEGER;
+ALTER TABLE account ADD COLUMN doubted INTEGER;
 ALTER TABLE account ADD COLUMN sizes TEXT NOT NULL DEFAULT '';
+ALTER TABLE account ADD COLUMN knows_left INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE seen ADD COLUMN content BLOB NOT NULL DEFAULT x'';
 ALTER TABLE seen ADD COLUMN place BLOB NOT NULL DEFAULT x'';
 ALTER TABLE seen ADD COLUMN missing_since INTEGER;
-ALTER TABLE seen ADD COLUMN deleted_at INTEGER;
+ALTER TABLE seen ADD COLUMN deletions INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE seen ADD COLUMN marked INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE content ADD COLUMN missing_since INTEGER;
+ALTER TABLE content ADD COLUMN deletions INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE intended ADD COLUMN froms BLOB NOT NULL DEFAULT x'';
 ALTER TABLE intended ADD COLUMN earlier INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE intended ADD COLUMN alike INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX missing ON seen (account, missing_since) WHERE missing_since IS NOT NULL;
+-- The last delivery is the last moment of which the account's own time is known.
+UPDATE account SET time = (
+    SELECT max(delivered_at) FROM seen
+    WHERE account = account.id AND delivered_at <= CAST(strftime('%s', 'now') AS INTEGER)
+);
+UPDATE account SET clock = time;
+-- What a clock said that was wrong is not known to be older than that: nobody fetched before 2020.
+UPDATE seen SET delivered_at = (SELECT time FROM account WHERE id = seen.account)
+WHERE (delivered_at < CAST(strftime('%s', '2020-01-01') AS INTEGER)
+    OR delivered_at > CAST(strftime('%s', 'now') AS INTEGER))
+    AND (SELECT time FROM account WHERE id = seen.account) IS NOT NULL;
 """
 
 MIGRATIONS = {1: TO_VERSION_2}
@@ -124,6 +155,7 @@ def connect(path: str) -> sqlite3.Connection:
     """Return a connection whose every commit is durable, for several threads, one at a time."""
     connection = sqlite3.connect(path, timeout=SQLITE_SECONDS, isolation_level=None, check_same_thread=False)
     try:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_OCTETS)
         connection.execute("PRAGMA synchronous = FULL").close()
         connection.execute("PRAGMA foreign_keys = ON").close()
     except sqlite3.Error:

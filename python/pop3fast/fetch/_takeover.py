@@ -36,5 +36,5 @@ def import_seen(account: Account, destination: str, path: str, *, state: str | N
                 copies[uid] += 1
                 if identity not in seen:
                     entries.append(Entry(*identity, size=0, octets=0, fingerprint=b"", delivered_at=now, content=b""))
-            memory.remember(entries)
+            memory.take_over(entries)
     return len(entries)

@@ -60,7 +60,7 @@ class Memory(Protocol):
 
 
 _Whole: TypeAlias = tuple[Item, Identity, bytes]
-_Word: TypeAlias = Literal["tick", "end", "late", "close"]
+_Word: TypeAlias = Literal["tick", "end", "abandon", "late", "close"]
 _Begin: TypeAlias = tuple[Item, Identity]
 _Answer: TypeAlias = Literal["tick", "stopped"]
 _Order: TypeAlias = _Whole | _Begin | bytes | _Word
@@ -113,6 +113,14 @@ class Writer:
     def end(self) -> None:
         """Take the message in pieces for whole."""
         self._say("end", 0, 0)
+
+    def abandon(self) -> None:
+        """Take the message in pieces away."""
+        self._say("abandon", 0, 0)
+
+    def doubt(self) -> None:
+        """Neither make durable nor remember what has no receipt yet: perhaps it is not what it was taken for."""
+        self._work.doubted = True
 
     def receipts(self) -> list[Receipt]:
         """Return the receipts since the last call."""
@@ -182,6 +190,7 @@ class _Work:
         self.receipts: deque[Receipt] = deque()
         self.failure: BaseException | None = None
         self.in_a_hurry = False
+        self.doubted = False
         self._destination = destination
         self._memory = memory
         self._clock = clock
@@ -255,6 +264,8 @@ class _Work:
                 self._write(order)
             case "end":
                 self._end_pieces()
+            case "abandon":
+                self._abandon()
             case "tick":
                 pass
             case _:
@@ -289,7 +300,7 @@ class _Work:
 
     def _flush(self) -> None:
         items, self._items, self._octets = self._items, {}, 0
-        if not items:
+        if not items or self.doubted:
             return
         try:
             entries = self._destination.flush()

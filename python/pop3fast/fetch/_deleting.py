@@ -1,0 +1,124 @@
+"""Deleting: from what may be deleted to what the server has deleted.
+
+Owns that DELE is sent for nothing but what was read back at its destination, is whole, and of which every copy with
+the same unique-id is; that what may be gone is marked in the state before QUIT is sent; and what its reply is worth.
+"""
+
+from pop3fast import POP3, CommandError, ConnectionLost
+from pop3fast.fetch._errors import explained
+from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch._plan import Item, Plan, safe_to_delete
+from pop3fast.fetch._retrieval import Retrieval
+from pop3fast.fetch._run import Run
+from pop3fast.fetch._sizes import Trust, kept_as_short
+from pop3fast.fetch._state import AccountState
+from pop3fast.fetch._writer import Receipt
+
+COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"
+
+DAMAGED = "what is at its destination is not what was received: it counts as not delivered, and is fetched again"
+
+
+class Deleter:
+    """Deletes in one session."""
+
+    def __init__(self, run: Run, pop: POP3, retrieval: Retrieval) -> None:
+        """Delete over *pop*."""
+        self._run = run
+        self._pop = pop
+        self._retrieval = retrieval
+
+    def delete(self, plan: Plan, deletions: list[Item], receipts: list[Receipt], memory: AccountState) -> list[Receipt]:
+        """Mark what may be deleted; return what the server has marked.
+
+        *deletions* were delivered in earlier sessions, *receipts* are of this one. Raises `DestinationError` when what
+        was delivered cannot be read, and `ProtocolError` or ``OSError`` when the connection is lost.
+        """
+        run = self._run
+        fresh = [each for each in receipts if run.options.old_enough(each.entry.delivered_at, each.entry.delivered_at)]
+        entries = memory.entries([item.identity for item in deletions])
+        earlier = [Receipt(item, entries[item.identity]) for item in deletions if item.identity in entries]
+        whole = self._whole(earlier, memory, fresh=False) + self._whole(fresh, memory, fresh=True)
+        safe, held = safe_to_delete(plan, [each.item for each in whole])
+        for item in held:
+            run.keep(item, COPY_IS_MISSING)
+        marked = {*self._mark(sorted(safe))} if safe else set()
+        return [each for each in whole if each.item in marked]
+
+    def quit(self, marked: list[Receipt], memory: AccountState | None) -> None:
+        """End the session, which is what deletes the *marked* messages.
+
+        Raises `ProtocolError` when the reply is none: nobody knows then what the replies before it were.
+        """
+        if not marked or memory is None:
+            self._quit()
+            return
+        run = self._run
+        identities = {item.identity for item, _ in marked}
+        entries = [entry for _, entry in marked]
+        run.unsure |= identities
+        memory.note_marked(entries)
+        # Quirk q128: some servers take minutes to remove what is marked. They have the time that the caller gave; the
+        # next listing tells what became of it.
+        if (error := self._quit()) is not None:
+            unknown = f"whether {len(identities)} messages were deleted is not known until the next listing"
+            run.warn(f"{unknown}: {explained(error)}")
+            return
+        memory.note_deleted(entries)
+        run.unsure -= identities
+        run.deleted |= identities
+        run.report.deleted += len(identities)
+        run.advanced = True
+
+    def _quit(self) -> Exception | None:
+        """Return why it is not known how the session ended, if it is not."""
+        try:
+            self._pop.quit()
+        except (ConnectionLost, CommandError, OSError) as error:
+            return error
+        return None
+
+    def _whole(self, receipts: list[Receipt], memory: AccountState, *, fresh: bool) -> list[Receipt]:
+        """Return those of *receipts* that came whole and lie so at the destination."""
+        run = self._run
+        short = [each for each in receipts if each.entry.octets < each.item.size]
+        if short and run.sizes.trust is Trust.ESTIMATES:
+            self._say_that_sizes_are_estimates(memory)
+            short = []
+        for item, entry in short:
+            run.keep(item, kept_as_short(entry.octets, item.size))
+        kept = {item for item, _ in short}
+        whole = [each for each in receipts if each.item not in kept]
+        found = run.destination.read_back([entry for _, entry in whole], fresh=fresh) if whole else []
+        damaged = [each for each, there in zip(whole, found, strict=True) if there is ReadBack.DIFFERS]
+        if damaged:
+            memory.forget([entry for _, entry in damaged])
+            for each in damaged:
+                run.not_delivered(each, DAMAGED, fresh=fresh)
+        return [each for each, there in zip(whole, found, strict=True) if there is not ReadBack.DIFFERS]
+
+    def _say_that_sizes_are_estimates(self, memory: AccountState) -> None:
+        sizes = self._run.sizes
+        if not sizes.told and sizes.by_hand is None:
+            sizes.told = True
+            memory.note_sizes(sizes.words())
+            self._run.warn(
+                "the sizes that the server lists are estimates: messages that come shorter are deleted as well "
+                "(--trust-sizes keeps them)"
+            )
+
+    def _mark(self, items: list[Item]) -> list[Item]:
+        run = self._run
+        refused: dict[int | None, CommandError] = {}
+
+        def refuse(error: CommandError) -> None:
+            refused[error.number] = error
+
+        self._retrieval.mark([item.number for item in items], refuse)
+        for item in items:
+            if (error := refused.get(item.number)) is not None:
+                run.keep(item, explained(error))
+                run.deleted.add(item.identity)
+            else:
+                run.kept.pop(item.identity, None)
+        return [item for item in items if item.number not in refused]

@@ -1,0 +1,119 @@
+"""Listing: what the server has in one session, and whether it is what it had before.
+
+Owns the ways in which servers list or fail to. Never decides what is fetched or deleted.
+"""
+
+from hashlib import sha256
+
+from pop3fast import POP3, CommandError, ProtocolError, error_proto
+from pop3fast.fetch._doubt import choose_probes, numbers_changed, numbers_to_probe, prints_of
+from pop3fast.fetch._errors import UidsUnknown, explained
+from pop3fast.fetch._plan import Listing, remembered_as
+from pop3fast.fetch._retrieval import Retrieval
+from pop3fast.fetch._run import Run
+from pop3fast.fetch._seen import Seen
+from pop3fast.fetch._state import AccountState
+
+
+class Lister:
+    """Asks for the listings of one session."""
+
+    def __init__(self, run: Run, pop: POP3, retrieval: Retrieval) -> None:
+        """Ask over *pop*."""
+        self._run = run
+        self._pop = pop
+        self._retrieval = retrieval
+
+    def unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
+        """Return the unique-ids, and the sizes where they come in the same round trip. Raises `UidsUnknown`."""
+        try:
+            if sizes_too:
+                return self._retrieval.listings()
+            return self._pop.uids(), None
+        except CommandError as error:
+            if error.temporary:
+                raise
+            if error.command != "UIDL":
+                return self._pop.uids(), None
+            raise UidsUnknown(
+                f"the server gives no unique-ids, so what is new cannot be told: {explained(error)}"
+            ) from error
+
+    def listing(self, uids: dict[int, str], sizes: dict[int, int] | None) -> Listing:
+        """Return *uids* with *sizes*, or with those that the server lists when it is asked."""
+        pop, run = self._pop, self._run
+        try:
+            sizes = pop.sizes() if sizes is None else sizes
+        except CommandError as error:
+            if error.temporary:
+                raise
+            run.warn(f"the server does not say how large messages are: {explained(error)}")
+            return Listing(uids, {}, complete=pop.stat()[0] == len(uids))
+        complete = uids.keys() == sizes.keys()
+        if not complete:
+            run.warn(
+                f"the server lists {len(sizes)} messages with sizes and {len(uids)} with unique-ids, so one listing is "
+                "not complete: nothing is deleted or forgotten in this session"
+            )
+        return Listing(uids, sizes, complete)
+
+    def mark(self, uids: dict[int, str]) -> bytes | None:
+        """Return what stands for the maildrop as it is now, None when something is to be deleted from it.
+
+        Where it is what it was when nothing in it was new, nothing is: of 100,000 messages the listing of sizes and all
+        comparing take longer than the unique-ids. The octets of STAT tell a unique-id that was used again.
+        """
+        if self._run.options.deletes or not uids:
+            return None
+        try:
+            messages, octets = self._pop.stat()
+        except ProtocolError:
+            raise
+        except error_proto:
+            return None
+        if messages != len(uids) or octets <= 0:  # which a server says that does not count them
+            return None
+        how = "headers" if self._run.options.headers_only else "whole"
+        return sha256(f"{how} {octets}\n{chr(10).join(uids.values())}".encode("latin-1")).digest()
+
+    def numbers_hold(self, uids: dict[int, str], memory: AccountState, seen: Seen | None = None) -> bool:
+        """Return whether unique-ids that are small numbers stand for the messages that they stood for (quirk q139).
+
+        Where mail was deleted and as much has come, of the same size, nothing but a header tells. Two or three are
+        looked at, in one round trip. What is remembered is asked of *memory* where it was not *seen* as a whole.
+        """
+        candidates = numbers_to_probe(uids)
+        if not candidates:
+            return True
+        if seen is None:
+            names = [remembered_as(identity, self._run.options) for _, identity in candidates]
+            entries = memory.entries(names)
+            prints = {
+                identity: entries[name].fingerprint
+                for (_, identity), name in zip(candidates, names, strict=True)
+                if name in entries
+            }
+        else:
+            prints = prints_of(candidates, seen)
+        probes = choose_probes(candidates, prints)
+        return not numbers_changed(probes, self._retrieval.fingerprints(list(probes)))
+
+    def check_step(self, messages: int) -> None:
+        """Make sure that replies still belong to their commands. Raises `ProtocolError` when they do not.
+
+        Where a message forged a reply, each reply so far was taken for that of the next command, and the last one is
+        still to come (quirk q96). What STAT says has to be the number of *messages*; where it is not, or the server
+        does not say it, two NOOPs behind each other find what is left over.
+        """
+        try:
+            if self._pop.stat()[0] == messages:
+                return
+        except ProtocolError:
+            raise
+        except error_proto:
+            pass
+        for _ in range(2):
+            try:
+                self._pop.noop()
+            except CommandError:
+                continue  # a server without NOOP, which is a reply as well
