@@ -96,7 +96,7 @@ class Story:
         for drop in self.drops:
             for _ in range(rng.randrange(7)):
                 drop.arrive()
-        for _ in range(rng.randint(1, MOST_FETCHES)):
+        for _ in range(rng.randint(2, MOST_FETCHES)):
             self._between()
             drop = rng.choice(self.drops)
             self._fetch(drop, self.jobs[drop.name])
@@ -110,7 +110,7 @@ class Story:
         return Options(
             delete=delete,
             delete_after=None if delete or rng.random() < 0.5 else rng.choice((0, 1, 5)),
-            since_last=self.world.chance("since last"),
+            since_last=self.world.chance("since last", 0.8),
             limit=rng.choice((1, 3)) if rng.random() < 0.1 else None,
             max_size=200 if self.world.chance("largest size") else None,
             checkpoint_messages=rng.choice((1, 2, 3, None)),
@@ -123,7 +123,7 @@ class Story:
         if rng.random() < 0.03:
             world.clock.time += 40 * DAY
         world.clock.wrong = 0.0
-        if world.chance("clock of 1970", 0.4):
+        if world.chance("clock of 1970", 0.6):
             world.clock.wrong = WRONG_DATE - world.clock.true_date()
             world.say("the clock says 1970")
         for drop in self.drops:
@@ -131,7 +131,7 @@ class Story:
         if world.chance("programs", 0.7):
             for _ in range(rng.randint(1, 3)):
                 rng.choice(self.places).work()
-        if world.chance("damage", 0.3):
+        if world.chance("damage", 0.6):
             place = rng.choice(self.places)
             text = place.damage()
             for mail in self._alike(place, text):

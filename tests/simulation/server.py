@@ -33,13 +33,13 @@ class Maildrop:
         self.sized = "huge" if world.chance("huge sizes") else world.rng.choice(SIZES)
         self.pipelines = "no pipelining" not in world.features or world.rng.random() < 0.5
         self.tops = not world.chance("top is refused")
-        self.id_is_number = world.chance("unique-ids that are numbers")
+        self.id_is_number = world.chance("unique-ids that are numbers", 0.8)
         # Where unique-ids are numbers, what is left out of a listing gives its own to another message.
         self.steady = self.id_is_number
-        self.newest_first = world.chance("newest first") and not self.steady
-        self.window = world.rng.randint(1, 4) if world.chance("windows") and not self.steady else 0
+        self.newest_first = world.chance("newest first", 0.8) and not self.steady
+        self.window = world.rng.randint(1, 4) if world.chance("windows", 0.9) and not self.steady else 0
         self.window_of_newest = world.rng.random() < 0.5
-        self.deaf_to_dele = world.chance("deaf to dele")
+        self.deaf_to_dele = world.chance("deaf to dele", 0.8)
         self.login_delay = world.rng.choice((1, 10, 90)) if world.chance("login delay") else 0
         self.codes = world.rng.random() < 0.5
         self.locked_until = 0.0

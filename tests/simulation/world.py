@@ -117,6 +117,7 @@ class World:
         self._usual_steps = 150
         self._next = 2**62
         self._events: list[tuple[int, str]] = []
+        self._full = False
 
     def chance(self, feature: str, probability: float = 0.5) -> bool:
         """Return whether something of *feature* happens now."""
@@ -136,6 +137,11 @@ class World:
         """Check how many messages are remembered at once: so many were waited for in memory or on the disk."""
         if messages > _writer.BATCH_MESSAGES:
             self.fail(f"{messages} messages are in one batch, which has {_writer.BATCH_MESSAGES} at most")
+
+    def arrange(self, what: str, steps: int) -> None:
+        """Have *what* (``death`` or ``error``) happen so many steps from now."""
+        self._events = [(self.steps + steps, what)]
+        self._plan_next()
 
     def begin_fetch(self) -> None:
         """Start a process, and draw when what will go wrong in it."""

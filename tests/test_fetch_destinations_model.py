@@ -1,0 +1,269 @@
+"""Each destination by itself, in any order of what can be done with it, and of what can happen to it.
+
+The disk, the clock and the mail programs are the simulation's. The model knows what was begun, what has ended and what
+is remembered; the destination has to have all that is remembered, and nothing twice, whatever came between.
+"""
+
+import contextlib
+from collections.abc import Callable
+from random import Random
+from typing import Literal, TypeVar
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pop3fast.fetch import DestinationError, Identity, State, StateError, open_destination
+from pop3fast.fetch._destination import Delivery
+from simulation.disk import Disk
+from simulation.mails import Senders, text_of
+from simulation.places import Place
+from simulation.play import memory, surroundings
+from simulation.world import Death, World
+
+T = TypeVar("T")
+
+NAMED = 4
+"""So many messages have unique-ids; behind them come two that have none, and are alike."""
+
+
+class Destinations(RuleBasedStateMachine):
+    """One destination, one account, and processes that come and go."""
+
+    kind = ""
+
+    @initialize(seed=st.integers(0, 1000), links=st.booleans())
+    def begin_the_world(self, seed: int, links: bool) -> None:  # noqa: FBT001 - hypothesis gives it by its name
+        self.world = World(seed, frozenset())
+        self.world.features = frozenset({"small limits", "broken promises of sync", *(["no hard links"] * (not links))})
+        self.stack = contextlib.ExitStack()
+        self.stack.enter_context(surroundings(self.world))
+        self.state = str(self.stack.enter_context(memory()) / "state.sqlite")
+        self.disk = Disk(self.world)
+        self.disk.make_durable_folder("/mail")
+        self.place = Place(self.world, self.disk, self.kind, "box")
+        self.place.on_taken = self.note_taken
+        senders = Senders(Random(seed))  # noqa: S311 - the same each time is what is wanted
+        self.contents = [senders.content(size=None) for _ in range(NAMED + 1)]
+        self.contents.append(self.contents[-1])
+        self.texts = [text_of(content, self.kind) for content in self.contents]
+        self.remembered: set[int] = set()
+        self.may_repeat: set[bytes] = set()
+        self.start_process()
+
+    def teardown(self) -> None:
+        if hasattr(self, "stack"):
+            self.end_process()
+            self.stack.close()
+
+    # Processes and sessions.
+
+    def start_process(self) -> None:
+        self.account = State(self.state).account("mail.example.org", 110, "me")
+        self.destination = open_destination(self.place.words, self.disk, self.world.clock)
+        self.prepared = False
+        self.forget_session()
+
+    def forget_session(self) -> None:
+        self.begun: set[int] = set()
+        self.ended: list[int] = []
+        self.delivery: Delivery | None = None
+        self.number = self.written = 0
+
+    def end_process(self) -> None:
+        self.account.close()
+        self.disk.end_process(power=False)
+
+    def attempt(self, work: Callable[[], T]) -> T | None:
+        """Do *work*; where the process dies of it, start another one."""
+        try:
+            return work()
+        except Death:
+            self.kill(power="power" in self.dies_of)
+            return None
+
+    dies_of = ""
+
+    @rule(power=st.booleans())
+    def kill(self, power: bool) -> None:  # noqa: FBT001
+        self.account.close()
+        self.disk.end_process(power=power)
+        self.world.dead = False
+        self.world.end_fetch()
+        self.start_process()
+
+    @rule()
+    def begin_session(self) -> None:
+        """Begin a session, in the middle of whatever is under way."""
+        self.attempt(self.prepare)
+
+    def prepare(self) -> None:
+        self.forget_session()
+        self.prepared = False
+        try:
+            self.destination.prepare(self.account.digest, self.account)
+            seen = self.account.seen()
+        except (DestinationError, StateError):
+            return
+        self.prepared = True
+        # What was settled is remembered.
+        self.remembered |= {number for number in range(NAMED) if identity(number) in seen}
+
+    @rule()
+    def close(self) -> None:
+        self.attempt(self.close_destination)
+
+    def close_destination(self) -> None:
+        self.forget_session()
+        self.prepared = False
+        self.destination.close()
+
+    # One message.
+
+    @precondition(lambda self: self.prepared and self.delivery is None)
+    @rule(choice=st.integers(0, NAMED + 1))
+    def begin(self, choice: int) -> None:
+        open_ones = [number for number in range(NAMED) if number not in self.remembered | self.begun]
+        # Those without a unique-id come in every session, and in the same order.
+        open_ones += [number for number in (NAMED, NAMED + 1) if number not in self.begun][:1]
+        if not open_ones:
+            return
+        self.number = open_ones[choice % len(open_ones)]
+        self.begun.add(self.number)
+        self.written = 0
+
+        def begin() -> None:
+            with contextlib.suppress(DestinationError):
+                self.delivery = self.destination.begin(identity(self.number))
+
+        self.attempt(begin)
+
+    @precondition(lambda self: self.delivery is not None)
+    @rule(octets=st.integers(1, 300))
+    def write_piece(self, octets: int) -> None:
+        self.attempt(lambda: self.write(self.contents[self.number][self.written : self.written + octets]))
+
+    @precondition(lambda self: self.delivery is not None)
+    @rule()
+    def end(self) -> None:
+        def end() -> None:
+            self.write(self.contents[self.number][self.written :])
+            delivery, self.delivery = self.delivery, None
+            if delivery is not None:
+                with contextlib.suppress(DestinationError):
+                    delivery.end(len(self.contents[self.number]))
+                    self.ended.append(self.number)
+
+        self.attempt(end)
+
+    @precondition(lambda self: self.delivery is not None)
+    @rule(how=st.sampled_from(["abandon", "prepare", "close"]))
+    def abandon(self, how: Literal["abandon", "prepare", "close"]) -> None:
+        delivery, self.delivery = self.delivery, None
+        if delivery is None:
+            return
+        if how == "abandon":
+            self.attempt(delivery.abandon)
+        elif how == "prepare":
+            self.attempt(self.prepare)
+        else:
+            self.attempt(self.close_destination)
+        with pytest.raises(ValueError, match="ended"):
+            delivery.write(b"late")
+        with pytest.raises(ValueError, match="ended"):
+            delivery.end()
+
+    def write(self, octets: bytes) -> None:
+        if self.delivery is not None:
+            try:
+                self.delivery.write(octets)
+                self.written += len(octets)
+            except DestinationError:
+                self.delivery = None
+
+    # What makes it arrive.
+
+    @rule()
+    def flush(self) -> None:
+        def flush() -> None:
+            ended, self.ended = self.ended, []
+            try:
+                entries = self.destination.flush()
+                assert [entry.identity for entry in entries] == [identity(number) for number in ended]
+            except DestinationError as error:
+                entries = list(error.delivered)
+            except StateError:
+                entries = []
+            with contextlib.suppress(StateError):
+                self.account.remember(entries)
+                delivered = {entry.identity for entry in entries}
+                self.remembered |= {number for number in ended if number < NAMED and identity(number) in delivered}
+
+        self.attempt(flush)
+
+    @rule()
+    def hurry(self) -> None:
+        self.destination.hurry()
+
+    # What happens to it.
+
+    @rule(seconds=st.sampled_from([0.1, 3.0, 86_400.0]))
+    def let_time_pass(self, seconds: float) -> None:
+        self.world.clock.pause(seconds)
+
+    @rule(steps=st.integers(1, 25), what=st.sampled_from(["error", "death", "death and power cut"]))
+    def arrange_trouble(self, steps: int, what: str) -> None:
+        self.world.arrange(what.split(maxsplit=1)[0], steps)
+        self.dies_of = what
+
+    @rule()
+    def let_a_mail_program_work(self) -> None:
+        self.place.work()
+
+    def note_taken(self, text: bytes) -> None:
+        number = self.texts.index(text) if text in self.texts else -1
+        if number not in self.remembered:
+            self.may_repeat.add(text)
+
+    # What has to be so at any time.
+
+    @invariant()
+    def all_that_is_remembered_is_durable(self) -> None:
+        if hasattr(self, "place"):
+            there = self.place.texts(durable=True) + self.place.taken
+            for number in getattr(self, "remembered", ()):
+                assert there[self.texts[number]], f"message {number} is remembered, and is not there"
+
+    @invariant()
+    def nothing_is_there_twice(self) -> None:
+        if hasattr(self, "place"):
+            there = self.place.texts() + self.place.taken
+            for text in set(getattr(self, "texts", ())) - getattr(self, "may_repeat", set()):
+                assert there[text] <= self.texts.count(text)
+
+
+def identity(number: int) -> Identity:
+    return Identity(b"uid %d" % number) if number < NAMED else Identity(b"", number - NAMED)
+
+
+class Maildirs(Destinations):
+    kind = "maildir"
+
+
+class Mboxes(Destinations):
+    kind = "mbox"
+
+
+class EmlFolders(Destinations):
+    kind = "eml"
+
+
+QUICK = settings(max_examples=40, stateful_step_count=40, derandomize=True, deadline=None, database=None)
+
+TestMaildirs = Maildirs.TestCase
+TestMaildirs.settings = QUICK
+TestMboxes = Mboxes.TestCase
+TestMboxes.settings = QUICK
+TestEmlFolders = EmlFolders.TestCase
+TestEmlFolders.settings = QUICK
