@@ -44,7 +44,7 @@ RECEIVE_OCTETS = 8192
 """Making the buffer of the usual size takes longer than all that is read into it here."""
 
 SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-    ("pop3fast._pipeline", "PIECE_OCTETS", (16, 100)),
+    ("pop3fast._batch", "PIECE_OCTETS", (16, 100)),
     ("pop3fast.fetch._writer", "BATCH_MESSAGES", (1, 2, 3)),
     ("pop3fast.fetch._writer", "BATCH_OCTETS", (100, 600)),
     ("pop3fast.fetch._folder", "SMALL_OCTETS", (0, 100)),
