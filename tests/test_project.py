@@ -42,6 +42,8 @@ CLIENT = (
     "_proof",
     "_batch",
     "_message",
+    "_header_policy",
+    "_encoded_words",
     "_turns",
     "_tls",
     "_protocol_log",
@@ -140,7 +142,7 @@ PROGRAMS = (
     "_cli_text",
 )
 PUBLIC = {"__init__", "testing", "fetch"}
-READERS = {"_location", "_replies", "fetch._passwords", "fetch._private"}
+READERS = {"_encoded_words", "_location", "_replies", "fetch._passwords", "fetch._private"}
 
 # Compiled, and known here by its stub.
 EXTENSION = {"_framing"}

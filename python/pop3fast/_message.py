@@ -45,12 +45,15 @@ class Message:
     def email(self, policy: "Policy[EmailMessage] | None" = None) -> "EmailMessage":
         """Return it parsed, anew at each call. What is malformed is in ``defects``; nothing is raised for it.
 
-        *policy* is ``email.policy.default`` unless another is given.
+        Without a *policy* it is parsed by ``email.policy.default``, but that a header that makes no sense is read as
+        text: looking at it raises nothing either, whatever the message holds.
         """
         # Here, because who imports pop3fast for poplib's sake parses nothing, and these modules are a fifth of it all.
-        import email.policy  # noqa: PLC0415
+        import email  # noqa: PLC0415
 
-        return email.message_from_bytes(self.content, policy=policy or email.policy.default)
+        from pop3fast._header_policy import LENIENT  # noqa: PLC0415
+
+        return email.message_from_bytes(self.content, policy=policy or LENIENT)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
