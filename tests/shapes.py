@@ -90,7 +90,8 @@ def connect(server: ScriptedServer | MailboxServer, *, tls: bool = False, timeou
 
 
 def is_closed(pop: POP3) -> bool:
-    return (vars(pop)["sock"], vars(pop)["file"]) == (None, None)
+    closed: list[object] = [pop.sock, pop.file]
+    return closed == [None, None]
 
 
 def assert_broken(pop: POP3, server: ScriptedServer) -> None:

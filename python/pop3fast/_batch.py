@@ -7,7 +7,8 @@ decides what may be in flight, nor what is sure: that is the pipeline's.
 import copy
 from array import array
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import index
 from typing import Generic, NamedTuple, Self, TypeVar
 
 from pop3fast._errors import CommandError
@@ -245,10 +246,10 @@ class Batch(Generic[T]):
         if self._sizes is None:
             return min(end, self._answered + max(MIN_IN_FLIGHT, ahead // max(1, self._last_octets)))
         expected = sum(self._sizes[self._answered : self._sent])
-        for index in range(self._sent, end):
-            expected += self._sizes[index]
-            if expected > ahead and index >= self._answered + MIN_IN_FLIGHT:
-                return index
+        for place in range(self._sent, end):
+            expected += self._sizes[place]
+            if expected > ahead and place >= self._answered + MIN_IN_FLIGHT:
+                return place
         return end
 
 
@@ -331,3 +332,23 @@ class ListingBatch(Batch[tuple[str, bytes]]):
 
     def _next_bodies(self, framer: Framer, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
         return framer.next_listings(limit, max_octets, most)
+
+
+def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
+    """Return *numbers*, compactly; a `ValueError` names the one that is none."""
+    if isinstance(numbers, str | bytes):
+        # An iterable, of which "12" has two.
+        raise TypeError(f"numbers are an iterable of message numbers, not one: {numbers!r}")
+    compact = array("Q")
+    for number in numbers:
+        try:
+            compact.append(_from_digits(number) if isinstance(number, str) else index(number))
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"not a message number: {number!r}") from None
+    return compact
+
+
+def _from_digits(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise ValueError(text)
+    return int(text)

@@ -4,9 +4,7 @@ Owns what a loop over messages is: its order, what is raised at whose turn, and 
 the session in step. What may be in flight is the pipeline's business, moving octets `_conversation`'s.
 """
 
-from array import array
-from collections.abc import Callable, Iterable, Iterator
-from operator import index
+from collections.abc import Callable, Iterator
 from typing import TypeAlias, TypeVar
 
 from pop3fast._batch import Batch
@@ -24,26 +22,6 @@ from pop3fast._errors import CommandError
 T = TypeVar("T")
 
 OnError: TypeAlias = Callable[[CommandError], object]
-
-
-def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
-    """Return *numbers*, compactly; a `ValueError` names the one that is none."""
-    if isinstance(numbers, str | bytes):
-        # An iterable, of which "12" has two.
-        raise TypeError(f"numbers are an iterable of message numbers, not one: {numbers!r}")
-    compact = array("Q")
-    for number in numbers:
-        try:
-            compact.append(_from_digits(number) if isinstance(number, str) else index(number))
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"not a message number: {number!r}") from None
-    return compact
-
-
-def _from_digits(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError(text)
-    return int(text)
 
 
 def pipelined(

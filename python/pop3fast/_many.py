@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias, TypeVar
 
 from pop3fast import _replies
 from pop3fast._authorization import AuthorizationCommands, what_it_can_do
-from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch
-from pop3fast._bulk import OnError, message_numbers, one_by_one, pipelined
+from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, message_numbers
+from pop3fast._bulk import OnError, one_by_one, pipelined
 from pop3fast._commands import row
 from pop3fast._conversation import can_pipeline, exchange, within
 from pop3fast._deadline import Deadline
@@ -24,8 +24,6 @@ from pop3fast._stream import protocol_error
 MessageNumber: TypeAlias = int | str
 
 T = TypeVar("T")
-
-_PIPELINING = frozenset({"PIPELINING", "PIPELINE"})
 
 
 class _Options(NamedTuple):
@@ -217,8 +215,7 @@ def _many(
 
 def _may_pipeline(pop: ManyCommands, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
     if pipelining is None:
-        # Quirk q134: Twisted's server says PIPELINE for it.
-        pipelining = not _PIPELINING.isdisjoint(what_it_can_do(pop))
+        pipelining = _replies.pipelines(what_it_can_do(pop))
     return pipelining and can_pipeline(pop)
 
 

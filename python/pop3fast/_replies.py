@@ -6,7 +6,7 @@ length.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from poplib import error_proto
 
 TEMPORARY_CODES = frozenset({"IN-USE", "LOGIN-DELAY", "SYS/TEMP"})
@@ -154,3 +154,11 @@ def apop_timestamp(greeting: bytes) -> bytes | None:
         return None
     match = _MSG_ID.search(greeting) or _BRACKETED.search(greeting)
     return match[0] if match else None
+
+
+def pipelines(capabilities: Container[str]) -> bool:
+    """Return whether a server says that it takes many commands together (RFC 2449 section 6.6).
+
+    Quirk q134: Twisted's server says PIPELINE for it.
+    """
+    return "PIPELINING" in capabilities or "PIPELINE" in capabilities

@@ -70,6 +70,11 @@ class Session:
         """Whether something may be begun: the other side waits for a command, and everything before has its reply."""
         return self._begun is None and self._broken is None
 
+    @property
+    def is_broken(self) -> bool:
+        """Whether nothing may be begun any more."""
+        return self._broken is not None
+
     def begin(self, what: str = UNFINISHED) -> None:
         """Begin something after which client and server are in step again only when `settle` says so.
 

@@ -51,33 +51,54 @@ def fetch_many(
     """
     if executor is not None and (threads is not None or progress is not None):
         raise ValueError("threads and progress are for fetches in threads, not in an executor")
+    if executor is None:
+        return do_in_threads(jobs, threads or THREADS, Stop(aside=True), progress=progress, on_report=on_report)
+    tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in _queues(jobs)}
+    try:
+        return _reports(tasks, on_report)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def do_in_threads(
+    jobs: Iterable[Job],
+    most: int,
+    stop: Stop,
+    *,
+    progress: Callable[[Job, Progress], object] | None,
+    on_report: Callable[[FetchReport], object] | None,
+) -> list[FetchReport]:
+    """Do what `fetch_many` does, in *most* threads, until *stop* is said."""
+    tasks: Tasks = {Future(): queue for queue in _queues(jobs)}
+    with _threads(tasks, most, progress, stop):
+        return _reports(tasks, on_report)
+
+
+def _queues(jobs: Iterable[Job]) -> Iterable[Queue]:
     queues: dict[str, Queue] = {}
-    tasks: Tasks
     for place, job in enumerate(jobs):
         queues.setdefault(job.account.digest, []).append((place, job))
+    return queues.values()
+
+
+def _reports(tasks: Tasks, on_report: Callable[[FetchReport], object] | None) -> list[FetchReport]:
     reports: dict[int, FetchReport] = {}
-    with contextlib.ExitStack() as at_end:
-        if executor is None:
-            tasks = {Future(): queue for queue in queues.values()}
-            at_end.enter_context(_threads(tasks, threads or THREADS, progress))
-        else:
-            tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in queues.values()}
-            at_end.callback(lambda: [task.cancel() for task in tasks])
-        for task in as_completed(tasks):
-            for (place, _), report in zip(tasks[task], _reports_of(task, tasks[task]), strict=True):
-                reports[place] = report
-                if on_report is not None:
-                    on_report(report)
+    for task in as_completed(tasks):
+        for (place, _), report in zip(tasks[task], _reports_of(task, tasks[task]), strict=True):
+            reports[place] = report
+            if on_report is not None:
+                on_report(report)
     return [reports[place] for place in sorted(reports)]
 
 
 @contextlib.contextmanager
-def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object] | None) -> Iterator[None]:
+def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object] | None, stop: Stop) -> Iterator[None]:
     """Have *tasks* done by *most* threads, or by as many as can be started; by this one, when there are none.
 
     At the end of the block what is under way is told to stop, and no task is begun any more.
     """
-    stop, hosts, waiting = Stop(aside=True), Hosts(), deque(tasks.items())
+    hosts, waiting = Hosts(), deque(tasks.items())
 
     def work() -> None:
         while waiting:
