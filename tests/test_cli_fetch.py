@@ -19,8 +19,8 @@ from commandline import (
     private,
 )
 from maildrops import Maildrop, delivered, mail
-from pop3fast._cli_fetch import status_of
-from pop3fast.fetch import Account, Job, Progress, fetch_many, import_seen
+from pop3fast._cli_fetch import status_of, summary
+from pop3fast.fetch import Account, FetchReport, Job, Progress, fetch_many, import_seen
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING
@@ -102,7 +102,11 @@ def test_what_is_left_is_named_and_what_is_kept_is_named_even_with_q(tmp_path: P
         assert said.count("left on the server") == 6
         assert "left on the server: 2 more (-v names them)" in said
         assert fetch(tmp_path, server, *small, "-v").err.count("left on the server: message") == 7
-        assert fetch(tmp_path, server, *small, "-q").err == ""
+        assert fetch(tmp_path, server, *small, "-q").err == said
+        # Another fetch gets what is beyond a limit, and nobody wants what is before the last.
+        limited = ("--to", "eml:limited", "-q", "--limit", "3")
+        assert fetch(tmp_path, server, *limited).err == ""
+        assert fetch(tmp_path, server, *limited, "--max-size", "8k").err.count("left on the server: message") == 5
         rows = [json.loads(line) for line in fetch(tmp_path, server, *small, "--json").out.splitlines()]
         assert [(row["number"], row["why"][:6]) for row in rows if row["event"] == "left"] == [
             (number, "its 9,") for number in range(6, 13)
@@ -300,6 +304,11 @@ def test_when_nobody_reads_any_more_all_accounts_end_without_a_word(tmp_path: Pa
         table = f'[two]\nurl = "{plain_url(stalls)}"\nto = "eml:two"\npassword = "x"\n'
         private(Path(path), Path(path).read_text("utf-8") + table)
         assert_ends_without_a_word_when_nobody_reads("fetch", "--all", "--config", path, "-v", home=tmp_path)
+
+
+def test_deletions_of_which_nobody_knows_are_told() -> None:
+    told = summary(FetchReport("user on mail", "eml:box", deleted=2, deletions_unknown=3))
+    assert told == "user on mail: 0 messages fetched (0 octets), 2 deleted, 3 perhaps deleted, in 0.0 s"
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,11 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
         done = iter(_run(jobs, command, _teller(display, command), alone=alone))
     reports = [next(done) if isinstance(task, Job) else task for task in tasks]
-    for report in reports:
-        (_tell_program if command.json else _tell_person)(report, command)
+    for task, report in zip(tasks, reports, strict=True):
+        if command.json:
+            _tell_program(report)
+        else:
+            _tell_person(report, task.options if isinstance(task, Job) else Options(), command)
     return status_of([report.exit_status for report in reports])
 
 
@@ -132,7 +135,7 @@ def _fields(message: Named) -> dict[str, object]:
     return fields | ({"why": message.why} if message.why else {})
 
 
-def _tell_program(report: FetchReport, _command: argparse.Namespace) -> None:
+def _tell_program(report: FetchReport) -> None:
     account = report.account
     for event, messages in (
         ("would-fetch", report.to_fetch),
@@ -158,18 +161,17 @@ def _tell_program(report: FetchReport, _command: argparse.Namespace) -> None:
     )
 
 
-def _tell_person(report: FetchReport, command: argparse.Namespace) -> None:
+def _tell_person(report: FetchReport, options: Options, command: argparse.Namespace) -> None:
     account = report.account
     for verb, messages in (("fetch", report.to_fetch), ("delete", report.to_delete)):
         for message in messages:
             say(f"{printable(account)}: would {verb} {message}, {message.size:,} octets")
     for message in report.failures:
         complain(f"{account}: {message}")
-    if not command.quiet:
-        for warning in report.warnings:
-            complain(f"{account}: warning: {warning}")
-        _name(f"{account}: left on the server", report.left, command)
+    for warning in () if command.quiet else report.warnings:
+        complain(f"{account}: warning: {warning}")
     # Mail that piles up on the server is nothing to be quiet about.
+    _name(f"{account}: left on the server", _piling_up(report, options) if command.quiet else report.left, command)
     _name(f"{account}: kept on the server", report.kept, command)
     if not command.quiet:
         say(printable(summary(report)))
@@ -177,6 +179,13 @@ def _tell_person(report: FetchReport, command: argparse.Namespace) -> None:
         complain(f"{account}: {in_words(report.error)}")
         if isinstance(report.error, UidsChanged):
             complain("--accept-uid-change fetches all of them once more")
+
+
+def _piling_up(report: FetchReport, options: Options) -> list[Named]:
+    """Return what is left on the server for its size, and not because another fetch gets it or nobody wants it."""
+    if options.limit is None and not options.since_last:
+        return report.left
+    return [message for message in report.left if options.max_size is not None and message.size > options.max_size]
 
 
 def _name(what: str, messages: list[Named], command: argparse.Namespace) -> None:
@@ -200,6 +209,7 @@ def summary(report: FetchReport) -> str:
         (report.seen, "fetched before"),
         (len(report.left), "left on the server"),
         (report.deleted, "deleted"),
+        (report.deletions_unknown, "perhaps deleted"),
         (len(report.kept), "kept that were to be deleted"),
     ):
         if count:

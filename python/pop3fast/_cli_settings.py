@@ -111,29 +111,39 @@ class Settings:
 
     url: str | None = _said(TEXT, "file", "pop3s://[user@]host[:port], pop3:// (STLS), or pop3+plain:// (no TLS)")
     password: str | None = _said(TEXT, "file", "the password, in a file that is nobody else's")
-    user: str | None = _said(TEXT, "login", "who logs in, unless the URL says so")
-    password_command: str | None = _said(COMMAND, "login", "a command that prints the password; run without a shell")
-    password_file: str | None = _said(FILE, "login", "a file with the password that only you can read; - is the input")
+    user: str | None = _said(TEXT, "login", "the user who logs in, unless the URL names one")
+    password_command: str | None = _said(COMMAND, "login", "a command that prints the password (run without a shell)")
+    password_file: str | None = _said(
+        FILE, "login", "a file with the password, which only you can read (- is the standard input)"
+    )
     token_command: str | None = _said(COMMAND, "login", "a command that prints an OAuth 2 access token")
     mechanism: str | None = _said(TEXT, "login", "how to log in: SCRAM-SHA-256, PLAIN, USER, ... (default: the best)")
     ca_file: str | None = _said(FILE, "login", "certificates to trust instead of the system's (PEM)")
     timeout: float | None = _said(SECONDS, "login", "how long to wait for the server each time (default: 60)")
-    deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: any time)")
+    deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
     to: str | None = _said(TEXT, "fetch", "where the mail goes: maildir:PATH, mbox:PATH or eml:PATH")
-    state: str | None = _said(FILE, "fetch", "what remembers which messages were fetched (default: beside the mail)")
-    delete: bool | None = _said(FLAG, "fetch", "delete from the server what was delivered, now or earlier")
-    delete_after: float | None = _said(DAYS, "fetch", "delete from the server what was delivered so many days ago")
-    since_last: bool | None = _said(FLAG, "fetch", "only what is listed behind the last message fetched before")
+    state: str | None = _said(
+        FILE, "fetch", "the file that remembers which messages were fetched (default: beside the mail)"
+    )
+    delete: bool | None = _said(FLAG, "fetch", "delete delivered messages from the server")
+    delete_after: float | None = _said(
+        DAYS, "fetch", "delete messages from the server so many days after their delivery"
+    )
+    since_last: bool | None = _said(FLAG, "fetch", "fetch only messages that came since the last fetch")
     max_size: int | None = _said(SIZE, "fetch", "leave larger messages on the server")
-    limit: int | None = _said(COUNT, "fetch", "fetch so many messages at most")
-    headers_only: bool | None = _said(FLAG, "fetch", "headers only; the messages count as not fetched")
-    checkpoint_messages: int | None = _said(COUNT, "fetch", "when deleting, commit so often (default: 500 messages)")
-    checkpoint_octets: int | None = _said(SIZE, "fetch", "when deleting, commit so often (default: 50,000,000 octets)")
+    limit: int | None = _said(COUNT, "fetch", "fetch at most so many messages")
+    headers_only: bool | None = _said(FLAG, "fetch", "fetch headers only; the messages count as not fetched")
+    checkpoint_messages: int | None = _said(
+        COUNT, "fetch", "when deleting, begin a new session after so many messages (default: 500)"
+    )
+    checkpoint_octets: int | None = _said(
+        SIZE, "fetch", "when deleting, begin a new session after so many octets (default: 50,000,000)"
+    )
     forget_after: float | None = _said(
-        DAYS, "fetch", "forget which messages were fetched when no listing has had them so many days (default: 30)"
+        DAYS, "fetch", "forget that a message was fetched when no listing has had it for so many days (default: 30)"
     )
     trust_sizes: bool | None = _said(
-        EITHER, "fetch", "whether a message shorter than listed was cut short (default: learned from those that came)"
+        EITHER, "fetch", "a message shorter than listed was cut short, or was not (default: learned from others)"
     )
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 

@@ -76,23 +76,32 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         "fetch",
         _fetch,
         "get new mail down into a Maildir, an mbox or a folder of files",
-        "Fetch what is new. Every message arrives once and durably, whatever happens on the way; nothing is deleted "
-        "from the server unless --delete or --delete-after says so.",
+        "Fetch new messages. Each arrives once, and counts only when it is safe on the disk, whatever happens on the "
+        "way. Nothing is deleted from the server without --delete or --delete-after.",
     )
     what = fetch.add_argument_group("what is fetched, and where to")
     add_options(what, "fetch")
-    what.add_argument("--dry-run", action="store_true", help="say what would be fetched and deleted, and do neither")
+    what.add_argument("--dry-run", action="store_true", help="say what would be fetched and deleted, and do nothing")
     what.add_argument(
-        "--accept-uid-change", action="store_true", help="fetch all again where the server changed every unique-id"
+        "--accept-uid-change",
+        action="store_true",
+        help="fetch all messages again when the server has changed every unique-id",
     )
     what.add_argument(
-        "--import-seen", type=expanded, metavar="FILE", help="what getmail, mpop or fetchmail fetched is not new"
+        "--import-seen",
+        type=expanded,
+        metavar="FILE",
+        help="messages that getmail, mpop or fetchmail fetched are not new",
     )
     many = fetch.add_argument_group("several mailboxes")
     many.add_argument("--all", action="store_true", help="fetch the mail of every account in the configuration")
-    many.add_argument("--jobs", type=parser_of(COUNT), metavar="N", help="so many mailboxes at once (default: 8)")
+    many.add_argument(
+        "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
+    )
     said = fetch.add_mutually_exclusive_group()
-    said.add_argument("-q", "--quiet", action="store_true", help="say nothing but what went wrong")
+    said.add_argument(
+        "-q", "--quiet", action="store_true", help="say only what went wrong, and what stays on the server"
+    )
     said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message")
     said.add_argument("--json", action="store_true", help="say a JSON object for each message, and one at the end")
 
