@@ -77,7 +77,10 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
             raise
         if pipeline is not None and pipeline.in_flight:
             _take_replies_before(pop, pipeline)
-        value = read()
+            value = read()
+            pipeline.settle()
+        else:
+            value = read()
     except BaseException as error:
         session.end(error, shown_verb(verb))
         if pipeline is not None and session.why_not() is not None:
