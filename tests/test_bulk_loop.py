@@ -13,10 +13,12 @@ import pytest
 
 import pop3fast
 from pop3fast import POP3, Message, ProtocolError
+from pop3fast._hooks import session_of
 from pop3fast.testing import MailboxServer
 from servers import DovecotServer, require
 
-MESSAGES = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * (number * 37 % 900)) for number in range(1, 301)]
+# Large enough that replies are still to come wherever a loop is left: small ones would all be there at once.
+MESSAGES = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * (50_000 + number * 37 % 900)) for number in range(1, 301)]
 
 
 @pytest.fixture
@@ -26,11 +28,13 @@ def server() -> Iterator[MailboxServer]:
 
 
 @contextlib.contextmanager
-def logged_in(server: MailboxServer, timeout: float = 10) -> Iterator[POP3]:
+def logged_in(server: MailboxServer, timeout: float = 10, *, proven: bool = True) -> Iterator[POP3]:
     pop = POP3(server.host, server.port, timeout=timeout)
     try:
         pop.user("user")
         pop.pass_("password")
+        if proven:  # then it is asked for more ahead of time, also beside other commands
+            assert sum(1 for _ in pop.top_many([*range(1, 301)] * 2)) == 600
         yield pop
     finally:
         pop.close()
@@ -39,6 +43,12 @@ def logged_in(server: MailboxServer, timeout: float = 10) -> Iterator[POP3]:
 def check(message: Message) -> int:
     assert message.content == MESSAGES[message.number - 1]
     return message.number
+
+
+def in_flight(pop: POP3) -> bool:
+    """Say whether replies are still to come, without which a test here would show nothing."""
+    pipeline = session_of(pop).pipeline
+    return pipeline is not None and pipeline.in_flight
 
 
 def assert_in_step(pop: POP3) -> None:
@@ -52,6 +62,7 @@ def test_a_loop_may_be_left_at_any_message(server: MailboxServer, leave_at: int)
     with logged_in(server) as pop:
         for message in pop.retr_many():
             if check(message) == leave_at:
+                assert in_flight(pop) or leave_at in {1, len(MESSAGES)}
                 break
         assert_in_step(pop)
 
@@ -60,15 +71,17 @@ def test_an_exception_inside_the_loop_leaves_the_session_in_step(server: Mailbox
     with logged_in(server) as pop:
         with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the loop is what raises
             for message in pop.retr_many():
+                assert message.number == 1 or in_flight(pop)
                 1 // (check(message) - 50)
         assert_in_step(pop)
 
 
 def test_other_commands_inside_the_loop_get_their_own_replies(server: MailboxServer) -> None:
-    seen = []
+    seen, still_to_come = [], 0
     with logged_in(server) as pop:
         for message in pop.retr_many():
             seen.append(number := check(message))
+            still_to_come += in_flight(pop)
             if number % 7 == 0:
                 assert pop.retr_bytes(number) == message.content
             if number % 11 == 0:
@@ -81,6 +94,7 @@ def test_other_commands_inside_the_loop_get_their_own_replies(server: MailboxSer
                 assert pop.dele_many([number]) == 1
         deleted = [number for number in range(1, 301) if number % 17 == 0 or number % 40 == 0]
         assert seen == list(range(1, 301))
+        assert still_to_come > 20
         assert pop.stat()[0] == 300 - len(deleted)
         pop.quit()
     assert sorted(server.deleted) == deleted
@@ -89,7 +103,11 @@ def test_other_commands_inside_the_loop_get_their_own_replies(server: MailboxSer
 def test_two_loops_taking_turns(server: MailboxServer) -> None:
     with logged_in(server) as pop:
         up, down = pop.retr_many(range(1, 101)), pop.retr_many(range(300, 200, -1))
-        pairs = [(check(next(up)), check(next(down))) for _ in range(100)]
+        pairs, still_to_come = [], 0
+        for _ in range(100):
+            pairs.append((check(next(up)), check(next(down))))
+            still_to_come += in_flight(pop)
+        assert still_to_come > 60
         assert pairs == [(number, 301 - number) for number in range(1, 101)]
         assert list(up) == list(down) == []
         assert_in_step(pop)
@@ -99,6 +117,7 @@ def test_a_loop_that_was_put_aside_goes_on_where_it_was(server: MailboxServer) -
     with logged_in(server) as pop:
         loop = pop.retr_many()
         assert [check(next(loop)) for _ in range(30)] == list(range(1, 31))
+        assert in_flight(pop)
         assert_in_step(pop)
         assert [check(message) for message in loop] == list(range(31, 301))
 
@@ -106,7 +125,9 @@ def test_a_loop_that_was_put_aside_goes_on_where_it_was(server: MailboxServer) -
 def test_a_loop_of_a_session_that_is_over_says_so(server: MailboxServer) -> None:
     with logged_in(server) as pop:
         loop = pop.retr_many()
-        check(next(loop))
+        for _ in range(30):
+            check(next(loop))
+        assert in_flight(pop)
         pop.quit()
         with pytest.raises(ProtocolError, match="closed"):
             list(loop)
@@ -120,7 +141,7 @@ def test_interrupts_at_random_moments_never_cross_a_reply() -> None:
         # In a process of its own: the signal would hit its threads' clean-up here, where nothing can be raised.
         with MailboxServer(MESSAGES, latency=0.0005, process=True) as server:
             for attempt in range(150):
-                with logged_in(server) as pop:
+                with logged_in(server, proven=False) as pop:
                     numbers = list(range(1, 301))
                     start = time.monotonic()
                     try:
@@ -173,7 +194,7 @@ def test_memory_does_not_grow_however_slow_the_loop() -> None:
 
 def test_a_loop_that_waits_stops_the_server() -> None:
     octets = 100_000
-    with MailboxServer([b"x" * (octets - 2) + b"\r\n"] * 400) as server, logged_in(server) as pop:
+    with MailboxServer([b"x" * (octets - 2) + b"\r\n"] * 400) as server, logged_in(server, proven=False) as pop:
         loop = pop.retr_many()
         for _ in range(60):
             next(loop)
@@ -196,7 +217,7 @@ SHAPES = {
 
 @pytest.mark.parametrize("pipelining", [True, False])
 def test_contents_are_octet_exact(pipelining: bool) -> None:  # noqa: FBT001
-    with MailboxServer([*SHAPES.values(), b"no line end"]) as server, logged_in(server) as pop:
+    with MailboxServer([*SHAPES.values(), b"no line end"]) as server, logged_in(server, proven=False) as pop:
         contents = [message.content for message in pop.retr_many(pipelining=pipelining)]
         assert contents == [*SHAPES.values(), b"no line end\r\n"]
         headers = [message.content for message in pop.top_many(pipelining=pipelining)]
