@@ -218,3 +218,27 @@ def test_every_option_is_in_the_readme(command: str, capsys: pytest.CaptureFixtu
     options = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE))
     shown = set(re.findall(r"--[\w-]+", TEXT))
     assert options - shown == {"--help"} | ({"--quiet", "--verbose"} & options)
+
+
+def test_each_promise_has_invariants_or_tests_and_they_are_there() -> None:
+    tests = Path(__file__).parent
+    simulation = tests / "simulation"
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (simulation / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ")
+    ]
+    heading, *rows = rows
+    assert heading[0] == "Promise"
+    promised = TEXT.partition("### What fetch guarantees")[2].partition("What these sentences cannot mean")[0]
+    assert [row[0] for row in rows] == re.findall(r"^- \*\*(.*?)\*\*", promised, re.MULTILINE)
+    invariants = set(re.findall(r"def (\w+)", (simulation / "promises.py").read_text(encoding="utf-8")))
+    there = {
+        name
+        for path in tests.glob("test_*.py")
+        for name in re.findall(r"^def (\w+)", path.read_text("utf-8"), re.MULTILINE)
+    }
+    for promise, checked, shown in rows:
+        assert re.findall(r"`(\w+)`", shown), promise
+        assert invariants >= set(re.findall(r"`(\w+)`", checked)), promise
+        assert there >= set(re.findall(r"`(\w+)`", shown)), promise
