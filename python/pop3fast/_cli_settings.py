@@ -143,7 +143,7 @@ class Settings:
         DAYS, "fetch", "forget that a message was fetched when no listing has had it for so many days (default: 30)"
     )
     trust_sizes: bool | None = _said(
-        EITHER, "fetch", "a message shorter than listed was cut short, or was not (default: learned from others)"
+        EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
     )
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
