@@ -215,6 +215,8 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
         pop.file = reply_file(pop)
         session.pipeline = None
         session.capabilities = None
+        if session.closed:  # by another thread, before there was the new socket
+            pop.close()
     except ProtocolError:
         pop.close()
         raise

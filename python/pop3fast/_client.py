@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from pop3fast import _protocol_log, _replies
-from pop3fast._conversation import exchange, in_step, pipelining_given_up, within
+from pop3fast._conversation import close, exchange, in_step, pipelining_given_up, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
 from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, reply_file, session_of, stream_of_body
@@ -226,20 +226,10 @@ class POP3(ManyCommands):
     def close(self) -> None:
         """Close the connection, whatever its state, without QUIT: no deletion is committed. May be called again.
 
-        In the child of a fork it is closed for the child alone.
+        Another thread that waits for a reply gets a `ProtocolError` that says so, at once. In the child of a fork it is
+        closed for the child alone.
         """
-        file, sock = getattr(self, "file", None), getattr(self, "sock", None)
-        self.file = None  # type: ignore[assignment]  # as poplib leaves it
-        self.sock = None  # type: ignore[assignment]
-        try:
-            if file is not None:
-                file.close()
-        finally:
-            if sock is not None:
-                with contextlib.suppress(OSError), contextlib.closing(sock):
-                    if session_of(self).turns.ours:
-                        # Fails where the other side has gone already, which is no news.
-                        sock.shutdown(socket.SHUT_RDWR)
+        close(self)
 
     # More on the same class.
 

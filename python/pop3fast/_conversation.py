@@ -5,6 +5,8 @@ is the session is broken, nothing more is read from its connection, and every la
 step the `Session` knows.
 """
 
+import _socket
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn, TypeVar, cast
@@ -13,13 +15,14 @@ from pop3fast import _protocol_log
 from pop3fast._batch import Batch
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ConnectionBusy, ConnectionLost, ProtocolError, error_proto
 from pop3fast._framing import FramingError
 from pop3fast._hooks import (
     PUBLIC,
     ClientSession,
     Hooks,
     LongResponse,
+    SupportsClose,
     getresp_is_ours,
     limit_of,
     put_many,
@@ -34,6 +37,11 @@ from pop3fast._session import Session
 from pop3fast._stream import ReplyStream, protocol_error
 
 T = TypeVar("T")
+
+
+_CLOSED = "the connection is closed"
+# What comes of a connection that ends, and of file and socket not being there any more.
+_SIGNS_OF_CLOSING = (OSError, ConnectionLost, ConnectionBusy, AttributeError, ValueError)
 
 
 class Conversation(Hooks):
@@ -51,11 +59,16 @@ def exchange(pop: Hooks, line: str, read: Callable[[], T]) -> T:
     session = pop._pop3fast or session_of(pop)
     # What `turn` does; on the way of every command, a generator's context manager takes six times as long.
     turns = session.turns
-    turns.take()
+    try:
+        turns.take()
+    except ConnectionBusy as busy:
+        raise _unless_closed(session, busy) from None
     try:
         return _converse(pop, session, line, read)
     finally:
         turns.give_back()
+        if session.discarded:
+            _close_discarded(session)
 
 
 def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], T]) -> T:
@@ -81,7 +94,8 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
             pipeline.settle()
         else:
             value = read()
-    except BaseException as error:
+    except BaseException as caught:
+        error = _unless_closed(session, caught)
         session.end(error, shown_verb(verb))
         if pipeline is not None and session.why_not() is not None:
             pipeline.break_off(error)
@@ -95,12 +109,17 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
 @contextmanager
 def turn(pop: Hooks) -> Iterator[None]:
     """Let no other thread come between the commands in here."""
-    turns = session_of(pop).turns
-    turns.take()
+    session = session_of(pop)
+    try:
+        session.turns.take()
+    except ConnectionBusy as busy:
+        raise _unless_closed(session, busy) from None
     try:
         yield
     finally:
-        turns.give_back()
+        session.turns.give_back()
+        if session.discarded:
+            _close_discarded(session)
 
 
 @contextmanager
@@ -120,7 +139,8 @@ def within(pop: Hooks, deadline: Deadline | None) -> Iterator[None]:
 def in_step(pop: Hooks) -> bool:
     """Say whether a command could be given: client and server are in step, and the connection is this process's."""
     session = session_of(pop)
-    return session.turns.ours and session.in_step and getattr(pop.file, "failed", None) is None
+    usable = session.in_step and not session.closed and getattr(pop.file, "failed", None) is None
+    return session.turns.ours and usable
 
 
 def pipelining_given_up(pop: Hooks) -> str | None:
@@ -136,7 +156,7 @@ def refuse_what_nobody_asked_for(session: Session, octets: bytes) -> NoReturn:
 
 def _say_why_not(pop: Hooks, session: Session) -> NoReturn:
     if cast("object", pop.sock) is None:
-        raise ProtocolError("the connection is closed")
+        raise ProtocolError(_CLOSED)
     raise session.why_not() or ProtocolError("the connection has no file to read from")
 
 
@@ -145,6 +165,78 @@ def _set_deadline(pop: Hooks, deadline: Deadline | None) -> None:
     file: object = pop.file
     if isinstance(file, ReplyStream):
         file.deadline = deadline
+
+
+# The end.
+
+
+def close(pop: Hooks) -> None:
+    """Close file and socket; a thread that waits for a reply is woken, and closes them at the end of its turn.
+
+    Until then their descriptor is not given back: the next connection of the program would get it, and the thread that
+    is still at it would read what comes there.
+    """
+    session = session_of(pop)
+    session.closed = True
+    file: SupportsClose | None = getattr(pop, "file", None)
+    sock: socket.socket | None = getattr(pop, "sock", None)
+    pop.file = None  # type: ignore[assignment]  # as poplib leaves it
+    pop.sock = None  # type: ignore[assignment]
+    if not session.turns.ours:
+        _close(file, sock)
+        return
+    session.discarded.append((file, sock))
+    if not _close_discarded(session) and sock is not None:
+        with suppress(OSError):
+            _hang_up(sock)
+
+
+def _close_discarded(session: ClientSession) -> bool:
+    """Close what is to be closed, and say so; unless another thread's turn has begun, which does it at its end."""
+    try:
+        session.turns.take()
+    except ConnectionBusy:
+        return False
+    try:
+        while session.discarded:
+            file, sock = session.discarded.pop()
+            if sock is None:
+                _close(file, sock)
+                continue
+            try:
+                with suppress(OSError):  # where the other side has gone already, which is no news
+                    sock.shutdown(socket.SHUT_RDWR)
+            finally:
+                _close(file, sock)
+    finally:
+        session.turns.give_back()
+    return True
+
+
+def _close(file: SupportsClose | None, sock: socket.socket | None) -> None:
+    try:
+        if file is not None:
+            file.close()
+    finally:
+        if sock is not None:
+            with suppress(OSError):
+                sock.close()
+
+
+def _hang_up(sock: socket.socket) -> None:
+    """End what is sent and received on *sock*, which another thread is at."""
+    if isinstance(cast("object", sock), _socket.socket):
+        # Not TLS's own: it forgets that there was TLS first, and the other thread could still send its command then.
+        _socket.socket.shutdown(sock, socket.SHUT_RDWR)
+    else:
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+def _unless_closed(session: ClientSession, error: BaseException) -> BaseException:
+    """Return *error*, or what it means where `close` was called while its command was under way."""
+    if session.closed and isinstance(error, _SIGNS_OF_CLOSING):
+        return ProtocolError(_CLOSED)
+    return error
 
 
 # Many messages.
@@ -190,15 +282,15 @@ def _move_until_arrived(pop: Hooks, session: ClientSession, batch: Batch[T]) -> 
         _move(pop, batch, pipeline, stream)
         if _protocol_log.is_on():
             _record_refusals(pop, batch)
-    except (error_proto, FramingError, OSError) as caught:
-        error = protocol_error(caught) if isinstance(caught, FramingError) else caught
+    except BaseException as caught:
+        error = protocol_error(caught) if isinstance(caught, FramingError) else _unless_closed(session, caught)
+        failure = pipeline.break_off(error)
+        if not isinstance(error, error_proto | OSError):
+            raise
         session.break_(error)
-        batch.failure = pipeline.break_off(error)
+        batch.failure = failure
         if not batch.arrived:
-            raise batch.failure from None
-    except BaseException as error:
-        pipeline.break_off(error)
-        raise
+            raise failure from None
     else:
         session.settle()
 
@@ -234,6 +326,8 @@ def _take_replies_before(pop: Hooks, pipeline: Pipeline) -> None:
 
 def _stream(pop: Hooks) -> ReplyStream:
     file: object = pop.file
+    if file is None:
+        raise ProtocolError(_CLOSED)
     if not isinstance(file, ReplyStream):
         raise ProtocolError("the file of the connection was replaced while commands were in flight")
     return file

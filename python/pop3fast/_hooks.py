@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from types import MethodType
-from typing import Any, BinaryIO, NoReturn, TypeAlias, TypeGuard, cast
+from typing import Any, BinaryIO, NoReturn, Protocol, TypeAlias, TypeGuard, cast
 
 from pop3fast import _protocol_log, _replies
 from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
@@ -34,10 +34,18 @@ LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 PUBLIC: Any = sys.modules["pop3fast"]
 
 
+class SupportsClose(Protocol):
+    """A file as far as it is closed."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
+
 class ClientSession(Session):
     """What `POP3` keeps of its own: the session, and what the blocking client has besides."""
 
-    __slots__ = ("bare_lf", "opener", "pipeline", "recorded")
+    __slots__ = ("bare_lf", "closed", "discarded", "opener", "pipeline", "recorded")
 
     def __init__(self) -> None:
         """Begin a session of which nothing has been said yet."""
@@ -45,6 +53,10 @@ class ClientSession(Session):
         self.pipeline: Pipeline | None = None
         self.opener: Callable[[tuple[str, int], float | None], socket.socket] | None = None
         """What makes the socket, in the place of ``socket.create_connection``; it is called alike."""
+        self.closed = False
+        """Whether `close` was called, perhaps by another thread while a command was under way."""
+        self.discarded: list[tuple[SupportsClose | None, socket.socket | None]] = []
+        """File and socket that are to be closed at the end of the turn under way."""
         self.recorded = False
         """Whether the command under way is recorded, and so its reply."""
         self.bare_lf: bool | None = None
