@@ -593,23 +593,23 @@ def test_octet_by_octet_costs_linear_time() -> None:
     octets = 1_000_000
     framer = fed(b"+OK\r\n")
     framer.next_status_line(NO_LIMIT)
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(octets):
         framer.feed(b"a")
         framer.next_bytes(NO_LIMIT)
-    # Half a second; looked through again for each octet it is half a million megabytes, and minutes.
-    assert time.perf_counter() - start < 15
+    # Half a second of the processor; looked through again for each octet it is half a million megabytes, and minutes.
+    assert time.process_time() - start < 15
     framer.feed(b"\r\n.\r\n")
     assert framer.next_bytes(NO_LIMIT) == b"a" * octets + b"\r\n"
 
 
 def test_an_endless_status_line_octet_by_octet_costs_linear_time() -> None:
     framer = Framer()
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(1_000_000):
         framer.feed(b"a")
         assert framer.next_status_line(NO_LIMIT) is None
-    assert time.perf_counter() - start < 15
+    assert time.process_time() - start < 15
 
 
 def resident_octets() -> int:

@@ -222,10 +222,10 @@ def test_the_stamp_found_gives_the_digests_that_others_published(stamp: bytes, s
     ids=["brackets", "ats", "openings", "halves", "one long", "pairs"],
 )
 def test_quirk_q11_a_hostile_greeting_costs_linear_time(greeting: bytes) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     apop_timestamp(greeting)
     # Half a million octets take milliseconds; tried again from each of them they take many minutes.
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
 
 
 # The errors.

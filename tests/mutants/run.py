@@ -11,22 +11,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
 from .changes import Mutant, mutants
-from .rooms import PACKAGE, ROOT, module, tests
+from .rooms import PACKAGE, ROOT, Group, module
 
 # Tests that reach the line are asked for so long, the quickest first; what they do not find in it is a survivor.
 MOST_SECONDS = 10.0
 # A fault may make a loop without an end: so many times what its tests take without it, and a start.
 TIME_FACTOR, TIME_MORE = 4.0, 15.0
-_COVER_SECONDS = 900.0
+_COVER_SECONDS = 1800.0
 
 _REMEMBERED = ROOT / "target" / "mutants"
 
@@ -62,18 +63,11 @@ class Worker:
             text=True,
         )
 
-    def ask(self, room: str, chosen: list[str], seconds: float, *, cover: bool = False) -> dict[str, Any]:
-        """Run tests of *room*, all or those *chosen*."""
+    def ask(self, files: Sequence[str], chosen: Sequence[str], seconds: float, cover: Sequence[str]) -> dict[str, Any]:
+        """Run the tests of *files*, or those *chosen*; learn who reaches what of the modules to be *cover*ed."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        files = list(dict.fromkeys(name.partition("::")[0] for name in chosen)) or tests(room)
-        request = {
-            "module": str(self.copy / module(room)),
-            "files": files,
-            "tests": chosen,
-            "seconds": seconds,
-            "cover": cover,
-        }
+        request = {"files": files, "tests": chosen, "seconds": seconds, "cover": cover}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         answer: dict[str, Any] = json.loads(self._process.stdout.readline())
@@ -109,23 +103,42 @@ def worker() -> Iterator[Worker]:
             started.close()
 
 
+Reached: TypeAlias = dict[str, tuple[float, dict[str, list[int]]]]
+"""Test to the seconds it takes, and to the lines that it reaches of which module."""
+
+
+def reached(group: Group, at_work: Worker) -> Reached:
+    """Return which tests of *group* reach which lines. Tests that fail without any fault are named, and left out."""
+    files = [name for name in group.files if (at_work.copy / name).exists()]
+    answer = at_work.ask(files, [], _COVER_SECONDS, [str(module(room)) for room in group.rooms])
+    if "cover" not in answer:
+        raise SystemExit(f"the tests did not end: {answer}")
+    for name in answer["failed"]:
+        print(f"fails without any fault: {name}", file=sys.stderr)
+    return {name: (seconds, lines) for name, (seconds, lines) in answer["cover"].items()}
+
+
 class Room:
     """A module with the faults that are planted in it."""
 
-    def __init__(self, name: str, at_work: Worker) -> None:
-        self.name = name
+    def __init__(self, name: str, at_work: Worker, tests: Reached) -> None:
+        """Plant faults in the module *name*, which *tests* are to find."""
         self._worker = at_work
         self._file = at_work.copy / module(name)
         self._source = self._file.read_text(encoding="utf-8")
+        self._reaching = {
+            test: (seconds, lines[str(module(name))])
+            for test, (seconds, lines) in tests.items()
+            if str(module(name)) in lines
+        }
         self.mutants = mutants(self._source)
         digest = hashlib.sha256(self._source.encode())
-        for path in tests(name):
+        for path in sorted({test.partition("::")[0] for test in self._reaching}):
             digest.update((at_work.copy / path).read_bytes())
         self._memory = _REMEMBERED / f"{name.replace('/', '.')}.{digest.hexdigest()[:16]}.json"
         self._known: dict[str, Verdict] = {}
         if self._memory.exists():
             self._known = {name: Verdict(**said) for name, said in json.loads(self._memory.read_bytes()).items()}
-        self._cover: dict[str, tuple[float, list[int]]] | None = None
 
     def verdict(self, mutant: Mutant) -> Verdict:
         """Say what comes of *mutant*."""
@@ -140,8 +153,9 @@ class Room:
         if not chosen:
             return Verdict(mutant.name, "unreached", None)
         self._file.write_text(mutant.source, encoding="utf-8")
+        files = list(dict.fromkeys(test.partition("::")[0] for test in chosen))
         try:
-            answer = self._worker.ask(self.name, chosen, seconds * TIME_FACTOR + TIME_MORE)
+            answer = self._worker.ask(files, chosen, seconds * TIME_FACTOR + TIME_MORE, [])
         finally:
             self._file.write_text(self._source, encoding="utf-8")
         if answer["status"] == pytest.ExitCode.NO_TESTS_COLLECTED:
@@ -152,24 +166,14 @@ class Room:
 
     def _looking_at(self, mutant: Mutant) -> tuple[list[str], float]:
         """Return the tests that reach *mutant*, the best finders first; and how long they take."""
-        if self._cover is None:
-            self._cover = self._covered()
         lines = set(range(mutant.line, mutant.last_line + 1))
-        reaching = {name: seconds for name, (seconds, reached) in self._cover.items() if lines.intersection(reached)}
-        finders = [said.by for said in self._known.values()]
-        order = sorted(reaching, key=lambda name: reaching[name] / (1 + finders.count(name)))
+        reaching = {test: seconds for test, (seconds, reached) in self._reaching.items() if lines.intersection(reached)}
+        finders = Counter(said.by for said in self._known.values())
         chosen: list[str] = []
         total = 0.0
-        for name in order:
-            total += reaching[name]
+        for test in sorted(reaching, key=lambda test: reaching[test] / (1 + finders[test])):
+            total += reaching[test]
             if chosen and total > MOST_SECONDS:
                 break
-            chosen.append(name)
+            chosen.append(test)
         return chosen, total
-
-    def _covered(self) -> dict[str, tuple[float, list[int]]]:
-        answer = self._worker.ask(self.name, [], _COVER_SECONDS, cover=True)
-        if answer["status"]:
-            raise SystemExit(f"{self.name}: the tests fail without any fault: {answer['failed']}, {answer['status']}")
-        cover: dict[str, tuple[float, list[int]]] = answer["cover"]
-        return cover

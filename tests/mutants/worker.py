@@ -45,16 +45,17 @@ class _Chosen:
 
 
 class _Cover:
-    """Learns which test reaches which lines of one file, and how long it takes."""
+    """Learns which test reaches which lines of some files, and how long it takes; of those that succeed."""
 
-    def __init__(self, path: str) -> None:
-        self._path = path
-        self._lines: set[int] = set()
-        self.tests: dict[str, tuple[float, list[int]]] = {}
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._paths = {str(Path(path).resolve()): path for path in paths}
+        self._lines: dict[str, set[int]] = {}
+        self.tests: dict[str, tuple[float, dict[str, list[int]]]] = {}
+        self.failed: set[str] = set()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        self._lines = set()
+        self._lines = {path: set() for path in self._paths}
         start = time.monotonic()
         threading.settrace(self._call)
         sys.settrace(self._call)
@@ -63,14 +64,23 @@ class _Cover:
         finally:
             sys.settrace(None)
             threading.settrace(None)
-            self.tests[item.nodeid] = time.monotonic() - start, sorted(self._lines)
+            reached = {self._paths[path]: sorted(lines) for path, lines in self._lines.items() if lines}
+            self.tests[item.nodeid] = time.monotonic() - start, reached
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed.add(report.nodeid)
 
     def _call(self, frame: FrameType, _event: str, _argument: object) -> Any:  # noqa: ANN401 - a tracer, or None
-        return self._line if frame.f_code.co_filename == self._path else None
+        lines = self._lines.get(frame.f_code.co_filename)
+        if lines is None:
+            return None
 
-    def _line(self, frame: FrameType, _event: str, _argument: object) -> Any:  # noqa: ANN401 - as above
-        self._lines.add(frame.f_lineno)
-        return self._line
+        def line(frame: FrameType, _event: str, _argument: object) -> Any:  # noqa: ANN401 - as above
+            lines.add(frame.f_lineno)
+            return line
+
+        return line
 
 
 def _child(request: dict[str, Any], answer: IO[str]) -> None:
@@ -79,7 +89,7 @@ def _child(request: dict[str, Any], answer: IO[str]) -> None:
     silence = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(2):
         os.dup2(silence, descriptor)
-    cover = _Cover(str(Path(request["module"]).resolve())) if request["cover"] else None
+    cover = _Cover(request["cover"]) if request["cover"] else None
     chosen = _Chosen(request["tests"])
     options = [
         "-q",
@@ -92,7 +102,11 @@ def _child(request: dict[str, Any], answer: IO[str]) -> None:
         *(() if cover else ("-x",)),
     ]
     status = pytest.main([*options, *request["files"]], plugins=[chosen, *([cover] if cover else [])])
-    json.dump({"status": int(status), "failed": chosen.failed, "cover": cover and cover.tests}, answer)
+    outcome: dict[str, Any] = {"status": int(status), "failed": chosen.failed}
+    if cover is not None:
+        outcome["cover"] = {name: said for name, said in cover.tests.items() if name not in cover.failed}
+        outcome["failed"] = sorted(cover.failed)
+    json.dump(outcome, answer)
     answer.flush()
 
 
@@ -118,7 +132,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     _kill(child)
     os.waitpid(child, 0)
     seconds = time.monotonic() - start
-    outcome: dict[str, Any] = json.loads(said) if said.endswith("}") else {"status": -1, "failed": None, "cover": None}
+    outcome: dict[str, Any] = json.loads(said) if said.endswith("}") else {"status": -1, "failed": None}
     return {**outcome, "seconds": seconds}
 
 
