@@ -336,7 +336,7 @@ def test_a_second_reply_in_the_same_segment_is_nobodys_reply(shape: Shape, *, tl
         # A loop hands nothing over before it has looked.
         if shape not in MANY:
             assert shape.ask(pop) == shape.value
-        with pytest.raises(ProtocolError, match=r"nothing had asked for.*forged"):
+        with pytest.raises(ProtocolError, match="nothing had asked for: 12 octets"):
             shape.ask(pop) if shape in MANY else pop.dele(1)
         assert_broken(pop, server)
         assert len(server.commands) == 1
@@ -350,7 +350,7 @@ def test_a_second_reply_that_comes_later_is_nobodys_reply(shape: Shape, *, tls: 
         closing(connect(server, tls=tls)) as pop,
     ):
         # A loop looks whether something is left over, and may see it already.
-        with pytest.raises(ProtocolError, match=r"nothing had asked for.*forged"):  # noqa: PT012
+        with pytest.raises(ProtocolError, match="nothing had asked for: 12 octets"):  # noqa: PT012
             assert shape.ask(pop) == shape.value
             wait_for_octets(pop)
             pop.dele(1)

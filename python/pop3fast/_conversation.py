@@ -32,6 +32,7 @@ from pop3fast._hooks import (
 )
 from pop3fast._outgoing import with_command
 from pop3fast._pipeline import Pipeline
+from pop3fast._replies import counted
 from pop3fast._secrets import shown_verb
 from pop3fast._session import Session
 from pop3fast._stream import ReplyStream, protocol_error
@@ -151,7 +152,7 @@ def pipelining_given_up(pop: Hooks) -> str | None:
 
 def refuse_what_nobody_asked_for(session: Session, octets: bytes) -> NoReturn:
     """Raise the error for octets that are there already: they would be taken for the next command's reply."""
-    raise session.break_(ProtocolError(f"the server sent what nothing had asked for: {octets[:200]!r}"))
+    raise session.break_(ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}"))
 
 
 def _say_why_not(pop: Hooks, session: Session) -> NoReturn:

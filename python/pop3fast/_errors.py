@@ -23,7 +23,7 @@ does. No exception ever holds a command's arguments: they may be secrets.
 
 import poplib
 
-from pop3fast._replies import TEMPORARY_CODES, code_in_words, printable, readable, response_code
+from pop3fast._replies import TEMPORARY_CODES, code_in_words, counted, printable, readable, response_code
 
 error_proto = poplib.error_proto
 
@@ -110,7 +110,10 @@ class ProtocolError(error_proto):
 
     def _what(self) -> str:
         said = self.args[0] if len(self.args) == 1 else None
-        return f"no POP3 reply: {readable(said)!r}" if isinstance(said, bytes) else _in_own_words(self)
+        if not isinstance(said, bytes):
+            return _in_own_words(self)
+        # What greets instead of a POP3 server says what it is; behind a command it may be a line of a message.
+        return f"no POP3 reply: {counted(said) if self.during else repr(readable(said))}"
 
 
 class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says what happened

@@ -25,6 +25,7 @@ from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Ba
 from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, FramingLimitError, strict_status
 from pop3fast._proof import PROVEN_REPLIES, REPLIES_BEFORE_A_TRIAL, Proof
+from pop3fast._replies import counted
 
 MAX_KEPT_BACK_OCTETS = 2 * MAX_EXPECTED_OCTETS
 """How many octets of outcomes are kept back: what a trial asks for, and as much again where LIST said too little. What
@@ -355,7 +356,7 @@ class Pipeline:
 
     def _refuse_left_over(self) -> None:
         if octets := self._left_over():
-            raise ProtocolError(f"the server sent what nothing had asked for: {octets[:200]!r}")
+            raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
 
     def _unread(self) -> bytes:
         return self._framer.next_octets(self._framer.unread())
@@ -392,4 +393,4 @@ class Pipeline:
         if not self._doubts:
             self._keep_back(batch, taken.outcomes, taken.replies)
         before = "; the message before it may not be whole" if taken.outcomes or self._kept_back else ""
-        raise ProtocolError(f"no reply to {about}, but {line[:200]!r}{before}{batch.advice}")
+        raise ProtocolError(f"no reply to {about}, but {counted(line)} of something else{before}{batch.advice}")

@@ -25,5 +25,10 @@ def sent(host: str, port: int, command: str, *, in_sasl: bool) -> None:
 
 def received(host: str, port: int, status_line: bytes, *, in_sasl: bool) -> None:
     """Record a status line. What a server asks in a SASL exchange is half of what a guess at the secret needs."""
-    challenge = in_sasl and _replies.is_continuation(status_line)
-    LOGGER.debug("%s:%s S: %s", host, port, f"+ {MASK}" if challenge else _replies.readable(status_line))
+    if in_sasl and _replies.is_continuation(status_line):
+        text = f"+ {MASK}"
+    elif status_line[:1] in {b"+", b"-"}:
+        text = _replies.readable(status_line)
+    else:  # no reply, and perhaps a line of a message
+        text = f"({_replies.counted(status_line)})"
+    LOGGER.debug("%s:%s S: %s", host, port, text)

@@ -90,6 +90,11 @@ def readable(octets: bytes) -> str:
     return printable(octets[: 4 * (_SHOWN_CHARACTERS + 1)].decode("utf-8", "backslashreplace"))
 
 
+def counted(octets: bytes) -> str:
+    """Return how many octets there are, for an error: what stands where no reply should may be somebody's mail."""
+    return f"{len(octets)} octets"
+
+
 def printable(text: str) -> str:
     """Return *text* for a person, as `readable` does."""
     more = "..." if len(text) > _SHOWN_CHARACTERS else ""
