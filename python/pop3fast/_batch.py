@@ -120,7 +120,7 @@ class Batch(Generic[T]):
     @property
     def about(self) -> str:
         """The oldest command without a reply, for a person."""
-        return self._command(self._numbers[self._answered])
+        return self._lines(self._numbers[self._answered : self._answered + 1])[0]
 
     @property
     def advice(self) -> str:
@@ -141,7 +141,7 @@ class Batch(Generic[T]):
         end = min(self._sent + most, self._answered + min(window, self.window), len(self._numbers))
         ahead = self._ahead if ahead is None else min(ahead, self._ahead)
         end = max(self._sent, self._end_of_expected_octets(end, ahead))
-        lines = [self._command(number) for number in self._numbers[self._sent : end]]
+        lines = self._lines(self._numbers[self._sent : end])
         self._sent = end
         in_flight = end - self._answered
         self._refill_at = max(0, in_flight - max(1, in_flight // REFILL_FRACTION))
@@ -214,8 +214,9 @@ class Batch(Generic[T]):
 
     # What a kind of its own does otherwise.
 
-    def _command(self, number: int) -> str:
-        return f"{self._prefix}{number}{self._arguments}"
+    def _lines(self, numbers: "array[int]") -> list[str]:
+        prefix, arguments = self._prefix, self._arguments
+        return [f"{prefix}{number}{arguments}" for number in numbers]
 
     def _refusal(self, line: bytes, number: int) -> CommandError:
         return CommandError(line, command=self.verb, number=number)
@@ -323,8 +324,8 @@ class ListingBatch(Batch[tuple[str, bytes]]):
         super().__init__("", numbers, lambda number, body: (self.COMMANDS[number], body), window=len(numbers))
         self.line_octets = max(len(command) + len("\r\n") for command in self.COMMANDS)
 
-    def _command(self, number: int) -> str:
-        return self.COMMANDS[number]
+    def _lines(self, numbers: "array[int]") -> list[str]:
+        return [self.COMMANDS[number] for number in numbers]
 
     def _refusal(self, line: bytes, number: int) -> CommandError:
         # It is about no message.

@@ -77,10 +77,13 @@ class Pipeline:
         otherwise, and it has not ended, more octets have to come first. Raises `ProtocolError` when something is no
         reply, and ``FramingError``; `break_off` has to follow.
         """
-        while self._take(limit, max_octets, followed=False):
-            pass
+        self._take_all(limit, max_octets)
         # What has arrived is taken first: nothing is asked for further ahead than the loop is.
-        return [] if batch.arrived else self._fill(batch)
+        if batch.arrived:
+            return []
+        # What came behind the last reply may be an error, which the framer keeps for the next call.
+        self._take_all(limit, max_octets)
+        return self._fill(batch)
 
     def make_room(self, octets: int | None, limit: int, max_octets: int) -> bool:
         """Take replies until a command of so many *octets* may be sent behind the others; return whether it may.
@@ -89,16 +92,17 @@ class Pipeline:
         *max_octets*; `LimitExceeded` when it is more.
         """
         while not self._has_room_for(octets):
-            if not self._take(limit, max_octets, followed=False, set_aside=True):
-                return False
+            if not self._take(limit, max_octets, set_aside=True):
+                # What came behind the last reply may be an error, which the framer keeps for the next call.
+                self._take(limit, max_octets, set_aside=True)
+                return self._has_room_for(octets)
         return True
 
     def take_before(self, limit: int, max_octets: int) -> bool:
         """Take the replies to what is in flight before a command that was sent; return whether these are all."""
-        while self._runs:
-            if not self._take(limit, max_octets, followed=True, set_aside=True):
-                return not self._runs
-        return True
+        self._take_all(limit, max_octets, followed=True, set_aside=True)
+        self._take_all(limit, max_octets, followed=True, set_aside=True)
+        return not self._runs
 
     def settle(self) -> None:
         """Take note that every reply has come: what was kept back is sure if nothing is left over.
@@ -198,7 +202,11 @@ class Pipeline:
 
     # What comes.
 
-    def _take(self, limit: int, max_octets: int, *, followed: bool, set_aside: bool = False) -> bool:
+    def _take_all(self, limit: int, max_octets: int, *, followed: bool = False, set_aside: bool = False) -> None:
+        while self._take(limit, max_octets, followed=followed, set_aside=set_aside):
+            pass
+
+    def _take(self, limit: int, max_octets: int, *, followed: bool = False, set_aside: bool = False) -> bool:
         """Take replies to the oldest commands; return whether to call again: there may be more.
 
         *followed* by another command's reply, what is behind them is nothing left over.
@@ -229,8 +237,7 @@ class Pipeline:
             self.settle()
         elif self._framer.in_body() and not self._doubts:
             self._hand_over()
-        # What came behind the last may be an error, which the framer keeps for the next call.
-        return bool(outcomes)
+        return answered == most or taken.refused is not None
 
     def _replies(self, batch: Batch[T], most: int, limit: int, max_octets: int, *, set_aside: bool) -> Taken[T]:
         if not set_aside:
