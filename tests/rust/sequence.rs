@@ -9,6 +9,7 @@ use pop3fast::{Framer, Limits, line};
 
 use crate::naive;
 
+const NO_LINE_LIMIT: usize = usize::MAX;
 const NO_LIMIT: Limits = Limits { octets: u64::MAX, lines: u64::MAX };
 
 /// What is done with a framer.
@@ -53,7 +54,7 @@ pub fn assert_right(all: &[u8], calls: &[Call]) {
     for call in calls {
         if !model.check(&mut framer, *call) {
             // An error stays, and nothing is given any more.
-            assert!(framer.next_status_line(512).is_err() && framer.next_body(NO_LIMIT).is_err());
+            assert!(framer.next_status_line(NO_LINE_LIMIT).is_err() && framer.next_body(NO_LIMIT).is_err());
             return;
         }
     }
@@ -106,7 +107,7 @@ impl<'a> Model<'a> {
     }
 
     fn check_line(&mut self, framer: &mut Framer, with_end: bool) -> bool {
-        let found = if with_end { framer.next_line(usize::MAX) } else { framer.next_status_line(512) };
+        let found = if with_end { framer.next_line(usize::MAX) } else { framer.next_status_line(NO_LINE_LIMIT) };
         if matches!(self.next, Next::Body { .. }) {
             assert_eq!(found, Err(FramingError::MidResponse));
             return false;
@@ -171,7 +172,7 @@ impl<'a> Model<'a> {
     }
 
     fn check_response(&mut self, framer: &mut Framer) -> bool {
-        let found = framer.next_response(512, NO_LIMIT).map(|response| {
+        let found = framer.next_response(NO_LINE_LIMIT, NO_LIMIT).map(|response| {
             response.map(|response| (response.status_line.to_vec(), response.body.map(<[u8]>::to_vec)))
         });
         if !matches!(self.next, Next::Body { .. }) {
@@ -200,8 +201,8 @@ impl<'a> Model<'a> {
         let mut bodies: Vec<Vec<u8>> = vec![];
         let mut begun: Vec<u8> = vec![];
         let refused = match octets {
-            None => framer.next_bodies(512, NO_LIMIT, most, |body| bodies.push(body.to_vec())),
-            Some(octets) => framer.next_pieces(512, NO_LIMIT, most, octets, |piece, last| {
+            None => framer.next_bodies(NO_LINE_LIMIT, NO_LIMIT, most, |body| bodies.push(body.to_vec())),
+            Some(octets) => framer.next_pieces(NO_LINE_LIMIT, NO_LIMIT, most, octets, |piece, last| {
                 assert!(piece.len() <= octets);
                 begun.extend_from_slice(piece);
                 if last {
