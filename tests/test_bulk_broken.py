@@ -139,16 +139,20 @@ def test_what_came_whole_is_yielded_first_also_when_another_command_meets_the_ha
     """Two functions read replies; what one of them has read is not lost to the other."""
     at, last = 2 * PROVEN_REPLIES, 2 * PROVEN_REPLIES + 20
 
+    def content(number: int) -> bytes:
+        # From there on so large that one read does not bring all that are in flight.
+        return b"message %d\r\n%s\r\n" % (number, b"x" * (50_000 if number >= at else 0))
+
     def answer(command: bytes) -> bytes | Reply:
         number = int(command.split()[1])
-        return reply(number) if number <= last else Reply(b"+OK\r\nhalf", then="fin")
+        return b"+OK\r\n" + content(number) + b".\r\n" if number <= last else Reply(b"+OK\r\nhalf", then="fin")
 
     came = []
     with ScriptedServer(GREETING, answer) as server:
         pop = POP3(*server.address)
         with pytest.raises(ConnectionLost, match=f"RETR {last + 1}"):  # noqa: PT012 - the loop is what raises
             for message in pop.retr_many(range(1, 3 * PROVEN_REPLIES), pipelining=True):
-                assert message.content == b"message %d\r\n" % message.number
+                assert message.content == content(message.number)
                 came.append(message.number)
                 if message.number == at:
                     assert in_flight(pop)

@@ -542,6 +542,19 @@ def test_silence_makes_doubtful_what_is_not_proven(*, proven: bool) -> None:
     assert (connection.pipeline.given_up is None) is proven
 
 
+def test_what_came_before_another_commands_reply_is_sure_when_the_loop_goes_on() -> None:
+    """Whatever that reply was; no other one has to come for it."""
+    connection, batch = Connection(), batch_of(range(1, 6))
+    grown(connection, batch)
+    connection.framer.feed(b"".join(reply(body_of(f"RETR {number}")) for number in range(2, 6)) + b"-ERR no\r\n")
+    assert connection.pipeline.take_before(LINE_LIMIT, MAX_OCTETS)
+    assert [number for number, _ in arrived(batch)] == [2, 3, 4]
+    assert connection.framer.next_status_line(LINE_LIMIT) == b"-ERR no"
+    assert connection.write(batch) == []
+    assert [number for number, _ in arrived(batch)] == [5]
+    assert batch.ended
+
+
 # ---- what is set aside for a loop while another command is given ----
 
 

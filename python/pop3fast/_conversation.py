@@ -91,10 +91,7 @@ def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], 
             raise
         if pipeline is not None and pipeline.in_flight:
             _take_replies_before(pop, pipeline)
-            value = read()
-            pipeline.settle()
-        else:
-            value = read()
+        value = read()
     except BaseException as caught:
         error = _unless_closed(session, caught)
         session.end(error, shown_verb(verb))

@@ -5,7 +5,7 @@ takes replies from the framer, and hands each to the batch whose command is the 
 and the asyncio client move the octets, by three calls:
 
 - `step` takes the replies that have come and says what to write;
-- `make_room`, before another command is sent behind those in flight, and `settle` when its reply has been read;
+- `make_room`, before another command is sent behind those in flight, and `take_before`, before its reply is read;
 - `break_off` when anything went wrong: the one way in which an error ends what is in flight.
 
 An outcome is kept back until the next reply has begun like a reply. A server that ends a message too early, or begins
@@ -77,6 +77,9 @@ class Pipeline:
         otherwise, and it has not ended, more octets have to come first. Raises `ProtocolError` when something is no
         reply, and ``FramingError``; `break_off` has to follow.
         """
+        if not self._runs:
+            # Another command's reply, good or bad, has been read behind those to this loop's.
+            self._settle()
         self._take_all(limit, max_octets)
         # What has arrived is taken first: nothing is asked for further ahead than the loop is.
         if batch.arrived:
@@ -103,20 +106,6 @@ class Pipeline:
         self._take_all(limit, max_octets, followed=True, set_aside=True)
         self._take_all(limit, max_octets, followed=True, set_aside=True)
         return not self._runs
-
-    def settle(self) -> None:
-        """Take note that every reply has come: what was kept back is sure if nothing is left over.
-
-        Raises `ProtocolError` when something is.
-        """
-        if not self._kept_back and not self._commands:
-            return
-        # That the server has hung up since, the next command finds out.
-        with suppress(ConnectionLost):
-            self._refuse_left_over()
-        self._hand_over()
-        self._proof.answered_whole(self._commands, self._most_octets)
-        self._most_octets = self._commands = 0
 
     def break_off(self, error: BaseException) -> BaseException:
         """End what is in flight because of *error*; return why nothing more arrives for its batches.
@@ -234,7 +223,7 @@ class Pipeline:
                 self._proof.right_sizes(taken.replies)
             self._keep_back(batch, outcomes, answered)
         if not self._runs and not followed:
-            self.settle()
+            self._settle()
         elif self._framer.in_body() and not self._doubts:
             self._hand_over()
         return answered == most or taken.refused is not None
@@ -360,6 +349,20 @@ class Pipeline:
             raise ProtocolError(f"{why}, so which message it is cannot be told{suspect.advice}")
         ghosts = {id(batch): batch.go_back() for batch in live}
         self._runs = deque((ghosts.get(id(batch), batch), count) for batch, count in self._runs)
+
+    def _settle(self) -> None:
+        """Take note that every reply has come: what was kept back is sure if nothing is left over.
+
+        Raises `ProtocolError` when something is.
+        """
+        if not self._kept_back and not self._commands:
+            return
+        # That the server has hung up since, the next command finds out.
+        with suppress(ConnectionLost):
+            self._refuse_left_over()
+        self._hand_over()
+        self._proof.answered_whole(self._commands, self._most_octets)
+        self._most_octets = self._commands = 0
 
     def _refuse_left_over(self) -> None:
         if octets := self._left_over():
