@@ -63,11 +63,12 @@ class Deleter:
         if (error := self._quit()) is not None:
             unknown = f"whether {len(identities)} messages were deleted is not known until the next listing"
             run.warn(f"{unknown}: {explained(error)}")
-            return
-        memory.note_deleted(entries)
-        run.unsure -= identities
+        else:
+            memory.note_deleted(entries)
+            run.unsure -= identities
+            run.report.deleted += len(identities)
+        # Either way this run does not insist on them, and goes on with the others.
         run.deleted |= identities
-        run.report.deleted += len(identities)
         run.advanced = True
 
     def _quit(self) -> Exception | None:

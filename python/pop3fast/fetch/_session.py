@@ -219,8 +219,10 @@ class Session:
         may_delete = options.deletes and (bool(plan.delete) or options.old_enough(self._date, self._date))
         if not may_delete or self._run.login_delay > CHECKPOINT_DELAY_SECONDS:
             return plan.delete, plan.fetch, False
-        messages = options.checkpoint_messages or len(plan.delete) + len(plan.fetch)
-        deletions = plan.delete[:messages]
+        # Of which a copy is missing they wait for it, and must not take its place.
+        ready, waiting = safe_to_delete(plan, plan.delete)
+        messages = options.checkpoint_messages or len(ready) + len(plan.fetch)
+        deletions = ready[:messages]
         octets = 0
         end = 0
         for item in plan.fetch[: messages - len(deletions)]:
@@ -228,7 +230,8 @@ class Session:
                 break
             octets += item.size
             end += 1
-        return deletions, plan.fetch[:end], len(deletions) < len(plan.delete) or end < len(plan.fetch)
+        more = len(deletions) < len(ready) or end < len(plan.fetch)
+        return deletions + waiting, plan.fetch[:end], more
 
     # What is done about it.
 
