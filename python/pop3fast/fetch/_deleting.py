@@ -120,6 +120,7 @@ class Deleter:
             if (error := refused.get(item.number)) is not None:
                 run.keep(item, explained(error))
                 run.deleted.add(item.identity)
+                run.advanced = True  # for this is settled, and others may have waited for it
             else:
                 run.kept.pop(item.identity, None)
         return [item for item in items if item.number not in refused]

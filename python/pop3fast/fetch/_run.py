@@ -134,7 +134,7 @@ class Run:
     def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
         """Take back that a message was delivered; *fresh* is whether this run counted it."""
         item, entry = receipt
-        self.report.failures.append(named(item, why))
+        self.give_up(item, why)
         if fresh:
             self.report.fetched -= 1
             self.report.octets -= entry.octets
