@@ -477,3 +477,14 @@ def test_since_last_names_what_it_leaves_each_time(tmp_path: Path) -> None:
             report = fetch_from(server, to, options)
             assert (report.fetched, [each.uid for each in report.left]) == (0, [b"unique-id-of-000001"])
         assert fetch_from(server, to).fetched == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_ignores_dele_doubles_no_message_without_a_unique_id(tmp_path: Path, kind: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = Maildrop((b"", mail(1)), (b"", mail(1)), (b"", mail(2)))
+    drop.instead = lambda command: Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
+    with ScriptedServer(GREETING, drop) as server:
+        reports = [fetch_from(server, to, Options(delete=True, checkpoint_messages=1)) for _ in range(3)]
+    assert all(report.sessions < 6 for report in reports)
+    assert delivered(to) == sorted([mail(1), mail(1), mail(2)])

@@ -6,7 +6,7 @@ the same unique-id is; that what may be gone is marked in the state before QUIT 
 
 from pop3fast import POP3, CommandError, ConnectionLost
 from pop3fast.fetch._errors import explained
-from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch._identity import ReadBack, is_lasting
 from pop3fast.fetch._plan import Item, Plan, safe_to_delete
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
@@ -15,6 +15,8 @@ from pop3fast.fetch._state import AccountState
 from pop3fast.fetch._writer import Receipt
 
 COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"
+
+STILL_LISTED = "the server said that it deleted messages without unique-ids, and lists as many still"
 
 DAMAGED = "what is at its destination is not what was received: it counts as not delivered, and is fetched again"
 
@@ -36,6 +38,11 @@ class Deleter:
         """
         run = self._run
         fresh = [each for each in receipts if run.options.old_enough(each.entry.delivered_at, each.entry.delivered_at)]
+        if run.keeps_nameless:
+            for item, _ in fresh:
+                if not is_lasting(item.identity.uid):
+                    run.keep(item, STILL_LISTED)
+            fresh = [each for each in fresh if is_lasting(each.item.identity.uid)]
         entries = memory.entries([item.identity for item in deletions])
         earlier = [Receipt(item, entries[item.identity]) for item in deletions if item.identity in entries]
         whole = self._whole(earlier, memory, fresh=False) + self._whole(fresh, memory, fresh=True)
@@ -45,8 +52,8 @@ class Deleter:
         marked = {*self._mark(sorted(safe))} if safe else set()
         return [each for each in whole if each.item in marked]
 
-    def quit(self, marked: list[Receipt], memory: AccountState | None) -> None:
-        """End the session, which is what deletes the *marked* messages.
+    def quit(self, marked: list[Receipt], memory: AccountState | None, nameless: int) -> None:
+        """End the session, which is what deletes the *marked* messages. *nameless* ones are listed in it.
 
         Raises `ProtocolError` when the reply is none: nobody knows then what the replies before it were.
         """
@@ -57,7 +64,7 @@ class Deleter:
         identities = {item.identity for item, _ in marked}
         entries = [entry for _, entry in marked]
         run.unsure |= identities
-        memory.note_marked(entries)
+        memory.note_marked(entries, nameless)
         # Quirk q128: some servers take minutes to remove what is marked. They have the time that the caller gave; the
         # next listing tells what became of it.
         if (error := self._quit()) is not None:

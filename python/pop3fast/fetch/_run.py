@@ -28,7 +28,7 @@ MOST_WARNINGS = 100
 class Run:
     """One fetch."""
 
-    def __init__(  # noqa: PLR0913 - all that a fetch is made of
+    def __init__(  # noqa: PLR0913, PLR0915 - all that a fetch is made of, and all that it keeps
         self,
         door: Door,
         destination: Destination,
@@ -65,6 +65,8 @@ class Run:
         """What came too short to be whole, and is to be remembered as that."""
         self.short_before: set[Identity] = set()
         """What did so in an earlier run."""
+        self.keeps_nameless = False
+        """Whether the server has messages without a unique-id still after it said that it deleted them."""
         self.knows_left = False
         """Whether the state has what was there before `Options.since_last` began to count."""
         self.group: int | None = None

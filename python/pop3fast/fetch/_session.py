@@ -10,7 +10,7 @@ from pop3fast import POP3, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast.fetch._deleting import Deleter
 from pop3fast.fetch._doubt import renumbered, settle, to_probe, uids_changed
 from pop3fast.fetch._errors import UidsChanged, explained
-from pop3fast.fetch._identity import Identity
+from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import (
     LEFT_MARK,
@@ -68,7 +68,7 @@ class Session:
             self._numbers_changed = not self._lister.numbers_hold(uids, memory)
             if not self._numbers_changed:
                 run.report.seen = len(uids)
-                return self._quit([], more=False)
+                return self._quit([], plan=None, more=False)
         listing = self._lister.listing(uids, sizes)
         run.is_listing = False
         seen = Seen() if memory is None else memory.seen()
@@ -76,7 +76,7 @@ class Session:
         self._limit(plan)
         if memory is None or run.options.dry_run:
             self._say_what_would_be(plan, complete=listing.complete)
-            return self._quit([], more=False)
+            return self._quit([], plan=None, more=False)
         self._update(memory, plan, seen, complete=listing.complete)
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
@@ -86,7 +86,7 @@ class Session:
             mark = self._lister.mark(uids)
             if mark is not None:
                 memory.note_maildrop(mark)
-        return self._quit(marked, more=more)
+        return self._quit(marked, plan=plan, more=more)
 
     def _begin(self, memory: AccountState) -> None:
         run = self._run
@@ -98,11 +98,11 @@ class Session:
             for sentence in run.destination.prepare(memory.digest, memory):
                 run.warn(sentence)
 
-    def _quit(self, marked: list[Receipt], *, more: bool) -> bool:
+    def _quit(self, marked: list[Receipt], *, plan: Plan | None, more: bool) -> bool:
         """End the session; return whether another is to follow."""
         run = self._run
         try:
-            self._deleter.quit(marked, run.memory)
+            self._deleter.quit(marked, run.memory, 0 if plan is None else plan.nameless)
         except ProtocolError as error:
             # All else is done, and another session would hear the same.
             run.report.error = error
@@ -210,6 +210,8 @@ class Session:
         if plan.renamed or plan.replaced:
             seen = memory.seen()
         memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
+        if memory.keeps_nameless(plan.nameless):
+            run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
         if run.options.since_last and not run.knows_left:
             memory.leave([Identity(LEFT_MARK + uid, occurrence) for uid, occurrence in plan.leave])
 
@@ -217,7 +219,8 @@ class Session:
         """Return what to delete and what to fetch before the next checkpoint, and whether there is more behind it."""
         options = self._run.options
         may_delete = options.deletes and (bool(plan.delete) or options.old_enough(self._date, self._date))
-        if not may_delete or self._run.login_delay > CHECKPOINT_DELAY_SECONDS:
+        # Where messages without a unique-id stay for ever, each session would begin with the same ones.
+        if not may_delete or self._run.login_delay > CHECKPOINT_DELAY_SECONDS or self._run.keeps_nameless:
             return plan.delete, plan.fetch, False
         # Of which a copy is missing they wait for it, and must not take its place.
         ready, waiting = safe_to_delete(plan, plan.delete)

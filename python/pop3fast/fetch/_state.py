@@ -153,10 +153,30 @@ class AccountState:
         with self._changing() as database:
             return rows.forget_missing(database, self._id, oldest)
 
-    def note_marked(self, entries: Iterable[Entry]) -> None:
-        """Note that these messages are marked as deleted, before QUIT is sent: what is listed then may be others."""
+    def note_marked(self, entries: Iterable[Entry], nameless: int = 0) -> None:
+        """Note that these messages are marked as deleted, before QUIT is sent: what is listed then may be others.
+
+        *nameless* is how many messages without a unique-id that lasts are listed.
+        """
+        kept = [entry.kept() for entry in entries]
         with self._changing() as database:
-            rows.note_marked(database, self._id, [entry.kept() for entry in entries])
+            rows.note_marked(database, self._id, kept)
+            if not all(entry.uid for entry in kept):
+                database.execute("UPDATE account SET nameless = ? WHERE id = ?", (nameless, self._id))
+
+    def keeps_nameless(self, nameless: int) -> bool:
+        """Return whether as many messages without a unique-id are listed as before some of them were deleted.
+
+        Then the server has not deleted them, and their copies are those that are known. True once after a deletion.
+        """
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT nameless FROM account WHERE id = ?", (self._id,)).fetchone()
+            if row[0] is None or nameless < int(row[0]):
+                return False
+        with self._changing() as database:
+            database.execute("UPDATE account SET nameless = NULL WHERE id = ?", (self._id,))
+            database.execute("UPDATE content SET deletions = 0 WHERE account = ?", (self._id,))
+        return True
 
     def note_deleted(self, entries: Iterable[Entry]) -> None:
         """Note that the server said that it deleted these messages: what is listed under their names is another."""

@@ -50,6 +50,8 @@ CREATE TABLE account (
     sizes TEXT NOT NULL DEFAULT '',
     -- Whether all that was listed and not fetched is kept in `seen` as left (`LEFT_MARK`).
     knows_left INTEGER NOT NULL DEFAULT 0,
+    -- How many messages without a unique-id that lasts were listed when some of them were deleted, NULL when none was.
+    nameless INTEGER,
     UNIQUE (host, port, user)
 );
 CREATE TABLE seen (
@@ -123,6 +125,7 @@ ALTER TABLE account ADD COLUMN clock INTEGER;
 ALTER TABLE account ADD COLUMN doubted INTEGER;
 ALTER TABLE account ADD COLUMN sizes TEXT NOT NULL DEFAULT '';
 ALTER TABLE account ADD COLUMN knows_left INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE account ADD COLUMN nameless INTEGER;
 ALTER TABLE seen ADD COLUMN content BLOB NOT NULL DEFAULT x'';
 ALTER TABLE seen ADD COLUMN place BLOB NOT NULL DEFAULT x'';
 ALTER TABLE seen ADD COLUMN missing_since INTEGER;
