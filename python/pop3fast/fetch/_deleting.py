@@ -50,6 +50,11 @@ class Deleter:
         for item in held:
             run.keep(item, COPY_IS_MISSING)
         marked = {*self._mark(sorted(safe))} if safe else set()
+        for item in deletions:
+            if item not in marked and item not in held:
+                # This run does not try it again, and others may have waited for it.
+                run.deleted.add(item.identity)
+                run.advanced = True
         return [each for each in whole if each.item in marked]
 
     def quit(self, marked: list[Receipt], memory: AccountState | None, nameless: int) -> None:

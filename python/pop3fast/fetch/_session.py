@@ -225,10 +225,12 @@ class Session:
         # Of which a copy is missing they wait for it, and must not take its place.
         ready, waiting = safe_to_delete(plan, plan.delete)
         messages = options.checkpoint_messages or len(ready) + len(plan.fetch)
-        deletions = ready[:messages]
+        # All copies of a unique-id go together, or none does.
+        uids = {item.identity.uid for item in ready[:messages]}
+        deletions = [item for item in ready if item.identity.uid in uids]
         octets = 0
         end = 0
-        for item in plan.fetch[: messages - len(deletions)]:
+        for item in plan.fetch[: max(0, messages - len(deletions))]:
             if octets and options.checkpoint_octets is not None and octets + item.size > options.checkpoint_octets:
                 break
             octets += item.size
