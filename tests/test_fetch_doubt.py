@@ -165,6 +165,25 @@ def test_a_quit_without_answer_that_deleted_all_the_same_loses_no_new_mail(tmp_p
     assert delivered(to) == sorted(mail(number) for number in (11, 12, 13, 21, 22, 23))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("octets", [40, 2**18])
+def test_without_top_a_message_is_looked_at_by_fetching_it_and_not_delivered_twice(
+    tmp_path: Path, kind: str, octets: int
+) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = Maildrop((b"one", mail(1, octets)), (b"two", mail(2, octets)), (b"", mail(3)))
+    refuse_top(drop)
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        drop.sizes = {b"one": octets + 77}
+        drop.messages[1] = (b"two", mail(4, octets + 1))
+        assert fetch_from(server, to).fetched == 2, "the one without a unique-id, and the other one"
+        drop.commands.clear()
+        fetch_from(server, to)
+        assert drop.sent(b"RETR") == [b"RETR 3"], "its size is known now"
+    assert delivered(to) == sorted([mail(1, octets), mail(2, octets), mail(3), mail(4, octets + 1)])
+
+
 # What listings prove about the past.
 
 

@@ -118,7 +118,7 @@ def test_what_cannot_be_asked_about_is_fetched_once_more_and_not_deleted() -> No
     known = seen(b"a", size=99)
     plan = planned(listing("a"), known, Options(delete=True))
     settle(plan, {}, known, Options(delete=True), NOW)
-    assert (numbers(plan.fetch), plan.delete, numbers(plan.again), plan.seen) == ([1], [], [1], 0)
+    assert (numbers(plan.fetch), plan.delete, numbers([*plan.again]), plan.seen) == ([1], [], [1], 0)
 
 
 @pytest.mark.parametrize("uid", ["a", "1"])

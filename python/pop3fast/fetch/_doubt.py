@@ -108,7 +108,7 @@ def settle(
             others.append((item, remembered))
         elif fingerprint is None and _is_open(item, remembered):
             plan.seen -= 1
-            plan.again.append(item)
+            plan.again[item] = remembered.fingerprint
             plan_new(plan, item, options, known)
         elif fingerprint is None and not _sizes_agree(item, remembered):
             plan.kept.append((item, "the server says neither its size nor its header"))

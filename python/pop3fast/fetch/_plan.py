@@ -88,8 +88,9 @@ class Plan:
     """What of these is to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
     """Deleted, as the server said, and listed again."""
-    again: list[Item] = field(default_factory=list)
-    """Fetched once more because nothing shows whether they are the messages that are remembered."""
+    again: dict[Item, bytes] = field(default_factory=dict)
+    """Fetched once more because nothing else shows whether they are the messages that are remembered, each with the
+    fingerprint of the one that is."""
     sizes_changed: list[tuple[Identity, int]] = field(default_factory=list)
     """Messages that are the same although the server gives another size now."""
     relisted: list[Identity] = field(default_factory=list)

@@ -47,6 +47,8 @@ class _Coming:
     """Whether what has come ends with CR."""
     left: bool = False
     """Whether it was abandoned because it is larger than it may be."""
+    same: bool = False
+    """Whether it was delivered before, and is not handed on."""
 
     def count_line_ends(self, content: bytes) -> None:
         """Count the CRLF in *content*, which may begin with the second octet of one."""
@@ -171,10 +173,16 @@ class Retrieval:
         coming.octets += len(piece.content)
         if coming.octets != item.size and run.sizes.trust is not Trust.EXACT:
             coming.count_line_ends(piece.content)
-        if not whole:
+        if piece.first and (remembered := run.again.get(item)) is not None:
+            coming.same = fingerprint(header_of(piece.content)) == remembered
+        if not whole and not coming.same:
             self._hand_on(piece, coming, item, writer)
         if not piece.last:
             run.receiving(coming.octets)
+            return None
+        if coming.same:
+            run.same.append(item)
+            self._received(awaited, coming.octets)
             return None
         left = self._is_too_large(coming.octets)
         short = None if left else self._weigh(item, coming, before)

@@ -61,6 +61,10 @@ class Run:
         self.kept: dict[Identity, Named] = {}
         self.sizes = Sizes(by_hand=options.trust_sizes)
         """What was learned of the scan listing's sizes."""
+        self.again: dict[Item, bytes] = {}
+        """What is fetched in this session to see whether it has the header of the message that is remembered."""
+        self.same: list[Item] = []
+        """What had it, and was not delivered again."""
         self.short: list[Identity] = []
         """What came too short to be whole, and is to be remembered as that."""
         self.short_before: set[Identity] = set()

@@ -22,6 +22,7 @@ from pop3fast.fetch._plan import (
     all_gone,
     make_plan,
     missing_from,
+    remembered_as,
     safe_to_delete,
 )
 from pop3fast.fetch._retrieval import Retrieval
@@ -81,6 +82,7 @@ class Session:
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
         receipts = self._deliver(items, memory, len(uids))
+        deletions += self._recognise(memory, nameless=plan.nameless > 0)
         marked = self._deleter.delete(plan, deletions, receipts, memory) if listing.complete else []
         if listing.complete and plan.seen == plan.listed and not items:
             mark = self._lister.mark(uids)
@@ -148,6 +150,7 @@ class Session:
             settle(plan, found, seen, options, date, known)
         self._run.recognised.update(item.identity for item in plan.returned)
         self._run.short_before = plan.short_before
+        self._run.again, self._run.same = plan.again, []
         return plan
 
     def _warn(self, plan: Plan) -> None:
@@ -255,6 +258,25 @@ class Session:
                 memory.note_names([Identity(SHORT_MARK + uid, occurrence) for uid, occurrence in run.short])
                 run.short.clear()
         return receipts
+
+    def _recognise(self, memory: AccountState, *, nameless: bool) -> list[Item]:
+        """Take note of what was fetched and turned out to be remembered; return what of it may be deleted."""
+        run, options = self._run, self._run.options
+        if not run.same:
+            return []
+        keys = {item: remembered_as(item.identity, options) for item in run.same}
+        entries = memory.entries(keys.values())
+        memory.note_listing([], [*entries], nameless=nameless)
+        memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
+        run.advanced = True
+        run.recognised.update(item.identity for item in run.same)
+        return [
+            item
+            for item in run.same
+            if (entry := entries.get(item.identity)) is not None
+            and item.identity not in run.deleted
+            and options.old_enough(entry.delivered_at, self._date)
+        ]
 
     def _deliver_group(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
         run = self._run
