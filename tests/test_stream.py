@@ -14,6 +14,7 @@ import pytest
 
 import pop3fast
 from pop3fast import ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast._deadline import Deadline
 from pop3fast._stream import NO_LIMIT, ReplyStream
 from pop3fast.testing import CERTIFICATE
 
@@ -139,6 +140,13 @@ def test_read1_does_not_wait_for_more_than_is_there() -> None:
 
     waits: list[bool] = []
     assert ReplyStream(receive_into).read1(10) == b"ab"
+
+
+def test_read1_of_nothing_takes_nothing() -> None:
+    stream = stream_of(b"ab\n")
+    assert stream.readline(1) == b"a"
+    assert stream.read1(0) == b""
+    assert stream.read1() == b"b\n"
 
 
 def test_closing_it_leaves_the_socket_to_its_owner(pair: Pair) -> None:
@@ -278,6 +286,29 @@ def test_nothing_unexpected_is_found_without_waiting(pair: Pair) -> None:
     pair.ours.settimeout(1e6)  # which no test waits for
     assert pair.stream.unexpected() == b""
     assert pair.ours.gettimeout() == 1e6
+
+
+def test_of_what_is_no_socket_nothing_is_expected_or_unexpected() -> None:
+    stream = stream_of(b"+OK\r\n")
+    assert stream.unexpected() == b""
+    assert stream.readline() == b"+OK\r\n"
+
+
+def test_where_there_is_no_poll_what_has_arrived_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(select, "poll", raising=False)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        stream = ReplyStream.of_socket(ours)
+        assert stream.unexpected() == b""
+        theirs.sendall(b"+OK\r\n")
+        assert stream.unexpected() == b"+OK\r\n"
+
+
+def test_what_is_read_by_lines_has_a_deadline_too() -> None:
+    stream = ReplyStream.of_lines(io.BytesIO(b"a\r\n.\r\n"), after_bare_lf=False)
+    stream.deadline = Deadline(1e-9, "the session")
+    with pytest.raises(TimeoutError, match="for the session has passed"):
+        stream.octets(100)
 
 
 def test_what_was_not_asked_for_is_found_in_the_buffer_and_in_the_kernel(pair: Pair) -> None:

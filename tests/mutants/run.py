@@ -169,9 +169,18 @@ class Room:
         lines = set(range(mutant.line, mutant.last_line + 1))
         reaching = {test: seconds for test, (seconds, reached) in self._reaching.items() if lines.intersection(reached)}
         finders = Counter(said.by for said in self._known.values())
+        # In each file those first that found others, then the quickest; and of all files their first ones first, for
+        # tests of one file look at one side of a thing.
+        order = sorted(reaching, key=lambda test: reaching[test] / (1 + finders[test]))
+        places: Counter[str] = Counter()
+        ranks: dict[str, int] = {}
+        for test in order:
+            file = test.partition("::")[0]
+            ranks[test] = places[file]
+            places[file] += 1
         chosen: list[str] = []
         total = 0.0
-        for test in sorted(reaching, key=lambda test: reaching[test] / (1 + finders[test])):
+        for test in sorted(order, key=ranks.__getitem__):
             total += reaching[test]
             if chosen and total > MOST_SECONDS:
                 break
