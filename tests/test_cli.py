@@ -308,6 +308,15 @@ def test_a_folder_that_is_missing_is_named_with_the_command_that_makes_it(kind: 
         found = re.search(f"if no disk is missing, run: (mkdir -p {missing})\n", ran.err)
         assert found is not None, ran.err
         assert not (tmp_path / "My Mail").exists()
+        elsewhere = [
+            "fetch",
+            plain_url(server),
+            "--to",
+            f"{kind}:~/elsewhere",
+            "--state",
+            f"{tmp_path}/My Mail/a/state",
+        ]
+        assert found[0] in pop3fast(tmp_path, *elsewhere, env=ENV, status=5).err
         subprocess.run(["sh", "-c", found[1]], check=True)
         assert "1 message fetched" in pop3fast(tmp_path, *arguments, env=ENV, status=0).out
 

@@ -70,13 +70,16 @@ def destination_error(path: str, tried: str, error: OSError) -> DestinationError
 
 
 def no_parent_error(path: str, tried: str) -> DestinationError:
-    """Return what it means that the folder is missing in which *path* is to be made.
+    """Return what it means that the folder is missing in which *path* is to be made."""
+    return DestinationError(path, tried, _no_folder(Path(path).parent), errno.ENOENT)
+
+
+def _no_folder(path: Path) -> str:
+    """Return that the folder *path* is missing, and what to do.
 
     It is not made: where a disk is not mounted, the mail would lie below it, and be out of sight when it is.
     """
-    parent = str(Path(path).parent)
-    reason = f"{os.strerror(errno.ENOENT)}: {parent}; if no disk is missing, run: mkdir -p {shlex.quote(parent)}"
-    return DestinationError(path, tried, reason, errno.ENOENT)
+    return f"{os.strerror(errno.ENOENT)}: {path}; if no disk is missing, run: mkdir -p {shlex.quote(str(path))}"
 
 
 class StateError(FetchError):
@@ -94,6 +97,14 @@ class StateError(FetchError):
 
     def __str__(self) -> str:
         return f"cannot use the state in {self.path}: {self.reason}"
+
+
+def state_error(path: str, error: OSError) -> StateError:
+    """Return what the operating system's *error* means for the state in *path*."""
+    folder = Path(path).parent
+    if error.errno == errno.ENOENT and not folder.exists():
+        return StateError(path, _no_folder(folder))
+    return StateError(path, os.strerror(error.errno or 0))
 
 
 class AccountBusy(StateError):  # noqa: N818 - a public name that says what happened

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 
 from pop3fast.fetch import _forks as forks
-from pop3fast.fetch._errors import StateError
+from pop3fast.fetch._errors import StateError, state_error
 from pop3fast.fetch._state_files import checked, open_file, sync_name
 
 APPLICATION_ID = 0x70F3FA57
@@ -198,7 +198,7 @@ def make_state(path: str) -> None:
                 connection.execute("PRAGMA journal_mode = WAL").close()
             sync_name(path)
     except OSError as error:
-        raise StateError(path, os.strerror(error.errno or 0)) from error
+        raise state_error(path, error) from error
     except sqlite3.Error as error:
         raise StateError(path, in_words(error)) from error
 
