@@ -12,6 +12,7 @@ import re
 import socket
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -131,6 +132,46 @@ DIFFERENCES = (
                 greeting=b"+OK hello\r\n+OK forged\r\n",
             ),
         ),
+    ),
+    Difference(
+        "a reply that is sent ahead of its command is an error",
+        "It is left over when the command is to be sent, and nobody can tell whose it is.",
+        (
+            Example(
+                (step(b"", "stat"),),
+                (Gives((1, 10)),),
+                (BROKEN,),
+                greeting=HELLO + b"+OK 1 10\r\n",
+            ),
+        ),
+    ),
+    Difference(
+        "a call after quit() or close() says that the connection is closed",
+        "poplib's AttributeError says that 'NoneType' has no attribute.",
+        (
+            Example(
+                (step(b"+OK\r\n", "quit"), step(b"", "noop"), step(b"", "quit")),
+                (Gives(b"+OK"), Fails(AttributeError), Fails(AttributeError)),
+                (Gives(b"+OK"), Fails(pop3fast.ProtocolError, ("the connection is closed",), sent=b""), BROKEN),
+            ),
+        ),
+    ),
+    Difference(
+        "after a time-out nothing more is sent, a QUIT included",
+        "Its reply would be taken for that of the command before. The errors are OSErrors as well, so that whoever"
+        " expects the network's goes on.",
+        shown_by="test_programs_errors.py"
+        "::test_a_connection_that_an_os_error_broke_goes_on_raising_os_errors_that_are_protocol_errors_too",
+    ),
+    Difference(
+        "a connection is not used on both sides of a fork",
+        "Parent and child would get each other's replies.",
+        shown_by="test_turns.py::test_a_child_gets_an_error_for_every_command_and_the_parent_notices_nothing",
+    ),
+    Difference(
+        "a second thread is told that the connection is in use",
+        "Two that wait on one connection get each other's replies.",
+        shown_by="test_turns.py::test_each_of_several_threads_gets_its_own_reply_or_is_told_to_wait",
     ),
     Difference(
         "+ERR is an error",
@@ -285,6 +326,13 @@ DIFFERENCES = (
                 (Gives(b"+OK", without="c2VzYW1l"),),
                 debug=1,
             ),
+            # What is no command that we know may be a secret, sent where a command should be.
+            Example(
+                (step(b"+OK\r\n", "_shortcmd", "sesame"),),
+                (Gives(b"+OK"),),
+                (Gives(b"+OK", without="sesame"),),
+                debug=1,
+            ),
         ),
     ),
     Difference(
@@ -333,6 +381,14 @@ EXAMPLES = [
     for difference in DIFFERENCES
     for number, one in enumerate(difference.examples, 1)
 ]
+
+
+@pytest.mark.parametrize("difference", DIFFERENCES, ids=lambda difference: difference.name)
+def test_every_difference_is_shown(difference: Difference) -> None:
+    if difference.shown_by:
+        file, _, name = difference.shown_by.partition("::")
+        assert f"def {name}(" in Path(__file__).with_name(file).read_text(encoding="utf-8")
+    assert bool(difference.shown_by) != bool(difference.examples)
 
 
 @pytest.mark.parametrize("one", EXAMPLES)

@@ -61,4 +61,6 @@ class Difference:
 
     name: str
     reason: str
-    examples: tuple[Example, ...]
+    examples: tuple[Example, ...] = ()
+    shown_by: str = ""
+    """The test that shows it, file and name, where a transcript cannot."""

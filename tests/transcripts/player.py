@@ -241,6 +241,7 @@ def _compare_errors(ours: Exception, theirs: Exception) -> None:
     else:
         assert type(ours) is type(theirs), repr(ours)
     assert ours.args == theirs.args
+    assert str(ours) == str(theirs)
 
 
 def _kinds(printed: str) -> list[str]:
