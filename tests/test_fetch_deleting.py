@@ -98,7 +98,7 @@ def test_quirk_q128_quit_is_waited_for_as_long_as_the_account_says(tmp_path: Pat
     drop = maildrop(4)
     drop.instead = lambda command: Reply(b"", then="stall") if command == b"QUIT" else None
     with ScriptedServer(GREETING, drop) as server:
-        report = fetch_from(server, f"maildir:{tmp_path}/box", DELETE, timeout=0.3)
+        report = fetch_from(server, f"maildir:{tmp_path}/box", DELETE, timeout=0.5)
     # A longer wait would end when the server hangs up, and say so.
     assert (report.deletions_unknown, [text.rpartition(": ")[2] for text in report.warnings]) == (4, ["timed out"])
 

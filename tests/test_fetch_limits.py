@@ -255,7 +255,7 @@ def test_a_listing_that_is_slow_is_no_dead_server(tmp_path: Path, capabilities: 
     drop, clock = Maildrop(*MAIL, capabilities=capabilities), FastClock()
     drop.instead = lambda command: Reply(then="stall") if command == silent else None
     with ScriptedServer(GREETING, drop) as server:
-        report = fetch_from(server, f"eml:{tmp_path}/box", clock=clock, timeout=0.2)
+        report = fetch_from(server, f"eml:{tmp_path}/box", clock=clock, timeout=0.5)
         assert isinstance(report.error, TimeoutError)
         assert "UIDL" in str(report.error)
         assert "--timeout" in str(report.error)
@@ -263,7 +263,7 @@ def test_a_listing_that_is_slow_is_no_dead_server(tmp_path: Path, capabilities: 
         # The second time it may be there: the first one made the server build it.
         drop.sessions = 0
         drop.instead = lambda command: Reply(then="stall") if command == silent and drop.sessions == 1 else None
-        assert fetch_from(server, f"eml:{tmp_path}/box", clock=clock, timeout=0.2).fetched == 2
+        assert fetch_from(server, f"eml:{tmp_path}/box", clock=clock, timeout=0.5).fetched == 2
 
 
 class Scene:
@@ -340,6 +340,7 @@ def test_the_lock_of_one_maildrop_says_nothing_about_the_host(tmp_path: Path) ->
         scene = Scene(tmp_path)
         scene.run.door.has_shown_secret = True
         assert scene.after(in_use(), one) == 1
+        assert scene.after(TimeoutError("timed out"), one) == 2
         with hosts.visit(where, Stop()) as two:
             assert two.had_company
 

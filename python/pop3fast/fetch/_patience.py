@@ -110,7 +110,8 @@ class Patience:
         return isinstance(error, ConnectionLost | OSError) and not nobody_there
 
     def _after_refusal(self, error: Exception, seconds: float, visit: Visit) -> float | None:
-        if not isinstance(error, CommandError) or says_too_many(error.response) or not error.command:
+        in_words = isinstance(error, CommandError) and (says_too_many(error.response) or not error.command)
+        if in_words or self._is_at_the_door(error):
             # Quirk q137: it is about how many there are, and not about this maildrop.
             visit.refused()
         if isinstance(error, CommandError):
