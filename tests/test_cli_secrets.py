@@ -1,5 +1,6 @@
 """A password in the wrong place of a command line or a configuration is not repeated by the error that it causes."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,19 @@ def test_nothing_of_a_configuration_that_makes_no_sense_is_quoted(
     shown = said(capsys, "fetch", "work", "--config", str(path))
     assert SECRET not in shown
     assert str(path) in shown or "[work]" in shown
+
+
+def test_of_what_the_parser_says_only_the_place_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def loads(_: str) -> None:
+        # No version says so yet.
+        raise tomllib.TOMLDecodeError(f"Invalid value {SECRET!r} (at line 2, column 5)")
+
+    monkeypatch.setattr(tomllib, "loads", loads)
+    (tmp_path / "config.toml").touch(0o600)
+    shown = said(capsys, "fetch", "work", "--config", str(tmp_path / "config.toml"))
+    assert shown.endswith("is no TOML (at line 2, column 5)\n")
 
 
 def test_what_is_known_of_an_argument_is_its_place_and_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,8 @@ Every account is fetched in the end, within the patience that there is, by the c
 
 import socket
 import ssl
+import threading
+import time
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 from limited import LimitedServer, Refuse, at_login, hanging_up, resetting, saying
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
 from pop3fast import AuthenticationError, CommandError, ConnectionLost
-from pop3fast.fetch import Account, Options, fetch_many
+from pop3fast.fetch import Account, Options, _waiting, fetch_many
 from pop3fast.fetch import _many as many
 from pop3fast.fetch._account import Door
 from pop3fast.fetch._destination import open_destination
@@ -137,6 +139,25 @@ def test_a_visit_counts_as_long_as_it_lasts_and_the_word_to_stop_ends_the_wait_f
             pytest.fail("there is room for two")
     with hosts.visit(where, Stop()) as again:
         assert not again.had_company
+
+
+def test_who_waits_for_a_place_is_told_when_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_waiting, "STEP_SECONDS", 3600)
+    hosts, where, came = Hosts(), ("mail.example.org", 110), []
+
+    def come() -> None:
+        with hosts.visit(where, Stop()):
+            came.append(True)
+
+    with hosts.visit(where, Stop()) as visit:
+        visit.refused()
+        thread = threading.Thread(target=come)
+        thread.start()
+        while not hosts._lock._waiters:  # type: ignore[attr-defined]  # until it waits
+            time.sleep(0.001)
+        assert not came
+    thread.join(20)
+    assert came
 
 
 # One account at the door.
@@ -320,6 +341,31 @@ def test_whether_others_are_welcome_decides_what_a_closed_door_means(
             # Once a password was shown, a later try would be one more to guess it.
             scene.run.door.has_shown_secret = True
             assert scene.after(error, visit) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "tries"),
+    [
+        (ConnectionLost("-ERR EOF"), True),
+        (ConnectionRefusedError(111, "refused"), True),
+        (CommandError(b"-ERR go away"), True),
+        # Who would wait for the time-out each time does not try again.
+        (TimeoutError("timed out"), False),
+        (socket.gaierror(-2, "no such host"), False),
+        (CommandError(b"-ERR [SYS/PERM] never"), False),
+    ],
+    ids=repr,
+)
+def test_while_another_is_on_the_way_a_closed_door_may_be_a_limit(
+    tmp_path: Path,
+    error: Exception,
+    tries: bool,  # noqa: FBT001
+) -> None:
+    hosts, where = Hosts(), ("mail.example.org", 995)
+    with hosts.visit(where, Stop()), hosts.visit(where, Stop()) as visit:
+        scene = Scene(tmp_path)
+        waits = [scene.after(error, visit) for _ in range(MAX_KNOCKS + 1)]
+    assert waits == ([1.0, 2.0, 5.0, None] if tries else [None] * 4)
 
 
 def test_how_long_a_session_may_take_to_be_let_in(tmp_path: Path) -> None:

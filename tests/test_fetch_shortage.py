@@ -129,26 +129,32 @@ STARVED = """
 """
 
 
+@pytest.mark.parametrize("command", ["fetch", "list"])
 @pytest.mark.parametrize(
     ("error", "says"),
     [
-        ('RuntimeError("can\'t start new thread")', "RuntimeError: can't start new thread"),
+        ('RuntimeError("can\'t start new thread")', "thread"),
         ("MemoryError", "MemoryError"),
-        ('RecursionError("maximum recursion depth exceeded")', "RecursionError: maximum recursion"),
+        ('RecursionError("maximum recursion depth exceeded")', "maximum recursion"),
     ],
 )
-def test_on_the_command_line_it_is_one_line_and_an_exit_status(tmp_path: Path, error: str, says: str) -> None:
+def test_on_the_command_line_it_is_one_line_and_an_exit_status(
+    tmp_path: Path, command: str, error: str, says: str
+) -> None:
     program = textwrap.dedent(STARVED.format(error=error))
     with MailboxServer(MESSAGES) as server:
-        url = f"pop3+plain://user@127.0.0.1:{server.port}"
+        # An address needs no thread, and a name one.
+        url = f"pop3+plain://user@{'127.0.0.1' if command == 'fetch' else 'localhost'}:{server.port}"
+        arguments = [command, url, *(["--to", f"maildir:{tmp_path}/box", "-q"] if command == "fetch" else [])]
         done = subprocess.run(
-            [sys.executable, "-c", program, "fetch", url, "--to", f"maildir:{tmp_path}/box", "-q"],
+            [sys.executable, "-c", program, *arguments],
             env=environment(tmp_path, {"POP3FAST_PASSWORD": "password"}),
             capture_output=True,
             text=True,
             timeout=30,
             check=False,
         )
-    assert done.returncode == 1
+    # No connection is what it comes to when a name cannot be looked up.
+    assert done.returncode == (3 if command == "list" and says == "thread" else 1)
     assert done.stderr.splitlines() == [done.stderr.rstrip("\n")]
     assert says in done.stderr

@@ -225,7 +225,7 @@ def _look_up(
     except (RuntimeError, MemoryError) as error:
         # Not after an interrupt: then the thread is there, and gives the place back itself.
         lookups.release()
-        if isinstance(error, MemoryError):
+        if isinstance(error, MemoryError | RecursionError):
             raise
         raise OSError("there is no thread to be had in which to look the name up") from error
     _wait(answer.wait, until, check, network)
