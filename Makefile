@@ -37,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-fetch simulate mutants ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-fetch simulate mutants fuzz ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -48,6 +48,7 @@ help:
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
+	@echo "make fuzz    octets that nobody thought of, for the core  (FUZZ_SECONDS=60 for each target)"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
 	@echo "make clean   take away everything that these have made"
 	@echo
@@ -94,8 +95,23 @@ ci:
 	@$(MAKE) bench-fetch BENCH_ARGS=--quick
 	@$(MAKE) test
 
+# With the one toolchain: without a sanitizer, which would want a nightly one, and which safe Rust needs little. What
+# was found worth trying is kept in fuzz/corpus, which no commit has.
+FUZZ_SECONDS ?= 60
+CARGO_FUZZ := target/tools/bin/cargo-fuzz
+
+fuzz: rust $(CARGO_FUZZ)
+	for target in framer chunks listings; do \
+	    $(CARGO_FUZZ) run --sanitizer none $$target -- -max_total_time=$(FUZZ_SECONDS) -max_len=4096 || exit 1; \
+	done
+
+$(CARGO_FUZZ):
+	@$(call say,building cargo-fuzz into target)
+	@mkdir -p .venv
+	@$(call quietly,cargo install --locked --root target/tools cargo-fuzz)
+
 clean:
-	rm -rf .venv target dist .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache $(EXTENSION)
+	rm -rf .venv target fuzz/target fuzz/corpus fuzz/artifacts dist .benchmarks .hypothesis .pytest_cache .mypy_cache .ruff_cache $(EXTENSION)
 	find python tests benches -name __pycache__ -prune -exec rm -rf {} +
 
 # The set-up.
