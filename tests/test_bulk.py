@@ -357,6 +357,7 @@ def server_that_says(*capabilities: str) -> MailboxServer:
     [
         (["PIPELINING"], None, True),
         (["pipelining"], None, True),
+        (["PIPELINE"], None, True),  # quirk q134
         (["TOP", "USER"], None, False),
         ([], None, False),
         ([], True, True),

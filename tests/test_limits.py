@@ -192,6 +192,47 @@ def growth_of_peak_memory() -> Iterator[Callable[[], int]]:
     yield lambda: memory("VmHWM:") - before
 
 
+# Lines.
+
+
+@pytest.mark.parametrize(
+    ("ask", "line", "most"),
+    [
+        (lambda pop: pop.retr(1), b"\r\n", 2**19),
+        (lambda pop: pop.top(1, 0), b"\n", 2**19),
+        (lambda pop: pop.list(), b"a\r\n", 2**19),
+        (lambda pop: pop.uidl(), b"a\r\n", 2**19),
+        (lambda pop: pop.sizes(), b"1 7\r\n", 2**18),
+        (lambda pop: pop.uids(), b"1 a\r\n", 2**18),
+        (lambda pop: pop.uids_and_sizes(pipelining=True), b"1 a\r\n", 2**18),
+    ],
+    ids=["retr", "top", "list", "uidl", "sizes", "uids", "uids_and_sizes"],
+)
+def test_what_becomes_a_list_or_a_table_has_a_limit_in_lines_that_is_met_before_its_end(
+    ask: Callable[[POP3], object], line: bytes, most: int
+) -> None:
+    """A line of two octets costs more than fifty as an object, an entry of a table two hundred."""
+    endless = Reply(b"+OK" + line[-2:].lstrip(b"7a") + line * (most + 1), then="stall")
+    with ScriptedServer(GREETING, [endless]) as server, closing(connect(server, timeout=20)) as pop:
+        pop.max_octets = 10 * 2**20
+        with pytest.raises(LimitExceeded, match=f"more than {most} lines"):
+            ask(pop)
+        assert_broken(pop, server)
+
+
+def test_a_listing_of_a_million_messages_passes() -> None:
+    listing = b"+OK\r\n" + b"".join(b"%d %d\r\n" % (number, number) for number in range(1, 10**6 + 1)) + b".\r\n"
+    with ScriptedServer(GREETING, [listing]) as server, closing(connect(server, timeout=20)) as pop:
+        assert len(pop.sizes()) == 10**6
+
+
+def test_a_message_has_no_limit_in_lines_where_it_is_no_list() -> None:
+    message = Reply(b"+OK\r\n" + b"\r\n" * (2**19 + 1) + b".\r\n")
+    with ScriptedServer(GREETING, [message] * 2) as server, closing(connect(server, timeout=20)) as pop:
+        assert len(pop.retr_bytes(1)) == 2**20 + 2
+        assert sum(one.octets for one in pop.retr_many([1], pipelining=True)) == 2**20 + 2
+
+
 @pytest.fixture(scope="module")
 def large() -> Iterator[ScriptedServer]:
     message = Reply(b"+OK\r\n" + b"a" * (LARGE - 2) + b"\r\n.\r\n")

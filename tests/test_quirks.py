@@ -429,3 +429,14 @@ def test_quirk_q124_a_server_that_hangs_up_on_quit_is_eof_as_in_poplib_and_the_c
             pop.quit()
         assert caught.value.args == ("-ERR EOF",)
         assert is_closed(pop)
+
+
+def test_quirk_q134_pipeline_in_capa_says_that_the_server_pipelines() -> None:
+    """Twisted says PIPELINE."""
+    body = b"+OK\r\n1 1\r\n.\r\n"
+    # The second listing is answered before the first could have been read.
+    replies: list[bytes | Reply] = [b"+OK\r\nPIPELINE\r\n.\r\n", Reply(), body + body, IN_STEP]
+    with ScriptedServer(GREETING, replies) as server, closing(connect(server)) as pop:
+        assert pop.uids_and_sizes() == ({1: "1"}, {1: 1})
+        assert server.commands == [b"CAPA", b"UIDL", b"LIST"]
+        assert_in_step(pop)
