@@ -5,6 +5,7 @@ Owns no test. The child's home is empty and its environment has nothing of the p
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -20,6 +21,9 @@ from scripted import ScriptedServer
 SECONDS = 30.0
 
 PASSWORD = "correct-horse-battery"
+
+# What a terminal would obey, or show in another order.
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from pop3fast.cli import main; sys.exit(main())"
 
