@@ -6,7 +6,8 @@ from typing import Protocol
 
 import pytest
 
-from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError
+import pop3fast
+from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._hooks import session_of
 from pop3fast._proof import PROVEN_REPLIES
 from scripted import Reply, ScriptedServer, Then
@@ -222,3 +223,20 @@ def test_quirk_q96_one_by_one_a_reply_that_a_message_forges_is_not_the_next_one(
         with pytest.raises(ProtocolError, match="nothing had asked"):
             loop(pop, pipelining=False)
         assert_over(pop, server)
+
+
+def test_a_message_before_an_endless_line_is_not_passed_off_as_whole() -> None:
+    # It may be the rest of that message, whose end was a line that the server did not stuff.
+    last = 3 * PROVEN_REPLIES
+
+    def answer(command: bytes) -> bytes:
+        number = int(command.split()[1])
+        return reply(number) if number != last else reply(number) + b"x" * (2 * pop3fast._MAXLINE)
+
+    came: list[int] = []
+    with ScriptedServer(GREETING, answer) as server:
+        pop = POP3(*server.address, timeout=10)
+        with pytest.raises(LimitExceeded):
+            came.extend(message.number for message in pop.retr_many(range(1, last + 10), pipelining=True))
+        assert_over(pop, server)
+    assert came == list(range(1, last))
