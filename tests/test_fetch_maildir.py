@@ -29,7 +29,10 @@ ACCOUNT = account_digest("mail.example.org", 110, "me")
 
 
 class NoJournal:
-    """Fails when it is asked for anything: a folder needs none."""
+    """Has seen nothing deleted, and fails when it is asked for anything else: a folder needs no intents."""
+
+    def copies_deleted(self, content: bytes) -> int:  # noqa: ARG002 - the journal's
+        return 0
 
     def __getattr__(self, name: str) -> None:
         raise AssertionError(name)
