@@ -6,6 +6,7 @@ Owns no claim about a command; it reads the class and the tables of the other te
 import ast
 import inspect
 from collections.abc import Callable, Iterable
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ import test_hostile
 import test_secrets
 import test_secrets_login
 from asking import ASKS, SILENT, Spy
-from pop3fast import POP3
+from pop3fast import POP3, error_proto
+from pop3fast._commands import VERBS, verb_of
+from scripted import ScriptedServer
 
 CALLED = frozenset(name for name, _ in inspect.getmembers(POP3, callable) if not name.startswith("_"))
 COMMANDS = CALLED - SILENT.keys()
@@ -46,6 +49,27 @@ def test_a_way_is_named_for_its_method() -> None:
     for way in ASKS:
         assert called([way.ask]) == {way.name.split(",")[0].removesuffix(" of one")}, way.name
     assert len({way.name for way in ASKS}) == len(ASKS)
+
+
+def test_every_verb_that_is_sent_has_its_row_in_the_table() -> None:
+    """Without one it is shown to nobody, and alone in flight."""
+
+    def reply(command: bytes) -> bytes:
+        verb = command.split(b" ")[0]
+        answers = {b"CAPA": b"+OK\r\nSTLS\r\n.\r\n", b"AUTH": b"+ \r\n", b"USER": b"+OK\r\n"}
+        return answers.get(verb, b"-ERR no\r\n")
+
+    sent: set[str] = set()
+    for way in ASKS:
+        with ScriptedServer(b"+OK <1@x.example>\r\n", reply) as server, closing(shapes.connect(server)) as pop:
+            with suppress(error_proto, OSError, ValueError):
+                way.ask(pop)
+            commands = [command.decode() for command in server.commands]
+        answers = {commands[number + 1] for number, line in enumerate(commands[:-1]) if line.startswith("AUTH ")}
+        sent |= {verb_of(line) for line in commands if line not in answers and line != "*"}
+    assert sent <= VERBS.keys()
+    # The others are a program's own.
+    assert VERBS.keys() - sent == {"LANG", "XTND"}
 
 
 def test_every_command_meets_hostile_servers() -> None:

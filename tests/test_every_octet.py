@@ -57,6 +57,8 @@ class OneOctetSocket(socket.socket):
 class OneOctetTLSSocket(ssl.SSLSocket):
     """The same inside TLS."""
 
+    __module__, __qualname__ = "ssl", "SSLSocket"  # likewise
+
     reads = 0
 
     def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
