@@ -449,6 +449,28 @@ def test_a_wrong_size_among_right_ones_has_everything_behind_it_asked_for_again_
     assert in_flight[again:] == [[f"RETR {number}"] for number in range(wrong, 301)]
 
 
+class WrongOnce(Server):
+    """Its list is wrong about one message, among others that are alike."""
+
+    def __init__(self, wrong: int) -> None:
+        super().__init__(alike)
+        self._wrong = wrong
+
+    def size(self, number: int) -> int:
+        return super().size(number) + (number == self._wrong)
+
+
+@pytest.mark.parametrize("wrong", range(9, 80, 3))
+@pytest.mark.parametrize("cut", [40, 3000, 100_000])
+def test_a_wrong_size_among_replies_that_are_alike_lets_no_message_come_twice_or_not_at_all(
+    wrong: int, cut: int
+) -> None:
+    # Those before it are right by their sizes, but each could be any other: what was not sure is asked for again.
+    session = Session(WrongOnce(wrong), 100, listed=True, cut=cut)
+    assert session.error is None
+    assert session.numbers == list(range(1, 101))
+
+
 def test_a_wrong_size_among_few_right_ones_means_that_the_server_estimates() -> None:
     sizes = [len(of_all_sizes(number)) for number in range(1, 301)]
     sizes[PROVEN_SIZES - 2] += 1
