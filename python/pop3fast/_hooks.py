@@ -251,7 +251,7 @@ def _read_in_one(
     response_of: Callable[[ReplyStream, int, int], tuple[bytes, bytes | None]],
     body_of: Callable[[ReplyStream, int], bytes],
 ) -> bytes:
-    session = session_of(pop)
+    session = pop._pop3fast or session_of(pop)
     file = pop.file
     if reads_whole_replies(file, pop) and getresp_is_ours(pop):
         response, body = response_of(file, PUBLIC._MAXLINE, limit_of(pop, session))
