@@ -243,6 +243,8 @@ def test_the_word_to_stop_ends_the_wait_for_a_look_up(resolver: Resolver, tmp_pa
     job = Job(Account("pop3s://user@mail.example.org", password="x", timeout=None), f"maildir:{tmp_path}/box")
     with pytest.raises(KeyboardInterrupt):
         run_job(job, Surroundings(stop=stop))
+    # It was not waited for.
+    assert resolver.threads[0].is_alive()
 
 
 def test_no_more_look_ups_than_may_be_are_left_behind(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
