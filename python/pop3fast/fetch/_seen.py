@@ -55,9 +55,9 @@ class Seen:
         self._octets = array("q")
         self._fingerprints = bytearray()
         self._flags = bytearray()
-        self.missing = 0
+        self.missing: int = 0
         """How many of them the last complete listing lacked."""
-        self.flagged = False
+        self.flagged: bool = False
         """Whether there are any that were missing or deleted."""
 
     def extend(self, rows: Iterable[Row]) -> None:
