@@ -139,6 +139,30 @@ def test_a_second_delivery_finds_the_first(box: Path, moved: str, *, by_the_vers
     assert [path for path in box.rglob("*") if path.is_file()] == [to]
 
 
+@pytest.mark.parametrize("place", [1, 2, 3])
+def test_a_second_delivery_finds_the_first_also_when_the_folder_could_not_be_read_at_first(
+    box: Path, place: int
+) -> None:
+    delivered(box, mail(1))
+
+    class Broken(Files):
+        readings = 0
+
+        def names(self, folder: int) -> list[str]:
+            self.readings += 1
+            if self.readings == place + 2:  # behind those of opening it
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().names(folder)
+
+    destination = prepared(box, files=Broken())
+    for _ in range(2):
+        deliver(destination, b"1", mail(1))
+        with contextlib.suppress(DestinationError):
+            destination.flush()
+    destination.close()
+    assert len(contents(box)) == 1
+
+
 def test_a_message_that_is_moved_while_it_is_looked_at_is_found(box: Path) -> None:
     delivered(box, mail(1))
     (path,) = (box / "new").iterdir()

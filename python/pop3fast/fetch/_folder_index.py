@@ -97,7 +97,7 @@ class FolderIndex:
 
     def add(self, key: str, name: str) -> None:
         """Note that the message *key* has been made as *name*."""
-        self._note(key, 0, name)
+        _note(self._read(), key, 0, name)
 
     def discard(self, key: str) -> None:
         """Note that the message *key* is not there."""
@@ -160,15 +160,18 @@ class FolderIndex:
 
     def _read(self) -> dict[str, str]:
         if self._known is None:
-            self._known, self._spots = {}, [*self._open]
+            known: dict[str, str] = {}
+            self._spots = [*self._open]
             newest = -1
             for number, names in enumerate(self._names()):
                 for name in names:
                     if (found := self._form.match(name)) is not None:
                         seconds, microseconds, key = found.groups()
-                        self._note(key, number, name)
+                        _note(known, key, number, name)
                         newest = max(newest, int(f"{seconds}{microseconds}") if seconds else 0)
             self._stamps.come_behind(newest)
+            # Not before it is complete: what a listing lacks that was broken off would be delivered twice.
+            self._known = known
         return self._known
 
     def _names(self) -> Iterator[list[str]]:
@@ -207,10 +210,10 @@ class FolderIndex:
             with self._opened(spot) as folder:
                 self._files.sync_folder(folder)
 
-    def _note(self, key: str, number: int, name: str) -> None:
-        known = self._read()
-        place = f"{number}/{name}"
-        known[key] = f"{known[key]}\0{place}" if key in known else place
+
+def _note(known: dict[str, str], key: str, number: int, name: str) -> None:
+    place = f"{number}/{name}"
+    known[key] = f"{known[key]}\0{place}" if key in known else place
 
 
 def is_whole(files: Files, folder: int, name: str, content: bytes) -> bool:
