@@ -126,6 +126,20 @@ def test_a_batch_is_full_by_messages_by_octets_and_by_time() -> None:
     assert batches(diary) == ["flush 2", "remember 2", "flush 1", "remember 1"]
 
 
+def test_what_is_in_doubt_is_neither_flushed_nor_remembered_and_what_has_a_receipt_stays() -> None:
+    diary, clock = Diary(), FastClock()
+    with Writer(diary, diary, clock, inline=True) as writer:
+        put(writer, 1)
+        clock.pause(BATCH_SECONDS)
+        put(writer, 2)
+        put(writer, 3)
+        writer.begin(item(4), item(4).identity)
+        writer.doubt()
+        writer.write(b"A: b\r\n")
+    assert batches(diary) == ["flush 1", "remember 1"]
+    assert [receipt.item.number for receipt in writer.receipts()] == [1]
+
+
 def test_a_batch_that_is_late_is_flushed_in_the_middle_of_a_message_which_goes_on() -> None:
     diary, clock = Diary(), FastClock()
     with Writer(diary, diary, clock, inline=True) as writer:
