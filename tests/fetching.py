@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from pop3fast.fetch import Entry, Identity, State, open_destination
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._seen import MARKED, MISSING
 
 CALLS = [name for name, what in vars(Files).items() if isinstance(what, FunctionType) and not name.startswith("_")]
 
@@ -198,6 +199,11 @@ def fetch(
     finally:
         to.close()
     return delivered
+
+
+def flags_of(*, missing: bool = False, deletions: int = 0, marked: bool = False) -> int:
+    """Return what `Seen` keeps of these."""
+    return deletions | (MISSING if missing else 0) | (MARKED if marked else 0)
 
 
 def in_child(work: Callable[[], object]) -> int:

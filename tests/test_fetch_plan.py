@@ -2,6 +2,7 @@
 
 import pytest
 
+from fetching import flags_of
 from pop3fast.fetch import Identity, Options, Seen
 from pop3fast.fetch._doubt import (
     choose_probes,
@@ -28,7 +29,6 @@ from pop3fast.fetch._plan import (
     remembered_as,
     safe_to_delete,
 )
-from pop3fast.fetch._seen import flags_of
 
 NOW = 1_800_000_000.0
 DAY = 86400

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from fetching import in_child
+from fetching import flags_of, in_child
 from pop3fast.fetch import AccountBusy, Entry, Identity, Remembered, State, StateError
 from pop3fast.fetch._journal import Intended, Intent
-from pop3fast.fetch._seen import flags_of
 from pop3fast.fetch._state_schema import MIGRATIONS
 
 PRINT = bytes(range(16))

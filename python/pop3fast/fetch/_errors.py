@@ -150,9 +150,9 @@ class UidsChanged(FetchError):  # noqa: N818 - a public name that says what happ
 
     def __str__(self) -> str:
         return (
-            f"the server lists {self.listed} messages under new unique-ids and none of the {self.remembered} that are "
-            "remembered, as after a move of the mailbox; to fetch all of them once more, accept the change of the "
-            "unique-ids (accept_uid_change)"
+            "all unique-ids of the mailbox have changed, as after a move to another server: the server lists "
+            f"{self.listed} messages, and none of the {self.remembered} that were fetched before is among them. "
+            f"Nothing was fetched. To fetch all {self.listed} messages, accept the change (accept_uid_change)"
         )
 
 

@@ -223,7 +223,7 @@ class Retrieval:
             sizes.add(item.size, came.octets, came.line_ends)
         if not too_few:
             return None
-        if not came.octets or sizes.count or before is None or before.octets != came.octets:
+        if not came.octets or sizes.decide or before is None or before.octets != came.octets:
             if is_lasting(item.identity.uid):
                 self._run.short.append(item.identity)
             return short

@@ -61,8 +61,9 @@ class Seen:
         """Whether there are any that were missing or deleted."""
 
     def extend(self, rows: Iterable[Row]) -> None:
-        """Add messages by unique-id, occurrence, size, fingerprint, time, octets received and `flags_of`.
+        """Add messages by unique-id, occurrence, size, fingerprint, time, octets received and flags.
 
+        Flags are the deletions, and `MISSING` and `MARKED` where they hold.
         Raises `ValueError`, ``TypeError`` or ``OverflowError`` for what is no such row.
         """
         uids, occurrences, sizes, fingerprints, times, octets, flags = zip(*rows, strict=True)
@@ -125,14 +126,9 @@ class Seen:
         )
 
     def flags(self, uid: bytes, occurrence: int) -> int:
-        """Return `flags_of` a message, 0 when it has not been fetched."""
+        """Return the flags of a message, as in `extend`; 0 when it has not been fetched."""
         place = self._place(uid, occurrence)
         return 0 if place is None else self._flags[place]
 
     def _place(self, uid: bytes, occurrence: int) -> int | None:
         return self._copies.get((uid, occurrence)) if occurrence else self._first.get(uid)
-
-
-def flags_of(*, missing: bool = False, deletions: int = 0, marked: bool = False) -> int:
-    """Return in one octet what `Remembered` has of these."""
-    return min(deletions, MOST_DELETIONS) | (MISSING if missing else 0) | (MARKED if marked else 0)

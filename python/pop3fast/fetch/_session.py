@@ -116,7 +116,7 @@ class Session:
     def _plan(self, listing: Listing, seen: Seen) -> Plan:
         run, options, date = self._run, self._run.options, self._date
         estimates = run.sizes.trust is Trust.ESTIMATES
-        known = Known(run.failed, run.deleted, run.recognised, run.knows_left, run.sizes.count, estimates)
+        known = Known(run.failed, run.deleted, run.recognised, run.knows_left, run.sizes.decide, estimates)
         plan = make_plan(listing, seen, options, date, known)
         # In a later session they are gone because they were deleted; and nobody changes them meanwhile.
         if not run.knows_maildrop and all_gone(plan, seen) and not options.accept_uid_change:

@@ -94,7 +94,7 @@ class Sizes:
         return Trust.UNKNOWN
 
     @property
-    def count(self) -> bool:
+    def decide(self) -> bool:
         """Whether a message that came shorter did not come whole."""
         return self.trust in {Trust.EXACT, Trust.WITHOUT_CR}
 
