@@ -129,6 +129,16 @@ def test_copies_of_a_unique_id_go_together(tmp_path: Path) -> None:
     assert delivered(to) == sorted([mail(1), mail(2), mail(3)])
 
 
+def test_copies_of_a_unique_id_go_together_at_any_checkpoint_and_hold_up_nothing(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = Maildrop((b"x", mail(1)), (b"x", mail(2)), (b"y", mail(3)), (b"z", mail(4)))
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to, Options(limit=3))
+        report = fetch_from(server, to, Options(delete=True, checkpoint_messages=1))
+        assert (report.fetched, report.deleted) == (1, 4)
+    assert drop.messages == []
+
+
 def test_messages_without_a_unique_id_are_deleted_in_the_session_that_delivered_them(tmp_path: Path) -> None:
     to = f"mbox:{tmp_path}/box"
     drop = Maildrop((b"", mail(1)), (b"", mail(2)), (b"", mail(1)))

@@ -83,6 +83,19 @@ def test_quirk_q139_numbers_that_are_given_anew_are_fetched_once(tmp_path: Path)
     assert len(drop.sent(b"RETR")) == 15
 
 
+def test_quirk_q139_new_mail_under_an_old_number_that_fails_at_first_comes_later(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = numbered(*range(10, 20))
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        drop.messages = as_numbered(*range(20, 30))
+        drop.instead = lambda command: b"-ERR later\r\n" if command == b"RETR 5" else None
+        assert fetch_from(server, to).fetched == 9
+        drop.instead = lambda _: None
+        assert fetch_from(server, to).fetched == 1
+    assert delivered(to) == sorted(mail(number) for number in range(10, 30))
+
+
 def test_quirk_q139_numbers_shift_at_each_checkpoint(tmp_path: Path) -> None:
     to = f"mbox:{tmp_path}/box"
     drop = numbered(*range(10, 40))
@@ -397,6 +410,21 @@ def test_a_forged_reply_that_sizes_cannot_show_costs_no_other_message(tmp_path: 
         fetch_from(server, to)
     assert [each.number for each in report.failures] == [20]
     assert delivered(to) == sorted(mail(number) for number in range(1, 41))
+
+
+def test_nothing_is_remembered_that_a_forged_reply_may_have_moved(tmp_path: Path) -> None:
+    """It comes when the next command is under way, so it is taken for its reply, and so is each reply from there on."""
+    to = f"maildir:{tmp_path}/box"
+    drop = named(*range(1, 9))
+    drop.sizes = {uid: len(content) + 300 for uid, content in drop.messages}
+    forged = Reply(drop.content(3), b"+OK\r\nSubject: forged\r\n\r\nforged\r\n.\r\n")
+    drop.instead = lambda command: forged if command == b"RETR 3" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, Options(trust_sizes=False, max_size=10**6))
+        assert [each.number for each in report.failures] == [3]
+        drop.instead = lambda _: None
+        fetch_from(server, to)
+    assert delivered(to) == sorted(mail(number) for number in range(1, 9))
 
 
 def test_what_is_no_reply_to_quit_is_an_error_and_nothing_counts_as_deleted(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from pop3fast import POP3, CommandError, ConnectionLost, Piece, ProtocolError, error_proto
+from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, ProtocolError, error_proto
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._fingerprint import fingerprint
 from pop3fast.fetch._identity import is_lasting
@@ -108,6 +108,14 @@ class Retrieval:
             if not found:
                 break
         return found
+
+    def is_doubtful(self, error: Exception) -> bool:
+        """Return whether after *error* messages that were handed on may be others than they were taken for.
+
+        A line that drops proves nothing, and nor does a message beyond a limit.
+        """
+        lost = isinstance(error, ConnectionLost | LimitExceeded) or not isinstance(error, ProtocolError)
+        return self.odd and not lost
 
     def pipelining(self) -> bool | None:
         """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
@@ -247,7 +255,8 @@ class Retrieval:
         try:
             return next(replies, None)
         except (error_proto, OSError) as error:
-            self._run.broke(awaited[0], explained(error))
+            if not self.is_doubtful(error):  # or else it may be the fault of any message before
+                self._run.broke(awaited[0], explained(error))
             self._doubt_pipelining(error)
             raise _trouble(error) from error
 

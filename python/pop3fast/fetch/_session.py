@@ -6,7 +6,7 @@ and listed completely; nothing is remembered before the replies are known to be 
 anything goes wrong the connection is closed without DELE and without QUIT.
 """
 
-from pop3fast import POP3, ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast import POP3, ProtocolError
 from pop3fast.fetch._deleting import Deleter
 from pop3fast.fetch._doubt import renumbered, settle, to_probe, uids_changed
 from pop3fast.fetch._errors import UidsChanged, explained
@@ -325,7 +325,7 @@ class Session:
         A message of them may have forged a reply, and all behind it be another message than it was taken for. They are
         fetched in smaller groups until it shows which.
         """
-        if isinstance(error, ConnectionLost | LimitExceeded) or not self._retrieval.odd:
+        if not self._retrieval.is_doubtful(error):
             return
         run = self._run
         writer.doubt()
