@@ -151,7 +151,7 @@ def test_who_waits_for_a_place_is_told_when_there_is_one(monkeypatch: pytest.Mon
 
     with hosts.visit(where, Stop()) as visit:
         visit.refused()
-        thread = threading.Thread(target=come)
+        thread = threading.Thread(target=come, daemon=True)
         thread.start()
         while not hosts._lock._waiters:  # type: ignore[attr-defined]  # until it waits
             time.sleep(0.001)
