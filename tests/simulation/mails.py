@@ -46,6 +46,8 @@ class Mail:
     """Why it may be at the destination more than once."""
     may_miss: str = ""
     """Why it may not come to the destination."""
+    came_short: bool = False
+    """Whether the server ever gave only the beginning of it."""
     damaged: bool = False
     fetch: int = 0
     """In which fetch it was first seen at the destination."""

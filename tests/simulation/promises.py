@@ -7,6 +7,7 @@ fetch says of itself. `Broken` says which promise was not kept, and of which mes
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from pop3fast import error_proto
 from pop3fast.fetch import FetchError, FetchReport, Options, StateError
@@ -18,6 +19,9 @@ from .server import Dialogue, Maildrop
 from .world import DAY, Broken, World
 
 HOUR = 3600.0
+
+ENOUGH_WHOLE = 8
+"""So many messages that came as they are listed show that a shorter one did not come whole."""
 
 MAILDIR_NAME = re.compile(r"[0-9A-Za-z._-]+(?::2,[A-Z]*|\.eml)?")
 """What the name of a message may consist of: nothing of a unique-id, which may be ``../../x``."""
@@ -118,7 +122,7 @@ class Promises:
         if not self._world.faults:
             ours = {mail.text for mail in self._mails(place)}
             new = sum(count for text, count in (after - before).items() if text in ours)
-            sent = sum(len(dialogue.sent_whole) for dialogue in dialogues)
+            sent = sum(len(dialogue.sent_whole) + dialogue.sent_short for dialogue in dialogues)
             if not new <= report.fetched <= sent and not isinstance(report.error, StateError):
                 raise Broken(f"{new} messages were delivered of {sent} sent, and the report says {report.fetched}")
         self._check_size(drop, after - before)
@@ -127,7 +131,7 @@ class Promises:
         if report.exit_status == 0 and last is not None:
             if not last.listed_badly and self.options == _all_of(self.options):
                 self.arrived(drop, last.shown, "the exit status was 0")
-            if self.options.since_last and not last.listed_badly and not report.warnings and not report.left:
+            if self.options == replace(_all_of(self.options), since_last=True) and not last.listed_badly:
                 self._check_new(drop, last)
             self._check_order(place, last, before)
 
@@ -150,7 +154,7 @@ class Promises:
         texts = place.texts(durable=True) + place.taken
         counted = Counter(mail.uid for mail in drop.ever)
         for mail in drop.ever:
-            unsure = mail.damaged or mail.may_miss or drop.id_is_number or counted[mail.uid] > 1
+            unsure = mail.damaged or mail.came_short or mail.may_miss or drop.id_is_number or counted[mail.uid] > 1
             if mail.uid in ids and not unsure and not texts[mail.text]:
                 raise Broken(f"{mail} is remembered, and is not durably at {place.words}")
 
@@ -199,7 +203,7 @@ class Promises:
         texts = place.texts() + place.taken
         wanted = set(mails)
         for mail in wanted:
-            if mail.may_miss or mail.damaged:
+            if mail.may_miss or mail.damaged or self._may_be_short(drop, mail):
                 continue
             alike = [each for each in self._mails(place) if each.text == mail.text and not each.may_miss]
             need = sum(each in wanted or each.gone == "fetch" for each in alike)
@@ -207,6 +211,10 @@ class Promises:
                 continue
             if texts[mail.text] < need:
                 raise Broken(f"{why}, and {mail} is not at {place.words}")
+
+    def _may_be_short(self, drop: Maildrop, mail: Mail) -> bool:
+        """Return whether nobody could know yet that the beginning of a message is not all of it."""
+        return mail.came_short and (len(drop.shown_whole) < ENOUGH_WHOLE or not self._world.calm)
 
     # What is the case when nothing goes wrong any more.
 

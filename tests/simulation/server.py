@@ -43,6 +43,8 @@ class Maildrop:
         self.login_delay = world.rng.choice((1, 10, 90)) if world.chance("login delay") else 0
         self.codes = world.rng.random() < 0.5
         self.locked_until = 0.0
+        self.shown_whole: set[int] = set()
+        """Which messages came whole: what they show of the sizes that are listed."""
         self.leavers: list[Mail] = []
         """Messages that are gone, and whose unique-ids may be given to others."""
 
@@ -163,6 +165,7 @@ class Dialogue:
         self.shown: list[Mail] = []
         self.sent_whole: list[Mail] = []
         """The messages that RETR gave."""
+        self.sent_short = 0
         self.removed: list[Mail] = []
         self.listed_badly = False
         """Whether UIDL or LIST lacked a message."""
@@ -263,8 +266,11 @@ class Dialogue:
         elif mail.short and not self.world.calm:
             lines = content.splitlines(keepends=True)
             content = b"".join(lines[: self.world.rng.randrange(len(lines))])
+            mail.came_short = True
+            self.sent_short += 1
         else:
             self.sent_whole.append(mail)
+            self.maildrop.shown_whole.add(mail.key)
         stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
         return b"+OK\r\n" + stuffed + b".\r\n"
 

@@ -1,0 +1,181 @@
+"""Faults to be planted in the code, to see whether the simulation finds them.
+
+Owns a list of the faults that were once in it, or well might have been, each as the line that was mended and the one
+that was, or would be, there instead. A line that is no longer there is an error: then the fault has to be told anew.
+"""
+
+import contextlib
+import inspect
+import textwrap
+from collections.abc import Iterator
+from importlib import import_module
+from typing import NamedTuple
+from unittest import mock
+
+
+class Planted(NamedTuple):
+    """One fault."""
+
+    name: str
+    module: str
+    """In which module of ``pop3fast.fetch``."""
+    function: str
+    right: str
+    wrong: str
+    needs: frozenset[str] = frozenset()
+    """The features of the world without which it does not show."""
+
+
+FAULTS = (
+    Planted(
+        "a flush takes away the message that is under way",
+        "_mbox",
+        "Mbox._clear",
+        "used.discard(self._delivery.spool)",
+        "pass",
+        frozenset({"delays", "cuts", "small limits"}),
+    ),
+    Planted(
+        "what is deleted is not read back",
+        "_deleting",
+        "Deleter._whole",
+        "found = run.destination.read_back([entry for _, entry in whole], fresh=fresh) if whole else []",
+        "found = [ReadBack.WHOLE] * len(whole)",
+        frozenset({"damage"}),
+    ),
+    Planted(
+        "a unique-id that is used again stands for the message before",
+        "_plan",
+        "_Maker._is_doubtful",
+        "if not flags and not self._doubts_numbers:",
+        "if flags is not None:",
+        frozenset({"unique-ids again", "identical sizes"}),
+    ),
+    Planted(
+        "one listing without a message makes it forgotten",
+        "_state",
+        "AccountState.forget_missing",
+        "oldest = self._time() - days * DAY_SECONDS",
+        "oldest = self._time() + 1",
+        frozenset({"listings that are empty", "windows"}),
+    ),
+    Planted(
+        "a message that came short is whole",
+        "_sizes",
+        "Sizes.is_short",
+        "return octets - (line_ends if trust is Trust.WITHOUT_CR else 0) < listed",
+        "return False",
+        frozenset({"short messages"}),
+    ),
+    Planted(
+        "a message in an mbox is looked for only where it was to be",
+        "_mbox_journal",
+        "examine",
+        "delivered, fragment = _search(files, file, intent)",
+        "delivered, fragment = [placed(m) for m, t in zip(intent.messages, there) if t], False",
+        frozenset({"kills", "programs"}),
+    ),
+    Planted(
+        "what is new is skipped where the newest is listed first",
+        "_plan",
+        "_Maker.__init__",
+        "self._counts_position = options.since_last and not known.left",
+        "self._counts_position = options.since_last",
+        frozenset({"since last", "newest first"}),
+    ),
+    Planted(
+        "the clock is believed whatever it says",
+        "_age",
+        "Age.at",
+        "return self._replace(doubted=date)",
+        "return Age(date, date)",
+        frozenset({"clock of 1970"}),
+    ),
+    Planted(
+        "of messages that are alike and have no unique-ids one is taken for all",
+        "_identity",
+        "Copies.take",
+        "return copy",
+        "return 0",
+        frozenset({"alike", "unique-ids missing"}),
+    ),
+    Planted(
+        "sizes are as large as a server likes",
+        "_plan",
+        "_Maker.add",
+        "size = min(size, MOST_OCTETS)",
+        "pass",
+        frozenset({"huge sizes"}),
+    ),
+    Planted(
+        "the largest size is what a server says, and not what comes",
+        "_retrieval",
+        "Retrieval._is_too_large",
+        "return most is not None and octets > most",
+        "return False",
+        frozenset({"largest size"}),
+    ),
+    Planted(
+        "half a spool passes for all of it",
+        "_spool",
+        "Spool._in_file",
+        "self._files.close(file)\n        raise",
+        "pass",
+        frozenset({"disk errors", "small limits"}),
+    ),
+    Planted(
+        "the octets of a message are not synced",
+        "_sync",
+        "GroupSync._sync",
+        "self._files.sync(file)",
+        "pass",
+    ),
+    Planted(
+        "the names of messages are not synced",
+        "_folder",
+        "FolderDestination.flush",
+        "self._looked_up().sync({message.spot for message in published})",
+        "pass",
+    ),
+    Planted(
+        "an mbox is not synced",
+        "_mbox",
+        "Mbox._make_durable",
+        "self.files.sync(file)",
+        "pass",
+    ),
+    Planted(
+        "what could not be delivered has a receipt",
+        "_writer",
+        "_Work._finish",
+        "self._abandon()",
+        "self._end_pieces()",
+        frozenset({"hang-ups", "cuts", "small limits"}),
+    ),
+    Planted(
+        "a message is deleted however short it came",
+        "_deleting",
+        "Deleter._whole",
+        "short = [each for each in receipts if each.entry.octets < each.item.size]",
+        "short = []",
+        frozenset({"short messages"}),
+    ),
+)
+
+
+@contextlib.contextmanager
+def planted(fault: Planted) -> Iterator[None]:
+    """Have *fault* in the code. Raises `ValueError` when the line that it stands for is not there."""
+    module = import_module(f"pop3fast.fetch.{fault.module}")
+    *owners, name = fault.function.split(".")
+    owner = getattr(module, owners[0]) if owners else module
+    source = textwrap.dedent(inspect.getsource(vars(owner)[name]))
+    if source.count(fault.right) != 1:
+        raise ValueError(f"{fault.function} has no one line any more that {fault.name!r} could be planted in")
+    made: dict[str, object] = {}
+    # In the module's own names, so that all that the function knows it still knows.
+    code = compile(source.replace(fault.right, fault.wrong), f"<planted in {fault.module}>", "exec")
+    names = dict(vars(module))
+    exec(code, names, made)  # noqa: S102 - it is the project's own source
+    with mock.patch.object(owner, name, made[name]):
+        yield
