@@ -28,6 +28,8 @@ class Place:
         """The texts that a person has moved away or deleted."""
         self.altered: dict[bytes, bytes] = {}
         """The text of a message that a mail program has rewritten, and what it was."""
+        self.rewritten = False
+        """Whether a mail program has moved messages to other places in the file."""
         self.foreign: list[bytes] = []
         """What others have appended."""
         self.on_taken: Callable[[bytes], object] = bool
@@ -71,8 +73,8 @@ class Place:
         else:
             self._work_on_folder()
 
-    def damage(self) -> bytes | None:
-        """Change an octet of one delivered message; return its text as it was."""
+    def damage(self) -> tuple[bytes, bool] | None:
+        """Change an octet of a message; return its text as it was, and whether it is where it was delivered to."""
         rng = self.world.rng
         if self.kind == "mbox":
             node = self._file()
@@ -84,11 +86,13 @@ class Place:
                 return None
             text = rng.choice(found)
             place = data.find(text[:60]) + rng.randrange(20)
+            moved = self.rewritten
         else:
             files = [each for each in self.files() if len(each[2].data) > 20]
             if not files:
                 return None
-            node = rng.choice(files)[2]
+            _, name, node = rng.choice(files)
+            moved = ":" in name
             text = bytes(node.data)
             place = rng.randrange(len(node.data))
         if not 0 <= place < len(node.data) or node.data[place] == ord("\n"):
@@ -96,7 +100,7 @@ class Place:
         node.data[place] ^= 1
         node.durable = bytes(node.data)
         self.world.say(f"{self.words}: an octet of {text[:40]!r} is damaged")
-        return self.altered.get(text, text)
+        return self.altered.get(text, text), not moved
 
     def _file(self, *, durable: bool = False) -> Node | None:
         folder = self.disk.find("/mail")
@@ -156,6 +160,7 @@ class Place:
             self._take(text, "deleted")
             del parts[place]
         new = b"".join(parts)
+        self.rewritten = True
         if what == "compact":
             self.disk.put_durably(folder, name, new)
         else:

@@ -133,9 +133,11 @@ class Story:
                 rng.choice(self.places).work()
         if world.chance("damage", 0.6):
             place = rng.choice(self.places)
-            text = place.damage()
+            text, in_place = place.damage() or (None, True)
             for mail in self._alike(place, text):
                 mail.damaged = True
+                # What a mail program has moved is its own: it is not looked for.
+                mail.may_miss = mail.may_miss if in_place else "it was damaged where a mail program had put it"
 
     def _change(self, drop: Maildrop) -> None:
         world, rng = self.world, self.world.rng

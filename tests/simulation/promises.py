@@ -65,7 +65,8 @@ class Promises:
 
     def _gone(self, place: Place, text: bytes) -> int:
         """Return how many messages with this text a fetch has deleted from the servers."""
-        return sum(mail.gone == "fetch" and not mail.may_miss for mail in self._mails(place) if mail.text == text)
+        mails = [mail for mail in self._mails(place) if mail.text == text]
+        return sum(mail.gone == "fetch" and not (mail.may_miss or mail.damaged) for mail in mails)
 
     def _check_age(self, mail: Mail) -> None:
         days = self.options.delete_after
@@ -120,7 +121,8 @@ class Promises:
         place = self.place(drop)
         after = place.texts() + place.taken
         if not self._world.faults:
-            ours = {mail.text for mail in self._mails(place)}
+            mails = self._mails(place)
+            ours = {mail.text for mail in mails} - {mail.text for mail in mails if mail.may_repeat}
             new = sum(count for text, count in (after - before).items() if text in ours)
             sent = sum(len(dialogue.sent_whole) + dialogue.sent_short for dialogue in dialogues)
             if not new <= report.fetched <= sent and not isinstance(report.error, StateError):

@@ -142,8 +142,9 @@ class Maildrop:
     def _take_over(self, mail: Mail, leaver: Mail) -> None:
         mail.uid = leaver.uid
         size = self.listed_size(mail)
-        alike = not size or size == self.listed_size(leaver)
-        if mail.content == leaver.content or not self.tops or (alike and leaver.gone != "fetch"):
+        alike = not size or self.sized == "huge" or size == self.listed_size(leaver)
+        again = any(each.content == mail.content for each in self.ever if each is not mail)
+        if again or not self.tops or (alike and leaver.gone != "fetch"):
             # Nothing tells them apart, or nobody can ask.
             mail.may_miss = f"it has the unique-id of {leaver}"
 
