@@ -8,6 +8,8 @@ import errno
 import sqlite3
 from typing import Any
 
+from pop3fast.fetch._state_rows import _REMEMBER
+
 from .world import Fault, World
 
 INSTEAD = {
@@ -34,7 +36,7 @@ class Database(sqlite3.Connection):
 
     def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401
         self._step(sql.split(" ", 1)[0])
-        if " INTO seen " in sql:
+        if sql == _REMEMBER:
             self.world.check_batch(len(parameters[0]))
         return super().executemany(sql, *parameters)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .disk import Disk, Node
 from .world import World
 
-FROM_LINE = re.compile(rb"^From [^\n]*\n", re.MULTILINE)
+FROM_LINE = re.compile(rb"^From [^\n]*(?:\n|\Z)", re.MULTILINE)
 QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 FOREIGN = b"From mda@example.org Thu Jan  1 00:00:00 2026\nSubject: foreign %d\n\nnot of this server\n\n"
 

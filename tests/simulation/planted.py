@@ -24,6 +24,8 @@ class Planted(NamedTuple):
     wrong: str
     needs: frozenset[str] = frozenset()
     """The features of the world without which it does not show."""
+    first: int = 0
+    """From which seed on it is looked for, where it takes many."""
 
 
 FAULTS = (
@@ -34,6 +36,7 @@ FAULTS = (
         "used.discard(self._delivery.spool)",
         "pass",
         frozenset({"delays", "cuts", "small limits"}),
+        289,
     ),
     Planted(
         "what is deleted is not read back",
@@ -66,14 +69,6 @@ FAULTS = (
         "return octets - (line_ends if trust is Trust.WITHOUT_CR else 0) < listed",
         "return False",
         frozenset({"short messages"}),
-    ),
-    Planted(
-        "a message in an mbox is looked for only where it was to be",
-        "_mbox_journal",
-        "examine",
-        "delivered, fragment = _search(files, file, intent)",
-        "delivered, fragment = [placed(m) for m, t in zip(intent.messages, there) if t], False",
-        frozenset({"kills", "programs"}),
     ),
     Planted(
         "what is new is skipped where the newest is listed first",
@@ -114,14 +109,6 @@ FAULTS = (
         "return most is not None and octets > most",
         "return False",
         frozenset({"largest size"}),
-    ),
-    Planted(
-        "half a spool passes for all of it",
-        "_spool",
-        "Spool._in_file",
-        "self._files.close(file)\n        raise",
-        "pass",
-        frozenset({"disk errors", "small limits"}),
     ),
     Planted(
         "the octets of a message are not synced",

@@ -137,7 +137,8 @@ class Story:
             for mail in self._alike(place, text):
                 mail.damaged = True
                 # What a mail program has moved is its own: it is not looked for.
-                mail.may_miss = mail.may_miss if in_place else "it was damaged where a mail program had put it"
+                if not in_place or "programs" in world.features:
+                    mail.may_miss = "it was damaged, and a mail program moves it"
 
     def _change(self, drop: Maildrop) -> None:
         world, rng = self.world, self.world.rng
@@ -199,12 +200,13 @@ class Story:
         if world.dead:
             self.disk.end_process(power="power cuts" in world.features and world.rng.random() < 0.5)
             world.dead = False
+        dialogues, self._dialogues = self._dialogues, []
         self.promises.note_delivered(drop)
         self.promises.once()
         self.promises.remembered(drop, self._remembered(drop, job))
         if report is not None:
             world.say(_summary(report))
-            self.promises.report(drop, report, self._dialogues, before)
+            self.promises.report(drop, report, dialogues, before)
         return report
 
     def _calm_down(self) -> None:
@@ -249,8 +251,9 @@ class Story:
 
     def _before_taking(self, place: Place, text: bytes) -> None:
         for mail in self._alike(place, text):
-            if not self._is_remembered(mail):
-                mail.may_repeat = "a person had it before it was remembered"
+            if self._dialogues or not self._is_remembered(mail):
+                # Of what is gone again in the same session nobody knows whether it was ever there.
+                mail.may_repeat = "a person had it before the session that delivered it was over"
 
     def _remembered(self, drop: Maildrop, job: Job) -> set[bytes]:
         """Return the unique-ids that are remembered of a maildrop."""
@@ -299,9 +302,19 @@ def surroundings(world: World) -> Iterator[None]:
         yield
 
 
-def play(seed: int, folder: Path, features: frozenset[str] | None = None, *, tell: bool = False) -> World:
-    """Play the story of *seed*, with no other *features*; return its world. Raises `Broken`."""
-    world = World(seed, features, tell=tell)
+def play(
+    seed: int,
+    folder: Path,
+    features: frozenset[str] | None = None,
+    *,
+    needs: frozenset[str] = frozenset(),
+    tell: bool = False,
+) -> World:
+    """Play the story of *seed*, with no other *features*, and with what it *needs*; return its world.
+
+    Raises `Broken`.
+    """
+    world = World(seed, features, needs=needs, tell=tell)
     try:
         with surroundings(world):
             Story(world, folder).play()

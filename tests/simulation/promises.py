@@ -21,7 +21,7 @@ from .world import DAY, Broken, World
 HOUR = 3600.0
 
 ENOUGH_WHOLE = 8
-"""So many messages that came as they are listed show that a shorter one did not come whole."""
+"""So many messages that came as they are listed, for each that did not, show that it did not come whole."""
 
 MAILDIR_NAME = re.compile(r"[0-9A-Za-z._-]+(?::2,[A-Z]*|\.eml)?")
 """What the name of a message may consist of: nothing of a unique-id, which may be ``../../x``."""
@@ -216,7 +216,8 @@ class Promises:
 
     def _may_be_short(self, drop: Maildrop, mail: Mail) -> bool:
         """Return whether nobody could know yet that the beginning of a message is not all of it."""
-        return mail.came_short and (len(drop.shown_whole) < ENOUGH_WHOLE or not self._world.calm)
+        short = sum(each.came_short for each in drop.ever)
+        return mail.came_short and (len(drop.shown_whole) < ENOUGH_WHOLE * short or not self._world.calm)
 
     # What is the case when nothing goes wrong any more.
 

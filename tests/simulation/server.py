@@ -59,6 +59,10 @@ class Maildrop:
             content = self.senders.content(size=world.rng.choice(PLAIN_SIZES) if equal else None)
         mail = self._new(content, b"")
         self._name(mail)
+        if any(each.content == content for each in self.ever if each is not mail) and (
+            self.id_is_number or any(each.uid == mail.uid for each in self.ever if each is not mail)
+        ):
+            mail.may_miss = mail.may_repeat = "it is alike to another message, and its unique-id tells nothing"
         self.mails.append(mail)
         world.say(f"{self.name}: arrived {mail}")
         return mail

@@ -93,11 +93,18 @@ class Clock:
 class World:
     """What happens, and when."""
 
-    def __init__(self, seed: int, features: frozenset[str] | None = None, *, tell: bool = False) -> None:
+    def __init__(
+        self,
+        seed: int,
+        features: frozenset[str] | None = None,
+        *,
+        needs: frozenset[str] = frozenset(),
+        tell: bool = False,
+    ) -> None:
         self.seed = seed
         self.rng = Random(f"pop3fast {seed}")  # noqa: S311 - the same each time is what is wanted
         chosen = frozenset(feature for feature in FEATURES if self.rng.random() < 0.3)
-        self.features = chosen if features is None else chosen & features
+        self.features = (chosen if features is None else chosen & features) | needs
         self.clock = Clock()
         self.stop = Stop()
         self.calm = False
