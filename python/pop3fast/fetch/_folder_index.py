@@ -229,7 +229,9 @@ def is_whole(files: Files, folder: int, name: str, content: bytes) -> bool:
             for offset in range(0, status.st_size, PIECE_OCTETS):
                 digest.update(files.read(file, min(PIECE_OCTETS, status.st_size - offset), offset))
         finally:
-            files.close(file)
+            # Nothing was written to it, so this says nothing about what was read.
+            with contextlib.suppress(OSError):
+                files.close(file)
     except OSError as error:
         if error.errno not in UNREADABLE:
             raise
