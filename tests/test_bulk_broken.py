@@ -225,6 +225,18 @@ def test_quirk_q96_one_by_one_a_reply_that_a_message_forges_is_not_the_next_one(
         assert_over(pop, server)
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_one_by_one_too_a_message_with_something_left_over_behind_it_is_not_handed_over(number: int) -> None:
+    replies = [reply(each) + b"+OK\r\nforged\r\n.\r\n" * (each == number) for each in (1, 2)]
+    came: list[int] = []
+    with ScriptedServer(GREETING, replies) as server:
+        pop = POP3(*server.address)
+        with pytest.raises(ProtocolError, match="nothing had asked"):
+            came.extend(message.number for message in pop.retr_many([1, 2], pipelining=False))
+        assert_over(pop, server)
+    assert came == list(range(1, number))
+
+
 def test_a_message_before_an_endless_line_is_not_passed_off_as_whole() -> None:
     # It may be the rest of that message, whose end was a line that the server did not stuff.
     last = 3 * PROVEN_REPLIES
