@@ -5,6 +5,7 @@ What a test needs to be understood stands in its own file.
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from hypothesis import settings
 # On a shared machine an example can take a hundred times its usual time. What must not hang has pytest's time-out.
 settings.register_profile("pop3fast", deadline=None)
 settings.load_profile("pop3fast")
+
+# Whoever starts the tests in the background of a shell has them ignore what the tests of Ctrl-C are about.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
