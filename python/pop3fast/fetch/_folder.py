@@ -354,9 +354,9 @@ class FolderDestination:
         for entry, _, key in published:
             self._copies.give_back(entry)
             if key:
-                self._looked_up().discard(key)
                 with contextlib.suppress(OSError):
                     self.files.unlink(entry.place.decode(), self._visible)
+                    self._looked_up().discard(key)
 
     def _take_away(self, tmp_name: str) -> None:
         # What cannot be taken away now is litter, which hurts nobody and goes when the next session begins.
