@@ -39,6 +39,11 @@ def of_all_sizes(number: int) -> bytes:
     return b"Subject: %04d\r\n\r\n%s\r\n" % (number, b"x" * number)
 
 
+def of_two_sizes(number: int) -> bytes:
+    """Return a message that is as large as most others; one in seven is larger."""
+    return alike(number) + b"x\r\n" * (number % 7 == 0)
+
+
 with_messages = pytest.mark.parametrize("message", [alike, of_all_sizes], ids=["of one size", "of all sizes"])
 with_and_without_sizes = pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed"])
 
@@ -96,6 +101,17 @@ class LeavesOut(Server):
 
     def kept(self, lines: list[str]) -> list[str]:
         return [line for line in lines if self._random.random() >= 0.02]
+
+
+class SaysOneTwice(Server):
+    """It gives one reply twice."""
+
+    def __init__(self, message: Message, twice: int) -> None:
+        super().__init__(message)
+        self._twice = twice
+
+    def reply(self, number: int) -> bytes:
+        return super().reply(number) * (2 if number == self._twice else 1)
 
 
 class StuffsNoDots(Server):
@@ -205,6 +221,21 @@ def test_a_reply_that_is_left_out_costs_no_message_its_number(message: Message, 
         assert session.numbers == list(range(1, len(session.numbers) + 1))
         ended += session.error is None
     assert ended == 0  # each met the fault
+
+
+def test_what_is_as_large_as_others_is_not_shown_by_its_size_when_a_reply_was_left_out_before_it() -> None:
+    for seed in range(300):
+        session = Session(LeavesOut(of_two_sizes, seed), 60, listed=True)
+        assert session.numbers == list(range(1, len(session.numbers) + 1))
+
+
+@pytest.mark.parametrize("message", [alike, of_two_sizes])
+@with_and_without_sizes
+@pytest.mark.parametrize("twice", [2, 3, 5, 6, 13, 20, 21])
+def test_a_reply_that_comes_twice_costs_no_message_its_number(message: Message, twice: int, *, listed: bool) -> None:
+    session = Session(SaysOneTwice(message, twice), 60, listed=listed, cut=10**6)
+    assert len(session.numbers) <= twice
+    assert isinstance(session.error, ProtocolError)
 
 
 @with_messages

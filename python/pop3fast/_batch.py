@@ -177,15 +177,17 @@ class Batch(Generic[T]):
         return error
 
     def shows_its_place(self, back: int) -> bool:
-        """Return whether the reply before the last *back* ones is as large as LIST said, and none behind it would be.
+        """Return whether the reply before the last *back* ones is as large as LIST said, and no other could be.
 
         Then it is that command's reply, and so are those before it theirs: had one been left out, it would have the
-        size of a later one.
+        size of a later one, and had one been sent twice, that of an earlier one from the last that was sure on.
         """
-        index = self._answered - back - 1
-        if self._sizes is None or index < 0 or not self._sizes[index]:
+        place = self._answered - back - 1
+        if self._sizes is None or place < 0 or not self._sizes[place]:
             return False
-        return self._sizes[index] not in self._sizes[index + 1 : self._sent]
+        size = self._sizes[place]
+        sure = max(0, self._handed_over - 1)
+        return size not in self._sizes[place + 1 : self._sent] and size not in self._sizes[sure:place]
 
     def hand_over(self, outcomes: "Sequence[T | CommandError]") -> None:
         """Let the loop have *outcomes*; it may be another thread's, and take them at once."""

@@ -256,8 +256,8 @@ class Pipeline:
         """Whether what comes has to be shown to be sure. One command in flight has no other's reply."""
         return self._commands > 1 and not self._proof.complete
 
-    def _keep_back(self, batch: Batch[Any], outcomes: Sequence[Any], answered: int) -> None:
-        """Keep back those *outcomes* of so many commands just *answered* that are not sure."""
+    def _keep_back(self, batch: Batch[Any], outcomes: Sequence[Any], answered: int, back: int = 0) -> None:
+        """Keep back those *outcomes* of so many commands just *answered* that are not sure; *back* more were, too."""
         if batch.abandoned:
             outcomes = ()
         if not self._doubts:
@@ -268,7 +268,7 @@ class Pipeline:
                 self._kept_back.append((batch, outcomes[-1:]))
             self._proof.replies += answered
             return
-        sure = self._count_sure(batch, outcomes)
+        sure = self._count_sure(batch, outcomes, back)
         if sure:
             self._hand_over()
             self._give(batch, outcomes[:sure])
@@ -293,11 +293,10 @@ class Pipeline:
         elif self._kept_back_octets > MAX_EXPECTED_OCTETS or self._doubtful_replies >= PROVEN_REPLIES:
             self._drains = True
 
-    def _count_sure(self, batch: Batch[Any], outcomes: Sequence[Any]) -> int:
-        """Return how many of *outcomes* are shown by a size to be in their place."""
+    def _count_sure(self, batch: Batch[Any], outcomes: Sequence[Any], back: int) -> int:
+        """Return how many of *outcomes* are shown by a size to be in their place; *back* replies are behind them."""
         if not (batch.knows_sizes and self._proof.sizes_are_exact):
             return 0
-        back = 0
         for place in range(len(outcomes), 0, -1):
             outcome = outcomes[place - 1]
             if batch.completes(outcome):
@@ -333,7 +332,7 @@ class Pipeline:
             return
         before = ends[wrong - 1] if wrong else 0
         self._proof.right_sizes(wrong)
-        self._keep_back(batch, outcomes[:before], wrong)
+        self._keep_back(batch, outcomes[:before], wrong, len(ends) - wrong)
         if not self._doubts:
             self._hand_over()
         self._throw_away(batch, followed=followed)
