@@ -418,7 +418,7 @@ class Machine(RuleBasedStateMachine):
 def test_whatever_happens_in_whatever_order(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "SMALL_OCTETS", 100)
     monkeypatch.setattr(folder_module, "MAX_ROUND", 2)
-    monkeypatch.setattr(folder_module, "MAX_LARGE", 2)
+    monkeypatch.setattr(folder_module, "large_at_once", lambda: 2)
     monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 300)
     machine = type(f"Machine of {kind}", (Machine,), {"kind": kind})
     few = settings(

@@ -7,6 +7,7 @@ import mailbox
 import os
 import pickle
 import re
+import resource
 import stat
 import threading
 import time
@@ -505,6 +506,25 @@ def test_many_deliveries_at_once_keep_to_the_files_that_a_process_may_open(tmp_p
     large = 8 * (2 * MAX_LARGE + 1)
     assert small + large < 800
     assert share // 2 <= files.most <= (large if octets > SMALL_OCTETS else small)
+
+
+@pytest.mark.parametrize("octets", [40, SMALL_OCTETS + 1])
+def test_where_a_process_may_open_fewer_files_fewer_are_open(
+    tmp_path: Path, octets: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
+    files = OpenFiles()
+
+    def work(number: int) -> None:
+        destination = prepared(tmp_path / str(number), files=files)
+        for each in range(MAX_ROUND):
+            deliver(destination, b"%d" % each, mail(each, octets))
+        destination.flush()
+        destination.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+    assert files.most <= 128, "half of what there is, for all eight"
 
 
 def test_a_disk_that_hangs_keeps_no_other_waiting(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, Re
 from pop3fast.fetch._journal import Journal
 from pop3fast.fetch._lines import LineEnds
 from pop3fast.fetch._root import Folders, open_folders
-from pop3fast.fetch._sync import MAX_LARGE, MAX_ROUND, ROUND_OCTETS, GroupSync, Written
+from pop3fast.fetch._sync import MAX_ROUND, ROUND_OCTETS, GroupSync, Written, large_at_once
 from pop3fast.fetch._waiting import Clock
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -212,7 +212,7 @@ class FolderDestination:
         if (
             len(self._unsynced) == MAX_ROUND
             or self._unsynced_octets >= ROUND_OCTETS
-            or self._unsynced_files == MAX_LARGE
+            or self._unsynced_files >= large_at_once()
         ):
             self._sync()
 

@@ -4,6 +4,7 @@ Owns the threads that wait for the disk, and how many files are open. Never make
 failed ``fsync`` again, and never has one account wait for the disk of another.
 """
 
+import resource
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
@@ -36,8 +37,22 @@ open files. Eight accounts at once with 32 large messages each have some 750 fil
 
 FEW = 2
 
+USUAL_LIMIT = 1024
+"""Where a process may open fewer files than that (256 on macOS), fewer are open here."""
+
 # A token for each. Taken and put back without a lock, which a fork could leave locked in the child for ever.
 _tokens = deque(range(MAX_SHARES))
+
+
+def files_at_once() -> int:
+    """Return how many files this process may open, at most `USUAL_LIMIT`."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return USUAL_LIMIT if soft == resource.RLIM_INFINITY else min(soft, USUAL_LIMIT)
+
+
+def large_at_once() -> int:
+    """Return how many messages of a round may be in files that are open before it begins."""
+    return max(1, MAX_LARGE * files_at_once() // USUAL_LIMIT)
 
 
 class Written:
@@ -131,11 +146,16 @@ class GroupSync:
             share.result()
 
     def _work(self, share: Sequence[Written], folder: int) -> None:
+        limit = files_at_once()
+        # Below the usual limit half as many: what an account has open besides does not become less.
+        most, few = (MAX_SHARES, FEW) if limit == USUAL_LIMIT else (max(1, MAX_SHARES * limit // USUAL_LIMIT // 2), 1)
         try:
-            token = _tokens.popleft()
+            token = _tokens.popleft() if MAX_SHARES - len(_tokens) < most else None
         except IndexError:
-            for start in range(0, len(share), FEW):
-                self._deal_with(share[start : start + FEW], folder)
+            token = None
+        if token is None:
+            for start in range(0, len(share), few):
+                self._deal_with(share[start : start + few], folder)
             return
         try:
             self._deal_with(share, folder)
