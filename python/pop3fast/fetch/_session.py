@@ -268,8 +268,10 @@ class Session:
         entries = memory.entries(keys.values())
         memory.note_listing([], [*entries], nameless=nameless)
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
-        run.advanced = True
-        run.recognised.update(item.identity for item in run.same)
+        recognised = {item.identity for item in run.same}
+        # What was recognised before in this run is no reason for another session.
+        run.advanced = run.advanced or not recognised <= run.recognised
+        run.recognised |= recognised
         return [
             item
             for item in run.same
