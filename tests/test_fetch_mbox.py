@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fetching import CountedFiles, fetch, in_child, mail
 from mboxes import THEIRS, append, deliver, found, prepared
-from pop3fast.fetch import DestinationError, Identity, open_destination
+from pop3fast.fetch import DestinationError, Identity, State, open_destination
 from pop3fast.fetch import _spool as spool_module
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._lines import LineEnds
@@ -363,3 +363,50 @@ def test_a_full_disk_takes_nothing_from_the_messages_before(box: Path, monkeypat
         deliver(destination, b"c", mail(3, octets=900))
         assert [entry.uid for entry in destination.flush()] == [b"a", b"c"]
     assert found(box) == [mail(n, octets=o).replace(b"\r\n", b"\n") for n, o in ((1, 500), (3, 900))]
+
+
+def test_what_a_full_disk_left_of_a_message_does_not_lie_in_the_next(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 1000)
+
+    class FullDisk(Files):
+        full = False
+
+        def write(self, file: int, octets: bytes) -> None:
+            if self.full:
+                super().write(file, octets[: len(octets) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().write(file, octets)
+
+    files = FullDisk()
+    with prepared(box, files) as (destination, _, _):
+        deliver(destination, b"a", mail(1, octets=1500))
+        files.full = True
+        with pytest.raises(DestinationError):
+            deliver(destination, b"b", mail(2, octets=900))
+        files.full = False
+        deliver(destination, b"c", mail(3, octets=900))
+        destination.flush()
+    assert found(box) == [mail(n, octets=o).replace(b"\r\n", b"\n") for n, o in ((1, 1500), (3, 900))]
+
+
+def test_accounts_that_fetch_into_one_mbox_at_once_never_meet_in_a_name(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 1000)
+    made: list[str] = []
+
+    class Noting(Files):
+        def create(self, name: str, at: int) -> int:
+            made.append(name)
+            return super().create(name, at)
+
+    for user in ("me", "you"):
+        with State(f"{box}.state").account("h", 110, user) as account:
+            destination = open_destination(f"mbox:{box}", Noting())
+            destination.prepare(account.digest, account)
+            deliver(destination, b"a", mail(1, octets=1500))
+            destination.close()
+            assert account.digest in made[-1]
+    assert len(made) == len(set(made)) == 2

@@ -137,6 +137,28 @@ def test_of_an_append_that_was_stopped_within_a_message_the_whole_ones_are_found
         assert said or name in {"all noted as old", "lengths noted", "keywords folded"}
 
 
+def test_what_a_stopped_append_left_whole_is_durable_before_it_is_remembered(box: Path) -> None:
+    stopped(box, MESSAGES)
+    with State(str(box.with_name("state"))).account("h", 110, "me") as account:
+        remembered: set[tuple[str, int]] = set()
+
+        class Watched(Files):
+            def sync(self, file: int) -> None:
+                if self.stat(file).st_ino == box.stat().st_ino:
+                    remembered.add(("content", len(account.seen())))
+                super().sync(file)
+
+            def sync_folder(self, folder: int) -> None:
+                remembered.add(("name", len(account.seen())))
+                super().sync_folder(folder)
+
+        destination = open_destination(f"mbox:{box}", Watched())
+        destination.prepare(account.digest, account)
+        destination.close()
+        assert remembered == {("content", 0), ("name", 0)}
+        assert len(account.seen()) == len(MESSAGES)
+
+
 def test_a_message_that_was_deleted_meanwhile_comes_again_and_no_other_is_taken_for_it(box: Path) -> None:
     """Two that are the same to the last octet, of one second, in two flushes: one in the file is not both."""
     clock = FastClock()
