@@ -180,6 +180,8 @@ def test_what_a_listing_lacked_is_the_same_when_it_is_listed_again_unless_it_is_
     plan = planned(listing("a", "7"), known)
     settle(plan, {}, known, Options(), NOW)
     assert numbers(plan.fetch) == [2]
+    deleted_before = remembering((b"a", PRINT, flags_of(missing=True)), (b"b", PRINT, flags_of(deletions=2)))
+    assert planned(listing("a", "b"), deleted_before).relisted == [Identity(b"a")], "the other one was never missing"
 
 
 def test_which_messages_a_listing_lacks() -> None:
