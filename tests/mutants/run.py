@@ -181,8 +181,8 @@ class Room:
         chosen: list[str] = []
         total = 0.0
         for test in sorted(order, key=ranks.__getitem__):
-            total += reaching[test]
-            if chosen and total > MOST_SECONDS:
-                break
-            chosen.append(test)
+            # One that is too slow keeps none of the quick ones behind it from looking.
+            if not chosen or total + reaching[test] <= MOST_SECONDS:
+                chosen.append(test)
+                total += reaching[test]
         return chosen, total
