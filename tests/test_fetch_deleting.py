@@ -14,6 +14,7 @@ from scripted import Reply, ScriptedServer
 
 GREETING = b"+OK ready\r\n"
 DELETE = Options(delete=True)
+DEAF = {b"TOP": b"-ERR no TOP\r\n", b"DELE": b"+OK\r\n"}
 MESSAGES = [mail(number) for number in range(1, 31)]
 
 
@@ -83,6 +84,32 @@ def test_checkpoints_by_messages_and_by_octets(tmp_path: Path) -> None:
             assert (report.sessions, report.fetched) == (sessions, 30), name
             assert report.deleted == (0 if options.delete_after else 30)
         assert delivered(to) == sorted(MESSAGES)
+
+
+def test_a_checkpoint_that_achieves_nothing_is_the_last_and_all_behind_it_arrives(tmp_path: Path) -> None:
+    """Without a unique-id, and kept for its size, the first message would be all that each session fetches."""
+    to = f"maildir:{tmp_path}/box"
+    drop = Maildrop((b"", mail(1)), (b"a", mail(2)), (b"", mail(3)), (b"b", mail(4)))
+    drop.sizes[b""] = 2**40
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, Options(delete=True, checkpoint_messages=1))
+    assert delivered(to) == [mail(number) for number in range(1, 5)]
+    assert (report.exit_status, report.sessions, len(report.kept)) == (0, 3, 2)
+
+
+def test_a_server_that_keeps_everything_under_numbers_and_shows_no_header_keeps_no_fetch_busy(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = maildrop(6)
+
+    def instead(command: bytes) -> bytes | Reply | None:
+        return Reply(b"+OK bye\r\n", then="fin") if command == b"QUIT" else DEAF.get(command.split()[0])
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        for most_sessions in (8, 8):
+            report = fetch_from(server, to, Options(delete=True, checkpoint_messages=1))
+            assert (report.error, report.sessions <= most_sessions) == (None, True)
+    assert delivered(to) == sorted(mail(number) for number in range(1, 7))
 
 
 @pytest.mark.parametrize("delay", [2, 10, 180, 300])

@@ -50,11 +50,8 @@ class Deleter:
         for item in held:
             run.keep(item, COPY_IS_MISSING)
         marked = {*self._mark(sorted(safe))} if safe else set()
-        for item in deletions:
-            if item not in marked and item not in held:
-                # This run does not try it again, and others may have waited for it.
-                run.deleted.add(item.identity)
-                run.advanced = True
+        # What was tried is not tried again, and others may have waited for it.
+        run.settle_deletions(item.identity for item in deletions if item not in marked and item not in held)
         return [each for each in whole if each.item in marked]
 
     def quit(self, marked: list[Receipt], memory: AccountState | None, nameless: int) -> None:
@@ -80,8 +77,7 @@ class Deleter:
             run.unsure -= identities
             run.report.deleted += len(identities)
         # Either way this run does not insist on them, and goes on with the others.
-        run.deleted |= identities
-        run.advanced = True
+        run.settle_deletions(identities)
 
     def _quit(self) -> Exception | None:
         """Return why it is not known how the session ended, if it is not."""
@@ -131,8 +127,7 @@ class Deleter:
         for item in items:
             if (error := refused.get(item.number)) is not None:
                 run.keep(item, explained(error))
-                run.deleted.add(item.identity)
-                run.advanced = True  # for this is settled, and others may have waited for it
+                run.settle_deletions([item.identity])  # and others may have waited for it
             else:
                 run.kept.pop(item.identity, None)
         return [item for item in items if item.number not in refused]

@@ -1,11 +1,12 @@
 """Run: what one fetch of one account keeps from session to session.
 
-Owns what was found out on the way (who broke the connection, what was refused) and the report. Never speaks to the
-server.
+Owns what was found out on the way (who broke the connection, what was refused), the report, and that a run ends:
+each session after a checkpoint follows one that achieved something which nothing achieves a second time in the run
+(`Run.achieve`), or it is the one session without a checkpoint. Never speaks to the server.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterable
 
 from pop3fast.fetch._account import Door
 from pop3fast.fetch._destination import Destination
@@ -88,10 +89,14 @@ class Run:
         """Whether the server was asked what there is, and has not said it all yet."""
         self.advanced = False
         """Whether anything was achieved since this was last set to False."""
+        self.has_checkpoints = True
+        """Whether a session may end before all is done. One that did so and achieved nothing was the last."""
         self.callback_failure: BaseException | None = None
         self._progress = progress
         self._breaks: Counter[Identity] = Counter()
         self._contents: set[tuple[bytes, int]] = set()
+        # As numbers, for there is one of each message. Two that are alike by chance cost a checkpoint.
+        self._achieved: set[int] = set()
         self._too_large: list[Named] = []
         self._messages = self._octets = self._messages_in_all = self._octets_in_all = 0
 
@@ -122,20 +127,35 @@ class Run:
                 self._contents.add((entry.content, entry.copy))
             self.report.fetched += 1
             self.report.octets += entry.octets
+            self.achieve(("fetched", entry.uid, entry.content, entry.copy))
+
+    def achieve(self, what: Hashable) -> None:
+        """Note that something was achieved, which counts once in a run.
+
+        A server may keep what it said that it deleted, and what is fetched to be looked at comes in every session.
+        """
+        if hash(what) not in self._achieved:
+            self._achieved.add(hash(what))
             self.advanced = True
+
+    def settle_deletions(self, identities: Iterable[Identity]) -> None:
+        """Note what is not to be deleted again in this run: it was, or it was tried."""
+        for identity in identities:
+            self.deleted.add(identity)
+            self.achieve(("deleted", identity))
 
     def give_up(self, item: Item, why: str) -> None:
         """Leave a message out of the rest of the run."""
         self.failed.add(item.identity)
         self.report.failures.append(named(item, why))
-        self.advanced = True
+        self.achieve(("failed", item.identity))
 
     def leave(self, item: Item, octets: int) -> None:
         """Leave a message out of the rest of the run that came larger than it may be."""
         self.failed.add(item.identity)
         why = too_large(octets, self.options.max_size or 0)
         self._too_large.append(named(item, f"{why}, and not the {item.size:,} that the server lists"))
-        self.advanced = True
+        self.achieve(("failed", item.identity))
 
     def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
         """Take back that a message was delivered; *fresh* is whether this run counted it."""

@@ -109,7 +109,8 @@ class Session:
             # All else is done, and another session would hear the same.
             run.report.error = error
             return False
-        return more and run.advanced
+        run.has_checkpoints = run.advanced or not more
+        return more
 
     # What is to be done.
 
@@ -222,8 +223,10 @@ class Session:
         """Return what to delete and what to fetch before the next checkpoint, and whether there is more behind it."""
         options = self._run.options
         may_delete = options.deletes and (bool(plan.delete) or options.old_enough(self._date, self._date))
+        run = self._run
         # Where messages without a unique-id stay for ever, each session would begin with the same ones.
-        if not may_delete or self._run.login_delay > CHECKPOINT_DELAY_SECONDS or self._run.keeps_nameless:
+        pays = run.has_checkpoints and run.login_delay <= CHECKPOINT_DELAY_SECONDS and not run.keeps_nameless
+        if not may_delete or not pays:
             return plan.delete, plan.fetch, False
         # Of which a copy is missing they wait for it, and must not take its place.
         ready, waiting = safe_to_delete(plan, plan.delete)
@@ -269,8 +272,8 @@ class Session:
         memory.note_listing([], [*entries], nameless=nameless)
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
         recognised = {item.identity for item in run.same}
-        # What was recognised before in this run is no reason for another session.
-        run.advanced = run.advanced or not recognised <= run.recognised
+        for identity in recognised:
+            run.achieve(("recognised", identity))
         run.recognised |= recognised
         return [
             item
