@@ -412,6 +412,31 @@ def test_a_forged_reply_that_sizes_cannot_show_costs_no_other_message(tmp_path: 
     assert delivered(to) == sorted(mail(number) for number in range(1, 41))
 
 
+@pytest.mark.parametrize("kind", ["maildir", "mbox", "eml"])
+def test_a_reply_too_many_loses_no_message_though_all_sizes_are_right(tmp_path: Path, kind: str) -> None:
+    """From the 21st on each message is answered with the one before it, and all are of the same size."""
+    to = f"{kind}:{tmp_path}/box"
+    drop = named(*range(101, 131))
+    late: list[bytes] = [drop.content(20)]
+
+    def one_late(command: bytes) -> bytes | None:
+        if command.startswith(b"RETR") and int(command[5:]) > 20:
+            late.append(drop.content(int(command[5:])))
+        elif command.startswith(b"STAT"):
+            drop.instead = lambda _: None
+            return late.pop() + b"+OK 30 0\r\n"
+        else:
+            return None
+        return late.pop(0)
+
+    drop.instead = one_late
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, Options(delete=True))
+    assert report.exit_status == 0
+    assert drop.messages == []
+    assert set(delivered(to)) == {mail(number) for number in range(101, 131)}
+
+
 def test_nothing_is_remembered_that_a_forged_reply_may_have_moved(tmp_path: Path) -> None:
     """It comes when the next command is under way, so it is taken for its reply, and so is each reply from there on."""
     to = f"maildir:{tmp_path}/box"

@@ -322,7 +322,12 @@ class Session:
             if again is not None:
                 self._run.give_up(again.item, again.why)
             rest = rest[rest.index(short.item) + 1 :]
-        self._lister.check_step(listed)
+        try:
+            self._lister.check_step(listed)
+        except ProtocolError:
+            # Sizes that are alike show nothing: an extra reply makes each message the one before it.
+            self._retrieval.odd = True
+            raise
 
     def _doubt(self, error: ProtocolError, items: list[Item], writer: Writer) -> None:
         """Take nothing of *items* for delivered that is not remembered, unless the line has merely dropped.
