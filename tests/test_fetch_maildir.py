@@ -427,8 +427,7 @@ def test_interrupted_while_files_are_synced_and_gone_on(box: Path, ended: int, m
 
 
 def test_a_folder_that_is_not_durable_is_a_batch_not_delivered(box: Path) -> None:
-    destination = prepared(box, files=CountedFiles(lambda *_: None))
-    files: CountedFiles = destination.files  # type: ignore[attr-defined]
+    destination = prepared(box, files=(files := CountedFiles(lambda *_: None)))
 
     def fail(_: int, name: str) -> None:
         if name == "sync_folder":

@@ -112,6 +112,7 @@ FETCH = (
     "fetch._fingerprint",
     "fetch._root",
     "fetch._sync",
+    "fetch._descriptors",
     "fetch._hosts",
     "fetch._waiting",
     "fetch._files",

@@ -120,7 +120,7 @@ def run_job(
         with (
             contextlib.closing(destination),
             world.stop.telling(destination.hurry),
-            _memory_of(job, destination) as memory,
+            _memory_of(job, destination, world.clock) as memory,
         ):
             run.memory = memory
             _hold_sessions(run, world.hosts)
@@ -142,7 +142,7 @@ def _makes_no_sense(error: Exception, run: Run) -> bool:
 
 
 @contextlib.contextmanager
-def _memory_of(job: Job, destination: Destination) -> Iterator[AccountState | None]:
+def _memory_of(job: Job, destination: Destination, clock: Clock) -> Iterator[AccountState | None]:
     """Give what is remembered of the account, which is this fetch's alone meanwhile."""
     path = job.state or default_path(destination)
     if job.options.dry_run and not Path(path).exists():
@@ -153,7 +153,7 @@ def _memory_of(job: Job, destination: Destination) -> Iterator[AccountState | No
         # What is wrong with the destination is found out before anybody logs in.
         destination.open()
     account = job.account
-    with State(path).account(account.host, account.port, account.login) as memory:
+    with State(path, clock).account(account.host, account.port, account.login) as memory:
         yield memory
 
 

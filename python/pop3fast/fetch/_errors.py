@@ -66,7 +66,15 @@ def explained(error: BaseException) -> str:
 def destination_error(path: str, tried: str, error: OSError) -> DestinationError:
     """Return what the operating system's *error* means for a delivery."""
     number = error.errno
-    return DestinationError(path, tried, str(error) if number is None else os.strerror(number), number)
+    return DestinationError(path, tried, str(error) if number is None else system_words(number), number)
+
+
+def system_words(number: int | None) -> str:
+    """Return what the operating system's error *number* means, and what to do where that does not show."""
+    words = os.strerror(number or 0)
+    if number == errno.EMFILE:
+        return f"{words}: this process may not have more of them open at once; `ulimit -n` says how many, and sets it"
+    return words
 
 
 def no_parent_error(path: str, tried: str) -> DestinationError:
@@ -104,7 +112,7 @@ def state_error(path: str, error: OSError) -> StateError:
     folder = Path(path).parent
     if error.errno == errno.ENOENT and not folder.exists():
         return StateError(path, _no_folder(folder))
-    return StateError(path, os.strerror(error.errno or 0))
+    return StateError(path, system_words(error.errno))
 
 
 class AccountBusy(StateError):  # noqa: N818 - a public name that says what happened

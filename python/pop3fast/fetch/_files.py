@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from pop3fast.fetch import _forks as forks
+from pop3fast.fetch._errors import system_words
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -158,4 +159,4 @@ def why_no_folder(files: Files, name: str, at: int | None, error: OSError) -> st
         return "it is a symbolic link, and somebody may turn it elsewhere; name the folder itself"
     if not modes.S_ISDIR(mode):
         return "it is not a folder"
-    return error.strerror or str(error)
+    return str(error) if error.errno is None else system_words(error.errno)

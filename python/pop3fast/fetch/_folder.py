@@ -16,6 +16,7 @@ from hashlib import sha256
 from itertools import count
 from typing import ClassVar, NamedTuple
 
+from pop3fast.fetch._descriptors import PatientFiles
 from pop3fast.fetch._errors import DestinationError, destination_error
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._folder_index import FolderIndex, Stamps, is_whole
@@ -128,7 +129,8 @@ class FolderDestination:
     def __init__(self, path: str, files: Files, clock: Clock) -> None:
         """Deliver into the folder *path*, to which nothing is done before `open`."""
         self.path = path
-        self.files = files
+        self.files = PatientFiles(files, clock)
+        self.files.let_go = self._sync_what_is_open
         self.clock = clock
         self._folders: Folders | None = None
         self._hidden = self._visible = -1
@@ -143,7 +145,7 @@ class FolderDestination:
         self._batch: list[Written] = []
         self._unsynced: list[Written] = []
         self._unsynced_octets = self._unsynced_files = 0
-        self._syncs = GroupSync(files)
+        self._syncs = GroupSync(self.files)
         # Once somebody has asked, it is begun before they ask again.
         self._reads_back = False
         self._whole: dict[bytes, Future[bool]] = {}
@@ -284,7 +286,8 @@ class FolderDestination:
             raise destination_error(self.path, "read back from", error) from error
 
     def hurry(self) -> None:
-        """Do nothing: nobody else is waited for."""
+        """Wait no longer for others to close files. May be called by another thread."""
+        self.files.hurry()
 
     def close(self) -> None:
         """Take away what was not flushed, and let go of the folder. Does nothing when it is closed."""
@@ -319,6 +322,14 @@ class FolderDestination:
         unsynced, self._unsynced = self._unsynced, []
         self._unsynced_octets = self._unsynced_files = 0
         self._syncs.start(unsynced, self._hidden)
+
+    def _sync_what_is_open(self) -> None:
+        """Sync and close the files of messages that have ended."""
+        open_ = [written for written in self._unsynced if written.file is not None]
+        self._unsynced = [written for written in self._unsynced if written.file is None]
+        self._unsynced_files = 0
+        self._syncs.start(open_, self._hidden)
+        self._syncs.finish()
 
     def _publish(self, delivered: Written) -> Published:
         """Make a durable message visible, unless a whole one was there before."""

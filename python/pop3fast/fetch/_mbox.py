@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
+from pop3fast.fetch._descriptors import PatientFiles
 from pop3fast.fetch._errors import DestinationError, destination_error, no_parent_error
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Copies, Entry, Identity, ReadBack, is_lasting
@@ -42,7 +43,7 @@ class Mbox:
     def __init__(self, path: str, files: Files, clock: Clock) -> None:
         """Append to the file *path*, to which nothing is done before `open`."""
         self.path = path
-        self.files = files
+        self.files = PatientFiles(files, clock)
         self.clock = clock
         self._parent: int | None = None
         self._account = ""
@@ -58,7 +59,7 @@ class Mbox:
         self._second = 0
         self._appended: dict[bytes, tuple[int, int]] = {}
         self._said: list[str] = []
-        self._threads = GroupSync(files)
+        self._threads = GroupSync(self.files)
         # Once somebody has asked, it is begun before they ask again.
         self._reads_back = False
         self._whole: dict[bytes, Future[bool]] = {}
@@ -184,6 +185,7 @@ class Mbox:
     def hurry(self) -> None:
         """Wait for other programs no longer: whoever interrupted does not want to. May be called by another thread."""
         self._hurried = True
+        self.files.hurry()
 
     def close(self) -> None:
         """Let go of the file; what was not flushed is not delivered. Does nothing when it is closed."""

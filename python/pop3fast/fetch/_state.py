@@ -14,19 +14,21 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import starmap
 from typing import Any, Self
 
 from pop3fast.fetch import _forks as forks
 from pop3fast.fetch import _state_rows as rows
 from pop3fast.fetch._age import DAY_SECONDS, Age
-from pop3fast.fetch._errors import AccountBusy, StateError
+from pop3fast.fetch._errors import AccountBusy, StateError, state_error
 from pop3fast.fetch._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch._identity import Entry, Identity, account_digest
 from pop3fast.fetch._journal import Intended, Intent
 from pop3fast.fetch._seen import Seen
 from pop3fast.fetch._state_files import checked, open_file
-from pop3fast.fetch._state_schema import begin, connect, in_words, make_state
+from pop3fast.fetch._state_schema import begin, connect, in_words, make_state, when_it_opens
+from pop3fast.fetch._waiting import Clock, SystemClock
 
 FILE_NAME = "pop3fast.sqlite"
 
@@ -39,17 +41,21 @@ INTENDED_FIELDS = 7
 class State:
     """A file in which several accounts may be kept, and which several processes may use at once."""
 
-    def __init__(self, path: str) -> None:
-        """Use the state *path*, which is made when it is not there. Raises `StateError` when it cannot be used."""
+    def __init__(self, path: str, clock: Clock | None = None) -> None:
+        """Use the state *path*, which is made when it is not there. Raises `StateError` when it cannot be used.
+
+        Where the process has too many files open, others are waited for on *clock*.
+        """
         self.path = path
-        make_state(path)
+        self._clock = clock or SystemClock()
+        when_it_opens(partial(make_state, path), self._clock)
 
     def account(self, host: str, port: int, user: str) -> "AccountState":
         """Return what is known of an account, for this session alone until it is closed.
 
         Raises `AccountBusy` at once when another session of it runs, and `StateError`.
         """
-        return AccountState(self.path, host.lower(), port, user)
+        return when_it_opens(partial(AccountState, self.path, host.lower(), port, user), self._clock)
 
 
 class AccountState:
@@ -345,7 +351,7 @@ class AccountState:
             try:
                 lock_file = open_file(path)
             except OSError as error:
-                raise StateError(path, os.strerror(error.errno or 0)) from error
+                raise state_error(path, error) from error
             try:
                 fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -353,7 +359,7 @@ class AccountState:
                 raise AccountBusy(path, f"another fetch of {who} is running") from error
             except OSError as error:
                 os.close(lock_file)
-                raise StateError(path, os.strerror(error.errno or 0)) from error
+                raise state_error(path, error) from error
             forks.hold(lock_file)
         return lock_file
 

@@ -5,15 +5,22 @@ An older one becomes one of this version when it is opened, all at once.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import TypeVar
 
 from pop3fast.fetch import _forks as forks
-from pop3fast.fetch._errors import StateError, state_error
+from pop3fast.fetch._descriptors import is_shortage, when_there_is_one
+from pop3fast.fetch._errors import StateError, state_error, system_words
 from pop3fast.fetch._state_files import checked, open_file, sync_name
+from pop3fast.fetch._waiting import Clock
+
+T = TypeVar("T")
 
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
@@ -26,7 +33,17 @@ BUSY_SECONDS = 30.0
 BUSY = f"another process has had it for more than {BUSY_SECONDS:.0f} seconds"
 
 POLL_SECONDS = 0.02
+
 """How often to look whether another process is done."""
+
+STATE_DESCRIPTORS = 4
+"""So many SQLite has open at most: the file, ``-wal``, ``-shm``, and for a moment the folder."""
+
+UNEXPLAINED = 5
+"""So many times it is tried again when SQLite could not open a file and nothing shows why."""
+
+PRIMARY_CODE = 0xFF
+"""The part of an extended result code that is of the error itself."""
 
 LARGEST_VALUE_OCTETS = 2**24
 """No value in a state is larger. In a file that is damaged one may claim to have a gigabyte."""
@@ -161,6 +178,8 @@ def connect(path: str) -> sqlite3.Connection:
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE_OCTETS)
         connection.execute("PRAGMA synchronous = FULL").close()
         connection.execute("PRAGMA foreign_keys = ON").close()
+        # So that no file is opened later, when there may be no descriptor for it.
+        connection.execute("PRAGMA temp_store = MEMORY").close()
     except sqlite3.Error:
         connection.close()
         raise
@@ -203,10 +222,48 @@ def make_state(path: str) -> None:
         raise StateError(path, in_words(error)) from error
 
 
+def when_it_opens(attempt: Callable[[], T], clock: Clock) -> T:
+    """Return what *attempt* returns, which opens the state, as soon as there are descriptors for it (`_descriptors`).
+
+    Raises what *attempt* does, which closes then what it has opened.
+    """
+    unexplained = count()
+
+    def lacks_some(error: Exception) -> bool:
+        cause = error.__cause__ if isinstance(error, StateError) else error
+        if not _did_not_open(cause):
+            return is_shortage(cause)
+        # Whoever had them may have closed some since SQLite was refused.
+        return _no_descriptors() or next(unexplained) < UNEXPLAINED
+
+    return when_there_is_one(attempt, clock, lacks_one=lacks_some)
+
+
 def in_words(error: sqlite3.Error) -> str:
     """Return what SQLite's *error* means to a person."""
     said = str(error)
+    if _did_not_open(error) and _no_descriptors():
+        return system_words(errno.EMFILE)
     return BUSY if "locked" in said else said
+
+
+def _did_not_open(error: BaseException | None) -> bool:
+    # What it cannot open to write to, SQLite opens to read: where a descriptor was given back in between it has one.
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE in {
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+    }
+
+
+def _no_descriptors() -> bool:
+    """Return whether there are fewer than a state needs. SQLite does not tell why it cannot open a file."""
+    with contextlib.ExitStack() as to_close:
+        try:
+            for _ in range(STATE_DESCRIPTORS):
+                to_close.callback(os.close, os.open(os.curdir, os.O_RDONLY | os.O_CLOEXEC))
+        except OSError as error:
+            return is_shortage(error)
+    return False
 
 
 def _check_or_make(connection: sqlite3.Connection, path: str) -> None:

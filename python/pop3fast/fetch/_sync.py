@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, wait
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
-from pop3fast.fetch._files import Files
+from pop3fast.fetch._descriptors import PatientFiles
 from pop3fast.fetch._identity import Entry
 
 T = TypeVar("T")
@@ -80,7 +81,7 @@ class Written:
 class GroupSync:
     """Makes messages durable, one round behind the other."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: PatientFiles) -> None:
         """Use *files*; threads are started when there is something to share."""
         self._files = files
         self._pool: Executor | None = None
@@ -93,7 +94,7 @@ class GroupSync:
 
         Returns when those are durable that had to be made; those that were open may be waited for until the next round.
         """
-        self._finish()
+        self.finish()
         if not group:
             return
         # Threads that call the system for each file stand still while another runs Python, so this one does not: side
@@ -109,22 +110,29 @@ class GroupSync:
             self.close()
             raise
         if to_be_made:
-            self._finish()
+            self.finish()
 
     def share_out(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
         """Return what *work* gives for each of *items*; the threads do it, each its share."""
         share = -(-len(items) // SYNC_THREADS)
         shares = [items[start : start + share] for start in range(0, len(items), share or 1)]
-        return [each for done in self._threads().map(lambda some: [*map(work, some)], shares) for each in done]
+        return [each for done in self._threads().map(partial(self._each, work), shares) for each in done]
 
     def begin(self, work: Callable[[T], R], item: T) -> "Future[R]":
         """Return what *work* will give for *item*; one of the threads does it."""
-        return self._threads().submit(work, item)
+        return self._threads().submit(lambda: self._each(work, [item])[0])
 
     def wait(self) -> None:
         """Return when every message has been dealt with; each says whether it is durable."""
-        self._finish()
+        self.finish()
         self.failed = None
+
+    def finish(self) -> None:
+        """Wait for what is under way: the files that were open are closed then."""
+        wait(self._under_way)
+        done, self._under_way = self._under_way, []
+        for share in done:
+            share.result()
 
     def close(self) -> None:
         """Wait for what is under way and end the threads. Raises nothing for what failed."""
@@ -139,11 +147,9 @@ class GroupSync:
             self._pool = self._files.executor(SYNC_THREADS, "pop3fast-sync")
         return self._pool
 
-    def _finish(self) -> None:
-        wait(self._under_way)
-        done, self._under_way = self._under_way, []
-        for share in done:
-            share.result()
+    def _each(self, work: Callable[[T], R], some: Sequence[T]) -> list[R]:
+        with self._files.letting_go():
+            return [*map(work, some)]
 
     def _work(self, share: Sequence[Written], folder: int) -> None:
         limit = files_at_once()
@@ -163,8 +169,8 @@ class GroupSync:
             _tokens.append(token)
 
     def _deal_with(self, some: Sequence[Written], folder: int) -> None:
-        for written in some:
-            if written.file is None:
+        with self._files.letting_go(lambda: self._sync_those_open(some)):
+            for written in [written for written in some if written.file is None]:
                 self._try("write to", self._make, written, folder)
         # With all of them on their way, the first ``fsync`` commits the places that all were given: a third less time
         # of the kernel on ext4, and a quarter less in all.
@@ -173,6 +179,9 @@ class GroupSync:
                 if written.file is not None:
                     with suppress(OSError):  # it is a hint; `sync` says what has failed
                         self._files.begin_sync(written.file)
+        self._sync_those_open(some)
+
+    def _sync_those_open(self, some: Sequence[Written]) -> None:
         for written in some:
             if written.file is not None:
                 self._try("deliver to", self._sync, written, written.file)
