@@ -363,6 +363,9 @@ def test_quirk_q76_messages_that_are_alike_under_new_unique_ids() -> None:
     assert not all_gone(planned(listing("a", "d"), known), known)
     assert not all_gone(planned(listing(), known), known)
     assert not all_gone(planned(listing("c"), nothing()), nothing())
+    for there in (HEADER_MARK + b"c", LEFT_MARK + b"c"):
+        partly = seen(b"a", there)
+        assert not all_gone(planned(listing("c"), partly), partly), "its name was known, though it was not fetched"
     assert uids_changed({1: PRINT}, known, Options(), NOW)
     assert not uids_changed({1: OTHER}, known, Options(), NOW)
     deleted = seen(b"a", b"b", flags=flags_of(deletions=1))
