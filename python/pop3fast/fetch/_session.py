@@ -211,8 +211,6 @@ class Session:
                 identity in others or identity.occurrence >= plan.counts.get(identity.uid, 0) for identity in run.unsure
             )
             run.unsure.clear()
-        if plan.renamed or plan.replaced:
-            seen = memory.seen()
         memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
         if memory.keeps_nameless(plan.nameless):
             run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
