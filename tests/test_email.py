@@ -103,7 +103,7 @@ def look(mail: EmailMessage) -> None:
 
 @every_name
 @seen
-def test_no_header_raises_when_it_is_looked_at(name: str, value: bytes) -> None:
+def test_quirk_q145_no_header_raises_when_it_is_looked_at(name: str, value: bytes) -> None:
     mail = parsed(name, value)
     look(mail)
     assert mail.as_bytes().endswith(b"body\n")

@@ -560,3 +560,16 @@ def test_a_server_that_ignores_dele_doubles_no_message_without_a_unique_id(tmp_p
         reports = [fetch_from(server, to, Options(delete=True, checkpoint_messages=1)) for _ in range(3)]
     assert all(report.sessions < 6 for report in reports)
     assert delivered(to) == sorted([mail(1), mail(1), mail(2)])
+
+
+@pytest.mark.parametrize("more", [b"", b"yyy"], ids=["as large as before", "larger"])
+def test_quirk_q144_a_message_that_a_server_writes_anew_is_not_another(tmp_path: Path, more: bytes) -> None:
+    # Courier names the boundaries of 8-bit mail anew each time; UW notes in a message that it was read.
+    to = f"maildir:{tmp_path}/box"
+    drop = named(1, 2)
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, to).fetched == 2
+        drop.messages = [(uid, content.replace(b"xxx", b"yyy" + more, 1)) for uid, content in drop.messages]
+        report = fetch_from(server, to)
+    assert (report.fetched, report.seen, report.failures, report.error) == (0, 2, [], None)
+    assert delivered(to) == [mail(1), mail(2)]

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from pop3fast import POP3, CommandError, ProtocolError, error_proto
+from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError, error_proto
 from scripted import Reply, ScriptedServer
 from shapes import GREETING, assert_broken, connect, is_closed
 
@@ -440,3 +440,14 @@ def test_quirk_q134_pipeline_in_capa_says_that_the_server_pipelines() -> None:
         assert pop.uids_and_sizes() == ({1: "1"}, {1: 1})
         assert server.commands == [b"CAPA", b"UIDL", b"LIST"]
         assert_in_step(pop)
+
+
+def test_quirk_q143_a_server_that_hangs_up_after_five_refusals_has_told_them_all() -> None:
+    """solid-pop3d."""
+    refused: list[int | None] = []
+    replies: list[bytes | Reply] = [*([b"-ERR no such message\r\n"] * 4), Reply(b"-ERR good bye\r\n", then="fin")]
+    with ScriptedServer(GREETING, replies) as server, closing(connect(server)) as pop:
+        with pytest.raises(ConnectionLost):
+            list(pop.retr_many(range(1, 50), pipelining=True, on_error=lambda error: refused.append(error.number)))
+        assert refused == [1, 2, 3, 4, 5]
+        assert_broken(pop, server)
