@@ -76,9 +76,9 @@ def main() -> int:
     chosen = MAILBOXES if arguments.only is None else MAILBOXES[arguments.only :][:1]
     tables = [_measure(mailbox.smaller() if arguments.quick else mailbox, arguments.folder) for mailbox in chosen]
     if arguments.only is None:
-        from benches import seen  # noqa: PLC0415 - it has the tests' server, too
+        from benches import read_back, seen  # noqa: PLC0415 - they have the tests' server, too
 
-        tables.append(seen.measure(arguments.folder, quick=arguments.quick))
+        tables += [each.measure(arguments.folder, quick=arguments.quick) for each in (read_back, seen)]
     text = "\n".join(tables)
     print(text)
     if arguments.write:
