@@ -57,6 +57,25 @@ CLIENT = (
     "_replies",
     "_framing",
 )
+# The same client on an event loop. It knows what decides, and of the stream what a socket says without waiting; but
+# nothing of poplib's hooks, nor of a conversation that blocks.
+AIO = (
+    "aio",
+    "aio._fetch_many",
+    "aio._connect",
+    "aio._client",
+    "aio._login",
+    "aio._many",
+    "aio._loops",
+    "aio._conversation",
+    "aio._arrivals",
+    "aio._patience",
+    "aio._queue",
+    "aio._threads",
+    "aio._wire",
+)
+NOT_OF_AIO = {*CLIENT[: CLIENT.index("_stream")]} - {"__init__"}
+OF_FETCH = {"fetch", "fetch._many", "fetch._waiting"}  # what its threads do, and the word that ends it
 # What tests the client must not lean on it.
 SERVER = (
     "testing",
@@ -188,6 +207,9 @@ def may_import(name: str) -> set[str]:
         if name in house:
             below = set(house[house.index(name) + 1 :])
             return below | {FETCH: {"__init__", *OF_THE_CLIENT}, PROGRAMS: PUBLIC | READERS}.get(house, set())
+    if name in AIO:
+        below = set(AIO[AIO.index(name) + 1 :])
+        return below | (set(CLIENT) - NOT_OF_AIO) | (OF_FETCH if name == "aio._fetch_many" else set())
     pytest.fail(f"{name} has no place yet: put it where it belongs in the tables of this file")
 
 
@@ -198,7 +220,7 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_every_place_is_taken() -> None:
-    assert {*CLIENT, *SERVER, *FETCH, *PROGRAMS} == {name_of(path) for path in modules()}
+    assert {*CLIENT, *AIO, *SERVER, *FETCH, *PROGRAMS} == {name_of(path) for path in modules()}
 
 
 def waits(path: Path) -> set[str]:
@@ -219,6 +241,11 @@ def test_of_the_client_the_stream_waits_and_before_it_what_makes_the_connection(
     assert [name for name, words in waiting.items() if words] == ["_stream", "_dial"], waiting
 
 
+def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:
+    waiting = {name: waits(PACKAGE / f"{name.replace('.', '/')}.py") for name in AIO if "." in name}
+    assert {name: words for name, words in waiting.items() if words - {"asyncio", "sleep"}} == {}
+
+
 def test_of_fetching_two_modules_let_time_pass() -> None:
     # The clock, and one until others have made a state; the network is the client's.
     waiting = {name: waits(PACKAGE / f"{name.replace('.', '/')}.py") for name in FETCH if "." in name}
@@ -228,7 +255,7 @@ def test_of_fetching_two_modules_let_time_pass() -> None:
     ], waiting
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE / "fetch"], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE / "aio", PACKAGE / "fetch"], ids=lambda folder: folder.name)
 def test_init_holds_names_and_nothing_that_runs(folder: Path) -> None:
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)
     tree = parse(folder / "__init__.py")

@@ -47,10 +47,10 @@ class Session:
         # What was begun and not settled; nothing else may be begun until then.
         self._begun: str | None = None
         self._broken: _Break | None = None
-        self.turns = Turns()
-        self.answered = False
+        self.turns: Turns = Turns()
+        self.answered: bool = False
         """Whether the reply under way has been read to its end, and was -ERR."""
-        self.in_sasl = False
+        self.in_sasl: bool = False
         """Whether a line is an answer in a SASL exchange, and no command."""
         self.capabilities: Mapping[str, tuple[str, ...]] | None = None
         """What the server said it can do, until something happens that may change it."""
@@ -60,9 +60,9 @@ class Session:
         """A tighter limit than ``max_octets`` for the command that is under way."""
         self.deadline: Deadline | None = None
         """By when the session, or the call that is under way, has to be over."""
-        self.user = ""
+        self.user: str = ""
         """Who logs in, or has."""
-        self.trusted = False
+        self.trusted: bool = False
         """Whether `connect` made the connection: by TLS that it verified, or in the clear because it was told to."""
 
     @property

@@ -79,8 +79,8 @@ class ReplyStream(io.BufferedIOBase):
         stream = cls(sock.recv_into)
         stream._sock = sock
         stream.deadline = deadline
-        stream._arrived = _arrival(sock)
-        stream._send_acknowledgement = _acknowledgement(sock)
+        stream._arrived = arrival(sock)
+        stream._send_acknowledgement = acknowledgement(sock)
         if isinstance(sock, ssl.SSLSocket):
             stream._receive_now = partial(_decrypted_now, sock)
             stream._full_read = RECORD_OCTETS
@@ -287,7 +287,7 @@ def protocol_error(error: FramingError) -> ProtocolError:
     return kind(str(error))
 
 
-def _arrival(sock: socket.socket) -> Callable[[int], object]:
+def arrival(sock: socket.socket) -> Callable[[int], object]:
     """Return a function that says, given 0, whether something has arrived on *sock*, were it its end."""
     if hasattr(select, "poll"):
         poller = select.poll()
@@ -296,7 +296,7 @@ def _arrival(sock: socket.socket) -> Callable[[int], object]:
     return lambda seconds: select.select([sock], [], [], seconds)[0]
 
 
-def _acknowledgement(sock: socket.socket) -> Callable[[], object]:
+def acknowledgement(sock: socket.socket) -> Callable[[], object]:
     """Return a function that acknowledges what has come on *sock*, and has the kernel do so with what comes next.
 
     Quirk q131: most servers write a reply in pieces and leave Nagle's algorithm on, so that each piece is held back

@@ -1,0 +1,46 @@
+"""Arrivals: what has come for one loop, and who waits for it.
+
+Owns that wait. What comes is the pipeline's business, and what becomes of it the loop's.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from pop3fast._batch import Batch
+
+T = TypeVar("T")
+
+
+class Arrivals(Generic[T]):
+    """What comes of one batch, as the conversation sees it."""
+
+    def __init__(self, batch: Batch[T]) -> None:
+        """Let nobody wait yet for what comes of *batch*."""
+        self.batch = batch
+        self._arrival: asyncio.Future[None] | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether somebody waits for it."""
+        return self._arrival is not None and not self._arrival.done()
+
+    def wake(self) -> bool:
+        """Let whoever waits go on, if there is a reason to; return whether somebody did."""
+        arrival = self._arrival
+        if arrival is None or arrival.done():
+            return False
+        if not (self.batch.arrived or self.batch.ended or self.batch.failure):
+            return False
+        arrival.set_result(None)
+        return True
+
+    async def wait(self, pump: Callable[[], None]) -> None:
+        """Return when something has arrived, or nothing more will; *pump* sees to what has come already."""
+        if self.waits:
+            raise RuntimeError("another task waits for this loop's next message")
+        arrival = self._arrival = asyncio.get_running_loop().create_future()
+        # What has come already needs no round of the event loop.
+        pump()
+        if not arrival.done():
+            await arrival

@@ -1,0 +1,255 @@
+"""connect: from a URL to a session on an event loop, over a connection that may be trusted.
+
+Owns the order of it, and that a connection which comes to nothing is closed. Must never go on in the clear where TLS
+was asked for. What a URL says `_location` knows.
+"""
+
+import asyncio
+import inspect
+import socket
+import ssl
+import sys
+import warnings
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from pop3fast._deadline import Deadline
+from pop3fast._dial import dial
+from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
+from pop3fast._framing import status
+from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
+from pop3fast._replies import readable
+from pop3fast.aio._client import POP3
+from pop3fast.aio._conversation import Conversation
+from pop3fast.aio._login import Secret
+from pop3fast.aio._threads import in_thread
+
+SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket | Awaitable[socket.socket]]
+"""Called with (host, port) and the seconds; returns a connected socket. It may be a coroutine function; any other is
+called in a thread."""
+
+
+def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
+    url: str,
+    *,
+    user: str | None = None,
+    password: Secret | None = None,
+    token: Secret | None = None,
+    mechanism: str | None = None,
+    context: ssl.SSLContext | None = None,
+    timeout: float | None = TIMEOUT_SECONDS,
+    deadline: float | None = None,
+    sock: socket.socket | SocketFactory | None = None,
+) -> "Connecting":
+    """Connect to the server that *url* names, and log in when *password* or *token* is given: awaited, or entered.
+
+    ``pop = await connect(...)`` gives a `POP3`; ``async with connect(...) as pop:`` ends the session, too: with QUIT
+    when the block ends well, otherwise without, so that nothing is deleted. What is given is used once.
+
+    The arguments, what is verified and what is raised are those of `pop3fast.connect`. *password*, *token* and *sock*
+    may be coroutine functions; other functions are called in a thread. Cancelled, it leaves no connection behind.
+    """
+    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
+        warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
+    try:
+        location = parse_url(url)
+        user = location.who_logs_in(user, password, token)
+        if timeout is not None and not timeout > 0:
+            raise ValueError(  # noqa: TRY301 - the given socket is closed, too
+                f"a time-out is more than 0 seconds: {timeout!r}"
+            )
+        session_deadline = None if deadline is None else Deadline(deadline, "the session")
+    except BaseException:
+        if isinstance(sock, socket.socket):
+            sock.close()
+        raise
+    return Connecting(_Wishes(location, user, password, token, mechanism, context, timeout, session_deadline, sock))
+
+
+class _Wishes:
+    """What `connect` was given."""
+
+    def __init__(  # noqa: PLR0913 - as many as there are
+        self,
+        location: Location,
+        user: str | None,
+        password: Secret | None,
+        token: Secret | None,
+        mechanism: str | None,
+        context: ssl.SSLContext | None,
+        timeout: float | None,
+        deadline: Deadline | None,
+        sock: socket.socket | SocketFactory | None,
+    ) -> None:
+        self.location = location
+        self.user = user
+        self.password = password
+        self.token = token
+        self.mechanism = mechanism
+        self.context = context
+        self.timeout = timeout
+        self.deadline = deadline
+        self.sock = sock
+
+
+class Connecting:
+    """A session that is to be: to be awaited, or entered by ``async with``, once."""
+
+    def __init__(self, wishes: _Wishes) -> None:
+        """Begin nothing yet."""
+        self._wishes = wishes
+        self._used = False
+        self._pop: POP3 | None = None
+
+    def __await__(self) -> Generator[Any, None, POP3]:
+        """Return a session; see `connect`."""
+        return self._connect().__await__()
+
+    async def __aenter__(self) -> POP3:
+        """Return a session, which ends with the block."""
+        self._pop = await self._connect()
+        return self._pop
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the session: QUIT when all went well, and close the connection in any case."""
+        if self._pop is not None:
+            await self._pop.__aexit__(kind, error, traceback)
+
+    async def _connect(self) -> POP3:
+        if self._used:
+            raise RuntimeError("what connect() gave is used once: call it again for another session")
+        self._used = True
+        wishes = self._wishes
+        sock = wishes.sock
+        try:
+            return await _open(wishes)
+        except BaseException:
+            if isinstance(sock, socket.socket):
+                sock.close()
+            raise
+
+
+async def _open(wishes: _Wishes) -> POP3:
+    location = wishes.location
+    pop = POP3.__new__(POP3)
+    conversation = Conversation(pop, location.host, location.port, wishes.timeout, wishes.deadline)
+    pop._pop3fast = conversation
+    pop.host, pop.port = location.host, location.port
+    sys.audit("poplib.connect", pop, location.host, location.port)
+    try:
+        await _get_through(conversation, wishes)
+        with named(location, "greeting"):
+            pop.welcome = await _greeting(conversation)
+        if location.scheme == "pop3":
+            with named(location, "STLS"):
+                await _go_over_to_tls(pop, wishes.context)
+        conversation.session.trusted = True
+        if wishes.password is not None or wishes.token is not None:
+            with named(location, "login"):
+                await pop.login(wishes.user or "", wishes.password, token=wishes.token, mechanism=wishes.mechanism)
+    except BaseException:
+        await conversation.close()
+        raise
+    return pop
+
+
+async def _get_through(conversation: Conversation, wishes: _Wishes) -> None:
+    """Give *conversation* its connection, over TLS where it is to be so from the first octet."""
+    location, deadline = wishes.location, wishes.deadline
+    step, context, sock = "connection", None, None
+    try:
+        async with _bounded(wishes.timeout, deadline):
+            sock = await _socket(wishes)
+        if location.scheme == "pop3s":
+            step, context = "TLS handshake", wishes.context or ssl.create_default_context()
+        async with _bounded(wishes.timeout, deadline):
+            await conversation.open(sock, context)
+    except BaseException as error:
+        if sock is not None:
+            # asyncio lets go of it in the next round of the loop, if it has got that far with it at all.
+            asyncio.get_running_loop().call_soon(sock.close)
+        name(error, location, step)
+        raise
+
+
+async def _socket(wishes: _Wishes) -> socket.socket:
+    given, location, timeout, deadline = wishes.sock, wishes.location, wishes.timeout, wishes.deadline
+    address = location.host, location.port
+    seconds = timeout if deadline is None else deadline.shorter(timeout)
+    if isinstance(given, socket.socket):
+        sock = given
+    elif given is None:
+        stop = _Stop()
+        try:
+            sock = await in_thread(lambda: dial(address, seconds, check=stop.check), unwanted=socket.socket.close)
+        except BaseException:
+            stop.said = True
+            raise
+    elif inspect.iscoroutinefunction(given):
+        sock = await given(address, seconds)
+    else:
+        made = await in_thread(lambda: given(address, seconds), unwanted=_close)
+        sock = await made if inspect.isawaitable(made) else made
+    sock.setblocking(False)  # noqa: FBT003 - the standard library's
+    return sock
+
+
+class _Stop:
+    """A word to a thread that nobody waits for it any more."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def check(self) -> None:
+        if self.said:
+            raise OSError("nobody waits for the connection any more")
+
+
+def _close(made: object) -> None:
+    if isinstance(made, socket.socket):
+        made.close()
+
+
+class _bounded:  # noqa: N801 - it reads as a phrase
+    """``asyncio.timeout`` for the shorter of a time-out and a deadline, each with its own words."""
+
+    def __init__(self, timeout: float | None, deadline: Deadline | None) -> None:
+        self._deadline = deadline
+        self._timeout = asyncio.timeout(timeout if deadline is None else deadline.shorter(timeout))
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            if self._deadline is not None:
+                self._deadline.left()
+            raise TimeoutError("timed out") from None
+
+
+async def _greeting(conversation: Conversation) -> bytes:
+    line = await conversation.greeting()
+    said = status(line)
+    if said == "malformed":
+        raise conversation.broken(ProtocolError(line))
+    if said == "error":
+        raise CommandError(line)
+    return line
+
+
+async def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
+    try:
+        await pop.stls(context or ssl.create_default_context())
+    except ProtocolError:
+        raise
+    except CommandError as error:
+        raise ProtocolError(f"the server refuses STLS: {readable(error.response)}") from error
+    except error_proto as error:
+        raise ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet") from error

@@ -1,0 +1,100 @@
+"""fetch_many: many mailboxes at once in one process, for a program that runs on an event loop.
+
+Owns how many are fetched at the same time, and that none is when nobody wants it any more. Each is fetched by the
+engine that `pop3fast.fetch.fetch_mailbox` runs, in a thread of its own: it waits for disks as much as for servers, and
+what it guarantees does not depend on who waits. The loop waits for reports, and for nothing else.
+"""
+
+import asyncio
+import concurrent.futures
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import suppress
+from threading import Thread
+
+from pop3fast._dial import STEP_SECONDS
+from pop3fast.aio._threads import told
+from pop3fast.fetch import FetchReport, Job, Progress
+from pop3fast.fetch._many import do_in_threads
+from pop3fast.fetch._waiting import Stop
+
+LIMIT = 100
+"""How many mailboxes are fetched at once, each over one connection: nearly all the time they wait."""
+
+OnProgress = Callable[[Job, Progress], object]
+"""Called with a job and how far it is; it may be a coroutine function."""
+
+
+async def fetch_many(
+    jobs: Iterable[Job], *, limit: int = LIMIT, progress: OnProgress | None = None
+) -> AsyncGenerator[FetchReport, None]:
+    """Do all *jobs*, *limit* at a time, and give their reports to ``async for`` as they come.
+
+    Jobs for the same account are done one behind the other. *progress*, which may be a coroutine function, is called
+    on the loop with a job and how far it is; the job goes on when it has returned. What ends a job is in its report's
+    ``error``, and ends no other.
+
+    Leaving the loop, or cancelling it, ends all within a second; what was delivered stays delivered, and is remembered.
+    Raises `ValueError` for a *limit* below 1.
+    """
+    if limit < 1:
+        raise ValueError(f"limit is the number of mailboxes at once, at least 1: {limit!r}")
+    work = _Work(jobs, limit, progress)
+    Thread(target=work.do, name="pop3fast-aio-fetch", daemon=True).start()
+    try:
+        while (report := await work.reports.get()) is not None:
+            yield report
+    finally:
+        work.stop.say()
+        # Whoever is cancelled in here does not wait any longer, but the work ends all the same.
+        await asyncio.shield(work.over)
+
+
+class _Work:
+    """What the threads do, and how the loop hears of it."""
+
+    def __init__(self, jobs: Iterable[Job], limit: int, progress: OnProgress | None) -> None:
+        """Be done later, in another thread."""
+        self.reports: asyncio.Queue[FetchReport | None] = asyncio.Queue()
+        """What came of the jobs; None behind the last one."""
+        self.stop = Stop(aside=True)
+        self._loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self._loop.create_future()
+        """Done when no thread is left, with the error that ended them."""
+        self._jobs = jobs
+        self._limit = limit
+        self._progress = progress
+
+    def do(self) -> None:
+        """Do all jobs."""
+        error: BaseException | None = None
+        try:
+            progress = None if self._progress is None else self._tell
+            do_in_threads(self._jobs, self._limit, self.stop, progress=progress, on_report=self._report)
+        except BaseException as raised:  # noqa: BLE001 - it is raised where the reports are waited for
+            error = raised
+        self._say(self._end, error)
+
+    def _report(self, report: FetchReport) -> None:
+        self._say(self.reports.put_nowait, report)
+
+    def _tell(self, job: Job, how_far: Progress) -> None:
+        if self._loop.is_closed():  # and nobody can have said that all is to end
+            self.stop.say()
+        self.stop.check()
+        assert self._progress is not None  # noqa: S101 - it would not be asked otherwise
+        said = asyncio.run_coroutine_threadsafe(told(self._progress, job, how_far), self._loop)
+        while not concurrent.futures.wait([said], STEP_SECONDS).done:
+            self.stop.check()
+        said.result()
+
+    def _say(self, function: Callable[..., object], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop was closed: nobody listens any more
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _end(self, error: BaseException | None) -> None:
+        self.reports.put_nowait(None)
+        if error is None or isinstance(error, KeyboardInterrupt):  # which is how the word to stop comes
+            self.over.set_result(None)
+        else:
+            self.over.set_exception(error)
+            self.over.exception()  # whoever was cancelled does not ask for it

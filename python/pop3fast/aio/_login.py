@@ -1,0 +1,245 @@
+"""LoginCommands: what a session on an event loop does before the maildrop is open (RFC 1939 section 4).
+
+Owns the order of a login and of going over to TLS. Which mechanism, and what is said in it, `pop3fast._login` decides.
+Must never put anything in flight beside them, nor let a blocking function of the caller's hold up the loop.
+"""
+
+import asyncio
+import hashlib
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NoReturn, TypeAlias
+
+from pop3fast import _login, _replies, _sasl
+from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto, name_reason
+from pop3fast._login import AuthObject, SaslExchange
+from pop3fast._sasl import ExchangeError, Mechanism
+from pop3fast._secrets import encoded
+from pop3fast._tls import unverified_context
+from pop3fast.aio._conversation import ENCODING, Conversation
+from pop3fast.aio._queue import Hold, short
+from pop3fast.aio._threads import asked, in_thread
+
+Secret: TypeAlias = str | Callable[[], str | Awaitable[str]]
+"""A password or token, or what gives one when it is asked, once an attempt: a function, which is called in a thread, or
+a coroutine function."""
+
+
+class LoginCommands:
+    """The first part of `POP3`."""
+
+    _pop3fast: Conversation
+    welcome: bytes
+
+    async def capa(self) -> dict[str, list[str]]:
+        """Return what the server can do: capability to its arguments, in the server's spelling (RFC 2449 section 5).
+
+        Raises `error_proto` when the server knows no CAPA; the session goes on.
+        """
+        return await self._pop3fast.capa()
+
+    async def capabilities(self) -> Mapping[str, tuple[str, ...]]:
+        """Return what the server can do: capability, in upper case, to its arguments (RFC 2449 section 5).
+
+        Asked once, and again after STLS and after a login, which may change it; empty when the server knows no CAPA.
+        """
+        return await self._pop3fast.capabilities()
+
+    async def supports(self, name: str) -> bool:
+        """Return whether *name*, in any case, is among the `capabilities`. A server may well do more than it says."""
+        return name.upper() in await self._pop3fast.capabilities()
+
+    async def user(self, user: str) -> bytes:
+        """Give the user's name; return the response (RFC 1939 section 7)."""
+        return await self._pop3fast.command(f"USER {user}", short)
+
+    async def pass_(self, pswd: str) -> bytes:
+        """Give the password; return the response. The maildrop is locked from here to `quit` (RFC 1939 section 7).
+
+        Raises `AuthenticationError` when it is refused.
+        """
+        return await self._log_in(f"PASS {pswd}")
+
+    async def rpop(self, user: str) -> bytes:
+        """Log in by RPOP, which RFC 1460 was the last to know; return the response."""
+        return await self._log_in(f"RPOP {user}")
+
+    async def apop(self, user: str, password: str) -> bytes:
+        """Log in by a digest of the greeting's time stamp and the password; return the response (RFC 1939 section 7).
+
+        Raises `error_proto` before anything is sent when the greeting has no time stamp, or came before TLS;
+        `AuthenticationError` when the login is refused. MD5 is all that stands before the password: use TLS.
+        """
+        secret = encoded(password, ENCODING, secret=True)
+        # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included.
+        timestamp = None if self._pop3fast.went_over else _replies.apop_timestamp(self.welcome)
+        if timestamp is None:
+            raise error_proto("-ERR APOP not supported by server")
+        digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
+        return await self._log_in(f"APOP {user} {digest}")
+
+    async def auth(
+        self,
+        mechanism: str,
+        authobject: AuthObject | None = None,
+        initial_response: bytes | str | None = None,
+        *,
+        initial_response_ok: bool = True,
+    ) -> bytes:
+        """Log in by a SASL *mechanism*; return the response (RFC 5034 section 4). `login` knows the usual ones itself.
+
+        As `pop3fast.POP3.auth`, whose rules these are; *authobject* is called in a thread.
+
+        Raises `AuthenticationError` when the login is refused, or called off because *authobject* said so or a
+        challenge makes no sense; the session goes on. An exception of *authobject* calls the login off too. When it is
+        cancelled the connection is broken.
+        """
+        exchange = SaslExchange(mechanism, authobject, initial_response, initial_response_ok=initial_response_ok)
+        # What the caller does with a challenge nobody knows.
+        return await self._converse(exchange, in_a_thread=not isinstance(authobject, Mechanism))
+
+    async def login(
+        self,
+        user: str,
+        password: Secret | None = None,
+        *,
+        token: Secret | None = None,
+        mechanism: str | None = None,
+    ) -> bytes:
+        """Log in by the best mechanism that both sides have; return the response (RFC 1939 section 7, RFC 5034).
+
+        As `pop3fast.POP3.login`, whose rules these are. *password* and *token* may be a function, which is called in a
+        thread, or a coroutine function.
+        """
+        if (password is None) == (token is None) and (mechanism or "").upper() != "EXTERNAL":
+            raise ValueError("give a password or a token, one of them")
+        conversation = self._pop3fast
+        if mechanism is None:
+            offered = (await conversation.capabilities()).get("SASL", ())
+            name = _login.choose(offered, verified=conversation.is_verified, by_token=token is not None)
+        else:
+            name = _login.named(mechanism)
+        given = await _given(password if token is None else token)
+        secret = _login.secret_for(name, *((given, None) if token is None else (None, given)))
+        if name == "USER":
+            try:
+                await self.user(user)
+            except asyncio.CancelledError:
+                conversation.broken(ProtocolError("a login was cancelled"))
+                raise
+            return await self.pass_(secret)
+        if name == "APOP":
+            return await self.apop(user, secret)
+        return await self._authenticate(
+            name, _login.mechanism_of(name, user, secret, conversation.host, conversation.port)
+        )
+
+    async def _log_in(self, line: str) -> bytes:
+        response = await self._pop3fast.command(line, short)
+        self._pop3fast.forget_capabilities()
+        return response
+
+    # A SASL exchange.
+
+    async def _converse(self, exchange: SaslExchange, *, in_a_thread: bool) -> bytes:
+        conversation = self._pop3fast
+        async with conversation.hold() as hold:
+            try:
+                return await self._exchange(exchange, hold, in_a_thread=in_a_thread)
+            except asyncio.CancelledError:
+                conversation.broken(ProtocolError("a login was cancelled"))
+                raise
+            finally:
+                conversation.session.in_sasl = False
+                conversation.forget_capabilities()
+
+    async def _exchange(self, exchange: SaslExchange, hold: Hold, *, in_a_thread: bool) -> bytes:
+        conversation = self._pop3fast
+        response = await conversation.command(exchange.first(), short, hold=hold)
+        while _replies.is_continuation(response):
+            conversation.session.in_sasl = True
+            challenge = response
+            try:
+                answer = (
+                    await in_thread(lambda: exchange.answer(challenge))  # noqa: B023 - it is awaited in this round
+                    if in_a_thread
+                    else exchange.answer(challenge)
+                )
+            except ExchangeError as error:
+                await self._call_off(hold, str(error))
+            except Exception:
+                await self._call_off(hold, None)
+                raise
+            response = await conversation.command(answer, short, hold=hold)
+        return response
+
+    async def _call_off(self, hold: Hold, reason: str | None) -> None:
+        """End the exchange without logging in (RFC 5034 section 4); raise `AuthenticationError` with the *reason*."""
+        conversation = self._pop3fast
+        try:
+            await conversation.command(SaslExchange.CALL_OFF, short, hold=hold)
+        except CommandError as error:
+            refusal = AuthenticationError(error.response, command="AUTH")
+        except (ProtocolError, OSError):
+            if reason is None:  # what was raised in there says more
+                return
+            raise
+        else:
+            failure = conversation.broken(ProtocolError("the server did not let go of a login that was called off"))
+            if reason is None:
+                return
+            raise failure
+        if reason is not None:
+            name_reason(refusal, reason)
+            raise refusal
+
+    async def _authenticate(self, name: str, mechanism: Mechanism) -> bytes:
+        try:
+            # SCRAM derives a key by thousands of rounds.
+            exchange = SaslExchange(name, mechanism, mechanism.initial)
+            response = await self._converse(exchange, in_a_thread=isinstance(mechanism, _sasl.Scram))
+        except AuthenticationError as error:
+            name_reason(error, mechanism.reason)
+            raise
+        try:
+            mechanism.check()
+        except ExchangeError as error:
+            self._disbelieve(response, str(error))
+        return response
+
+    def _disbelieve(self, response: bytes, reason: str) -> NoReturn:
+        refusal = AuthenticationError(response, command="AUTH")
+        name_reason(refusal, reason)
+        raise self._pop3fast.broken(refusal, reason)
+
+    # Over to TLS.
+
+    async def _go_over(self, context: ssl.SSLContext | None) -> bytes:
+        conversation = self._pop3fast
+        if conversation.is_tls:
+            raise error_proto("-ERR TLS session already established")
+        if "STLS" not in map(str.upper, await conversation.capa()):
+            raise error_proto("-ERR STLS not supported by server")
+        if context is None:
+            context = unverified_context("POP3.stls")
+        async with conversation.hold() as hold:
+            try:
+                response = await conversation.command("STLS", short, hold=hold)
+                if conversation.wire.has_arrived():
+                    # Nothing comes before our handshake: the loop receives it, and the conversation breaks.
+                    await asyncio.sleep(0)
+                    await asyncio.sleep(0)
+                conversation.check()
+                await conversation.go_over(context)
+            except ProtocolError:
+                conversation.end()
+                raise
+        return response
+
+
+async def _given(secret: Secret | None) -> str | None:
+    """Return a secret, asking for it where it is to be asked for."""
+    if not callable(secret):
+        return secret
+    given: str = await asked(secret)
+    return given

@@ -1,0 +1,100 @@
+"""Loops over many messages on one event loop: each message at its turn.
+
+Owns that a loop may be left at any point: what is still to come is thrown away, and the session stays in step. What is
+in flight is the pipeline's business.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
+
+from pop3fast._batch import Batch
+from pop3fast._deadline import Deadline
+from pop3fast._errors import CommandError
+from pop3fast.aio._arrivals import Arrivals
+from pop3fast.aio._conversation import Conversation
+from pop3fast.aio._threads import told
+
+T = TypeVar("T")
+
+OnError = Callable[[CommandError], object]
+"""Called with each refusal; it may be a coroutine function."""
+
+
+class Loop(AsyncIterator[T]):
+    """What `retr_many` and its kin give: each message at its turn."""
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        begin: Callable[[], Awaitable[Batch[T]]],
+        on_error: OnError | None,
+        deadline: Deadline | None,
+    ) -> None:
+        """Give what comes of the batch that *begin* makes when the first message is asked for."""
+        self._conversation = conversation
+        self._begin = begin
+        self._on_error = on_error
+        self._deadline = deadline
+        self._arrivals: Arrivals[T] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._over = False
+
+    def __aiter__(self) -> "Loop[T]":
+        """Return itself."""
+        return self
+
+    async def __anext__(self) -> T:
+        """Return the next message; what it raises ends the loop."""
+        if self._over:
+            raise StopAsyncIteration
+        try:
+            return await self._next()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def aclose(self) -> None:
+        """Leave the loop: what is still to come is thrown away."""
+        self._leave()
+
+    def __del__(self) -> None:
+        # Left by a break: nobody can ask for more. Whatever thread this is in, nothing is called here.
+        if self._arrivals is not None:
+            self._arrivals.batch.abandoned = True
+
+    async def _next(self) -> T:
+        arrivals = self._arrivals or await self._open()
+        batch = arrivals.batch
+        while True:
+            while batch.arrived:
+                outcome = batch.arrived.popleft()
+                if not isinstance(outcome, CommandError):
+                    return outcome
+                if self._on_error is None:
+                    raise outcome
+                await told(self._on_error, outcome)
+            if batch.ended:
+                raise StopAsyncIteration
+            if batch.failure is not None:
+                raise batch.failure
+            self._conversation.check()
+            await arrivals.wait(self._conversation.pump)
+
+    async def _open(self) -> Arrivals[T]:
+        conversation, deadline = self._conversation, self._deadline
+        conversation.check()
+        if deadline is not None:
+            self._timer = asyncio.get_running_loop().call_later(deadline.left(), conversation.patience.expire, deadline)
+        arrivals = self._arrivals = Arrivals(await self._begin())
+        conversation.open_loop(arrivals)
+        return arrivals
+
+    def _leave(self) -> None:
+        self._over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._arrivals is not None:
+            self._arrivals.batch.abandoned = True
+            self._arrivals.batch.arrived.clear()
+            self._conversation.close_loop(self._arrivals)

@@ -1,0 +1,242 @@
+"""ManyCommands: what is asked about many messages at once on an event loop.
+
+Owns which loop is begun, and what is asked before. What a loop is `_loops` says.
+"""
+
+from array import array
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from pop3fast import _replies
+from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, message_numbers
+from pop3fast._commands import row
+from pop3fast._deadline import Deadline
+from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
+from pop3fast._message import Message, Piece
+from pop3fast._replies import pipelines
+from pop3fast._stream import protocol_error
+from pop3fast.aio._conversation import Conversation
+from pop3fast.aio._loops import Loop, OnError
+from pop3fast.aio._queue import listing, short
+
+T = TypeVar("T")
+
+MessageNumber = int | str
+
+
+class ManyCommands:
+    """The second part of `POP3`."""
+
+    _pop3fast: Conversation
+
+    async def sizes(self) -> dict[int, int]:
+        """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
+
+        Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
+        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
+        """
+        return await self._listing("LIST", parse_sizes)
+
+    async def uids(self) -> dict[int, str]:
+        """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
+
+        Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
+        Raises `ProtocolError` when a line of the listing has no message number.
+        """
+        uids = await self._listing("UIDL", parse_unique_ids)
+        self._pop3fast.session.unique_ids = uids
+        return dict(uids)
+
+    async def uids_and_sizes(self, *, pipelining: bool | None = None) -> tuple[dict[int, str], dict[int, int]]:
+        """Return what `uids` and `sizes` give, in one round trip where the server can pipeline.
+
+        Where it cannot, or *pipelining* is False, one is asked for behind the other. Raises what these raise; after a
+        `CommandError`, whose ``command`` says which of them was refused, the session goes on.
+        """
+        if not await self._may_pipeline(pipelining):
+            return await self.uids(), await self.sizes()
+        refused: dict[str, CommandError] = {}
+
+        async def begin() -> ListingBatch:
+            return ListingBatch()
+
+        def refuse(error: CommandError) -> None:
+            refused[error.command or ""] = error
+
+        loop = Loop(self._pop3fast, begin, refuse, None)
+        bodies = {command: body async for command, body in loop}
+
+        async def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+            if command in refused:
+                return await self._empty_or_refused(refused[command])
+            return self._parsed(bodies[command], parse)
+
+        uids, sizes = await read("UIDL", parse_unique_ids), await read("LIST", parse_sizes)
+        self._pop3fast.session.unique_ids = uids
+        return dict(uids), sizes
+
+    def retr_many(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+        deadline: float | None = None,
+    ) -> Loop[Message]:
+        """Give the messages of *numbers*, or all that LIST shows, in that order, to ``async for`` (RFC 1939 section 5).
+
+        As `pop3fast.POP3.retr_many`, whose rules these are. *on_error* may be a coroutine function. While the loop is
+        busy elsewhere, nothing more is received than other tasks' commands need.
+        """
+        return self._loop("RETR", numbers, "", window, pipelining, on_error, deadline)
+
+    def top_many(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        howmuch: int = 0,
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+        deadline: float | None = None,
+    ) -> Loop[Message]:
+        """Give, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
+        return self._loop("TOP", numbers, f" {howmuch:d}", window, pipelining, on_error, deadline)
+
+    def retr_pieces(
+        self,
+        numbers: Iterable[MessageNumber] | None = None,
+        *,
+        sizes: Mapping[int, int] | None = None,
+        window: int = DEFAULT_WINDOW,
+        ahead: int | None = None,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+        deadline: float | None = None,
+    ) -> Loop[Piece]:
+        """Give the messages of *numbers* as `retr_many` does, in pieces of at most 64 KiB: for messages of any size.
+
+        As `pop3fast.POP3.retr_pieces`, whose rules these are. (RFC 1939 section 5.)
+        """
+        over = _checked("RETR", window, deadline)
+
+        async def begin() -> PieceBatch:
+            listed = await self.sizes() if numbers is None else None
+            known = sizes or listed
+            wanted = message_numbers(listed if numbers is None else numbers)  # type: ignore[arg-type]
+            octets = None
+            if known is not None and any(known.values()):  # a server that says 0 says nothing
+                octets = array("Q", [known.get(number, 0) for number in wanted])
+            most = window if await self._may_pipeline(pipelining) else 1
+            return PieceBatch(wanted, sizes=octets, window=most, ahead=ahead)
+
+        return Loop(self._pop3fast, begin, on_error, over)
+
+    async def dele_many(
+        self,
+        numbers: Iterable[MessageNumber],
+        *,
+        window: int = DEFAULT_WINDOW,
+        pipelining: bool | None = None,
+        on_error: OnError | None = None,
+    ) -> int:
+        """Mark the messages of *numbers* as deleted; return how many were (RFC 1939 section 5).
+
+        As `retr_many`. When it raises, messages behind the refused one may have been marked too; `rset` unmarks all.
+        """
+        if numbers is None:
+            raise TypeError("which messages are to be deleted must be said")
+        marked = 0
+        loop = self._loop("DELE", numbers, "", window, pipelining, on_error, None)
+        try:
+            async for _ in loop:
+                marked += 1
+        finally:
+            await loop.aclose()
+        return marked
+
+    def _loop(
+        self,
+        verb: str,
+        numbers: Iterable[MessageNumber] | None,
+        arguments: str,
+        window: int,
+        pipelining: bool | None,  # noqa: FBT001
+        on_error: OnError | None,
+        deadline: float | None,
+    ) -> Loop[Message]:
+        over = _checked(verb, window, deadline)
+        wanted = None if numbers is None else message_numbers(numbers)
+
+        async def begin() -> Batch[Message]:
+            if wanted is None:
+                listed = await self.sizes()
+                chosen, sizes = message_numbers(listed), array("Q", listed.values())
+            else:
+                chosen, sizes = wanted, None
+            return Batch(
+                verb,
+                chosen,
+                self._make_message(),
+                arguments=arguments,
+                has_body=row(verb).has_body,
+                sizes=sizes if verb == "RETR" else None,
+                window=window if await self._may_pipeline(pipelining) else 1,
+            )
+
+        return Loop(self._pop3fast, begin, on_error, over)
+
+    def _pieces_of(self, which: MessageNumber, deadline: float | None) -> Loop[Piece]:
+        over = None if deadline is None else Deadline(deadline, f"RETR {which}")
+
+        async def begin() -> PieceBatch:
+            return PieceBatch(message_numbers([which]), window=1)
+
+        return Loop(self._pop3fast, begin, None, over)
+
+    async def _may_pipeline(self, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
+        if pipelining is None:
+            return pipelines(await self._pop3fast.capabilities())
+        return pipelining
+
+    def _make_message(self) -> Callable[[int, bytes], Message]:
+        unique_ids = self._pop3fast.session.unique_ids
+        if not unique_ids:
+            return Message
+        return lambda number, content: Message(number, content, unique_ids.get(number) or None)
+
+    # Listings.
+
+    async def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+        try:
+            body = await self._pop3fast.command(command, listing)
+        except CommandError as error:
+            return await self._empty_or_refused(error)
+        return self._parsed(body, parse)
+
+    def _parsed(self, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+        try:
+            return parse(body)
+        except FramingError as error:
+            # Its end was found, but what is no listing may be the reply to another command.
+            raise self._pop3fast.broken(protocol_error(error)) from None
+
+    async def _empty_or_refused(self, error: CommandError) -> dict[int, T]:
+        # Quirk q64: old servers answer -ERR for a maildrop that is empty.
+        if self._pop3fast.in_step:
+            try:
+                if _replies.parse_stat((await self._pop3fast.command("STAT", short)).split())[0] == 0:
+                    return {}
+            except ProtocolError:
+                raise
+            except error_proto:  # then STAT says nothing about it
+                pass
+        raise error
+
+
+def _checked(verb: str, window: int, deadline: float | None) -> Deadline | None:
+    if window < 1:
+        raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
+    return None if deadline is None else Deadline(deadline, f"the {verb} of many messages")

@@ -1,0 +1,261 @@
+"""The queue of single commands: each with what is made of its reply, in the order in which they were given.
+
+To the pipeline they are one `Batch`, so commands that many tasks give go out together where the server can take them
+together, and no reply is given to another's. Owns who may send now: a command that is alone in flight, or a login of
+several lines, keeps all others waiting. Never waits, and sees no socket.
+"""
+
+import asyncio
+from array import array
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from pop3fast._batch import Batch, Taken
+from pop3fast._commands import row
+from pop3fast._errors import CommandError, ProtocolError
+from pop3fast._framing import Framer, status, strict_status
+
+T = TypeVar("T")
+
+LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
+
+Take: TypeAlias = Callable[[Framer, int, int], tuple[bytes, T | None] | None]
+"""Takes a reply from a framer within the limits of a line and of a body: the status line, and what is to be given for
+it; None where that has no body to it and should; None in the place of both while it has not come whole."""
+
+
+def short(framer: Framer, limit: int, _: int) -> tuple[bytes, bytes] | None:
+    """Take a reply of one line."""
+    line = framer.next_status_line(limit)
+    return None if line is None else (line, line)
+
+
+def lines(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, LongResponse | None] | None:
+    """Take a reply with its lines, as poplib gives it."""
+    reply = framer.next_lines_response(limit, max_octets)
+    if reply is None:
+        return None
+    response, body, octets = reply
+    return response, None if body is None else (response, body, octets)
+
+
+def whole(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
+    """Take a reply and its body in one piece."""
+    return framer.next_bytes_response(limit, max_octets)
+
+
+def listing(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
+    """Take a reply and the listing behind it."""
+    return framer.next_listing_response(limit, max_octets)
+
+
+USUAL_LINE_OCTETS = 32
+"""What a command counts as, if it is not longer: RETR of any number is not, and longer ones go out by themselves."""
+
+
+class Hold:
+    """Several commands of one task that no other task's may come between."""
+
+
+class Exchange(Generic[T]):
+    """One command and its reply."""
+
+    __slots__ = ("answer", "hold", "in_sasl", "line", "max_octets", "octets", "take", "verb")
+
+    def __init__(self, line: str, octets: bytes, verb: str, take: Take[T], *, in_sasl: bool = False) -> None:
+        """Send *octets*, which are *line* of *verb*, and *take* the reply."""
+        self.line: str = line
+        self.octets: bytes = octets
+        self.verb: str = verb
+        self.take: Take[T] = take
+        self.in_sasl: bool = in_sasl
+        self.max_octets: int | None = None
+        """A limit for the body that is tighter than the session's."""
+        self.hold: Hold | None = None
+        self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing may be in flight beside it."""
+        return self.in_sasl or self.hold is not None or row(self.verb).alone
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits for the reply any more."""
+        return self.answer.done()
+
+
+class Queue(Batch[Any]):
+    """The single commands that wait, and those in flight."""
+
+    line_octets: int
+
+    def __init__(self, record: Callable[[bytes], object]) -> None:
+        """Begin with none, and with one in flight at a time; *record* is called with each status line."""
+        super().__init__("", array("Q"), _nothing, window=1)
+        self._record = record
+        self.held: Hold | None = None
+        """Whose commands alone may be sent."""
+        self._waiting: deque[Exchange[Any]] = deque()
+        self._flying: deque[Exchange[Any]] = deque()
+        # Answered, as it seems, but the pipeline is not sure of it yet.
+        self._kept_back: deque[Exchange[Any]] = deque()
+
+    # Giving commands.
+
+    def append(self, exchange: Exchange[Any]) -> None:
+        """Let *exchange* wait for its turn, behind all others unless it is a part of what holds them up."""
+        if exchange.hold is not None and exchange.hold is self.held:
+            self._waiting.appendleft(exchange)
+        else:
+            self._waiting.append(exchange)
+
+    def put_first(self, exchange: Exchange[Any]) -> None:
+        """Let *exchange* be the next that is sent."""
+        self._waiting.appendleft(exchange)
+
+    def release(self, hold: Hold) -> None:
+        """Let others send again, if *hold* is why they do not."""
+        if self.held is hold:
+            self.held = None
+
+    def leave_out(self, exchange: Exchange[Any]) -> bool:
+        """Never send *exchange*; return whether that is possible yet."""
+        try:
+            self._waiting.remove(exchange)
+        except ValueError:
+            return False
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait to be sent."""
+        return len(self._waiting)
+
+    @property
+    def flying(self) -> int:
+        """How many commands have been sent and not been answered for sure."""
+        return len(self._flying) + len(self._kept_back)
+
+    @property
+    def in_sasl(self) -> bool:
+        """Whether what was sent last is an answer in a SASL exchange, and so a secret."""
+        return bool(self._flying) and self._flying[-1].in_sasl
+
+    @property
+    def wants_silence(self) -> bool:
+        """Whether nothing else may be sent: what is alone in flight is, or is the next to be."""
+        if self.held is not None or (self._flying and self._flying[-1].alone):
+            return True
+        return bool(self._waiting) and self._waiting[0].alone
+
+    def end(self) -> tuple[list[Exchange[Any]], list[Exchange[Any]]]:
+        """Return what was sent and not answered for sure, and what was not sent; forget all of it."""
+        sent, unsent = [*self._kept_back, *self._flying], list(self._waiting)
+        self._kept_back.clear()
+        self._flying.clear()
+        self._waiting.clear()
+        return sent, unsent
+
+    # What the pipeline asks of a batch.
+
+    @property
+    def ended(self) -> bool:
+        """Return False: there may always be another command."""
+        return False
+
+    @property
+    def all_sent(self) -> bool:
+        """Whether no command is left that may be sent now."""
+        return not self._next()
+
+    @property
+    def about(self) -> str:
+        """The oldest command without a reply, for a person."""
+        return self._flying[0].verb if self._flying else ""
+
+    @property
+    def can_go_back(self) -> bool:
+        """Return False: of a command like DELE nobody knows whether it may be given twice."""
+        return False
+
+    def measure(self) -> None:
+        """Take note of how long the next commands are."""
+        exchange = self._next()
+        # By this number the pipeline counts what is in flight; it has to be the same when the reply comes.
+        if exchange is not None and not self._flying:
+            self.line_octets = max(USUAL_LINE_OCTETS, len(exchange.octets) + len(b"\r\n"))
+
+    def next_lines(self, most: int, window: int, ahead: int | None = None) -> list[str]:  # noqa: ARG002 - no sizes known
+        """Return the commands to be sent now, *most* of them or fewer; they count as sent."""
+        said: list[str] = []
+        while len(said) < most and len(self._flying) < min(window, self.window):
+            exchange = self._next()
+            if exchange is None or (self._flying and len(exchange.octets) + len(b"\r\n") > self.line_octets):
+                break
+            self._waiting.popleft()
+            if exchange.hold is not None:
+                self.held = exchange.hold
+            self._flying.append(exchange)
+            said.append(exchange.line)
+        return said
+
+    def take_replies(self, framer: Framer, limit: int, max_octets: int, most: int) -> Taken[Any]:
+        """Take replies to the oldest commands from *framer*, *most* at the most."""
+        outcomes: list[tuple[Exchange[Any], Any]] = []
+        # Behind others a line is a reply only if it can be nothing else; see `strict_status`.
+        together = len(self._flying) > 1
+        while len(outcomes) < most:
+            exchange = self._flying[0]
+            octets = max_octets if exchange.max_octets is None else min(max_octets, exchange.max_octets)
+            reply = exchange.take(framer, limit, octets)
+            if reply is None:
+                break
+            response, value = reply
+            self._record(response)
+            said = strict_status(response) if together else status(response)
+            if said == "malformed" and not together:
+                raise ProtocolError(response)
+            if strict_status(response) == "error" or (together and said != "ok"):
+                return Taken(len(outcomes), outcomes, response, None)
+            if said == "error after ok" and exchange.take is not short:
+                # Whether a body follows cannot be known.
+                raise CommandError(response)
+            if exchange.verb == "QUIT":
+                # Quirk q121: qmail says two things; the first counts, and nothing follows that it could be taken for.
+                framer.next_octets(framer.unread())
+            self._kept_back.append(self._flying.popleft())
+            outcomes.append((exchange, CommandError(response) if said == "error" else value))
+        return Taken(len(outcomes), outcomes, None, None)
+
+    def take_refusal(self, line: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
+        """Count a reply of -ERR, and return what comes of it."""
+        exchange = self._flying.popleft()
+        self._kept_back.append(exchange)
+        return exchange, CommandError(line)
+
+    def hand_over(self, outcomes: Sequence[Any]) -> None:
+        """Let whoever waits have *outcomes*."""
+        for exchange, value in outcomes:
+            self._kept_back.popleft()
+            if exchange.answer.done():
+                continue
+            if isinstance(value, CommandError):
+                exchange.answer.set_exception(value)
+            else:
+                exchange.answer.set_result(value)
+
+    def _next(self) -> Exchange[Any] | None:
+        if not self._waiting:
+            return None
+        exchange = self._waiting[0]
+        if self.held is not None and exchange.hold is not self.held:
+            return None
+        if self._flying and (exchange.alone or self._flying[-1].alone):
+            return None
+        return exchange
+
+
+def _nothing(_: int, __: bytes) -> None:
+    """Make nothing of a reply: each command here has its own way."""

@@ -1,0 +1,140 @@
+"""Wire: the octets of one connection on one event loop.
+
+Owns the transport, and the framer that what is received goes into. Tells its owner that octets have come, or that no
+more will. Must never decide what they mean.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from pop3fast._framing import Framer
+from pop3fast._stream import RECEIVE_SIZE, acknowledgement, arrival
+
+
+class Wire(asyncio.BufferedProtocol):
+    """What asyncio's transport of one connection, or of one layer of TLS on it, hands its octets to."""
+
+    def __init__(self, heard: Callable[[], None], lost: Callable[[BaseException | None], None]) -> None:
+        """Call *heard* when octets have come, and *lost* once, when no more will, with the error that ended it."""
+        self.framer: Framer = Framer()
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the transport has let go of the connection."""
+        self._heard = heard
+        self._lost = lost
+        self._buffer = memoryview(bytearray(RECEIVE_SIZE))
+        self._transport: asyncio.Transport | None = None
+        self._arrived: Callable[[int], object] = _nothing
+        self._acknowledge: Callable[[], object] = _nothing
+        self._reading = True
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """What sends and receives."""
+        assert self._transport is not None  # noqa: S101 - asyncio gives it before anybody has the wire
+        return self._transport
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is, or was, a connection to be closed."""
+        return self._transport is not None
+
+    def has_arrived(self) -> bool:
+        """Return whether something is with the kernel that was not received yet, were it that the server hung up."""
+        return bool(self._arrived(0))
+
+    async def open(self, sock: socket.socket, context: ssl.SSLContext | None, hostname: str) -> None:
+        """Use *sock*, which is connected, with TLS from the first octet if there is a *context*."""
+        loop = asyncio.get_running_loop()
+        name = None if context is None else hostname
+        with _as_ssl_says():
+            await loop.create_connection(lambda: self, sock=sock, ssl=context, server_hostname=name)
+
+    async def go_over(self, context: ssl.SSLContext, hostname: str) -> None:
+        """Go on over TLS."""
+        loop = asyncio.get_running_loop()
+        try:
+            with _as_ssl_says():
+                transport = await loop.start_tls(self.transport, self, context, server_hostname=hostname)
+                if transport is None:  # it was closed meanwhile
+                    raise ConnectionResetError  # noqa: TRY301 - as what asyncio says in other cases
+        except BaseException:
+            # After a handshake that fails asyncio does not say when the connection is gone: in the loop's next round.
+            self.transport.abort()
+            loop.call_soon(self._let_go)
+            raise
+        self._transport = transport
+
+    def write(self, octets: bytes) -> None:
+        """Send *octets*, which are few: what is in flight is bounded elsewhere."""
+        self.transport.write(octets)
+
+    def read(self, wanted: bool) -> None:  # noqa: FBT001 - it is what it is about
+        """Receive what comes, or leave it with the kernel, so that the server has to wait."""
+        if wanted == self._reading or self.transport.is_closing():
+            return
+        self._reading = wanted
+        if wanted:
+            self.transport.resume_reading()
+        else:
+            self.transport.pause_reading()
+
+    def acknowledge(self) -> None:
+        """Let the server know at once what has come: one with Nagle's algorithm on waits for it (quirk q131)."""
+        with suppress(OSError):  # it is a hint, and no TCP has it on every connection
+            self._acknowledge()
+
+    def end(self) -> None:
+        """Let go of the connection at once; what was not sent yet is not sent."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the *transport*."""
+        self._transport = transport  # type: ignore[assignment]  # a connection's reads and writes
+        made = transport.get_extra_info("socket")
+        if made is not None:
+            self._arrived, self._acknowledge = arrival(made), acknowledgement(made)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one buffer for all reads is as large as any
+        """Return where the next octets are to go."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take *nbytes* octets."""
+        self.framer.feed(self._buffer[:nbytes])
+        self._heard()
+
+    def eof_received(self) -> None:
+        """Take note that the server has hung up; the transport closes then."""
+        self._lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Take note that the connection is gone."""
+        self._let_go()
+        self._lost(exc)
+
+    def _let_go(self) -> None:
+        # The descriptor is another's soon.
+        self._arrived = self._acknowledge = _nothing
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+
+def _nothing(*_: object) -> None:
+    """Do nothing."""
+
+
+@contextmanager
+def _as_ssl_says() -> Iterator[None]:
+    """Raise for an end in the middle of a handshake what `ssl` does: asyncio makes something of its own of it."""
+    try:
+        yield
+    except ConnectionResetError as error:
+        if error.args:  # the kernel's
+            raise
+        raise ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "EOF occurred in violation of protocol") from None
