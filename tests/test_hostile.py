@@ -335,7 +335,8 @@ def test_any_lines_leave_the_connection_in_step_or_broken(server: ScriptedServer
     server._replies = lambda command: OWN_REPLY + b"\r\n" if command == b"NOOP" else next(answers, b"-ERR") + b"\r\n"
     with closing(connect(server, timeout=TIMEOUT)) as pop:
         ask(way, pop)
-        in_step = pop.in_step and vars(pop)["sock"] is not None
+        connection: object = pop.sock
+        in_step = pop.in_step and connection is not None
         try:
             response = pop.noop()
         except (error_proto, OSError):

@@ -1,0 +1,296 @@
+"""The asyncio client with the face of the blocking one, so that one table of dialogues is for both.
+
+Every method runs the loop until its coroutine has ended; between the calls the loop stands still, as a program that
+does something else does. Nothing is added and nothing is mended here: what differs between the clients has to show.
+"""
+
+import asyncio
+import importlib.util
+import inspect
+import select
+import socket
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from threading import get_ident
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+import pop3fast
+from pop3fast import aio
+
+
+class Twin:
+    """`aio.POP3` behind the names of `pop3fast.POP3`."""
+
+    _all: ClassVar[list["Twin"]] = []
+    _runners: ClassVar[dict[int, asyncio.Runner]] = {}
+
+    pop: aio.POP3
+
+    def __init__(
+        self, host: str, port: int, timeout: float | None = 60.0, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._begin()
+        scheme = "pop3+plain" if context is None else "pop3s"
+        try:
+            # How it is made is for test_connect; a thread for each would be slow on a busy machine.
+            sock = socket.create_connection((host, port), timeout)
+            self.pop = self.run(
+                self.connected(f"{scheme}://{host}:{port}", timeout=timeout, context=context, sock=sock)
+            )
+        except BaseException:
+            self._all.remove(self)
+            raise
+
+    async def connected(self, url: str, **given: Any) -> aio.POP3:
+        return await aio.connect(url, **given)
+
+    @classmethod
+    def of_url(cls, url: str, **given: Any) -> "Twin":
+        twin = cls.__new__(cls)
+        twin._begin()
+        try:
+            twin.pop = twin.run(twin.connected(url, **given))
+        except BaseException:
+            cls._all.remove(twin)
+            raise
+        return twin
+
+    @classmethod
+    def of_server(cls, server: Any, **given: Any) -> "Twin":
+        """Do what `shapes.connect` does."""
+        tls = given.pop("tls", False)
+        return cls(server.host, server.port, given.pop("timeout", 5.0), server.client_context if tls else None, **given)
+
+    @classmethod
+    def close_all(cls) -> None:
+        """Close what was left open."""
+        while cls._all:
+            twin = cls._all.pop()
+            if hasattr(twin, "pop"):
+                twin.close()
+        while cls._runners:
+            cls._runners.popitem()[1].close()
+
+    def _begin(self) -> None:
+        # A loop costs more than a session, so all of a test's sessions share one; but each thread has its own.
+        self.runner = self._runners.setdefault(get_ident(), asyncio.Runner())
+        self.loop = self.runner.get_loop()
+        self._all.append(self)
+
+    @property
+    def sock(self) -> "Twin | None":
+        """None when it is closed, as the blocking client's is."""
+        return None if self.pop._pop3fast.closed else self
+
+    file = sock
+
+    @property
+    def _tls_established(self) -> bool:
+        is_tls: bool = self.pop._pop3fast.is_tls
+        return is_tls
+
+    def wait_for_octets(self) -> None:
+        """Wait until the kernel has something for the client, while the loop stands still."""
+        made = self.pop._pop3fast.wire.transport.get_extra_info("socket")
+        assert select.select([made.fileno()], [], [], 5)[0]
+
+    def settimeout(self, seconds: float) -> None:
+        """Wait so long from here on."""
+        patience = self.pop._pop3fast.patience
+        patience.timeout = seconds
+        if patience._timer is not None:
+            patience._timer.cancel()
+            patience._timer = None
+
+    def set_debuglevel(self, level: int) -> None:
+        """Do nothing: the asyncio client has one way to read a reply."""
+
+    def run(self, coroutine: Any) -> Any:
+        return self.runner.run(coroutine)
+
+    def __enter__(self) -> Self:
+        self.run(self.pop.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.run(self.pop.__aexit__(kind, error, traceback))
+
+    def close(self) -> None:
+        self.run(self.pop.close())
+
+    def quit(self) -> bytes:
+        answer: bytes = self.run(self.pop.quit())
+        return answer
+
+    @property
+    def max_octets(self) -> int | None:
+        value: int | None = self.pop.max_octets
+        return value
+
+    @max_octets.setter
+    def max_octets(self, most: int | None) -> None:
+        self.pop.max_octets = most
+
+    @property
+    def welcome(self) -> bytes:
+        value: bytes = self.pop.welcome
+        return value
+
+    @property
+    def in_step(self) -> bool:
+        value: bool = self.pop.in_step
+        return value
+
+    def getwelcome(self) -> bytes:
+        welcome: bytes = self.pop.getwelcome()
+        return welcome
+
+    def retr_many(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        return self.steps(lambda: self.pop.retr_many(*arguments, **named))
+
+    def top_many(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        return self.steps(lambda: self.pop.top_many(*arguments, **named))
+
+    def retr_pieces(self, *arguments: Any, **named: Any) -> Iterator[Any]:
+        return self.steps(lambda: self.pop.retr_pieces(*arguments, **named))
+
+    def steps(self, make: Callable[[], AsyncIterator[Any]]) -> Iterator[Any]:
+        async def begin() -> AsyncIterator[Any]:
+            return make()
+
+        async def step(of: AsyncIterator[Any]) -> Any:
+            return await anext(of)
+
+        loop = self.run(begin())
+        try:
+            while True:
+                try:
+                    yield self.run(step(loop))
+                except StopAsyncIteration:
+                    return
+        finally:
+            if not self.loop.is_closed():
+                self.run(loop.aclose())
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "pop":  # it is not connected yet
+            raise AttributeError(name)
+        method = getattr(self.pop, name)
+        if not inspect.iscoroutinefunction(method):
+            return method
+        return lambda *arguments, **named: self.run(method(*arguments, **named))
+
+
+class _Public:
+    """The package, with another `connect`."""
+
+    connect = staticmethod(Twin.of_url)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(pop3fast, name)
+
+
+_HOOKS = "it is about poplib's hooks or its file, which the asyncio client has not"
+_ONE_LOOP = "from a callback, or from another thread, no command of a session can be given: the event loop is elsewhere"
+_PROCESS = "it starts a process with the blocking client; see test_aio for what is received ahead"
+_SHARED = "it is about what both clients share, and asks no server"
+_SIGNAL = "a signal's exception in the middle of the event loop is nothing that a program can go on after"
+_SOONER = "octets that nobody asked for are found when they come, and so before the reply in front of them is believed"
+_IN_STEP = "what a file or a progress raises leaves the session in step: the rest of the message is thrown away"
+
+DIFFERENCES = {
+    "test_quirks::test_quirks_q94_q98_a_message_ends_only_where_the_server_says_so": _HOOKS,
+    "test_quirks::test_quirk_q67_a_listing_without_numbers_breaks_the_connection": _HOOKS,
+    "test_quirks::test_quirk_q110_a_reply_that_overtakes_the_end_of_the_one_before_breaks_the_connection": _HOOKS,
+    "test_quirks::test_quirk_q66_a_whole_listing_in_answer_to_list_of_one_is_nobody_elses_reply": _SOONER,
+    "test_quirks::test_quirk_q96_a_dot_line_that_the_server_did_not_stuff_breaks_the_connection_and_forges_nothing": (
+        _SOONER
+    ),
+    "test_bulk_broken::test_what_an_earlier_reply_left_over_is_not_the_first_of_a_loop": _SOONER,
+    "test_bulk_pieces::test_with_hooks_of_a_subclass_messages_come_whole": _HOOKS,
+    "test_retr_into::test_retr_into_does_not_spin_on_a_file_that_takes_nothing": _IN_STEP,
+    "test_retr_into::test_retr_into_loses_nothing_in_a_raw_file_that_would_block": _IN_STEP,
+    "test_retr_into::test_a_file_or_progress_that_raises_breaks_the_connection": _IN_STEP,
+    "test_retr_into::test_a_command_given_by_progress_is_an_error_and_neither_reply_is_crossed": _ONE_LOOP,
+    "test_retr_into::test_a_reply_read_by_progress_is_an_error_and_the_connection_broken": _HOOKS,
+    "test_retr_into::test_a_command_of_another_thread_is_an_error_at_once_and_neither_reply_is_crossed": _ONE_LOOP,
+    "test_login::test_a_command_given_by_an_authobject_is_refused_and_not_sent": _ONE_LOOP,
+    "test_login::test_a_command_of_another_thread_does_not_come_between_challenge_and_answer": _ONE_LOOP,
+    "test_login::test_an_interrupt_in_an_authobject_breaks_the_connection_at_once": (
+        "an interrupt is delivered to the loop, which cancels the login; see test_aio_cancelling"
+    ),
+    "test_login::test_a_secret_is_not_shown_where_nobody_was_verified": (
+        "a session of aio is always one of connect(), which was told by the URL what to trust"
+    ),
+    "test_bulk_loop::test_interrupts_at_random_moments_never_cross_a_reply": _SIGNAL,
+    "test_bulk_loop::test_memory_does_not_grow_however_slow_the_loop": _PROCESS,
+    "test_bulk_pieces::test_memory_does_not_grow_with_the_size_of_a_message": _PROCESS,
+    "test_bulk_loop::test_an_exception_inside_the_loop_leaves_the_session_in_step": (
+        "it counts what is in flight; see test_aio"
+    ),
+    "test_limits::test_quirk_q101_fifty_megabytes_into_a_file_in_constant_memory": (
+        "a file is handed a megabyte at a time, because calling it in a thread costs as much as that"
+    ),
+    "test_retr_into::test_a_session_closed_by_another_thread_ends_the_wait": _ONE_LOOP,
+    "test_retr_into::test_a_session_closed_by_progress_stays_closed": _ONE_LOOP,
+    "test_connect::test_each_scheme_connects_and_logs_in": "it names the class and its socket; see test_aio",
+    "test_connect::test_a_context_that_verifies_nothing_is_a_warning": "it names the caller's line; see test_aio",
+    "test_connect::test_a_connected_socket_is_used_and_owned_by_the_session": "it looks at the socket; see test_aio",
+    "test_hostile::test_time_is_linear_in_the_octets": _SHARED,
+    "test_hostile::test_memory_is_no_more_than_a_multiple_of_the_octets": _SHARED,
+    "test_hostile::test_any_octets_give_a_value_or_an_error_of_ours": _SHARED,
+    "test_hostile::test_any_dialogue_gives_answers_or_an_error_of_ours": _SHARED,
+    "test_hostile::test_a_scram_server_that_is_nearly_right_gets_an_error_of_ours": _SHARED,
+    "test_hostile::test_a_scram_server_may_end_with_anything": _SHARED,
+    "test_hostile::test_what_is_shown_of_a_server_is_short_and_safe": _SHARED,
+    "test_every_octet::test_a_wait_that_failed_in_a_hook_breaks_the_connection_too": _HOOKS,
+    "test_every_octet::test_a_limit_that_was_passed_in_a_hook_breaks_the_connection_too": _HOOKS,
+    "test_every_octet::test_a_session_that_broke_in_a_hook_ends_without_quit": _HOOKS,
+    "test_every_octet::test_commands_may_be_pipelined_by_hand": _HOOKS,
+    "test_every_octet::test_a_command_that_waits_is_refused_while_replies_pipelined_by_hand_are_unread": _HOOKS,
+    "test_every_octet::test_an_interrupt_in_mid_reply_leaves_the_connection_broken_and_never_a_wrong_reply": _SIGNAL,
+    "test_every_octet::test_an_interrupt_in_a_hook_leaves_the_connection_broken_too": _HOOKS,
+    "test_every_octet::test_a_second_reply_in_the_same_segment_is_nobodys_reply": _SOONER,
+    "test_every_octet::test_a_server_that_hangs_up_between_two_commands_is_found_before_the_next": (
+        "it looks at the socket; see test_aio"
+    ),
+    "test_stls::test_quirk_apop_after_stls_takes_the_time_stamp_from_before_it_as_poplib_does_and_login_does_not": (
+        "the quirk is poplib's, and so the drop-in's alone"
+    ),
+}
+"""Tests, by module and name, that are not for the asyncio client, and why."""
+
+INSTEAD: dict[str, dict[str, object]] = {
+    "test_quirks": {"connect": Twin.of_server},
+    "test_hostile": {"connect": Twin.of_server, "pop3fast": _Public()},
+    "test_limits": {"connect": Twin.of_server},
+    "test_login": {"connect": Twin.of_server},
+    "test_retr_into": {"connect": Twin.of_server},
+    "test_bulk": {"POP3": Twin},
+    "test_bulk_broken": {"POP3": Twin},
+    "test_bulk_loop": {"POP3": Twin},
+    "test_bulk_pieces": {"POP3": Twin},
+    "test_connect": {"connect": Twin.of_url},
+    "test_stls": {"connect": Twin.of_server},
+    "test_every_octet": {"POP3": Twin, "connect": Twin.of_server, "wait_for_octets": Twin.wait_for_octets},
+}
+"""The modules whose dialogues both clients hold, and what makes a session in the place of the blocking client's."""
+
+
+def held_again(name: str) -> dict[str, object]:
+    """Return the tests and fixtures of module *name*, loaded once more, for the asyncio client."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    vars(module).update(INSTEAD[name])
+    return {
+        attribute: value
+        for attribute, value in vars(module).items()
+        if f"{name}::{attribute}" not in DIFFERENCES
+        and (attribute.startswith("test_") or type(value).__name__ == "FixtureFunctionDefinition")
+    }
