@@ -573,3 +573,14 @@ def test_quirk_q144_a_message_that_a_server_writes_anew_is_not_another(tmp_path:
         report = fetch_from(server, to)
     assert (report.fetched, report.seen, report.failures, report.error) == (0, 2, [], None)
     assert delivered(to) == [mail(1), mail(2)]
+
+
+def test_what_has_no_unique_id_is_named_where_it_stays_though_others_were_deleted_with_it(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = Maildrop((b"one", mail(1)), (b"", mail(2)), (b"", mail(2)), (b"two", mail(3)))
+    drop.instead = lambda command: Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, Options(delete=True, checkpoint_messages=2))
+    assert [(each.uid, "without unique-ids" in each.why) for each in report.kept] == [(b"", True), (b"", True)]
+    assert report.deleted == 3
+    assert delivered(to) == sorted([mail(1), mail(2), mail(2), mail(3)])
