@@ -37,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-fetch simulate mutants fuzz ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch simulate mutants fuzz ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -45,6 +45,7 @@ help:
 	@echo "make test-busy  the same, with four busy loops beside them"
 	@echo "make lint    format, lints and types of both languages"
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
+	@echo "make bench-servers  unpack popa3d and Courier for them, from Debian's packages into .venv; nothing is installed"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
@@ -75,6 +76,13 @@ lint: rust-lint $(DONE)/built $(DONE)/dev
 
 bench: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches $(BENCH_ARGS)
+
+# Unpacked, for Debian lets no two POP3 servers be installed together.
+SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12
+
+bench-servers: $(DONE)/venv
+	@rm -rf .venv/servers && mkdir .venv/servers
+	@cd .venv/servers && apt-get download --quiet $(SERVERS) && for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done
 
 bench-fetch: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches.fetch $(BENCH_ARGS)

@@ -32,6 +32,7 @@ TABLES = [
     test_bulk.TABLE,
     test_bulk.FAR_TABLE,
     test_pieces.TABLE,
+    test_pieces.FIELD_TABLE,
     test_listings.TABLE,
     test_memory.TABLE,
     test_shapes.TABLE,
@@ -129,7 +130,7 @@ GOALS = [
     Goal(test_listings.TABLE, "`uidl()`", test_listings.OURS, least=6),
     Goal(test_listings.TABLE, "`sizes()`", test_listings.OURS, least=4),
     Goal(test_listings.TABLE, "`uids()`", test_listings.OURS, least=4),
-    *(Goal(test_pieces.TABLE, site.title, test_pieces.RETR, least=10) for site in test_pieces.SITES if site.stalls),
+    *(Goal(site.table, site.title, test_pieces.RETR, least=10) for site in test_pieces.SITES if site.stalls),
     *(Goal(test_shapes.TABLE, shape, messages.RETR, least=1) for shape in test_shapes.SHAPES),
     # Linear is 4; what rescans takes 16.
     Goal(test_framing.OCTET_BY_OCTET, "time", _FOUR_TIMES, _ONCE, most=4.8),

@@ -1,6 +1,7 @@
 """Servers that write a reply in pieces with Nagle's algorithm on: who acknowledges late waits 40 ms for each reply.
 
-The last columns are nginx, when it is there, in front of a server that writes replies whole: its pieces are its own.
+nginx, when it is there, stands in front of a server that writes replies whole: its pieces are its own. popa3d and
+Courier, when they are, have a table of their own.
 """
 
 import poplib
@@ -14,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 import pop3fast
-from benches import nginx
+from benches import field, nginx
 from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
 from benches.mail import attachment
 from benches.pieces import Manner, in_pieces
@@ -23,6 +24,7 @@ from pop3fast.testing import CERTIFICATE, MailboxServer
 pytestmark = MARKS
 
 TABLE = "In pieces, Nagle's algorithm on"
+FIELD_TABLE = "In pieces, servers of Debian"
 RETR = "pop3fast, `retr()`"
 RETR_BYTES = "pop3fast, `retr_bytes()`"
 RETR_MANY = "pop3fast, `retr_many()`"
@@ -30,8 +32,6 @@ WAYS = [BASELINE, RETR, RETR_BYTES, RETR_MANY]
 
 # Each may cost poplib 44 ms.
 _MESSAGES = 5
-
-_USER, _PASSWORD = "reader", "secret"
 
 P = TypeVar("P", bound=poplib.POP3)
 
@@ -43,19 +43,34 @@ class Site:
     pipelining: bool = False
     tls: bool = False
     nginx: bool = False
+    server: field.Server | None = None
     stalls: bool = False
     """Whether poplib waits for every message. With more octets its own small reads acknowledge often enough."""
+
+    @property
+    def table(self) -> str:
+        return FIELD_TABLE if self.server else TABLE
+
+    def missing(self) -> str | None:
+        """Return what stands in the way, as a sentence."""
+        if self.nginx and nginx.program() is None:
+            return "nginx with its mail module is not installed."
+        return self.server.missing() if self.server else None
 
     @contextmanager
     def serve(self, messages: int) -> Iterator[int]:
         """Give the port of the server."""
+        contents = [attachment(self.octets)] * messages
+        if self.server:
+            with self.server.serve(contents) as port:
+                yield port
+            return
         if not self.nginx:
             with in_pieces(Manner(self.octets, messages, pipelining=self.pipelining, tls=self.tls)) as port:
                 yield port
             return
-        contents = [attachment(self.octets)] * messages
         with (
-            MailboxServer(contents, user=_USER, password=_PASSWORD, process=True) as server,
+            MailboxServer(contents, user=field.USER, password=field.PASSWORD, process=True) as server,
             nginx.proxied(server.port, "TOP UIDL USER") as port,
         ):
             yield port
@@ -71,14 +86,19 @@ SITES = [
     Site("100 KB, TLS", 100_000, tls=True),
     Site("10 KB, nginx", 10_000, nginx=True, stalls=True),
     Site("100 KB, nginx", 100_000, nginx=True),
+    Site("4 KB, popa3d", 4_000, server=field.Popa3d(), stalls=True),
+    Site("100 KB, popa3d", 100_000, server=field.Popa3d()),
+    Site("4 KB, Courier", 4_000, server=field.Courier()),
+    Site("10 KB, Courier", 10_000, server=field.Courier(), stalls=True),
+    Site("100 KB, Courier", 100_000, server=field.Courier()),
 ]
 
 
 @pytest.fixture(scope="module", params=SITES, ids=lambda site: site.title)
 def column(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
     site: Site = request.param
-    if site.nginx and nginx.program() is None:
-        pytest.skip("nginx with its mail module not installed")
+    if missing := site.missing():
+        pytest.skip(missing)
     # A round of poplib's lasts as long as twenty of other tables.
     pace = replace(pace, patience=max(2, pace.patience // 5))
     messages = 1 if quick else _MESSAGES
@@ -101,7 +121,7 @@ def column(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column
             RETR_BYTES: one_by_one(whole.retr_bytes),
             RETR_MANY: lambda: _exhaust(many.retr_many(numbers)),
         }
-        return Column(TABLE, site.title, interleave([Contestant(*way) for way in ways.items()], pace))
+        return Column(site.table, site.title, interleave([Contestant(*way) for way in ways.items()], pace))
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -114,8 +134,8 @@ def _session(plain: type[P], secured: Callable[..., P], port: int, *, tls: bool)
     context = ssl.create_default_context(cafile=str(CERTIFICATE))
     pop = secured("localhost", port, context=context) if tls else plain("127.0.0.1", port)
     try:
-        pop.user(_USER)
-        pop.pass_(_PASSWORD)
+        pop.user(field.USER)
+        pop.pass_(field.PASSWORD)
         yield pop
         pop.quit()
     finally:
