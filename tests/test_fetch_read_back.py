@@ -238,6 +238,33 @@ def test_large_messages_are_read_back_while_others_come_once_somebody_has_asked(
         assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
 
 
+def test_an_mbox_is_locked_for_reading_back_only_where_something_is_not_where_it_was_put(tmp_path: Path) -> None:
+    class Locking(Files):
+        locks = 0
+
+        def lock(self, file: int) -> bool:
+            self.locks += 1
+            return super().lock(file)
+
+    to = f"mbox:{tmp_path}/box"
+    with prepared(to, files := Locking()) as (destination, account):
+        entries = deliver(destination, account, 0, 1)
+        files.locks = 0
+        assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
+        assert files.locks == 0
+        change(to, 0, bit_flipped)
+        assert DIFFERS in destination.read_back(entries, fresh=True)
+        assert files.locks == 1
+
+
+def test_an_mbox_that_others_may_write_to_is_not_believed(tmp_path: Path) -> None:
+    with prepared(f"mbox:{tmp_path}/box") as (destination, account):
+        entries = deliver(destination, account, 0)
+        (tmp_path / "box").chmod(0o666)
+        with pytest.raises(DestinationError):
+            destination.read_back(entries, fresh=True)
+
+
 def test_nothing_is_read_back_before_it_is_prepared(to: str) -> None:
     destination = open_destination(to)
     with pytest.raises(ValueError, match="not prepared"):

@@ -8,7 +8,7 @@ while the network is waited for; when appending fails, it is cut back to what it
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
@@ -20,9 +20,10 @@ from pop3fast.fetch._journal import Intended, Intent, Journal
 from pop3fast.fetch._mbox_delivery import Ended, MboxDelivery
 from pop3fast.fetch._mbox_journal import digest_before, examine, placed
 from pop3fast.fetch._mbox_lock import MboxLock
-from pop3fast.fetch._mbox_read_back import LARGE_OCTETS, is_there, read_back
+from pop3fast.fetch._mbox_read_back import LARGE_OCTETS, is_there, read_back, there
 from pop3fast.fetch._mbox_search import Place, froms_in
 from pop3fast.fetch._mboxrd import FROM
+from pop3fast.fetch._ownership import objection_to
 from pop3fast.fetch._spool import Spool
 from pop3fast.fetch._sync import GroupSync
 from pop3fast.fetch._waiting import Clock
@@ -176,9 +177,13 @@ class Mbox:
         if self._journal is None:
             raise ValueError("the destination is not prepared")
         self._reads_back = True
+        places = [Place.unpacked(entry.place) for entry in entries]
         try:
+            whole = self._there({place for place in places if place is not None})
+            if whole.issuperset(places):
+                return [ReadBack.WHOLE] * len(places)
             with self._lock(self._opened()).locked(create=False) as file:
-                return read_back(self.files, file, entries, self._whole, self._threads.share_out, fresh=fresh)
+                return read_back(self.files, file, places, whole, self._threads.share_out, fresh=fresh)
         except OSError as error:
             raise destination_error(self.path, "read back from", error) from error
 
@@ -251,14 +256,32 @@ class Mbox:
                     self._whole[entry.place] = self._threads.begin(self._is_where_it_was_put, entry.place)
         return entries
 
+    def _there(self, places: Collection[Place]) -> set[Place]:
+        """Return which messages are where they were appended, without a lock: what has the digest is what was sent."""
+        begun = {place: self._whole.pop(place.packed(), None) for place in places}
+        whole = {place for place, check in begun.items() if check is not None and check.result()}
+        later = [place for place, check in begun.items() if check is None]
+        if not later:
+            return whole
+        with self._opened_to_read() as file:
+            return whole if file is None else whole | there(self.files, file, later, self._threads.share_out)
+
     def _is_where_it_was_put(self, packed: bytes) -> bool:
         place = Place.unpacked(packed)
+        with self._opened_to_read() as file:
+            return file is not None and place is not None and is_there(self.files, file, place)
+
+    @contextlib.contextmanager
+    def _opened_to_read(self) -> Iterator[int | None]:
+        """Give the mbox, opened anew by its name, None when it does not exist or is not this user's alone."""
         try:
             file = self.files.open_to_read(os.path.split(self.path)[1], self._opened())
         except FileNotFoundError:
-            return False
+            yield None
+            return
         try:
-            return place is not None and is_there(self.files, file, place)
+            objection = objection_to(self.path, self.files.stat(file), self.files.stat(self._opened()))
+            yield None if objection else file
         finally:
             self.files.close(file)
 

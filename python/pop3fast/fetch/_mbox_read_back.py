@@ -5,16 +5,14 @@ Never writes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Sequence
 
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._identity import Entry, ReadBack
+from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch._mbox_search import LINE_OCTETS, Place, digest_of, find, mark_of
 
 ShareOut = Callable[[Callable[[Place], bool], Sequence[Place]], list[bool]]
 """What does a work for each of many, in several threads, and returns what it gives."""
-
 
 LARGE_OCTETS = 2**16
 """A message that is larger is worth a thread: of small ones the calls cost more than the reading."""
@@ -26,35 +24,38 @@ def is_there(files: Files, file: int, place: Place) -> bool:
     return digest_of(files, file, place.offset, place.offset + place.length).startswith(place.digest)
 
 
+def there(files: Files, file: int, places: Collection[Place], share_out: ShareOut) -> set[Place]:
+    """Return which messages are where they were appended, in *places*; large ones are read by *share_out*."""
+    whole = {place for place in places if place.length <= LARGE_OCTETS and is_there(files, file, place)}
+    large = [place for place in places if place.length > LARGE_OCTETS]
+    found = share_out(lambda place: is_there(files, file, place), large) if large else []
+    return whole.union(place for place, is_whole in zip(large, found, strict=True) if is_whole)
+
+
 def read_back(
     files: Files,
     file: int | None,
-    entries: Sequence[Entry],
-    begun: dict[bytes, "Future[bool]"],
+    places: Sequence[Place | None],
+    whole: Collection[Place],
     share_out: ShareOut,
     *,
     fresh: bool,
 ) -> list[ReadBack]:
-    """Return what is found of *entries* in the open and locked mbox *file*, None when it does not exist.
+    """Return what is found of *places* in the open and locked mbox *file*, None when it does not exist.
 
-    Where it was appended is looked first, by *share_out*, unless that was *begun* already. A message that was delivered
-    before, and of which only that is known, counts as moved. Raises `OSError` when that cannot be seen.
+    Those *whole* were there just now. A message that was delivered before, and of which only that is known, counts as
+    moved. Raises `OSError` when that cannot be seen.
     """
-    places = [Place.unpacked(entry.place) for entry in entries]
     known = {place for place in places if place is not None}
-    whole: set[Place] = set()
+    found: set[Place] = set()
     if file is not None:
-        whole = {place for place in known if (check := begun.pop(place.packed(), None)) is not None and check.result()}
-        later = known - whole
-        whole.update(place for place in later if place.length <= LARGE_OCTETS and is_there(files, file, place))
-        large = [place for place in later if place.length > LARGE_OCTETS]
-        there = share_out(lambda place: is_there(files, file, place), large)
-        whole.update(place for place, is_whole in zip(large, there, strict=True) if is_whole)
-        if known - whole:
-            whole.update(_found(files, file, known - whole, whole))
-    lost = {place for place in known - whole if fresh or (file is not None and _begins_at(files, file, place))}
+        found = known.intersection(whole)
+        found |= there(files, file, known - found, share_out)
+        if known - found:
+            found.update(_found(files, file, known - found, found))
+    lost = {place for place in known - found if fresh or (file is not None and _begins_at(files, file, place))}
     return [
-        ReadBack.WHOLE if place in whole else ReadBack.DIFFERS if place in lost else ReadBack.MOVED for place in places
+        ReadBack.WHOLE if place in found else ReadBack.DIFFERS if place in lost else ReadBack.MOVED for place in places
     ]
 
 
