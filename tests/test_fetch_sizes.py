@@ -5,6 +5,7 @@ from itertools import product
 import pytest
 
 from pop3fast.fetch._age import DAY_SECONDS, MOST_SECONDS, Age
+from pop3fast.fetch._retrieval import Coming
 from pop3fast.fetch._sizes import MOST_PAIRS, Sizes, Trust
 
 EXACT = (1000, 1000, 20)
@@ -104,3 +105,13 @@ def test_no_row_of_wrong_clocks_makes_more_time_pass_than_the_longest_of_them() 
             age = age.at(base + place * 3600)
         assert age.time <= 4 * 3600 * 2
     assert DAY_SECONDS == 24 * 3600
+
+
+def test_line_ends_are_counted_wherever_a_message_is_cut() -> None:
+    content = b"a\r\n\r\n\rb\n\r\r\n\n\r\n"
+    for first in range(1, len(content) - 1):
+        for second in range(first + 1, len(content)):
+            coming = Coming()
+            for piece in (content[:first], content[first:second], content[second:]):
+                coming.count_line_ends(piece)
+            assert coming.line_ends == content.count(b"\r\n")

@@ -37,7 +37,7 @@ class Short(NamedTuple):
 
 
 @dataclass
-class _Coming:
+class Coming:
     """What has come of a message that is not whole yet."""
 
     octets: int = 0
@@ -162,18 +162,18 @@ class Retrieval:
             pipelining=self.pipelining(),
             on_error=refuse,
         )
-        coming = _Coming()
+        coming = Coming()
         while (piece := self._next(pieces, awaited)) is not None:
             short = self._take(piece, coming, awaited, writer, before)
             if short is not None:
                 self._end_early(pieces, short.item)
                 break
             if piece.last:
-                coming = _Coming()
+                coming = Coming()
         return short
 
     def _take(
-        self, piece: Piece, coming: _Coming, awaited: deque[Item], writer: Writer, before: Short | None
+        self, piece: Piece, coming: Coming, awaited: deque[Item], writer: Writer, before: Short | None
     ) -> Short | None:
         """Hand *piece* on; return the message that ends with it when that is too short."""
         run, item = self._run, awaited[0]
@@ -204,7 +204,7 @@ class Retrieval:
             self._received(awaited, coming.octets)
         return short
 
-    def _hand_on(self, piece: Piece, coming: _Coming, item: Item, writer: Writer) -> None:
+    def _hand_on(self, piece: Piece, coming: Coming, item: Item, writer: Writer) -> None:
         if piece.first:
             writer.begin(item, item.identity)
         if coming.left:
@@ -219,7 +219,7 @@ class Retrieval:
         most = self._run.options.max_size
         return most is not None and octets > most
 
-    def _weigh(self, item: Item, came: _Coming, before: Short | None) -> Short | None:
+    def _weigh(self, item: Item, came: Coming, before: Short | None) -> Short | None:
         """Learn from the size of a message that came; return it when it is too short to be whole."""
         sizes = self._run.sizes
         self.odd = self.odd or item.size not in {came.octets, came.octets - came.line_ends}
