@@ -6,6 +6,7 @@ from fetching import flags_of
 from pop3fast.fetch import Identity, Options, Seen
 from pop3fast.fetch._doubt import (
     choose_probes,
+    doubt_deletions,
     numbers_changed,
     numbers_to_probe,
     prints_of,
@@ -241,6 +242,42 @@ def test_a_header_that_two_messages_share_moves_none() -> None:
     plan = planned_in_doubt(listing("1", "2", "3"), known, {1: PRINT, 2: OTHER, 3: PRINT})
     assert plan.renamed == {Identity(b"3"): Identity(b"2")}
     assert numbers(plan.fetch) == [3]
+
+
+@pytest.mark.parametrize(
+    ("known", "listed"),
+    [
+        ((b"10001", PRINT, 0), "10002"),
+        ((b"10001", PRINT, flags_of(marked=True)), "uid10002"),
+        ((b"2", PRINT, flags_of(deletions=1)), "1"),
+    ],
+    ids=["counted", "counted, and perhaps deleted", "deleted"],
+)
+def test_a_second_copy_is_not_taken_for_the_message_that_is_remembered(
+    known: tuple[bytes, bytes, int], listed: str
+) -> None:
+    """Alike to the last octet, it was never delivered, and the remembered one is gone."""
+    remembered = remembering(known)
+    plan = planned_in_doubt(listing(listed), remembered, {1: PRINT}, Options(delete=True))
+    assert (numbers(plan.fetch), plan.delete, plan.renamed) == ([1], [], {})
+
+
+def test_numbers_behind_letters_and_zeros_move_too() -> None:
+    known = remembering((b"m0002", PRINT, 0), (b"m0001", OTHER, 0))
+    plan = planned_in_doubt(listing("m0001"), known, {1: PRINT})
+    assert plan.renamed == {Identity(b"m0002"): Identity(b"m0001")}
+
+
+def test_without_its_header_nothing_is_deleted_by_a_number_before_it_came_once_more() -> None:
+    """Another message may have it since one was deleted: it has the same size, as huge ones have."""
+    known, options = seen(b"1", b"unique-id-of-a-message"), Options(delete=True)
+    plan = planned(listing("1", "unique-id-of-a-message"), known, options)
+    doubt_deletions(plan)
+    settle(plan, {}, known, options, NOW)
+    assert (numbers(plan.fetch), numbers([*plan.again]), numbers(plan.delete)) == ([1], [1], [2])
+    doubt_deletions(plan := planned(listing("1"), known, options))
+    settle(plan, {1: PRINT}, known, options, NOW)
+    assert (plan.fetch, numbers(plan.delete)) == ([], [1])
 
 
 def test_a_message_of_another_size_does_not_move() -> None:

@@ -92,6 +92,16 @@ def test_what_was_damaged_differs_and_nothing_else(to: str, octets: int, damage:
         assert destination.read_back([*known.values()], fresh=False) == [WHOLE, WHOLE, WHOLE, DIFFERS, WHOLE]
 
 
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_what_is_damaged_differs_under_another_unique_id_too(tmp_path: Path, kind: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, 0, 1)
+        change(to, 1, bit_flipped)
+        renamed = [entry._replace(uid=b"another-%d" % number) for number, entry in enumerate(entries)]
+        assert destination.read_back(renamed, fresh=False) == [WHOLE, DIFFERS]
+
+
 def test_what_was_cut_short_differs(to: str) -> None:
     with prepared(to) as (destination, account):
         entries = deliver(destination, account, 0, 1)

@@ -38,6 +38,8 @@ SURE_WHEN_DELETING = 2
 LOOK_AMONG = 10
 """So many messages at either end of the maildrop are considered when a few numbers are looked at."""
 
+NO_DIGITS = bytes(octet for octet in range(256) if octet not in b"0123456789")
+
 T = TypeVar("T")
 
 
@@ -88,6 +90,12 @@ def renumbered(plan: Plan, found: Mapping[int, bytes], seen: Seen) -> bool:
     return False
 
 
+def doubt_deletions(plan: Plan) -> None:
+    """Doubt what is to be deleted by a small number, where no header has shown that numbers stand for what they did."""
+    plan.doubtful += [item for item in plan.delete if is_number(item.identity.uid)]
+    plan.delete = [item for item in plan.delete if not is_number(item.identity.uid)]
+
+
 def settle(
     plan: Plan,
     found: Mapping[int, bytes],
@@ -136,10 +144,13 @@ def _is_open(item: Item, remembered: Remembered) -> bool:
         return bool(remembered.fingerprint)
     if not remembered.fingerprint:
         return False  # another program fetched it, and nothing will ever show more
-    if remembered.marked and not is_number(item.identity.uid):
-        return False  # QUIT failed, so nothing was deleted
     # What came once more after it was deleted, and was alike, the server keeps whatever it says.
-    return remembered.missing or remembered.marked or 0 < remembered.deletions < PATIENCE_WITH_DELETIONS
+    if remembered.deletions >= PATIENCE_WITH_DELETIONS and not (remembered.missing or remembered.marked):
+        return False
+    if is_number(item.identity.uid):
+        return True
+    # Where QUIT failed, nothing was deleted.
+    return not remembered.marked and (remembered.missing or remembered.deletions > 0)
 
 
 def _sizes_agree(item: Item, remembered: Remembered) -> bool:
@@ -161,15 +172,16 @@ def _settle_same(
 def _moved(items: list[Item], found: Mapping[int, bytes], seen: Seen, same: set[Identity]) -> dict[Item, Identity]:
     """Return which of *items* are messages that were remembered under other small numbers, and under which.
 
-    A header that two messages share says nothing.
+    Only where unique-ids are message numbers do messages move. What the server said that it deleted has not: what is
+    alike to it is another copy. A header that two messages share says nothing.
     """
-    wanted = _once((found[item.number], item) for item in items if item.number in found)
+    wanted = _once((found[item.number], item) for item in items if item.number in found and _is_its_number(item))
     if not wanted:
         return {}
     there = _once(
         (entry.fingerprint, identity)
         for identity in seen
-        if _is_whole_number(identity.uid) and (entry := seen.get(*identity)) is not None
+        if _is_whole_number(identity.uid) and (entry := seen.get(*identity)) is not None and not entry.deletions
     )
     moved: dict[Item, Identity] = {}
     for fingerprint, item in wanted.items():
@@ -178,6 +190,11 @@ def _moved(items: list[Item], found: Mapping[int, bytes], seen: Seen, same: set[
         if identity is not None and identity not in same and (not size or not item.size or size == item.size):
             moved[item] = identity
     return moved
+
+
+def _is_its_number(item: Item) -> bool:
+    """Return whether the unique-id of *item* is its message number, perhaps behind letters and zeros."""
+    return item.identity.uid.lstrip(NO_DIGITS).lstrip(b"0") == b"%d" % item.number
 
 
 def _is_whole_number(uid: bytes) -> bool:

@@ -131,7 +131,9 @@ class FolderIndex:
 
         Raises `OSError` when that cannot be seen.
         """
-        key = delivery_key(self._account, entry)
+        # The server may have given it another unique-id since, by which it would be called now.
+        placed = self._form.match(entry.place.decode("ascii", "replace"))
+        key = delivery_key(self._account, entry) if placed is None else placed[3]
         message, _, _ = key.partition(".")
         if entry.content:
             wanted = [(key, entry.content)]

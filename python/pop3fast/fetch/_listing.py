@@ -23,6 +23,8 @@ class Lister:
         self._run = run
         self._pop = pop
         self._retrieval = retrieval
+        self.shows_headers = False
+        """Whether the server showed the header of a message whose unique-id is a small number."""
 
     def unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         """Return the unique-ids, and the sizes where they come in the same round trip. Raises `UidsUnknown`."""
@@ -96,7 +98,9 @@ class Lister:
         else:
             prints = prints_of(candidates, seen)
         probes = choose_probes(candidates, prints)
-        return not numbers_changed(probes, self._retrieval.fingerprints(list(probes)))
+        found = self._retrieval.fingerprints(list(probes))
+        self.shows_headers = bool(found)
+        return not numbers_changed(probes, found)
 
     def check_step(self, messages: int) -> None:
         """Make sure that replies still belong to their commands. Raises `ProtocolError` when they do not.

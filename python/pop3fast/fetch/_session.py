@@ -8,7 +8,7 @@ anything goes wrong the connection is closed without DELE and without QUIT.
 
 from pop3fast import POP3, ProtocolError
 from pop3fast.fetch._deleting import Deleter
-from pop3fast.fetch._doubt import renumbered, settle, to_probe, uids_changed
+from pop3fast.fetch._doubt import doubt_deletions, renumbered, settle, to_probe, uids_changed
 from pop3fast.fetch._errors import UidsChanged, explained
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._listing import Lister
@@ -139,6 +139,8 @@ class Session:
         changed = self._numbers_changed
         if memory is not None and plan.seen > len(plan.doubtful) and not changed:
             changed = not self._lister.numbers_hold(dict(listing.uids), memory, seen)
+        if not self._lister.shows_headers:
+            doubt_deletions(plan)
         found: dict[int, bytes] = {}
         if not changed and plan.doubtful:
             found = self._retrieval.fingerprints([item.number for item in plan.doubtful])
