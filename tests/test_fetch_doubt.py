@@ -584,3 +584,36 @@ def test_what_has_no_unique_id_is_named_where_it_stays_though_others_were_delete
     assert [(each.uid, "without unique-ids" in each.why) for each in report.kept] == [(b"", True), (b"", True)]
     assert report.deleted == 3
     assert delivered(to) == sorted([mail(1), mail(2), mail(2), mail(3)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("lines", [1, 2000], ids=["short header", "header of 140 KB"])
+def test_without_top_what_has_a_number_is_deleted_when_it_came_once_more_and_is_known(
+    tmp_path: Path, kind: str, lines: int
+) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    first, second, third = (
+        b"Received: " + (b"y" * 70 + b"\r\n ") * lines + b"z\r\n" + mail(number) for number in (1, 2, 3)
+    )
+    drop = Maildrop((b"1", first), (b"2", second))
+    drop.instead = lambda command: b"-ERR no TOP\r\n" if command.startswith(b"TOP") else None
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        # Somebody deleted the first, and the third, of the same size, has the number of the second.
+        drop.messages = [(b"1", second), (b"2", third)]
+        report = fetch_from(server, to, DELETE)
+    assert (report.deleted, drop.messages) == (2, [])
+    assert sorted({*delivered(to)}) == [first, second, third], "none is deleted that was not delivered"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_top_what_is_looked_at_before_it_is_deleted_comes_once(tmp_path: Path, kind: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    long = b"Received: " + (b"y" * 70 + b"\r\n ") * 2000 + b"z\r\n" + mail(1)
+    drop = Maildrop((b"1", long), (b"2", mail(2)))
+    drop.instead = lambda command: b"-ERR no TOP\r\n" if command.startswith(b"TOP") else None
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        report = fetch_from(server, to, DELETE)
+    assert (report.fetched, report.deleted, drop.messages) == (0, 2, [])
+    assert delivered(to) == sorted([long, mail(2)])

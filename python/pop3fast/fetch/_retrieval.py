@@ -16,7 +16,7 @@ from pop3fast.fetch._identity import is_lasting
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Trust, too_short
-from pop3fast.fetch._writer import Writer, header_of
+from pop3fast.fetch._writer import HEADER_OCTETS, Writer, header_of
 
 AHEAD_OCTETS = 64 * 2**20
 """How many octets are asked for ahead of time: as many as there are commands in flight, but for the largest messages.
@@ -49,6 +49,8 @@ class Coming:
     """Whether it was abandoned because it is larger than it may be."""
     same: bool = False
     """Whether it was delivered before, and is not handed on."""
+    held: bytes | None = None
+    """What is held back of one that may have been, until its header is whole."""
 
     def count_line_ends(self, content: bytes) -> None:
         """Count the CRLF in *content*, which may begin with the second octet of one."""
@@ -177,13 +179,13 @@ class Retrieval:
     ) -> Short | None:
         """Hand *piece* on; return the message that ends with it when that is too short."""
         run, item = self._run, awaited[0]
-        whole = piece.first and piece.last
         coming.octets += len(piece.content)
         if coming.octets != item.size and run.sizes.trust is not Trust.EXACT:
             coming.count_line_ends(piece.content)
-        if piece.first and (remembered := run.again.get(item)) is not None:
-            coming.same = fingerprint(header_of(piece.content)) == remembered
-        if not whole and not coming.same:
+        if (remembered := run.again.get(item)) is not None:
+            piece = self._compare(piece, coming, remembered)
+        whole = piece.first and piece.last
+        if not whole and not coming.same and coming.held is None:
             self._hand_on(piece, coming, item, writer)
         if not piece.last:
             run.receiving(coming.octets)
@@ -203,6 +205,19 @@ class Retrieval:
         if short is None:
             self._received(awaited, coming.octets)
         return short
+
+    def _compare(self, piece: Piece, coming: Coming, remembered: bytes) -> Piece:
+        """Return *piece* with what was held back before it, once the header shows whether it is what is remembered."""
+        if not piece.first and coming.held is None:
+            return piece
+        held = (coming.held or b"") + piece.content
+        header = header_of(held)
+        if header == held and not piece.last and len(held) < HEADER_OCTETS:
+            coming.held = held
+            return piece
+        coming.held = None
+        coming.same = fingerprint(header) == remembered
+        return Piece(piece.number, held, first=True, last=piece.last)
 
     def _hand_on(self, piece: Piece, coming: Coming, item: Item, writer: Writer) -> None:
         if piece.first:
