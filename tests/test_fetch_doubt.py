@@ -360,6 +360,17 @@ def test_quirk_q68_sizes_without_cr_are_held_to(tmp_path: Path) -> None:
     assert (report.fetched, report.deleted, [each.number for each in report.failures]) == (7, 7, [8])
 
 
+def test_quirk_q68_where_sizes_are_without_cr_what_came_before_a_broken_reply_is_remembered(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(*range(1, 9))
+    drop.sizes = {uid: len(content) - content.count(b"\n") for uid, content in drop.messages}
+    drop.instead = lambda command: b"what?\r\n" if command == b"RETR 6" and drop.sessions == 1 else None
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to)
+    assert (report.fetched, report.sessions, len(drop.sent(b"RETR"))) == (8, 2, 6 + 3)
+    assert delivered(to) == sorted(mail(number) for number in range(1, 9))
+
+
 def test_trust_in_sizes_by_hand_fails_what_is_short(tmp_path: Path) -> None:
     drop = named(1, 2, 3)
     drop.sizes = {uid: len(content) + 300 for uid, content in drop.messages}
