@@ -45,7 +45,7 @@ help:
 	@echo "make test-busy  the same, with four busy loops beside them"
 	@echo "make lint    format, lints and types of both languages"
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write README.md')"
-	@echo "make bench-servers  unpack popa3d and Courier for them, from Debian's packages into .venv; nothing is installed"
+	@echo "make bench-servers  unpack popa3d, Courier and Cyrus for them, from Debian's packages into .venv; nothing is installed"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write README.md')"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
@@ -78,7 +78,8 @@ bench: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches $(BENCH_ARGS)
 
 # Unpacked, for Debian lets no two POP3 servers be installed together.
-SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12
+SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12 \
+           cyrus-common cyrus-imapd cyrus-pop3d libical3 libpcre3 libxapian30
 
 bench-servers: $(DONE)/venv
 	@rm -rf .venv/servers && mkdir .venv/servers

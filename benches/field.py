@@ -41,8 +41,8 @@ class Popa3d:
     """It wants to be root, so as to become the user who logs in, and an mbox in /var/mail."""
 
     def missing(self) -> str | None:
-        if _found("usr/sbin/popa3d") is None:
-            return _not_there("popa3d")
+        if found("usr/sbin/popa3d") is None:
+            return not_there("popa3d")
         if os.geteuid() != 0:
             return "popa3d wants to be root."
         if not _may_unshare():
@@ -51,7 +51,7 @@ class Popa3d:
 
     @contextmanager
     def serve(self, messages: Sequence[bytes]) -> Iterator[int]:
-        program = _found("usr/sbin/popa3d")
+        program = found("usr/sbin/popa3d")
         assert program is not None
         with tempfile.TemporaryDirectory() as folder:
             places = _lay_out(Path(folder), messages)
@@ -65,22 +65,19 @@ class Courier:
     """Its server begins behind the login, with a Maildir; the login is `benches.inetd`'s."""
 
     def missing(self) -> str | None:
-        return None if _found("usr/lib/courier/courier/courierpop3d") else _not_there("Courier")
+        return None if found("usr/lib/courier/courier/courierpop3d") else not_there("Courier")
 
     @contextmanager
     def serve(self, messages: Sequence[bytes]) -> Iterator[int]:
-        program = _found("usr/lib/courier/courier/courierpop3d")
+        program = found("usr/lib/courier/courier/courierpop3d")
         assert program is not None
-        beside = program.parents[2]
-        # An installed one finds its own.
-        libraries = {str(path.parent) for path in beside.rglob("lib*.so.*")} if beside != Path("/usr/lib") else ()
         with tempfile.TemporaryDirectory() as folder:
             for name in ("new", "cur", "tmp"):
                 Path(folder, name).mkdir()
             for number, message in enumerate(messages):
                 # Marked as read, or the first session to read it would rename it under the others.
                 Path(folder, "cur", f"{number:06}.bench:2,S").write_bytes(_unix(message))
-            command = ["env", f"LD_LIBRARY_PATH={':'.join(libraries)}", str(program), folder]
+            command = ["env", f"LD_LIBRARY_PATH={libraries(program)}", str(program), folder]
             with _listening([*_INETD, "--login", USER, *command]) as port:
                 yield port
 
@@ -116,13 +113,22 @@ def _unix(message: bytes) -> bytes:
     return message.replace(b"\r\n", b"\n")
 
 
-def _found(path: str) -> Path | None:
+def found(path: str) -> Path | None:
     """Return where the program *path* is, unpacked or installed."""
     roots = (Path(os.environ.get(_VARIABLE) or _UNPACKED), Path("/"))
     return next((root / path for root in roots if (root / path).exists()), None)
 
 
-def _not_there(name: str) -> str:
+def libraries(program: Path) -> str:
+    """Return the folders of the libraries that were unpacked with a *program*; none for one that is installed."""
+    beside = program.parents[2]
+    if beside == Path("/usr/lib"):
+        return ""
+    return ":".join(dict.fromkeys(str(path.parent) for path in beside.parent.parent.rglob("lib*.so.*")))
+
+
+def not_there(name: str) -> str:
+    """Return the sentence for a server that was not found."""
     return f"{name} is neither installed nor unpacked (make bench-servers)."
 
 

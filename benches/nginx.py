@@ -5,21 +5,19 @@ server is, as a site's own program would, once a login.
 """
 
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+from benches import ports
+
 # Where Debian's package libnginx-mod-mail puts it.
 _MODULE = Path("/usr/lib/nginx/modules/ngx_mail_module.so")
-
-_START_SECONDS = 10.0
 
 _CONFIGURATION = """\
 load_module {module};
@@ -62,8 +60,7 @@ def proxied(port: int, capabilities: str) -> Iterator[int]:
     assert nginx is not None
     with HTTPServer(("127.0.0.1", 0), Site) as site, tempfile.TemporaryDirectory() as folder:
         threading.Thread(target=site.serve_forever, daemon=True).start()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            own = free.getsockname()[1]
+        own = ports.free()
         path = Path(folder, "nginx.conf")
         path.write_text(
             _CONFIGURATION.format(
@@ -74,21 +71,8 @@ def proxied(port: int, capabilities: str) -> Iterator[int]:
         command = [nginx, "-e", "stderr", "-p", folder, "-c", str(path)]
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=sys.stderr) as proxy:
             try:
-                _wait_for(own)
+                ports.wait_for(own)
                 yield own
             finally:
                 proxy.terminate()
                 site.shutdown()
-
-
-def _wait_for(port: int) -> None:
-    give_up = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            if time.monotonic() > give_up:
-                raise
-            time.sleep(0.01)
-        else:
-            return

@@ -1,7 +1,7 @@
 """Servers that write a reply in pieces with Nagle's algorithm on: who acknowledges late waits 40 ms for each reply.
 
-nginx, when it is there, stands in front of a server that writes replies whole: its pieces are its own. popa3d and
-Courier, when they are, have a table of their own.
+nginx, when it is there, stands in front of a server that writes replies whole: its pieces are its own.
+popa3d, Courier and Cyrus, when they are, have a table of their own.
 """
 
 import poplib
@@ -15,7 +15,7 @@ from typing import TypeVar
 import pytest
 
 import pop3fast
-from benches import field, nginx
+from benches import cyrus, field, nginx
 from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
 from benches.mail import attachment
 from benches.pieces import Manner, in_pieces
@@ -91,6 +91,8 @@ SITES = [
     Site("4 KB, Courier", 4_000, server=field.Courier()),
     Site("10 KB, Courier", 10_000, server=field.Courier(), stalls=True),
     Site("100 KB, Courier", 100_000, server=field.Courier()),
+    Site("4 KB, Cyrus", 4_000, server=cyrus.Cyrus()),
+    Site("100 KB, Cyrus", 100_000, server=cyrus.Cyrus()),
 ]
 
 
