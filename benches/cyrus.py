@@ -34,6 +34,7 @@ cyrus_group: {group}
 admins: {administrator}
 allowplaintext: yes
 sasl_pwcheck_method: alwaystrue
+sasl_mech_list: PLAIN
 servername: localhost
 """
 
