@@ -137,8 +137,11 @@ class Memory:
             if all(message.entry.identity in self.seen for message in intent.messages):
                 del self.kept[key]
 
-    def has_content(self, content: bytes, copy: int) -> bool:
+    def place_of(self, content: bytes, copy: int) -> bytes | None:
         raise AssertionError((content, copy))
+
+    def has_place(self, ending: bytes) -> bool:
+        return any(entry.place.endswith(ending) for entry in self.seen.values())
 
     def copies_deleted(self, content: bytes) -> int:
         raise AssertionError(content)

@@ -32,9 +32,11 @@ def prepared(to: str, files: Files | None = None) -> Iterator[tuple[Destination,
             destination.close()
 
 
-def deliver(destination: Destination, account: AccountState, *numbers: int, octets: int = 40) -> list[Entry]:
+def deliver(
+    destination: Destination, account: AccountState, *numbers: int, octets: int = 40, nameless: bool = False
+) -> list[Entry]:
     for number in numbers:
-        delivery = destination.begin(Identity(b"%d" % number))
+        delivery = destination.begin(Identity(b"" if nameless else b"%d" % number))
         delivery.write(mail(number, octets))
         delivery.end()
     entries = destination.flush()
@@ -117,6 +119,36 @@ def test_what_is_gone_differs_when_it_was_delivered_now_and_counts_when_it_was_b
             path.unlink()
         assert destination.read_back(entries, fresh=True) == [DIFFERS, DIFFERS]
         assert destination.read_back(entries, fresh=False) == [MOVED, MOVED]
+
+
+def test_a_message_that_moved_to_the_place_of_another_is_no_damage_to_that_one(tmp_path: Path) -> None:
+    """They came in the same second and have the same From line, so nothing else tells them apart."""
+    to = f"mbox:{tmp_path}/box"
+    with prepared(to) as (destination, account):
+        entries = deliver(destination, account, 0, 1, 2)
+        (path,) = files_of(to)
+        content = path.read_bytes()
+        second = content.index(b"\nFrom ") + 1
+        path.write_bytes(content[second:])
+        assert destination.read_back(entries, fresh=False) == [MOVED, WHOLE, WHOLE]
+        path.write_bytes(bit_flipped(content[second:]))
+        assert destination.read_back(entries, fresh=False)[:2] == [MOVED, WHOLE]
+        path.write_bytes(content[second:].replace(b"Subject: 1", b"Subject: 9"))
+        assert destination.read_back(entries, fresh=False)[0] == DIFFERS, "in doubt it comes once more"
+
+
+def test_in_an_mbox_a_message_without_a_unique_id_is_read_where_it_was_put(tmp_path: Path) -> None:
+    to = f"mbox:{tmp_path}/box"
+    for damage, found in ((bytes, WHOLE), (bit_flipped, DIFFERS), (lambda _: b"", MOVED)):
+        with prepared(to) as (destination, account):
+            (entry,) = deliver(destination, account, 0, nameless=True)
+        (path,) = files_of(to)
+        path.write_bytes(damage(path.read_bytes()))
+        with prepared(to) as (destination, account):
+            (again,) = deliver(destination, account, 0, nameless=True)
+            assert (again.place, destination.read_back([again], fresh=True)) == (entry.place, [found])
+        path.unlink()
+        Path(f"{path}.state").unlink()
 
 
 def test_a_damaged_message_comes_again_and_is_whole_then(to: str) -> None:

@@ -102,7 +102,7 @@ def test_a_state_of_version_1_becomes_one_of_this_version(path: str) -> None:
     with State(path).account("h", 110, "me") as account:
         old = entry(b"1", content=b"")
         assert account.entries([Identity(b"1")]) == {Identity(b"1"): old}
-        assert account.has_content(b"c", 0)
+        assert account.place_of(b"c", 0) == b""
         account.remember([entry(b"2")._replace(place=b"there")])
         assert set(account.seen()) == {Identity(b"1"), Identity(b"2")}
     State(f"{path}.new")
@@ -139,7 +139,7 @@ def test_what_an_account_intended_another_one_settles_for_it(path: str) -> None:
         two.settle(key, [message.entry for message in two.intents()[0].messages])
         assert two.intents() == one.intents() == []
         assert [*one.seen()] == [Identity(b"3")]
-        assert one.has_content(b"c" * 16, 1)
+        assert one.place_of(b"c" * 16, 1) == b""
         assert [*two.seen()] == []
         # It was only slower: what was settled stays so, and may be remembered once more.
         one.settle(key, [entry(b"4")])
@@ -337,15 +337,15 @@ def test_a_unique_id_that_does_not_last_is_never_kept(path: str) -> None:
         account.remember([entry(courier, 5, copy=1), entry(b"", 6, copy=2)])
         assert account.intents() == []
         assert len(account.seen()) == 0
-        assert [account.has_content(b"c" * 16, copy) for copy in range(4)] == [False, True, True, False]
+        assert [account.place_of(b"c" * 16, copy) for copy in range(4)] == [None, b"", b"", None]
         # While such messages are listed nobody knows which; then none is left.
         account.note_listing([], [], nameless=True)
         assert account.forget_missing(0) == 0
         account.note_listing([], [], nameless=False)
         assert account.forget_missing(1) == 0
-        assert account.has_content(b"c" * 16, 1)
+        assert account.place_of(b"c" * 16, 1) is not None
         assert account.forget_missing(0) == 2
-        assert not account.has_content(b"c" * 16, 1)
+        assert account.place_of(b"c" * 16, 1) is None
     for file in Path(path).parent.iterdir():
         assert b"ENOMEM" not in file.read_bytes()
 

@@ -64,8 +64,15 @@ class Journal(Protocol):
     def settle(self, key: int, delivered: Iterable[Entry]) -> None:
         """Remember *delivered* for the account that the intent *key* is of, and drop it, all at once."""
 
-    def has_content(self, content: bytes, copy: int) -> bool:
-        """Return whether a message without a lasting unique-id was delivered: the *copy*-th with *content*."""
+    def place_of(self, content: bytes, copy: int) -> bytes | None:
+        """Return where a message without a lasting unique-id was delivered to: the *copy*-th with *content*.
+
+        Empty when that is not known, None when it was not delivered.
+        """
+        ...
+
+    def has_place(self, ending: bytes) -> bool:
+        """Return whether a message of any account was delivered to a place whose words have this *ending*."""
         ...
 
     def copies_deleted(self, content: bytes) -> int:

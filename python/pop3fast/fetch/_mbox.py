@@ -64,6 +64,8 @@ class Mbox:
         # Once somebody has asked, it is begun before they ask again.
         self._reads_back = False
         self._whole: dict[bytes, Future[bool]] = {}
+        self._before: set[bytes] = set()
+        """Where those were put that came once more in this session and were known by their content."""
 
     def open(self) -> None:
         """Check that the file is one, if it is there, and can be locked. Raises `DestinationError`.
@@ -129,10 +131,11 @@ class Mbox:
         if not is_lasting(entry.uid) and self._journal is not None:
             entry = entry._replace(copy=self._copies.take(entry.content))
             ended = ended._replace(entry=entry)
-            if self._journal.has_content(entry.content, entry.copy):
+            if (place := self._journal.place_of(entry.content, entry.copy)) is not None:
                 if ended.spool is not None:
                     self.abandoned(ended.spool, ended.start)
-                ended = ended._replace(spool=None)
+                ended = ended._replace(entry=entry._replace(place=place), spool=None)
+                self._before.add(place)
         self._batch.append(ended)
 
     def abandoned(self, spool: Spool, size: int) -> None:
@@ -183,7 +186,10 @@ class Mbox:
             if whole.issuperset(places):
                 return [ReadBack.WHOLE] * len(places)
             with self._lock(self._opened()).locked(create=False) as file:
-                return read_back(self.files, file, places, whole, self._threads.share_out, fresh=fresh)
+                fresh_ones = frozenset(entry.place for entry in entries if fresh) - self._before
+                return read_back(
+                    self.files, file, places, whole, self._threads.share_out, fresh_ones, self._journal.has_place
+                )
         except OSError as error:
             raise destination_error(self.path, "read back from", error) from error
 
@@ -398,6 +404,7 @@ class Mbox:
             self._delivery.abandon()
         self._threads.close()
         self._whole = {}
+        self._before = set()
         batch, self._batch = self._batch, []
         self._clear(batch)
 

@@ -5,7 +5,7 @@ Never writes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
@@ -38,31 +38,45 @@ def read_back(
     places: Sequence[Place | None],
     whole: Collection[Place],
     share_out: ShareOut,
-    *,
-    fresh: bool,
+    fresh: Container[bytes],
+    knows: Callable[[bytes], bool],
 ) -> list[ReadBack]:
     """Return what is found of *places* in the open and locked mbox *file*, None when it does not exist.
 
-    Those *whole* were there just now. A message that was delivered before, and of which only that is known, counts as
-    moved. Raises `OSError` when that cannot be seen.
+    Those *whole* were there just now. What was put into one of the *fresh* places was put there in this session. One
+    that was delivered before, and of which only that is known, counts as moved; and so does one in whose place there is
+    another whose digest the state *knows*. Raises `OSError` when that cannot be seen.
     """
     known = {place for place in places if place is not None}
     found: set[Place] = set()
+    damaged: set[Place] = set()
     if file is not None:
         found = known.intersection(whole)
         found |= there(files, file, known - found, share_out)
         if known - found:
-            found.update(_found(files, file, known - found, found))
-    lost = {place for place in known - found if fresh or (file is not None and _begins_at(files, file, place))}
+            lying = _lying(files, file, known - found)
+            found.update(_found(lying, known - found, found))
+            damaged = _damaged(files, file, known - found, lying, knows)
+    lost = damaged | {place for place in known - found if place.packed() in fresh}
     return [
         ReadBack.WHOLE if place in found else ReadBack.DIFFERS if place in lost else ReadBack.MOVED for place in places
     ]
 
 
-def _found(files: Files, file: int, missing: set[Place], whole: set[Place]) -> list[Place]:
-    """Return which of *missing* lie elsewhere in the file: as many of a kind as there are, but for those *whole*."""
+def _lying(files: Files, file: int, missing: set[Place]) -> list[Place]:
+    """Return what lies where one of *missing* was put, or is alike to one."""
+    offsets = {place.offset for place in missing}
+    digests = {place.digest for place in missing}
     kept = len(next(iter(missing)).digest)
-    there = Counter(place.digest[:kept] for place in find(files, file, {place.mark for place in missing}))
+    there = (
+        place._replace(digest=place.digest[:kept]) for place in find(files, file, {place.mark for place in missing})
+    )
+    return [place for place in there if place.offset in offsets or place.digest in digests]
+
+
+def _found(lying: Sequence[Place], missing: set[Place], whole: set[Place]) -> list[Place]:
+    """Return which of *missing* are among those *lying* there: as many as there are, but for those that are *whole*."""
+    there = Counter(place.digest for place in lying)
     there.subtract(place.digest for place in whole)
     found: list[Place] = []
     for place in missing:
@@ -70,6 +84,18 @@ def _found(files: Files, file: int, missing: set[Place], whole: set[Place]) -> l
             there[place.digest] -= 1
             found.append(place)
     return found
+
+
+def _damaged(
+    files: Files, file: int, missing: set[Place], lying: Sequence[Place], knows: Callable[[bytes], bool]
+) -> set[Place]:
+    """Return which of *missing* begin where they were put, and are no other message of those *lying* there.
+
+    Messages that came in the same second may have the same From line. When a mail program takes one out, the next one
+    moves to its place.
+    """
+    others = {place.offset for place in lying if knows(place.digest)}
+    return {place for place in missing if place.offset not in others and _begins_at(files, file, place)}
 
 
 def _begins_at(files: Files, file: int, place: Place) -> bool:

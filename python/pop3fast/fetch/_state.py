@@ -207,6 +207,11 @@ class AccountState:
         with self._changing() as database:
             rows.update_sizes(database, self._id, sizes)
 
+    def has_place(self, ending: bytes) -> bool:
+        """Return whether a message of any account was delivered to a place with this *ending* (`Journal`)."""
+        with self._lock, self._reading():
+            return rows.has_place(self._database, ending)
+
     def copies_deleted(self, content: bytes) -> int:
         """Return how many messages that only their *content* tells apart were deleted (`Journal`)."""
         with self._lock, self._reading():
@@ -305,14 +310,10 @@ class AccountState:
                 self._remember(database, list(delivered), account)
                 database.execute("DELETE FROM intent WHERE id = ?", (key,))
 
-    def has_content(self, content: bytes, copy: int) -> bool:
-        """Return whether a message without a lasting unique-id was delivered (`Journal`)."""
-        with self._lock, self._errors_in_words():
-            found = self._database.execute(
-                "SELECT 1 FROM content WHERE account = ? AND content = ? AND copy = ?",
-                (self._id, content, copy),
-            ).fetchone()
-        return found is not None
+    def place_of(self, content: bytes, copy: int) -> bytes | None:
+        """Return where a message without a lasting unique-id was delivered to, None when it was not (`Journal`)."""
+        with self._lock, self._reading():
+            return rows.place_of(self._database, self._id, content, copy)
 
     def _remember(self, database: sqlite3.Connection, entries: list[Entry], account: int) -> None:
         self._forget_maildrop(database, account)

@@ -81,8 +81,9 @@ def remember(database: Connection, account: int, entries: Iterable[Entry]) -> No
     entries = list(entries)
     database.executemany(_REMEMBER, [(account, *entry[:7], entry.place) for entry in entries if entry.uid])
     database.executemany(
-        "INSERT INTO content (account, content, copy) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET missing_since = NULL",
-        [(account, entry.content, entry.copy) for entry in entries if not entry.uid],
+        "INSERT INTO content (account, content, copy, place) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET place = excluded.place, missing_since = NULL",
+        [(account, entry.content, entry.copy, entry.place) for entry in entries if not entry.uid],
     )
 
 
@@ -203,6 +204,26 @@ def update_sizes(database: Connection, account: int, sizes: Iterable[tuple[Ident
     database.executemany(
         f"UPDATE seen SET size = ? {_ONE}",  # noqa: S608 - a constant
         [(size, account, *identity) for identity, size in sizes],
+    )
+
+
+def place_of(database: Connection, account: int, content: bytes, copy: int) -> bytes | None:
+    """Return where the *copy*-th message with *content* and without a lasting unique-id is, None when it is not."""
+    found = database.execute(f"SELECT place FROM content {_ONE_CONTENT}", (account, content, copy)).fetchone()  # noqa: S608
+    if found is not None and not isinstance(found[0], bytes):
+        raise TypeError("what should be octets is none")
+    return None if found is None else found[0]
+
+
+def has_place(database: Connection, ending: bytes) -> bool:
+    """Return whether a message was delivered to a place with this *ending*. Goes through all rows: ask it rarely."""
+    return any(
+        database.execute(
+            f"SELECT 1 FROM {table} WHERE substr(place, ?) = ? LIMIT 1",  # noqa: S608 - constants
+            (-len(ending), ending),
+        ).fetchone()
+        is not None
+        for table in ("seen", "content")
     )
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
 
-VERSION = 2
+VERSION = 3
 
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
@@ -101,6 +101,8 @@ CREATE TABLE content (
     missing_since INTEGER,
     -- How many times it was marked as deleted when a QUIT was sent.
     deletions INTEGER NOT NULL DEFAULT 0,
+    -- Where it was put, empty when an older version remembered it.
+    place BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (account, content, copy)
 ) WITHOUT ROWID;
 -- Device and inode are text: they may be greater than SQLite's integers.
@@ -167,7 +169,11 @@ WHERE (delivered_at < CAST(strftime('%s', '2020-01-01') AS INTEGER)
     AND (SELECT time FROM account WHERE id = seen.account) IS NOT NULL;
 """
 
-MIGRATIONS = {1: TO_VERSION_2}
+TO_VERSION_3 = """
+ALTER TABLE content ADD COLUMN place BLOB NOT NULL DEFAULT x''
+"""
+
+MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3}
 """What makes the next version of a state of each older one."""
 
 
