@@ -57,7 +57,8 @@ class Promises:
         for mail in marked:
             if mail.may_miss or (mail.damaged and mail.gone):
                 continue
-            gone = self._gone(place, mail.text) + sum(each.text == mail.text for each in marked)
+            alike = [each for each in marked if each.text == mail.text and not each.may_miss]
+            gone = self._gone(place, mail.text) + len(alike)
             for texts, how in ((there, ""), (durable, " durably")):
                 if texts[mail.text] + place.taken[mail.text] < gone:
                     self._world.fail(f"{mail} is deleted from the server, and is not{how} whole at {place.words}")

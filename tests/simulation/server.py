@@ -45,6 +45,10 @@ class Maildrop:
         self.locked_until = 0.0
         self.shown_whole: set[int] = set()
         """Which messages came whole: what they show of the sizes that are listed."""
+        self.kept: list[Mail] = []
+        """Messages without a lasting unique-id that it said it deleted, and has still."""
+        self.listed_with_kept = 0
+        """How many without one it listed when it last said so."""
         self.leavers: list[Mail] = []
         """Messages that are gone, and whose unique-ids may be given to others."""
 
@@ -242,6 +246,9 @@ class Dialogue:
                 mail.may_repeat = "its unique-id did not last"
             mail.last_listed = world.clock.time
         self._ids = [mail.uid for mail in self.shown]
+        if len(_nameless(self.shown)) < drop.listed_with_kept:
+            for mail in drop.kept:
+                mail.may_repeat = "fewer without a unique-id are listed than when it was said to be deleted"
         return b"+OK\r\n"
 
     def _capabilities(self) -> bytes:
@@ -290,6 +297,9 @@ class Dialogue:
         if how == "in part":
             marked = marked[: world.rng.randint(0, len(marked))]
         elif how in {"nothing", "hang up"} or drop.deaf_to_dele:
+            kept = _nameless(marked)
+            drop.kept += kept
+            drop.listed_with_kept = len(_nameless(self.shown)) if kept else drop.listed_with_kept
             marked = []
         self._deleted(drop, marked)
         for mail in marked:
@@ -303,6 +313,10 @@ class Dialogue:
             return b""
         self.said_goodbye = True
         return b"+OK bye\r\n"
+
+
+def _nameless(mails: list[Mail]) -> list[Mail]:
+    return [mail for mail in mails if not mail.uid or mail.uid.startswith(b"ENOMEM-")]
 
 
 def _short(reply: bytes) -> str:
