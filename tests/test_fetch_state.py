@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from fetching import flags_of, in_child
-from pop3fast.fetch import AccountBusy, Entry, Identity, Remembered, State, StateError
+from pop3fast.fetch import AccountBusy, Entry, Identity, Options, Remembered, State, StateError
 from pop3fast.fetch._journal import Intended, Intent
 from pop3fast.fetch._state_schema import MIGRATIONS
 
@@ -202,6 +202,21 @@ def test_a_clock_that_is_wrong_for_a_while_makes_nothing_old(path: str) -> None:
         assert account.begin_session(right + 2 * DAY) - begun <= 2 * DAY + 300
         account.begin_session(right + 3 * DAY)
         assert DAY <= account.begin_session(right + 33 * DAY) - begun <= 33 * DAY + 300
+
+
+def test_what_comes_while_the_clock_is_wrong_counts_from_the_next_session_that_knows_it(path: str) -> None:
+    right = 1_700_000_000.0
+    with State(path).account("h", 110, "me") as account:
+        account.begin_session(right)
+    with State(path).account("h", 110, "me") as account:
+        now = account.begin_session(0.0)  # 40 days later, without a battery
+        account.remember([entry(b"1")])
+        (undated,) = account.entries([Identity(b"1")]).values()
+        assert not Options(delete_after=0).old_enough(undated.delivered_at, now)
+    with State(path).account("h", 110, "me") as account:
+        later = account.begin_session(right + 40 * DAY)
+        (dated,) = account.entries([Identity(b"1")]).values()
+        assert (dated.delivered_at, later) == (later, right + 40 * DAY)
 
 
 def test_what_is_remembered_was_delivered_in_the_account_s_own_time(path: str) -> None:

@@ -67,6 +67,7 @@ class AccountState:
         self.digest: str = account_digest(host, port, user)
         """What stands for the account in names."""
         self._now: int | None = None
+        self._is_time_known = True
         self._lock = threading.RLock()
         self._lock_file = self._take_lock(f"{user} on {host}:{port}")
         try:
@@ -109,10 +110,13 @@ class AccountState:
             before = None if row[0] is None else Age(int(row[0]), int(row[1]), None if row[2] is None else int(row[2]))
             age = Age(clock, clock) if before is None else before.at(clock)
             self._now = age.time
+            self._is_time_known = age.doubted is None
         # Written once a day: a session that finds nothing new shall write nothing.
         if keep and (before is None or age.doubted != before.doubted or age.clock - before.clock >= DAY_SECONDS):
             with self._transaction() as database:
                 database.execute("UPDATE account SET time = ?, clock = ?, doubted = ? WHERE id = ?", (*age, self._id))
+                if before is not None and before.doubted is not None and self._is_time_known:
+                    rows.date(database, self._id, age.time)
         return age.time
 
     def seen(self) -> Seen:
@@ -336,7 +340,10 @@ class AccountState:
         return int(time.time()) if self._now is None else self._now
 
     def _timed(self, entry: Entry) -> Entry:
-        return entry if self._now is None else entry._replace(delivered_at=self._now)
+        if self._now is None:
+            return entry
+        # While the clock is not believed, nobody knows how much of what it will make up for has passed already.
+        return entry._replace(delivered_at=self._now if self._is_time_known else rows.NOT_DATED)
 
     def _find(self, host: str, port: int, user: str) -> int:
         with self._transaction() as database:

@@ -17,6 +17,9 @@ ROWS_AT_A_TIME = 10_000
 NEVER_LISTED = 2**62
 """Since when a message is missing that another program fetched, before the first complete listing."""
 
+NOT_DATED = 2**62
+"""When a message came while the clock was not believed: later than anything, until a session knows the time."""
+
 # The numbers are constants of this program.
 _SEEN = (
     "SELECT uid, occurrence, size, fingerprint, delivered_at, octets, "  # noqa: S608
@@ -84,6 +87,13 @@ def remember(database: Connection, account: int, entries: Iterable[Entry]) -> No
         "INSERT INTO content (account, content, copy, place) VALUES (?, ?, ?, ?) "
         "ON CONFLICT DO UPDATE SET place = excluded.place, missing_since = NULL",
         [(account, entry.content, entry.copy, entry.place) for entry in entries if not entry.uid],
+    )
+
+
+def date(database: Connection, account: int, now: int) -> None:
+    """Take what was delivered while the clock was not believed for delivered *now*."""
+    database.execute(
+        "UPDATE seen SET delivered_at = ? WHERE account = ? AND delivered_at = ?", (now, account, NOT_DATED)
     )
 
 
