@@ -628,3 +628,22 @@ def test_without_top_what_is_looked_at_before_it_is_deleted_comes_once(tmp_path:
         report = fetch_from(server, to, DELETE)
     assert (report.fetched, report.deleted, drop.messages) == (0, 2, [])
     assert delivered(to) == sorted([long, mail(2)])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_server_that_ignores_dele_doubles_nothing_by_a_listing_that_lacks_a_message(
+    tmp_path: Path, kind: str
+) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = Maildrop((b"", mail(1)), (b"", mail(2)))
+
+    def instead(command: bytes) -> Reply | bytes | None:
+        if command == b"LIST" and drop.sessions == 2:
+            return b"+OK\r\n1 %d\r\n.\r\n" % len(mail(1))
+        return Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        for _ in range(3):
+            fetch_from(server, to, DELETE)
+    assert delivered(to) == sorted([mail(1), mail(2)])

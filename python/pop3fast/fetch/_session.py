@@ -205,6 +205,9 @@ class Session:
             memory.forget(memory.entries(plan.replaced).values())
         if plan.sizes_changed:
             memory.update_sizes(plan.sizes_changed)
+        # A listing that lacks some has no more of them than there are.
+        if memory.keeps_nameless(plan.nameless):
+            run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
         if not complete:
             return
         if run.unsure:
@@ -214,8 +217,6 @@ class Session:
             )
             run.unsure.clear()
         memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
-        if memory.keeps_nameless(plan.nameless):
-            run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
         if run.options.since_last and not run.knows_left:
             memory.leave([Identity(LEFT_MARK + uid, occurrence) for uid, occurrence in plan.leave])
 
