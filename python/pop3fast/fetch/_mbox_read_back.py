@@ -94,8 +94,10 @@ def _damaged(
     Messages that came in the same second may have the same From line. When a mail program takes one out, the next one
     moves to its place.
     """
-    others = {place.offset for place in lying if knows(place.digest)}
-    return {place for place in missing if place.offset not in others and _begins_at(files, file, place)}
+    begun = {place for place in missing if _begins_at(files, file, place)}
+    places = {place.offset for place in begun}
+    others = {place.offset for place in lying if place.offset in places and knows(place.digest)}
+    return {place for place in begun if place.offset not in others}
 
 
 def _begins_at(files: Files, file: int, place: Place) -> bool:
