@@ -15,15 +15,10 @@ from simulation.world import FEATURES, Broken
 PORTIONS = 8
 SEEDS_A_PORTION = 50
 
-# What today's code is known to break promises in. It becomes shorter, and empty.
-NOT_YET = {
-    "alike",
-    "deaf to dele",
-    "huge sizes",
-    "unique-ids missing",
-    "unique-ids that are numbers",
-}
-KEPT = frozenset(FEATURES).difference(NOT_YET)
+KEPT = frozenset(FEATURES)
+
+PLAIN = KEPT.difference({"alike", "deaf to dele", "huge sizes", "unique-ids missing", "unique-ids that are numbers"})
+"""Without what lets a message come twice or not at all by itself, which hides a few faults."""
 
 
 @pytest.mark.parametrize("portion", range(PORTIONS))
@@ -45,10 +40,10 @@ def _first_seed(fault: Planted, folder: Path) -> int | None:
     for seed in range(fault.first, PORTIONS * SEEDS_A_PORTION):
         try:
             with planted(fault):
-                play(seed, folder, KEPT, needs=fault.needs)
+                play(seed, folder, PLAIN, needs=fault.needs)
         except Broken:
             with contextlib.suppress(Broken):
-                play(seed, folder, KEPT, needs=fault.needs)
+                play(seed, folder, PLAIN, needs=fault.needs)
                 return seed
     return None
 
