@@ -21,6 +21,16 @@ settings.load_profile("pop3fast")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# What forks hundreds of times comes first, while the process is small: each fork copies what maps its memory, and the
+# whole run has some gigabytes of examples in the end.
+FORKING = ("test_fetch_exactly_once", "test_fetch_killed", "test_fetch_mbox", "test_fetch_forks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the tests."""
+    items.sort(key=lambda item: item.path.stem not in FORKING)
+
+
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Yield a folder in memory where there is one: many hundred fetches are synced to it."""
