@@ -8,7 +8,21 @@ import pytest
 
 from commandline import private
 from pop3fast._cli_config import default_config, read_config
-from pop3fast._cli_settings import FILE, SECRETS, SIZE, Settings, about, from_arguments, key_of
+from pop3fast._cli_settings import (
+    COMMAND,
+    COUNT,
+    DAYS,
+    FILE,
+    FLAG,
+    SECONDS,
+    SECRETS,
+    SIZE,
+    TEXT,
+    Settings,
+    about,
+    from_arguments,
+    key_of,
+)
 from pop3fast._cli_text import UsageError, plural, printable, shown_size, shown_time
 from pop3fast.cli import _parser, main
 
@@ -19,27 +33,24 @@ def written(tmp_path: Path, text: str, mode: int = 0o600) -> str:
     return private(tmp_path / "config.toml", text, mode)
 
 
+# What of each kind a file may say, and what that means; a kind that has no example here fails the next test.
+EXAMPLES = {
+    TEXT.words: ('"pop3s://ada@mail.example.org"', "pop3s://ada@mail.example.org"),
+    FILE.words: ('"/some/file"', "/some/file"),
+    COMMAND.words: ('"cat secret"', "cat secret"),
+    SECONDS.words: ("600.5", 600.5),
+    DAYS.words: ("0", 0),
+    COUNT.words: ("5", 5),
+    SIZE.words: ('"10M"', 10 * 2**20),
+    FLAG.words: ("true", True),
+}
+
+
 def test_every_setting_can_be_made(tmp_path: Path) -> None:
-    values = {
-        "url": '"pop3s://ada@mail.example.org"',
-        "password": '"secret"',
-        "timeout": "30",
-        "deadline": "600.5",
-        "delete": "true",
-        "since-last": "false",
-        "headers-only": "false",
-        "delete-after": "0",
-        "max-size": '"10M"',
-        "limit": "100",
-        "checkpoint-messages": "5",
-        "checkpoint-octets": "1000",
-        "patience": "1",
-    }
-    keys = [key_of(setting.name) for setting in fields(Settings)]
-    text = "[work]\n" + "".join(f"{key} = {values.get(key, repr(key))}\n" for key in keys)
+    examples = {setting.name: EXAMPLES[about(setting).kind.words] for setting in fields(Settings)}
+    text = "[work]\n" + "".join(f"{key_of(name)} = {value}\n" for name, (value, _) in examples.items())
     settings = read_config(written(tmp_path, text))["work"]
-    assert settings.said().keys() == {setting.name for setting in fields(Settings)}
-    assert (settings.max_size, settings.delete_after, settings.delete) == (10 * 2**20, 0, True)
+    assert settings.said() == {name: meant for name, (_, meant) in examples.items()}
 
 
 @pytest.mark.parametrize(
