@@ -3,17 +3,19 @@
 Nothing here looks at a clock: a socket counts what it is asked for, and says how the kernel stands at each wait.
 """
 
+import select
 import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pop3fast import POP3
+from pop3fast import POP3, _handshake
 from pop3fast._stream import RECEIVE_SIZE, RECORD_OCTETS, ReplyStream
+from pop3fast.testing import CERTIFICATE
 from test_stream import secured
 
 if TYPE_CHECKING:
@@ -313,3 +315,45 @@ def test_a_socket_that_cannot_be_told_is_told_once_and_read_as_ever(line: Line) 
     line.ask(stream, *REPLY)
     assert stream.bytes_response(100, 100)[1] == b"From: a\r\n\r\nb\r\n"
     assert told == [True]
+
+
+class Handshake:
+    """A server that sends its part of a TLS handshake in pieces, each when ours waits for it."""
+
+    def __init__(self, theirs: socket.socket) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        self._theirs = theirs
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self.quick_at_waits: list[bool] = []
+
+    def wait(self, ours: socket.socket, events: int, seconds: float | None) -> bool:
+        assert (events, seconds) == (select.POLLIN, 5)
+        self.quick_at_waits.append(bool(ours.getsockopt(socket.IPPROTO_TCP, QUICK)))
+        if not self._outgoing.pending:
+            self._incoming.write(self._theirs.recv(2**16))
+            with suppress(ssl.SSLWantReadError):
+                self._tls.do_handshake()
+        self._theirs.sendall(self._outgoing.read(100))
+        return True
+
+
+def test_quirk_q131_each_piece_of_a_tls_handshake_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = ssl.create_default_context(cafile=CERTIFICATE)
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        ours = stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        theirs = stack.enter_context(listener.accept()[0])
+        theirs.settimeout(5)
+        # What was said before STLS, after which the kernel acknowledges late.
+        for sock in (ours, theirs):
+            sock.setsockopt(socket.IPPROTO_TCP, QUICK, 0)
+        server = Handshake(theirs)
+        monkeypatch.setattr(_handshake, "wait", server.wait)
+        monkeypatch.setattr(_handshake, "monotonic", lambda: 0.0)
+        secured = stack.enter_context(_handshake.wrap_socket(client, ours, "localhost"))
+        assert secured.version() == "TLSv1.3"
+        assert secured.gettimeout() == 5
+    assert len(server.quick_at_waits) > 10
+    assert all(server.quick_at_waits)

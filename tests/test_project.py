@@ -33,6 +33,7 @@ CLIENT = (
     "_conversation",
     "_hooks",
     "_walk",
+    "_handshake",
     "_stream",
     "_session",
     "_dial",
@@ -238,7 +239,7 @@ def waits(path: Path) -> set[str]:
 
 def test_of_the_client_the_stream_waits_and_before_it_what_makes_the_connection() -> None:
     waiting = {name: waits(PACKAGE / f"{name}.py") for name in CLIENT if name not in EXTENSION}
-    assert [name for name, words in waiting.items() if words] == ["_stream", "_dial"], waiting
+    assert [name for name, words in waiting.items() if words] == ["_handshake", "_stream", "_dial"], waiting
 
 
 def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:

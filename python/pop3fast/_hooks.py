@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol, TypeAlias, TypeGuard, cast
 from pop3fast import _protocol_log, _replies
 from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import status
+from pop3fast._handshake import wrap_socket
 from pop3fast._outgoing import command_octets
 from pop3fast._pipeline import Pipeline
 from pop3fast._secrets import shown
@@ -215,7 +216,7 @@ def over_tls(pop: Hooks, context: ssl.SSLContext, sock: socket.socket) -> ssl.SS
     try:
         if deadline is not None:
             sock.settimeout(deadline.shorter(own))
-        secured = context.wrap_socket(sock, server_hostname=pop.host)
+        secured = wrap_socket(context, sock, pop.host)
     except BaseException as error:
         sock.close()
         if deadline is not None and isinstance(error, TimeoutError):

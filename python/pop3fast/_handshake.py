@@ -1,0 +1,67 @@
+"""The TLS handshake, waited for so that no server waits for an acknowledgement of ours.
+
+Owns how it waits, and nothing of what it verifies: that is the context's. Must never know why there is TLS.
+"""
+
+import select
+import socket
+import ssl
+from time import monotonic
+
+from pop3fast._stream import acknowledgement
+
+
+def wrap_socket(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:
+    """Return *sock* after the handshake, which has the socket's time-out as a whole.
+
+    Takes *sock* over: on an error, those of ``SSLContext.wrap_socket``, it is closed.
+    """
+    if not _is_plain(context, sock):
+        return context.wrap_socket(sock, server_hostname=host)
+    timeout = sock.gettimeout()
+    secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    try:
+        secured.settimeout(0)
+        _shake_hands(secured, timeout)
+        secured.settimeout(timeout)
+    except BaseException:
+        secured.close()
+        raise
+    return secured
+
+
+def _shake_hands(secured: ssl.SSLSocket, timeout: float | None) -> None:
+    end = None if timeout is None else monotonic() + timeout
+    # Quirk q131 holds here too: what the handshake has sent makes the kernel forget what it was told.
+    acknowledge = acknowledgement(secured)
+    while True:
+        try:
+            secured.do_handshake()
+        except ssl.SSLWantReadError:
+            acknowledge()
+            events = select.POLLIN
+        except ssl.SSLWantWriteError:
+            events = select.POLLOUT
+        else:
+            return
+        if not wait(secured, events, None if end is None else max(0, end - monotonic())):
+            raise TimeoutError("The handshake operation timed out")  # the words of the ssl module
+
+
+def wait(sock: socket.socket, events: int, seconds: float | None) -> bool:
+    """Return whether one of *events* has come on *sock*, after at most so many *seconds*."""
+    poller = select.poll()
+    poller.register(sock, events)
+    return bool(poller.poll(None if seconds is None else seconds * 1000))
+
+
+def _is_plain(context: ssl.SSLContext, sock: socket.socket) -> bool:
+    """Tell the standard library's own from what a program, a test or a framework has put in its place."""
+    return (
+        type(sock) is socket.socket
+        and socket.socket.__module__ == "socket"
+        and getattr(context.wrap_socket, "__func__", None) is ssl.SSLContext.wrap_socket
+        and ssl.SSLContext.wrap_socket.__module__ == "ssl"
+        and context.sslsocket_class is ssl.SSLSocket
+        and hasattr(select, "poll")
+    )
