@@ -1,8 +1,8 @@
-"""``python -m benches [--quick] [--json FILE] [--write README.md]``: run the benchmarks, show what they mean.
+"""``python -m benches [--quick] [--json FILE] [--write docs/performance.md]``: run the benchmarks, show what they mean.
 
 Owns the order: pytest runs them and saves what it measured, `report` reads that. Prints, after pytest-benchmark's own
-tables, those of the README and the goals. The status is pytest's: no time makes it fail. To be run from the root of
-the checkout.
+tables, those of the documentation and the goals. The status is pytest's: no time makes it fail. To be run from the root
+of the checkout.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import pytest
 from benches import report
 
 _MARKS = (
-    "<!-- benchmarks: what follows is written by `python -m benches --write README.md` -->\n",
+    "<!-- benchmarks: what follows is written by `python -m benches --write docs/performance.md` -->\n",
     "<!-- benchmarks: end -->\n",
 )
 

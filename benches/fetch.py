@@ -1,4 +1,4 @@
-"""``python -m benches.fetch [--quick] [--write README.md]``: whole programs that fetch a mailbox from Dovecot.
+"""``python -m benches.fetch [--quick] [--write FILE]``: whole programs that fetch a mailbox from Dovecot.
 
 Owns the order of the runs and what is read off each: seconds on the clock, seconds of processor (with what it starts),
 and peak memory. Every program starts anew for each run, fetches into an empty Maildir, durably, and every message is
@@ -25,7 +25,7 @@ from benches.runs import TIME, FailedError, Run, run
 
 ROOT = Path(__file__).parent.parent
 MARKS = (
-    "<!-- fetching: what follows is written by `python -m benches.fetch --write README.md` -->\n",
+    "<!-- fetching: what follows is written by `python -m benches.fetch --write docs/performance.md` -->\n",
     "<!-- fetching: end -->\n",
 )
 ROUND_TRIP = 0.04

@@ -1,4 +1,4 @@
-"""What the measurements mean: the tables of the README, and which of the project's goals are reached.
+"""What the measurements mean: the tables of the documentation, and which of the project's goals are reached.
 
 Pure functions from the file that pytest-benchmark writes to text. Owns the goals. Ratios are those of each one's best
 round, with the median of the pairs beside it; must never show a bare time, which says more about the machine than
@@ -185,7 +185,7 @@ def _reached(yes: bool) -> str:  # noqa: FBT001 - the only question
 
 
 def markdown(tables: Tables, saved: Mapping[str, Any]) -> str:
-    """Return the tables for the README, with the conditions that they were measured under."""
+    """Return the tables for the documentation, with the conditions that they were measured under."""
     parts = [f"Times poplib's speed; {_conditions(saved)}."]
     for title, columns in tables.items():
         if title == test_framing.OCTET_BY_OCTET:

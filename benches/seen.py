@@ -1,7 +1,7 @@
 """A mailbox of which everything has been fetched: `pop3fast fetch` beside the bare UIDL that it cannot do without.
 
-Owns one line of the README. Both are whole programs, from their start to their end, and take turns; each one's best run
-counts. No time makes it fail.
+Owns one line of the documentation. Both are whole programs, from their start to their end, and take turns; each one's
+best run counts. No time makes it fail.
 """
 
 import sys

@@ -1,6 +1,7 @@
-"""The README's code blocks run as they stand, against an embedded server in the place of mail.example.org.
+"""The code blocks of the README and of the documentation run as they stand, against an embedded server.
 
-Python, commands and the configuration alike; a `pass` and an `oauth2-token` are there for the commands to call.
+It takes the place of mail.example.org. Python, commands and the configuration alike; a `pass` and an `oauth2-token`
+are there for the commands to call.
 """
 
 import io
@@ -21,16 +22,20 @@ from pop3fast.cli import main
 from pop3fast.testing import MailboxServer
 from socks5 import socks_proxy
 
-README = Path(__file__).parent.parent / "README.md"
-TEXT = README.read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+def blocks(language: str, page: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", PAGES[page], re.MULTILINE | re.DOTALL)
 
 
-BLOCKS = blocks("python")
-COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+BLOCKS = {f"{page}-{number}": block for page in PAGES for number, block in enumerate(blocks("python", page), 1)}
+LINES = [line for page in PAGES for block in blocks("sh", page) for line in block.splitlines()]
+# What is installed, is installed from the index, where a test does not go.
+COMMANDS = [line for line in LINES if not line.startswith("pip install ")]
 MESSAGES = [
     f"From: {name}@example.org\r\nSubject: from {name}\r\n\r\nText.\r\n".encode() for name in ("ada", "bob", "cyd")
 ]
@@ -63,12 +68,12 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MailboxS
 
 def run(block: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
-    exec(compile(block, str(README), "exec"), names)  # noqa: S102 - what the README asks a reader to do
+    exec(compile(block, "README", "exec"), names)  # noqa: S102 - what a reader is asked to do
     return names
 
 
 def recipe(name: str) -> Callable[..., Any]:
-    (block,) = [block for block in BLOCKS if f"def {name}(" in block]
+    (block,) = [block for block in BLOCKS.values() if f"def {name}(" in block]
     function: Callable[..., Any] = run(block)[name]
     return function
 
@@ -80,7 +85,7 @@ def logged_in(server: MailboxServer) -> pop3fast.POP3:
     return pop
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
+@pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
 def test_each_block_runs(server: MailboxServer, block: str) -> None:
     run(block)
     if "mail.example.org" in block:
@@ -88,19 +93,20 @@ def test_each_block_runs(server: MailboxServer, block: str) -> None:
 
 
 def test_the_blocks_are_there() -> None:
-    assert len(BLOCKS) >= 8
-    assert any("import pop3fast as poplib" in block for block in BLOCKS)
+    assert len(blocks("python", "README")) >= 4
+    assert len(BLOCKS) >= 16
+    assert blocks("python", "README")[0] == "import pop3fast as poplib\n"
 
 
 @pytest.mark.usefixtures("server")
 def test_the_second_block_retrieves_what_poplib_would() -> None:
-    names = run(BLOCKS[1])
+    names = run(BLOCKS["README-2"])
     assert names["messages"] == len(MESSAGES)
     assert b"\r\n".join([*names["lines"], b""]) == MESSAGES[-1]
 
 
 def test_the_loop_shows_every_subject(server: MailboxServer, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = [block for block in BLOCKS if "in pop.retr_many():\n        print" in block]
+    block, *_ = [block for block in BLOCKS.values() if "in pop.retr_many():\n        print" in block]
     run(block)
     assert [line.split(maxsplit=2)[2] for line in capsys.readouterr().out.splitlines()] == [
         "from ada",
@@ -200,7 +206,7 @@ def test_the_commands_are_there() -> None:
 
 @pytest.mark.usefixtures("server")
 def test_the_configuration_works_in_a_home_that_has_nothing_yet(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = blocks("toml")
+    (block,) = blocks("toml", "command")
     path = home / ".config/pop3fast/config.toml"
     path.parent.mkdir(parents=True)
     path.write_text(block.replace("other@", "user@"), encoding="utf-8")  # the server has one user
@@ -212,11 +218,11 @@ def test_the_configuration_works_in_a_home_that_has_nothing_yet(home: Path, caps
 
 
 @pytest.mark.parametrize("command", ["fetch", "list", "capa"])
-def test_every_option_is_in_the_readme(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_option_is_in_the_documentation(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
     options = set(re.findall(r"^  (?:-\w, )?(--[\w-]+)", capsys.readouterr().out, re.MULTILINE))
-    shown = set(re.findall(r"--[\w-]+", TEXT))
+    shown = set(re.findall(r"--[\w-]+", PAGES["command"]))
     assert options - shown == {"--help"} | ({"--quiet", "--verbose"} & options)
 
 
@@ -230,7 +236,7 @@ def test_each_promise_has_invariants_or_tests_and_they_are_there() -> None:
     ]
     heading, *rows = rows
     assert heading[0] == "Promise"
-    promised = TEXT.partition("### What fetch guarantees")[2].partition("What these sentences cannot mean")[0]
+    promised = PAGES["guarantees"].partition("What these sentences cannot mean")[0]
     assert [row[0] for row in rows] == re.findall(r"^- \*\*(.*?)\*\*", promised, re.MULTILINE)
     invariants = set(re.findall(r"def (\w+)", (simulation / "promises.py").read_text(encoding="utf-8")))
     there = {

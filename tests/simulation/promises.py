@@ -1,4 +1,4 @@
-"""The promises of fetching, each as an invariant: what README says under "What fetch guarantees", sentence by sentence.
+"""The promises of fetching, each as an invariant: what `docs/guarantees.md` says, sentence by sentence.
 
 Owns what may be and what may not, judged by what the senders, the servers and the disks know, and never by what the
 fetch says of itself. `Broken` says which promise was not kept, and of which message.
