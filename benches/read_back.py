@@ -23,9 +23,9 @@ ROUNDS = 5
 
 _WITH = "import sys; from pop3fast.cli import main; sys.exit(main())"
 _WITHOUT = f"""
-from pop3fast.fetch._folder import FolderDestination
+from pop3fast.fetch.destinations._folder import FolderDestination
 from pop3fast.fetch._identity import ReadBack
-from pop3fast.fetch._mbox import Mbox
+from pop3fast.fetch.destinations._mbox import Mbox
 FolderDestination.read_back = Mbox.read_back = lambda self, entries, *, fresh: [ReadBack.WHOLE] * len(entries)
 {_WITH}
 """

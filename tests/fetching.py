@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pop3fast.fetch import Entry, Identity, State, open_destination
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._seen import MARKED, MISSING
+from pop3fast.fetch.memory._seen import MARKED, MISSING
 
 CALLS = [name for name, what in vars(Files).items() if isinstance(what, FunctionType) and not name.startswith("_")]
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from commandline import private
-from pop3fast._cli_config import default_config, read_config
-from pop3fast._cli_settings import (
+from pop3fast.cli import main
+from pop3fast.cli._config import default_config, read_config
+from pop3fast.cli._main import _parser
+from pop3fast.cli._settings import (
     COMMAND,
     COUNT,
     DAYS,
@@ -23,8 +25,7 @@ from pop3fast._cli_settings import (
     from_arguments,
     key_of,
 )
-from pop3fast._cli_text import UsageError, plural, printable, shown_size, shown_time
-from pop3fast.cli import _parser, main
+from pop3fast.cli._text import UsageError, plural, printable, shown_size, shown_time
 
 ACCOUNT = '[work]\nurl = "pop3s://ada@mail.example.org"\nto = "maildir:~/Mail"\n'
 

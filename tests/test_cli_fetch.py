@@ -19,7 +19,7 @@ from commandline import (
     private,
 )
 from maildrops import Maildrop, delivered, mail
-from pop3fast._cli_fetch import status_of, summary
+from pop3fast.cli._fetching import status_of, summary
 from pop3fast.fetch import Account, FetchReport, Job, Progress, fetch_many, import_seen
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from commandline import OBEYED, PASSWORD, plain_url, pop3fast
 from maildrops import Maildrop, mail
-from pop3fast._cli_headers import decoded, header_of
-from pop3fast._cli_text import printable
+from pop3fast.cli._headers import decoded, header_of
+from pop3fast.cli._text import printable
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING

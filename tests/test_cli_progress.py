@@ -9,7 +9,7 @@ from typing import TextIO
 
 import pytest
 
-from pop3fast._cli_progress import REDRAW_SECONDS, Bars, Lasting, Line, Rate, describe, on_terminal
+from pop3fast.cli._progress import REDRAW_SECONDS, Bars, Lasting, Line, Rate, describe, on_terminal
 from pop3fast.fetch import Named, Progress
 
 

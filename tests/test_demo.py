@@ -9,10 +9,9 @@ from collections.abc import Iterable
 
 import pytest
 
-from pop3fast import _demo
-from pop3fast._demo import WAYS, Style, Tally, table
-from pop3fast._demo_mail import mailbox
-from pop3fast.cli import main
+from pop3fast.cli import _demo, main
+from pop3fast.cli._demo import WAYS, Style, Tally, table
+from pop3fast.cli._demo_mail import mailbox
 
 MAILBOX_OF_200 = "d4e4be3e1f6b303154181d24661ad4a24e6ff6b45a14c6d854e3922e68fad5ed"
 

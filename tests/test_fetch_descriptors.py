@@ -18,11 +18,11 @@ import pytest
 from fetching import CountedFiles
 from maildrops import FastClock, account_of, delivered, mail
 from pop3fast.fetch import Options, State, fetch_mailbox, open_destination
-from pop3fast.fetch import _state_schema as schema
 from pop3fast.fetch._descriptors import OPENING, SHORTAGE_SECONDS
 from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._errors import DestinationError, StateError
 from pop3fast.fetch._files import Files
+from pop3fast.fetch.memory import _state_schema as schema
 from pop3fast.testing import MailboxServer
 
 KINDS = ("maildir", "mbox", "eml")
@@ -58,7 +58,7 @@ class Short(Files):
 
 @pytest.fixture(autouse=True)
 def _spools_to_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pop3fast.fetch._spool.MEMORY_OCTETS", 1000)
+    monkeypatch.setattr("pop3fast.fetch.destinations._spool.MEMORY_OCTETS", 1000)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -14,10 +14,10 @@ import pytest
 from fetching import mail
 from maildrops import delivered
 from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, State, open_destination
-from pop3fast.fetch import _spool as spool_module
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._folder import SMALL_OCTETS
-from pop3fast.fetch._mbox import Mbox
+from pop3fast.fetch.destinations import _spool as spool_module
+from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._mbox import Mbox
 
 KINDS = ["maildir", "eml", "mbox"]
 pytestmark = pytest.mark.parametrize("kind", KINDS)

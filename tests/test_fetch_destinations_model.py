@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pop3fast.fetch import DestinationError, Identity, State, StateError, open_destination
-from pop3fast.fetch._destination import Delivery
+from pop3fast.fetch.destinations._destination import Delivery
 from simulation.disk import Disk
 from simulation.mails import Senders, text_of
 from simulation.places import Place

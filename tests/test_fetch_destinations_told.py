@@ -25,12 +25,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from fetching import CALLS
 from maildrops import FastClock
 from pop3fast.fetch import Destination, DestinationError, Entry, Identity, open_destination
-from pop3fast.fetch import _folder as folder_module
-from pop3fast.fetch import _spool as spool_module
-from pop3fast.fetch._destination import Delivery
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
-from pop3fast.fetch._journal import Intent
+from pop3fast.fetch.destinations import _folder as folder_module
+from pop3fast.fetch.destinations import _spool as spool_module
+from pop3fast.fetch.destinations._destination import Delivery
+from pop3fast.fetch.memory._journal import Intent
 
 ACCOUNT = "0badcafe"
 

@@ -7,7 +7,7 @@ import pytest
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
 from pop3fast import ProtocolError
 from pop3fast.fetch import Entry, Options, ReadBack, UidsChanged, fetch_mailbox
-from pop3fast.fetch._maildir import Maildir
+from pop3fast.fetch.destinations._maildir import Maildir
 from scripted import Reply, ScriptedServer
 
 GREETING = b"+OK ready\r\n"

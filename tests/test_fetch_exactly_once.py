@@ -83,7 +83,7 @@ def calls_of_a_fetch(folder: Path, kind: str) -> list[str]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS, errno.ENOENT])
 def test_an_error_at_every_call(folder: Path, kind: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pop3fast.fetch._mbox_lock.POLL_SECONDS", 0.0)
+    monkeypatch.setattr("pop3fast.fetch.destinations._mbox_lock.POLL_SECONDS", 0.0)
     for place in range(1, len(calls_of_a_fetch(folder, kind)) + 1):
         to, state = begin(folder, kind)
         # Nothing else may be raised; what can be lived with, as when litter stays, is.

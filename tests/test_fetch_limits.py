@@ -17,14 +17,14 @@ from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, ma
 from pop3fast import AuthenticationError, CommandError, ConnectionLost
 from pop3fast.fetch import Account, Options, _waiting, fetch_many
 from pop3fast.fetch import _many as many
-from pop3fast.fetch._account import Door
-from pop3fast.fetch._destination import open_destination
 from pop3fast.fetch._engine import Job, Surroundings, run_job
-from pop3fast.fetch._hosts import Host, Hosts, Visit
 from pop3fast.fetch._patience import MAX_KNOCKS, MAX_TRIES, Patience
 from pop3fast.fetch._report import FetchReport
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.accounts._account import Door
+from pop3fast.fetch.accounts._hosts import Host, Hosts, Visit
+from pop3fast.fetch.destinations._destination import open_destination
 from scripted import Reply, ScriptedServer
 
 GREETING = b"+OK ready\r\n"

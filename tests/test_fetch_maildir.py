@@ -22,9 +22,9 @@ from fetching import CountedFiles, fetch, mail
 from maildrops import FastClock
 from pop3fast.fetch import Destination, DestinationError, Entry, Identity, State, default_path, open_destination
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._folder import SMALL_OCTETS
 from pop3fast.fetch._identity import account_digest, delivery_key
-from pop3fast.fetch._sync import FEW, MAX_LARGE, MAX_ROUND, MAX_SHARES, SYNC_THREADS
+from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._sync import FEW, MAX_LARGE, MAX_ROUND, MAX_SHARES, SYNC_THREADS
 
 ACCOUNT = account_digest("mail.example.org", 110, "me")
 
@@ -412,7 +412,7 @@ def test_interrupted_while_files_are_synced_and_gone_on(box: Path, ended: int, m
     for number in range(MAX_ROUND - 1):
         deliver(destination, b"%d" % number, mail(number))
     with monkeypatch.context() as patch:
-        patch.setattr("pop3fast.fetch._sync.wait", interrupted)
+        patch.setattr("pop3fast.fetch.destinations._sync.wait", interrupted)
         for number in range(MAX_ROUND - 1, ended):
             with contextlib.suppress(KeyboardInterrupt):
                 deliver(destination, b"%d" % number, mail(number))

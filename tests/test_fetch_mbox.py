@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from fetching import CountedFiles, fetch, in_child, mail
 from mboxes import THEIRS, append, deliver, found, prepared
 from pop3fast.fetch import DestinationError, Identity, State, open_destination
-from pop3fast.fetch import _spool as spool_module
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._lines import LineEnds
-from pop3fast.fetch._mboxrd import Quoter, from_line
+from pop3fast.fetch.destinations import _spool as spool_module
+from pop3fast.fetch.destinations._lines import LineEnds
+from pop3fast.fetch.destinations._mboxrd import Quoter, from_line
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from fetching import mail
 from maildrops import FastClock
 from mboxes import THEIRS, append, deliver, found, prepared
 from pop3fast.fetch import DestinationError, State, open_destination
-from pop3fast.fetch import _mbox_lock as lock_module
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._mbox_lock import LOCK_SECONDS, POLL_SECONDS
+from pop3fast.fetch.destinations import _mbox_lock as lock_module
+from pop3fast.fetch.destinations._mbox_lock import LOCK_SECONDS, POLL_SECONDS
 
 
 @pytest.fixture

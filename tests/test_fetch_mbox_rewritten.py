@@ -19,8 +19,8 @@ from maildrops import FastClock
 from mboxes import THEIRS, deliver, found
 from pop3fast.fetch import AccountState, Identity, State, open_destination
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._mbox_search import LINE_OCTETS, froms_in
-from pop3fast.fetch._mboxrd import HEADER_OCTETS, Likeness
+from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS, froms_in
+from pop3fast.fetch.destinations._mboxrd import HEADER_OCTETS, Likeness
 
 MESSAGES = {b"%d" % number: mail(number, octets=300) for number in range(6)}
 

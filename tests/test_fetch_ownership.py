@@ -10,8 +10,8 @@ import pytest
 from fetching import fetch, mail
 from mboxes import THEIRS, append, found
 from pop3fast.fetch import DestinationError, State, StateError, open_destination
-from pop3fast.fetch import _state_files as state_files
 from pop3fast.fetch._ownership import objection_to
+from pop3fast.fetch.memory import _state_files as state_files
 
 NOBODY = 65534
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -169,7 +169,7 @@ def test_a_state_that_is_exchanged_while_it_is_opened_is_refused(
         (tmp_path / "other" / ("state" if what == "file" else "")).rename(there)
         return connect(path, **how)  # type: ignore[call-overload, no-any-return]
 
-    monkeypatch.setattr("pop3fast.fetch._state_schema.sqlite3.connect", exchanged)
+    monkeypatch.setattr("pop3fast.fetch.memory._state_schema.sqlite3.connect", exchanged)
     with pytest.raises(StateError, match="somebody put another file or folder in its place"):
         State(f"{tmp_path}/mine/state")
 

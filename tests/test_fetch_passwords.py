@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fast.fetch import SecretError
-from pop3fast.fetch import _private as private
-from pop3fast.fetch._netrc import Login, find_login
-from pop3fast.fetch._passwords import netrc_login, read_password_file, run_password_command
+from pop3fast.fetch.accounts import _private as private
+from pop3fast.fetch.accounts._netrc import Login, find_login
+from pop3fast.fetch.accounts._passwords import netrc_login, read_password_file, run_password_command
 
 SECRET = "correct-horse-battery"
 

@@ -12,9 +12,9 @@ import pytest
 from fetching import mail
 from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, State, open_destination
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._folder import SMALL_OCTETS
 from pop3fast.fetch._identity import ReadBack
-from pop3fast.fetch._mbox_search import LINE_OCTETS
+from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS
 
 KINDS = ["maildir", "eml", "mbox"]
 WHOLE, MOVED, DIFFERS = ReadBack.WHOLE, ReadBack.MOVED, ReadBack.DIFFERS

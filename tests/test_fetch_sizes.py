@@ -4,9 +4,9 @@ from itertools import product
 
 import pytest
 
-from pop3fast.fetch._age import DAY_SECONDS, MOST_SECONDS, Age
 from pop3fast.fetch._retrieval import Coming
 from pop3fast.fetch._sizes import MOST_PAIRS, Sizes, Trust
+from pop3fast.fetch.memory._age import DAY_SECONDS, MOST_SECONDS, Age
 
 EXACT = (1000, 1000, 20)
 WITHOUT_CR = (980, 1000, 20)

@@ -15,8 +15,8 @@ import pytest
 
 from fetching import flags_of, in_child
 from pop3fast.fetch import AccountBusy, Entry, Identity, Options, Remembered, State, StateError
-from pop3fast.fetch._journal import Intended, Intent
-from pop3fast.fetch._state_schema import MIGRATIONS
+from pop3fast.fetch.memory._journal import Intended, Intent
+from pop3fast.fetch.memory._state_schema import MIGRATIONS
 
 PRINT = bytes(range(16))
 DAY = 86_400

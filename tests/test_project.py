@@ -80,14 +80,55 @@ OF_FETCH = {"fetch", "fetch._many", "fetch._waiting"}  # what its threads do, an
 # What tests the client must not lean on it.
 SERVER = (
     "testing",
-    "_testing_process",
-    "_testing_threads",
-    "_testing_session",
-    "_testing_wire",
-    "_testing_maildrop",
+    "testing._mailbox_server",
+    "testing._process",
+    "testing._threads",
+    "testing._session",
+    "testing._wire",
+    "testing._maildrop",
 )
 # From a maildrop to a destination. It uses the client by what is public in it, reads a URL and a refusal and makes a
-# connection as it does, and has the core turn line ends.
+# connection as it does, and has the core turn line ends. Its rooms, from the roof to the cellar: a run of sessions;
+# where mail is delivered to; what is remembered; who logs in; and what all of them stand on.
+DESTINATIONS = (
+    "fetch.destinations",
+    "fetch.destinations._destination",
+    "fetch.destinations._maildir",
+    "fetch.destinations._eml",
+    "fetch.destinations._folder",
+    "fetch.destinations._folder_index",
+    "fetch.destinations._mbox",
+    "fetch.destinations._mbox_journal",
+    "fetch.destinations._mbox_read_back",
+    "fetch.destinations._mbox_delivery",
+    "fetch.destinations._mbox_search",
+    "fetch.destinations._mbox_lock",
+    "fetch.destinations._mboxrd",
+    "fetch.destinations._spool",
+    "fetch.destinations._root",
+    "fetch.destinations._sync",
+    "fetch.destinations._lines",
+)
+MEMORY = (
+    "fetch.memory",
+    "fetch.memory._import_seen",
+    "fetch.memory._state",
+    "fetch.memory._state_rows",
+    "fetch.memory._state_schema",
+    "fetch.memory._state_files",
+    "fetch.memory._seen",
+    "fetch.memory._journal",
+    "fetch.memory._fingerprint",
+    "fetch.memory._age",
+)
+ACCOUNTS = (
+    "fetch.accounts",
+    "fetch.accounts._account",
+    "fetch.accounts._passwords",
+    "fetch.accounts._netrc",
+    "fetch.accounts._private",
+    "fetch.accounts._hosts",
+)
 FETCH = (
     "fetch",
     "fetch._many",
@@ -99,49 +140,22 @@ FETCH = (
     "fetch._listing",
     "fetch._retrieval",
     "fetch._run",
-    "fetch._account",
-    "fetch._passwords",
-    "fetch._netrc",
-    "fetch._private",
     "fetch._report",
     "fetch._writer",
     "fetch._doubt",
     "fetch._plan",
     "fetch._sizes",
     "fetch._options",
-    "fetch._destination",
-    "fetch._maildir",
-    "fetch._eml",
-    "fetch._folder",
-    "fetch._folder_index",
-    "fetch._mbox",
-    "fetch._mbox_journal",
-    "fetch._mbox_read_back",
-    "fetch._mbox_delivery",
-    "fetch._mbox_search",
-    "fetch._mbox_lock",
-    "fetch._mboxrd",
-    "fetch._spool",
-    "fetch._import_seen",
-    "fetch._state",
-    "fetch._state_rows",
-    "fetch._state_schema",
-    "fetch._state_files",
-    "fetch._seen",
-    "fetch._journal",
-    "fetch._fingerprint",
-    "fetch._root",
-    "fetch._sync",
+    *DESTINATIONS,
+    *MEMORY,
+    *ACCOUNTS,
     "fetch._descriptors",
-    "fetch._hosts",
     "fetch._waiting",
     "fetch._files",
     "fetch._forks",
-    "fetch._lines",
     "fetch._ownership",
     "fetch._errors",
     "fetch._identity",
-    "fetch._age",
 )
 OF_THE_CLIENT = ("_connect", "_location", "_dial", "_aside", "_framing", "_replies")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
@@ -149,21 +163,22 @@ OF_THE_CLIENT = ("_connect", "_location", "_dial", "_aside", "_framing", "_repli
 PROGRAMS = (
     "__main__",
     "cli",
-    "_demo",
-    "_demo_fetch",
-    "_demo_mail",
-    "_cli_fetch",
-    "_cli_look",
-    "_cli_headers",
-    "_cli_progress",
-    "_cli_accounts",
-    "_cli_config",
-    "_cli_parser",
-    "_cli_settings",
-    "_cli_text",
+    "cli._main",
+    "cli._demo",
+    "cli._demo_fetch",
+    "cli._demo_mail",
+    "cli._fetching",
+    "cli._look",
+    "cli._headers",
+    "cli._progress",
+    "cli._accounts",
+    "cli._config",
+    "cli._parser",
+    "cli._settings",
+    "cli._text",
 )
 PUBLIC = {"__init__", "testing", "fetch"}
-READERS = {"_encoded_words", "_location", "_replies", "fetch._passwords", "fetch._private"}
+READERS = {"_encoded_words", "_location", "_replies", "fetch.accounts._passwords", "fetch.accounts._private"}
 
 # Compiled, and known here by its stub.
 EXTENSION = {"_framing"}
@@ -179,6 +194,11 @@ def modules() -> list[Path]:
 
 def name_of(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def file_of(name: str) -> Path:
+    path = PACKAGE.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def parse(path: Path) -> ast.Module:
@@ -207,6 +227,8 @@ def may_import(name: str) -> set[str]:
     for house in (CLIENT, SERVER, FETCH, PROGRAMS):
         if name in house:
             below = set(house[house.index(name) + 1 :])
+            if name in DESTINATIONS or name in MEMORY:
+                below -= set(ACCOUNTS)  # messages are delivered and remembered whoever logs in, and however
             return below | {FETCH: {"__init__", *OF_THE_CLIENT}, PROGRAMS: PUBLIC | READERS}.get(house, set())
     if name in AIO:
         below = set(AIO[AIO.index(name) + 1 :])
@@ -238,28 +260,28 @@ def waits(path: Path) -> set[str]:
 
 
 def test_of_the_client_the_stream_waits_and_before_it_what_makes_the_connection() -> None:
-    waiting = {name: waits(PACKAGE / f"{name}.py") for name in CLIENT if name not in EXTENSION}
+    waiting = {name: waits(file_of(name)) for name in CLIENT if name not in EXTENSION}
     assert [name for name, words in waiting.items() if words] == ["_handshake", "_stream", "_dial"], waiting
 
 
 def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:
-    waiting = {name: waits(PACKAGE / f"{name.replace('.', '/')}.py") for name in AIO if "." in name}
+    waiting = {name: waits(file_of(name)) for name in AIO}
     assert {name: words for name, words in waiting.items() if words - {"asyncio", "sleep"}} == {}
 
 
 def test_of_fetching_two_modules_let_time_pass() -> None:
     # The clock, and one until others have made a state; the network is the client's.
-    waiting = {name: waits(PACKAGE / f"{name.replace('.', '/')}.py") for name in FETCH if "." in name}
+    waiting = {name: waits(file_of(name)) for name in FETCH}
     assert [name for name, words in waiting.items() if words] == [
-        "fetch._state_schema",
+        "fetch.memory._state_schema",
         "fetch._waiting",
     ], waiting
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, PACKAGE / "aio", PACKAGE / "fetch"], ids=lambda folder: folder.name)
-def test_init_holds_names_and_nothing_that_runs(folder: Path) -> None:
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=name_of)
+def test_init_holds_names_and_nothing_that_runs(path: Path) -> None:
     allowed = (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)
-    tree = parse(folder / "__init__.py")
+    tree = parse(path)
     assert [ast.unparse(node) for node in tree.body if not isinstance(node, allowed)] == []
     called = [
         ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Call | ast.Lambda | ast.comprehension)

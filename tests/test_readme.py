@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import pop3fast
-from pop3fast._cli_config import read_config
 from pop3fast.cli import main
+from pop3fast.cli._config import read_config
 from pop3fast.testing import MailboxServer
 from socks5 import socks_proxy
 

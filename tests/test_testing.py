@@ -15,8 +15,8 @@ from contextlib import closing
 import pytest
 
 import pop3fast
-from pop3fast._testing_session import COMMANDS
 from pop3fast.testing import MailboxServer, RepeatedMessage
+from pop3fast.testing._session import COMMANDS
 from rawpop import GREETING, HELLO, LOGIN, SHORT, answers, body, read_all, session
 
 # Commands and states

@@ -8,7 +8,7 @@ import errno
 import sqlite3
 from typing import Any
 
-from pop3fast.fetch._state_rows import _REMEMBER
+from pop3fast.fetch.memory._state_rows import _REMEMBER
 
 from .world import Fault, World
 

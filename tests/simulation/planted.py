@@ -31,7 +31,7 @@ class Planted(NamedTuple):
 FAULTS = (
     Planted(
         "a flush takes away the message that is under way",
-        "_mbox",
+        "destinations._mbox",
         "Mbox._clear",
         "used.discard(self._delivery.spool)",
         "pass",
@@ -56,7 +56,7 @@ FAULTS = (
     ),
     Planted(
         "one listing without a message makes it forgotten",
-        "_state",
+        "memory._state",
         "AccountState.forget_missing",
         "oldest = self._time() - days * DAY_SECONDS",
         "oldest = self._time() + 1",
@@ -80,7 +80,7 @@ FAULTS = (
     ),
     Planted(
         "the clock is believed whatever it says",
-        "_age",
+        "memory._age",
         "Age.at",
         "return self._replace(doubted=date)",
         "return Age(date, date)",
@@ -112,21 +112,21 @@ FAULTS = (
     ),
     Planted(
         "the octets of a message are not synced",
-        "_sync",
+        "destinations._sync",
         "GroupSync._sync",
         "self._files.sync(file)",
         "pass",
     ),
     Planted(
         "the names of messages are not synced",
-        "_folder",
+        "destinations._folder",
         "FolderDestination.flush",
         "self._looked_up().sync({message.spot for message in published})",
         "pass",
     ),
     Planted(
         "an mbox is not synced",
-        "_mbox",
+        "destinations._mbox",
         "Mbox._make_durable",
         "self.files.sync(file)",
         "pass",

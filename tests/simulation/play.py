@@ -47,12 +47,12 @@ SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("pop3fast._batch", "PIECE_OCTETS", (16, 100)),
     ("pop3fast.fetch._writer", "BATCH_MESSAGES", (1, 2, 3)),
     ("pop3fast.fetch._writer", "BATCH_OCTETS", (100, 600)),
-    ("pop3fast.fetch._folder", "SMALL_OCTETS", (0, 100)),
-    ("pop3fast.fetch._folder", "MAX_ROUND", (1, 2)),
-    ("pop3fast.fetch._sync", "MAX_LARGE", (1, 2)),
-    ("pop3fast.fetch._folder", "ROUND_OCTETS", (150, 500)),
-    ("pop3fast.fetch._spool", "MEMORY_OCTETS", (0, 200)),
-    ("pop3fast.fetch._spool", "PIECE_OCTETS", (50,)),
+    ("pop3fast.fetch.destinations._folder", "SMALL_OCTETS", (0, 100)),
+    ("pop3fast.fetch.destinations._folder", "MAX_ROUND", (1, 2)),
+    ("pop3fast.fetch.destinations._sync", "MAX_LARGE", (1, 2)),
+    ("pop3fast.fetch.destinations._folder", "ROUND_OCTETS", (150, 500)),
+    ("pop3fast.fetch.destinations._spool", "MEMORY_OCTETS", (0, 200)),
+    ("pop3fast.fetch.destinations._spool", "PIECE_OCTETS", (50,)),
     ("pop3fast.fetch._doubt", "PROBES", (1, 3)),
 )
 """What is small enough in a mailbox of eight messages to be reached."""

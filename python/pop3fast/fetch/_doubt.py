@@ -23,7 +23,7 @@ from pop3fast.fetch._plan import (
     plan_known,
     plan_new,
 )
-from pop3fast.fetch._seen import Remembered, Seen
+from pop3fast.fetch.memory._seen import Remembered, Seen
 
 PROBES = 10
 """So many messages are looked at to find out whether all unique-ids changed: one round trip, and enough not to be

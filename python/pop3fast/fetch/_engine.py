@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pop3fast import POP3, error_proto
-from pop3fast.fetch._account import Account, Door
-from pop3fast.fetch._destination import Destination, default_path, open_destination
 from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._forks import closed_in_children
-from pop3fast.fetch._hosts import Hosts
 from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, FORGET_DAYS, PATIENCE_SECONDS, Options
 from pop3fast.fetch._patience import Patience
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._session import Session
-from pop3fast.fetch._state import AccountState, State
 from pop3fast.fetch._waiting import Clock, Stop, SystemClock
+from pop3fast.fetch.accounts._account import Account, Door
+from pop3fast.fetch.accounts._hosts import Hosts
+from pop3fast.fetch.destinations._destination import Destination, default_path, open_destination
+from pop3fast.fetch.memory._state import AccountState, State
 
 
 @dataclass(frozen=True)

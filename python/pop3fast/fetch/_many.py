@@ -14,9 +14,9 @@ from typing import TypeAlias
 
 from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._errors import TaskLost
-from pop3fast.fetch._hosts import Hosts
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.accounts._hosts import Hosts
 
 THREADS = 8
 """How many mailboxes are fetched at once: each mostly waits for its server, and they share one processor."""

@@ -5,7 +5,7 @@ Owns the defaults, and which wishes contradict each other. A value: it can be pi
 
 from dataclasses import dataclass
 
-from pop3fast.fetch._age import DAY_SECONDS
+from pop3fast.fetch.memory._age import DAY_SECONDS
 
 CHECKPOINT_MESSAGES = 500
 """Deletions are committed so often. Exchange Online was seen to fail on tens of thousands of DELE in one session

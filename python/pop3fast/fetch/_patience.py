@@ -9,8 +9,8 @@ import ssl
 
 from pop3fast import AuthenticationError, CommandError, ConnectionLost, LimitExceeded
 from pop3fast._replies import says_too_many
-from pop3fast.fetch._hosts import Visit
 from pop3fast.fetch._run import Run
+from pop3fast.fetch.accounts._hosts import Visit
 
 BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """How long to wait before the first try, the second and so on; the last holds from there on."""

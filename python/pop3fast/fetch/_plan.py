@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from pop3fast.fetch._identity import Identity, is_lasting, is_number
 from pop3fast.fetch._options import Options
-from pop3fast.fetch._seen import MARKED, MISSING, MOST_DELETIONS, Remembered, Seen
 from pop3fast.fetch._sizes import kept_as_short
+from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, Remembered, Seen
 
 HEADER_MARK = b"\n"
 """Before a unique-id: only the header was fetched. No server can send one with it, being part of a line end."""

@@ -8,16 +8,16 @@ each session after a checkpoint follows one that achieved something which nothin
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 
-from pop3fast.fetch._account import Door
-from pop3fast.fetch._destination import Destination
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import Item, too_large
 from pop3fast.fetch._report import FetchReport, Named, Progress
 from pop3fast.fetch._sizes import Sizes
-from pop3fast.fetch._state import AccountState
 from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch._writer import Receipt
+from pop3fast.fetch.accounts._account import Door
+from pop3fast.fetch.destinations._destination import Destination
+from pop3fast.fetch.memory._state import AccountState
 
 MOST_BREAKS = 2
 """A message in the middle of which the connection was lost so many times is left alone."""

@@ -8,11 +8,11 @@ import contextlib
 import time
 from collections import Counter
 
-from pop3fast.fetch._account import Account
-from pop3fast.fetch._destination import default_path, open_destination
 from pop3fast.fetch._identity import Entry, Identity, is_lasting
-from pop3fast.fetch._import_seen import read_seen
-from pop3fast.fetch._state import State
+from pop3fast.fetch.accounts._account import Account
+from pop3fast.fetch.destinations._destination import default_path, open_destination
+from pop3fast.fetch.memory._import_seen import read_seen
+from pop3fast.fetch.memory._state import State
 
 
 def import_seen(account: Account, destination: str, path: str, *, state: str | None = None) -> int:

@@ -16,12 +16,12 @@ from threading import Thread
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
-from pop3fast.fetch._destination import Delivery, Destination
 from pop3fast.fetch._errors import DestinationError
-from pop3fast.fetch._fingerprint import fingerprint
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._waiting import Clock
+from pop3fast.fetch.destinations._destination import Delivery, Destination
+from pop3fast.fetch.memory._fingerprint import fingerprint
 
 BATCH_MESSAGES = 576
 """So many messages are made durable at once: enough that the price of a transaction, and of waiting for the last files

@@ -1,0 +1,157 @@
+"""Accounts: from what was said to somebody who can log in.
+
+Owns the order in which a password is looked for: a command, a file, ``$POP3FAST_PASSWORD``, netrc, and a person at a
+terminal. Nothing is asked of the server before the password is there: a person may take a minute to type it.
+"""
+
+import os
+import ssl
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from pop3fast import POP3, connect
+from pop3fast._location import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
+from pop3fast.cli._settings import SECRETS, Settings, demand, key_of
+from pop3fast.cli._text import UsageError, printable
+from pop3fast.fetch import Account, SecretError
+from pop3fast.fetch.accounts._passwords import checked_secret, netrc_login, read_password_file, run_password_command
+
+VARIABLE = "POP3FAST_PASSWORD"
+
+
+def account_of(settings: Settings, *, alone: bool = True) -> Account:
+    """Return the account that *settings* are about, with what gives its password.
+
+    *alone*: it is the only one, and a password in the environment can be meant for no other. Raises `UsageError` for
+    what makes no sense, `SecretError` when there is no password.
+    """
+    url = demand(settings.url, "there is no URL")
+    location = _location(url)
+    if settings.user is not None and location.user not in {None, settings.user}:
+        raise UsageError("the URL names another user than --user")
+    _check_ca_file(settings.ca_file)
+    settings = replace(settings, user=settings.user or location.user)
+    try:
+        account = Account(
+            url,
+            user=settings.user or "?",
+            password="?",  # noqa: S106 - in the place of one
+            ca_file=settings.ca_file,
+            deadline=settings.deadline,
+            mechanism=settings.mechanism,
+        )
+        if settings.timeout is not None:
+            account = replace(account, timeout=settings.timeout)
+        return _with_secret(account, location, settings, alone=alone)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
+    """Return a session, logged in where *log_in* says so.
+
+    Raises `UsageError`, `SecretError` and what `connect` does.
+    """
+    url = demand(settings.url, "there is no URL")
+    try:
+        if not log_in:
+            _check_ca_file(settings.ca_file)
+            context = ssl.create_default_context(cafile=settings.ca_file)
+            return connect(
+                url, context=context, timeout=settings.timeout or TIMEOUT_SECONDS, deadline=settings.deadline
+            )
+        return account_of(settings).connect()
+    except OSError:
+        # A certificate that is not the server's is one, and a ValueError as well.
+        raise
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def described(settings: Settings) -> str:
+    """Return how a report names the account that *settings* are about: as an `Account` is shown, if a user is known."""
+    location = _location(demand(settings.url, "there is no URL"))
+    user, where = settings.user or location.user, f"{location.host.lower()}:{location.port}"
+    return where if user is None else f"{user} on {where}"
+
+
+def names_user(settings: Settings) -> bool:
+    """Return whether *settings* say who is to log in."""
+    return settings.user is not None or _location(demand(settings.url, "there is no URL")).user is not None
+
+
+def _with_secret(account: Account, location: Location, settings: Settings, *, alone: bool) -> Account:
+    # A password itself has a key, and no option.
+    given = [
+        key_of(name) if name == "password" else f"--{key_of(name)}"
+        for name in SECRETS
+        if getattr(settings, name) is not None
+    ]
+    if len(given) > 1:
+        raise UsageError(f"say one of {', '.join(given)}")
+    user = settings.user
+    password = settings.password
+    if settings.password_file is not None:
+        password = read_password_file(settings.password_file)
+    elif not given and alone and VARIABLE in os.environ:
+        password = checked_secret(os.environ[VARIABLE], f"${VARIABLE}")
+    elif not given:
+        login = netrc_login(location.host, user)
+        if login is not None:
+            user, password = login
+        elif user is not None:
+            password = _ask(user, location)
+    if user is None:
+        raise UsageError("nobody says who logs in: user@host in the URL, --user, or an entry in ~/.netrc")
+    if settings.password_command is not None:
+        return replace(account, user=user, password=None, password_command=settings.password_command)
+    if settings.token_command is not None:
+        command = settings.token_command
+        # Asked for in each session: a token lasts for an hour.
+        return replace(account, user=user, password=None, token=lambda: run_password_command(command))
+    return replace(account, user=user, password=checked_secret(password or "", "the password"))
+
+
+def _ask(user: str, location: Location) -> str:
+    who = printable(f"{user} on {location.host}")
+    if not sys.stdin.isatty():
+        raise SecretError(
+            f"no password for {who}: give --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
+        )
+    try:
+        import getpass  # noqa: PLC0415 - only where there is nothing better
+
+        password = getpass.getpass(f"Password of {who}: ")
+    except EOFError:
+        password = ""
+    except UnicodeDecodeError:
+        # That error shows an octet of it.
+        raise SecretError(f"the password of {who} that was typed is no text") from None
+    if not password:
+        raise SecretError(f"no password for {who} was typed")
+    return password
+
+
+def _location(url: str) -> Location:
+    try:
+        return parse_url(url)
+    except SecretInUrlError:
+        raise UsageError(
+            "a URL with a password in it ends up in logs and lists of processes: "
+            f"use --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
+        ) from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_ca_file(path: str | None) -> None:
+    if path is None:
+        return
+    try:
+        with Path(path).open("rb"):
+            ssl.create_default_context(cafile=path)
+    except ssl.SSLError:
+        raise UsageError(f"{path} has no certificates (PEM)") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from None

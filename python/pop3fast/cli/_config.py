@@ -1,0 +1,79 @@
+"""Configuration: a TOML file with one table an account, whose keys are the options' names.
+
+Owns the format and its errors, which name table and known key, and quote nothing else: it may be a password. A
+password may stand in the file when the file is this user's alone.
+"""
+
+import os
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from pop3fast.cli._settings import Settings, about, expanded, key_of
+from pop3fast.cli._text import UsageError
+from pop3fast.fetch.accounts._private import read_contents
+
+# All that is repeated of what the parser says: the rest may quote the file.
+_PLACE = re.compile(r" \(at (?:line \d+, column \d+|end of document)\)")
+
+
+def default_config() -> str:
+    """Return where the configuration is when nobody says where."""
+    base = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    return str(Path(expanded(base)) / "pop3fast" / "config.toml")
+
+
+def read_config(path: str) -> dict[str, Settings]:
+    """Return the accounts of a configuration file by name. Raises `UsageError`."""
+    import tomllib  # noqa: PLC0415 - most commands name a URL, and read no configuration
+
+    try:
+        octets, objection = read_contents(path)
+        text = octets.decode()
+        tables = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        place = _PLACE.search(str(error))
+        raise UsageError(f"{path} is no TOML{place[0] if place else ''}") from None
+    accounts: dict[str, Settings] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            where = _line_of(name, text)
+            raise UsageError(f"{path}: a key{where} stands outside of the tables; each account has one, as in [work]")
+        accounts[name] = Settings.of(_checked(f"{path}: [{name}]", table, text))
+        if accounts[name].password is not None and objection:
+            raise UsageError(f"[{name}] has a password: {objection}")
+        for needed in ("url", "to"):
+            if getattr(accounts[name], needed) is None:
+                raise UsageError(f"{path}: [{name}] has no {needed!r}")
+    if not accounts:
+        raise UsageError(f"{path} has no accounts: each is a table, as in [work]")
+    return accounts
+
+
+def _checked(where: str, table: dict[str, object], text: str) -> dict[str, object]:
+    known = {key_of(setting.name): setting for setting in fields(Settings)}
+    checked: dict[str, object] = {}
+    for key, value in table.items():
+        setting = known.get(key)
+        if setting is None:
+            import difflib  # noqa: PLC0415 - for this alone
+
+            alike = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {alike[0]!r}?" if alike else ""
+            raise UsageError(f"{where} has an unknown key{_line_of(key, text)}{hint}")
+        kind = about(setting).kind
+        try:
+            checked[setting.name] = kind.check(value)
+        except ValueError:
+            raise UsageError(f"{where}: {key!r} has to be {kind.words}") from None
+    return checked
+
+
+def _line_of(key: str, text: str) -> str:
+    """Return on which line of *text* a *key* stands, where that can be found: a sentence may not quote it."""
+    found = re.search(rf"""^[ \t]*["']?{re.escape(key)}["']?[ \t]*=""", text, re.MULTILINE)
+    return "" if found is None else f" on line {text.count(chr(10), 0, found.start()) + 1}"

@@ -1,0 +1,217 @@
+"""`pop3fast fetch`: one mailbox, or all that a configuration names.
+
+Owns what is said about a fetch while it runs and when it has ended, to a person and to a program; what a fetch does is
+the library's. What was received is not yet delivered: only the report says what was.
+"""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from typing import Any, cast
+
+from pop3fast.cli._accounts import account_of, described
+from pop3fast.cli._progress import Display, on_terminal
+from pop3fast.cli._settings import Settings, demand
+from pop3fast.cli._text import UsageError, complain, in_words, plural, printable, say, say_json, shown_size
+from pop3fast.fetch import (
+    FetchReport,
+    Job,
+    Named,
+    Options,
+    Progress,
+    SecretError,
+    UidsChanged,
+    fetch_mailbox,
+    fetch_many,
+    import_seen,
+    open_destination,
+)
+
+Tell = Callable[[Job, Progress], None]
+
+MOST_NAMES = 5
+"""So many messages of a kind are named unless -v asks for all: with a limit a whole mailbox may be left."""
+
+
+def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
+    """Fetch the mail of *accounts*; return the exit status."""
+    if command.import_seen is not None and (len(accounts) > 1 or command.dry_run):
+        raise UsageError("--import-seen is for one account, and changes what is remembered of it")
+    alone = len(accounts) == 1
+    tasks = [_task_of(table, settings, command, alone=alone) for table, settings in accounts.items()]
+    jobs = [task for task in tasks if isinstance(task, Job)]
+    if command.import_seen is not None:
+        taken = import_seen(jobs[0].account, jobs[0].destination, command.import_seen, state=jobs[0].state)
+        if not command.quiet and not command.json:
+            say(f"{plural(taken, 'message')} of {command.import_seen} will not be fetched again")
+    shows_progress = not (command.quiet or command.verbose or command.json or command.debug)
+    with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
+        done = iter(_run(jobs, command, _teller(display, command), alone=alone))
+    reports = [next(done) if isinstance(task, Job) else task for task in tasks]
+    for task, report in zip(tasks, reports, strict=True):
+        if command.json:
+            _tell_program(report)
+        else:
+            _tell_person(report, task.options if isinstance(task, Job) else Options(), command)
+    return status_of([report.exit_status for report in reports])
+
+
+def _task_of(table: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job | FetchReport:
+    """Return what is to be done for the account of a *table*, or how it ended when it is not *alone* and cannot begin.
+
+    Raises `UsageError` that names the table, and `SecretError` of an account that is alone.
+    """
+    try:
+        return job_of(settings, command, alone=alone)
+    except UsageError as error:
+        raise UsageError(f"[{table}] {error}" if table else str(error)) from None
+    except SecretError as error:
+        if alone:
+            raise
+        return FetchReport(described(settings), settings.to or "", error=error)
+
+
+def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job:
+    """Return what *settings* and the *command* ask for. Raises `UsageError` for what makes no sense."""
+    to = demand(settings.to, "nobody says where the mail goes: --to maildir:PATH, mbox:PATH or eml:PATH")
+    known = {option.name for option in fields(Options)}
+    said = {name: value for name, value in settings.said().items() if name in known}
+    try:
+        options = Options(
+            dry_run=command.dry_run, accept_uid_change=command.accept_uid_change, **cast("dict[str, Any]", said)
+        )
+        open_destination(to).close()
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    return Job(account_of(settings, alone=alone), to, settings.state, options)
+
+
+def status_of(statuses: list[int]) -> int:
+    """Return the exit status of several fetches: their common one, or 1 when they differ."""
+    failed = {status for status in statuses if status}
+    return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
+
+
+def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None, *, alone: bool) -> list[FetchReport]:
+    if not alone:
+        return fetch_many(jobs, threads=command.jobs, progress=tell)
+    (job,) = jobs
+    progress = None if tell is None else lambda progress: tell(job, progress)
+    try:
+        return [fetch_mailbox(job.account, job.destination, state=job.state, **asdict(job.options), progress=progress)]
+    except ValueError as error:
+        # As a mechanism that nobody knows, which is found out when it is to be used.
+        raise UsageError(str(error)) from None
+
+
+def _teller(display: Display | None, command: argparse.Namespace) -> Tell | None:
+    """Return what is told about each message as it comes."""
+
+    def draw(job: Job, progress: Progress) -> None:
+        if display is not None:
+            display.show(str(job.account), progress)
+
+    def tell_program(job: Job, progress: Progress) -> None:
+        if progress.message is not None:
+            say_json(event="received", account=str(job.account), **_fields(progress.message))
+
+    def tell_person(job: Job, progress: Progress) -> None:
+        if progress.message is not None:
+            count = f"{progress.messages:,} of {progress.messages_in_all:,}"
+            say(f"{printable(str(job.account))}: {progress.message}, {progress.message.size:,} octets ({count})")
+
+    if command.json:
+        return tell_program
+    if command.verbose:
+        return tell_person
+    return None if display is None else draw
+
+
+def _fields(message: Named) -> dict[str, object]:
+    """Return what is known of a message; its unique-id's octets as Latin-1, of which every one survives."""
+    fields: dict[str, object] = {"number": message.number, "uid": message.uid.decode("latin-1"), "size": message.size}
+    return fields | ({"why": message.why} if message.why else {})
+
+
+def _tell_program(report: FetchReport) -> None:
+    account = report.account
+    for event, messages in (
+        ("would-fetch", report.to_fetch),
+        ("would-delete", report.to_delete),
+        ("failed", report.failures),
+        ("left", report.left),
+        ("kept", report.kept),
+    ):
+        for message in messages:
+            say_json(event=event, account=account, **_fields(message))
+    for warning in report.warnings:
+        say_json(event="warning", account=account, text=warning)
+    counts = ("fetched", "octets", "seen", "deleted", "deletions_unknown", "forgotten", "sessions", "seconds")
+    say_json(
+        event="end",
+        account=account,
+        destination=report.destination,
+        **{name: getattr(report, name) for name in counts},
+        left=len(report.left),
+        failed=len(report.failures),
+        error=None if report.error is None else in_words(report.error),
+        exit_status=report.exit_status,
+    )
+
+
+def _tell_person(report: FetchReport, options: Options, command: argparse.Namespace) -> None:
+    account = report.account
+    for verb, messages in (("fetch", report.to_fetch), ("delete", report.to_delete)):
+        for message in messages:
+            say(f"{printable(account)}: would {verb} {message}, {message.size:,} octets")
+    for message in report.failures:
+        complain(f"{account}: {message}")
+    for warning in () if command.quiet else report.warnings:
+        complain(f"{account}: warning: {warning}")
+    # Mail that piles up on the server is nothing to be quiet about.
+    _name(f"{account}: left on the server", _piling_up(report, options) if command.quiet else report.left, command)
+    _name(f"{account}: kept on the server", report.kept, command)
+    if not command.quiet:
+        say(printable(summary(report)))
+    if report.error is not None:
+        complain(f"{account}: {in_words(report.error)}")
+        if isinstance(report.error, UidsChanged):
+            complain("--accept-uid-change fetches all of them once more")
+
+
+def _piling_up(report: FetchReport, options: Options) -> list[Named]:
+    """Return what is left on the server for its size, and not because another fetch gets it or nobody wants it."""
+    if options.limit is None and not options.since_last:
+        return report.left
+    return [message for message in report.left if options.max_size is not None and message.size > options.max_size]
+
+
+def _name(what: str, messages: list[Named], command: argparse.Namespace) -> None:
+    """Name *messages*, all of them where the *command* says so."""
+    most = len(messages) if command.verbose else MOST_NAMES
+    for message in messages[:most]:
+        complain(f"{what}: {message}")
+    if len(messages) > most:
+        complain(f"{what}: {len(messages) - most:,} more (-v names them)")
+
+
+def summary(report: FetchReport) -> str:
+    """Return what came of a fetch, in one line."""
+    parts = [f"{plural(report.fetched, 'message')} fetched ({shown_size(report.octets)})"]
+    if report.to_fetch or report.to_delete:
+        octets = sum(message.size for message in report.to_fetch)
+        parts = [f"{plural(len(report.to_fetch), 'message')} to fetch ({shown_size(octets)})"]
+        parts += [f"{len(report.to_delete):,} to delete"] * bool(report.to_delete)
+    for count, words in (
+        (len(report.failures), "failed"),
+        (report.seen, "fetched before"),
+        (len(report.left), "left on the server"),
+        (report.deleted, "deleted"),
+        (report.deletions_unknown, "perhaps deleted"),
+        (len(report.kept), "kept that were to be deleted"),
+    ):
+        if count:
+            parts.append(f"{count:,} {words}")
+    return f"{report.account}: {', '.join(parts)}, in {report.seconds:.1f} s"

@@ -1,0 +1,117 @@
+"""`pop3fast capa` and `pop3fast list`: a look at a server and at a maildrop. Nothing is changed.
+
+Owns what a line says. Whatever stands in a header, it is a line: text that is not what it should be is shown as it
+came.
+"""
+
+import argparse
+from collections.abc import Iterator
+from itertools import takewhile
+
+from pop3fast import POP3, CommandError, error_proto
+from pop3fast.cli._accounts import names_user, session_with
+from pop3fast.cli._headers import Header, header_of
+from pop3fast.cli._settings import Settings
+from pop3fast.cli._text import complain, in_words, printable, say, say_json
+
+SHOWN_UID = 70
+"""The longest that RFC 1939 section 7 allows; one that is longer pushes its line's rest to the right."""
+
+SHOWN_FROM = 30
+"""Enough for a name or an address on average; the rest of the line is the subject's."""
+
+REFUSALS = 3
+"""A server that refuses the first so many headers is one without TOP, and is asked for no more of them: it may hang up
+after some bad commands, as Dovecot does after twenty."""
+
+
+def capa(settings: Settings, command: argparse.Namespace) -> int:
+    """Show what the server can do; return the exit status.
+
+    Where *settings* name a user, there is a login first, behind which some servers say more.
+    """
+    with session_with(settings, log_in=names_user(settings)) as pop:
+        capabilities = pop.capabilities()
+    for name, arguments in capabilities.items():
+        if command.json:
+            say_json(capability=name, arguments=list(arguments))
+        else:
+            say(printable(" ".join([name, *arguments])))
+    if not capabilities:
+        complain("the server does not say what it can do (CAPA)")
+    return 0
+
+
+def list_(settings: Settings, command: argparse.Namespace) -> int:
+    """Show what is in the maildrop; return the exit status, 1 when the server refused a header.
+
+    Raises what broke the connection when all is shown that is known of the messages.
+    """
+    with session_with(settings) as pop:
+        sizes = pop.sizes() if pop.stat()[0] else {}
+        uids = _uids(pop) if sizes else {}
+        widths = _widths(sizes, uids)
+        refused: list[CommandError] = []
+        headers = _headers(pop, list(sizes), refused) if command.headers else ((number, None) for number in sizes)
+        for number, header in headers:
+            uid = uids.get(number)
+            row: dict[str, object] = {"number": number, "octets": sizes.get(number), "uid": uid}
+            if command.json:
+                say_json(**row, **(header or {}))
+                continue
+            cells = [f"{number:>{widths[0]}}", f"{row['octets']:>{widths[1]}}", _shown_uid(uid).ljust(widths[2])]
+            if header is not None:
+                sender = printable(header["from"])[:SHOWN_FROM].ljust(SHOWN_FROM)
+                cells += [printable(header["date"])[:16].ljust(16).replace("T", " "), sender]
+                cells.append(printable(header["subject"]))
+            say("  ".join(cells).rstrip())
+    return int(bool(refused))
+
+
+def _uids(pop: POP3) -> dict[int, str]:
+    try:
+        return pop.uids()
+    except CommandError as error:
+        complain(f"the server gives no unique-ids: {in_words(error)}")
+        return {}
+
+
+def _headers(pop: POP3, numbers: list[int], refused: list[CommandError]) -> Iterator[tuple[int, Header | None]]:
+    """Yield each of the *numbers* with its header, or with None where it is not to be had; then complain of those.
+
+    A header is never taken from RETR: some servers delete a message for it, or mark it as read.
+    """
+    waiting, came, broken = iter(numbers), 0, None
+    try:
+        for some in (numbers[:1], numbers[1:REFUSALS], numbers[REFUSALS:]):
+            for message in pop.top_many(some, 0, on_error=refused.append):
+                came += 1
+                for number in takewhile(message.number.__ne__, waiting):
+                    yield number, None
+                yield message.number, header_of(message.content)
+            if not came and len(refused) == REFUSALS:
+                break
+    except (error_proto, OSError) as error:
+        broken = error
+    for number in waiting:
+        yield number, None
+    if not came and len(refused) == REFUSALS:
+        complain(f"the server gives no headers: {in_words(refused[0])}")
+    else:
+        for refusal in refused:
+            complain(f"message {refusal.number}: {in_words(refusal)}")
+    if broken is not None:
+        raise broken
+
+
+def _widths(sizes: dict[int, int], uids: dict[int, str]) -> tuple[int, int, int]:
+    return (
+        max((len(str(number)) for number in sizes), default=0),
+        max((len(str(size)) for size in sizes.values()), default=0),
+        max((min(len(_shown_uid(uid)), SHOWN_UID) for uid in uids.values()), default=0),
+    )
+
+
+def _shown_uid(uid: str | None) -> str:
+    # Its octets, of which Latin-1 keeps every one, are UTF-8 if anything.
+    return "-" if uid is None else printable(uid.encode("latin-1").decode("utf-8", "backslashreplace"))

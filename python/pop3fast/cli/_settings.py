@@ -1,0 +1,223 @@
+"""Settings: all that can be said of an account, and in which words.
+
+Owns the names, which are the same behind ``--`` and as keys of a configuration file, and what their values have to
+be. A setting that was not made is None.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import Any, Literal, NamedTuple, cast
+
+from pop3fast.cli._text import UsageError
+
+Group = Literal["file", "login", "fetch"]
+"""Where a setting can be made: in a configuration file; there and for each command; there and for fetch."""
+
+HAS_TO_BE = "has to be"
+"""How an error about a value begins: it says what belongs there, and never what stands there."""
+
+MOST = 10**9
+"""Of seconds and of days: more than anybody waits. The operating system cannot count to 1e300."""
+
+_SIZE = re.compile(r"([0-9]{1,15}) ?([kKMGT]?)(?:i?B)?")
+_POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
+
+
+class Kind(NamedTuple):
+    """What a value has to be."""
+
+    metavar: str
+    words: str
+    check: Callable[[object], object]
+    """Returns the value that a configuration file's value means; raises ValueError for what makes no sense."""
+    parse: Callable[[str], object]
+    """Does so for an argument, which is text."""
+
+
+class About(NamedTuple):
+    """What a setting is."""
+
+    kind: Kind
+    group: Group
+    help: str
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError
+    return value
+
+
+def _path(value: object) -> str:
+    return expanded(_text(value))
+
+
+def _number(value: object) -> float:
+    # True is an int to Python, and to nobody else.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
+        raise ValueError
+    return value
+
+
+def _seconds(value: object) -> float:
+    seconds = _number(value)
+    if not seconds:
+        raise ValueError
+    return seconds
+
+
+def _count(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError
+    return value
+
+
+def _size(value: object) -> int:
+    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    return _count(value if found is None else int(found[1]) * 1024 ** _POWERS[found[2]])
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError  # noqa: TRY004 - whoever calls knows one way to say no
+    return value
+
+
+TEXT = Kind("TEXT", "a text", _text, _text)
+FILE = Kind("FILE", "the path of a file, as a text", _path, _path)
+COMMAND = Kind("COMMAND", "a command, as a text", _text, _text)
+SECONDS = Kind(
+    "SECONDS", f"a number of seconds above 0, and at most {MOST:,}", _seconds, lambda text: _seconds(float(text))
+)
+DAYS = Kind("DAYS", f"a number of days, at most {MOST:,}", _number, lambda text: _number(float(text)))
+COUNT = Kind("N", "a whole number from 1", _count, lambda text: _count(int(text)))
+SIZE = Kind("SIZE", 'a number of octets, or a text as "500k", "10M" or "1G" (powers of 1024)', _size, _size)
+FLAG = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
+EITHER = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
+"""A flag of which not to say anything is a third thing."""
+
+
+def _said(kind: Kind, group: Group, words: str) -> Any:  # noqa: ANN401 - what stands for a field's default has its type
+    # What is no secret may be shown, as `argparse` and `dataclass` do.
+    return field(default=None, repr=False, metadata={"about": About(kind, group, words)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What was said of one account."""
+
+    url: str | None = _said(TEXT, "file", "pop3s://[user@]host[:port], pop3:// (STLS), or pop3+plain:// (no TLS)")
+    password: str | None = _said(TEXT, "file", "the password, in a file that is nobody else's")
+    user: str | None = _said(TEXT, "login", "the user who logs in, unless the URL names one")
+    password_command: str | None = _said(COMMAND, "login", "a command that prints the password (run without a shell)")
+    password_file: str | None = _said(
+        FILE, "login", "a file with the password, which only you can read (- is the standard input)"
+    )
+    token_command: str | None = _said(COMMAND, "login", "a command that prints an OAuth 2 access token")
+    mechanism: str | None = _said(TEXT, "login", "how to log in: SCRAM-SHA-256, PLAIN, USER, ... (default: the best)")
+    ca_file: str | None = _said(FILE, "login", "certificates to trust instead of the system's (PEM)")
+    timeout: float | None = _said(SECONDS, "login", "how long to wait for the server each time (default: 60)")
+    deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
+    to: str | None = _said(TEXT, "fetch", "where the mail goes: maildir:PATH, mbox:PATH or eml:PATH")
+    state: str | None = _said(
+        FILE, "fetch", "the file that remembers which messages were fetched (default: beside the mail)"
+    )
+    delete: bool | None = _said(FLAG, "fetch", "delete delivered messages from the server")
+    delete_after: float | None = _said(
+        DAYS, "fetch", "delete messages from the server so many days after their delivery"
+    )
+    since_last: bool | None = _said(FLAG, "fetch", "fetch only messages that came since the last fetch")
+    max_size: int | None = _said(SIZE, "fetch", "leave larger messages on the server")
+    limit: int | None = _said(COUNT, "fetch", "fetch at most so many messages")
+    headers_only: bool | None = _said(FLAG, "fetch", "fetch headers only; the messages count as not fetched")
+    checkpoint_messages: int | None = _said(
+        COUNT, "fetch", "when deleting, begin a new session after so many messages (default: 500)"
+    )
+    checkpoint_octets: int | None = _said(
+        SIZE, "fetch", "when deleting, begin a new session after so many octets (default: 50,000,000)"
+    )
+    forget_after: float | None = _said(
+        DAYS, "fetch", "forget that a message was fetched when no listing has had it for so many days (default: 30)"
+    )
+    trust_sizes: bool | None = _said(
+        EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
+    )
+    patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
+
+    def over(self, others: "Settings") -> "Settings":
+        """Return *others*, with what these say instead. Where these say whence a secret comes, no other counts."""
+        mine = self.said()
+        if mine.keys() & SECRETS:
+            others = replace(others, **cast("dict[str, Any]", dict.fromkeys(SECRETS)))
+        return replace(others, **cast("dict[str, Any]", mine))
+
+    def said(self) -> dict[str, object]:
+        """Return what was said."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def of(cls, values: Mapping[str, object]) -> "Settings":
+        """Return settings from checked *values*."""
+        return cls(**cast("dict[str, Any]", dict(values)))
+
+
+SECRETS = ("password", "password_command", "password_file", "token_command")
+
+
+def about(setting: "Field[Any]") -> About:
+    """Return what a field of `Settings` is."""
+    found: About = setting.metadata["about"]
+    return found
+
+
+def key_of(name: str) -> str:
+    """Return how a setting is called in a file, and behind ``--``."""
+    return name.replace("_", "-")
+
+
+def expanded(path: str) -> str:
+    """Return *path* with the user's home for ``~``; as it is where nobody knows that."""
+    return os.path.expanduser(path)  # noqa: PTH111 - Path's raises an exception where there is no home
+
+
+def add_options(parser: "argparse._ArgumentGroup", group: Group) -> None:
+    """Let a command's arguments make the settings of *group*."""
+    for setting in fields(Settings):
+        kind, its_group, words = about(setting)
+        if its_group != group:
+            continue
+        option = f"--{key_of(setting.name)}"
+        if kind is FLAG:
+            parser.add_argument(option, action="store_true", default=None, help=words)
+        elif kind is EITHER:
+            parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=words)
+        else:
+            parser.add_argument(option, type=parser_of(kind), metavar=kind.metavar, help=words)
+
+
+def from_arguments(command: argparse.Namespace) -> Settings:
+    """Return the settings that the arguments of a command make."""
+    return Settings.of({one.name: getattr(command, one.name, None) for one in fields(Settings)})
+
+
+def parser_of(kind: Kind) -> Callable[[str], object]:
+    """Return what makes a value of an argument's text, and says which *kind* it has to be."""
+
+    def parse(text: str) -> object:
+        try:
+            return kind.parse(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{HAS_TO_BE} {kind.words}") from None
+
+    return parse
+
+
+def demand(value: str | None, what: str) -> str:
+    """Return *value*; it has to be there."""
+    if value is None:
+        raise UsageError(what)
+    return value

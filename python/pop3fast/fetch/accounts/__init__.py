@@ -1,0 +1,1 @@
+"""Who logs in, with which secret, and how many sessions a host has at once."""

@@ -1,0 +1,188 @@
+"""Account: whose mail is fetched, from where, and how to get in.
+
+Owns the way from an account to a session that is logged in, and the secret on it: no repr and no error shows one. A
+value: it can be pickled, if its secret and context can.
+"""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeAlias
+
+from pop3fast import POP3, ConnectionLost, connect
+from pop3fast._connect import SocketFactory
+from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast.fetch._identity import account_digest
+from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.accounts._passwords import run_password_command
+
+Secret: TypeAlias = str | Callable[[], str]
+"""A password or token, or what gives one when it is asked."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A maildrop. *url* is what `pop3fast.connect` takes; one of password, token and password_command is needed."""
+
+    url: str
+    user: str | None = None
+    """Who logs in, unless the URL says so."""
+    password: Secret | None = field(default=None, repr=False)
+    token: Secret | None = field(default=None, repr=False)
+    """An OAuth 2 access token."""
+    password_command: str | tuple[str, ...] | None = field(default=None, repr=False)
+    """A command whose first line is the password; a string is split as a shell would, but there is no shell."""
+    ca_file: str | None = None
+    """A file of the certificates to trust instead of the system's."""
+    context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    """What decides about certificates instead of *ca_file*. An account with one cannot be pickled."""
+    timeout: float | None = TIMEOUT_SECONDS
+    """The seconds that each wait for the server may take."""
+    deadline: float | None = None
+    """The seconds that each session may take."""
+    mechanism: str | None = None
+    """How to log in, as `POP3.login` takes it; None: by the best that both sides have."""
+
+    def __post_init__(self) -> None:
+        user = self._location.who(self.user)
+        if not user:
+            raise ValueError("an account needs a user: user@host in the URL, or user=")
+        # The first cannot be sent, and no state can hold the other.
+        if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in user):
+            raise ValueError("the user's name has a control character in it, or is no UTF-8")
+        if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
+            raise ValueError("an account needs a password, a token or a password_command, one of them")
+
+    @property
+    def host(self) -> str:
+        """The server, in lower case."""
+        return self._location.host.lower()
+
+    @property
+    def port(self) -> int:
+        """The server's port."""
+        return self._location.port
+
+    @property
+    def login(self) -> str:
+        """Who logs in."""
+        return self._location.who(self.user) or ""
+
+    @property
+    def digest(self) -> str:
+        """What stands for the account in names of files."""
+        return account_digest(self.host, self.port, self.login)
+
+    @property
+    def where(self) -> tuple[str, int]:
+        """The host and its port."""
+        return self.host, self.port
+
+    def connect(self, sock: SocketFactory | None = None) -> POP3:
+        """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`.
+
+        *sock* makes the connection, as `pop3fast.connect` takes it.
+        """
+        context, password = self.context, self.password
+        if context is None and self.ca_file is not None:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        if self.password_command is not None:
+            password = run_password_command(self.password_command)
+        return connect(
+            self.url,
+            user=self.login,
+            password=password,
+            token=self.token,
+            mechanism=self.mechanism,
+            context=context,
+            timeout=self.timeout,
+            deadline=self.deadline,
+            sock=sock,
+        )
+
+    @property
+    def _location(self) -> Location:
+        return parse_url(self.url)
+
+    def __str__(self) -> str:
+        return f"{self.login} on {self.host}:{self.port}"
+
+
+class Door:
+    """The way into one account, as often as it is needed."""
+
+    def __init__(self, account: Account, stop: Stop) -> None:
+        """Know of no quirks yet. *stop* ends the wait for who gives the password."""
+        self.account = account
+        self._stop = stop
+        self.asks_capabilities = True
+        """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
+        self.secret_failure: Exception | None = None
+        """What the function raised that was to give the password or token, if it did."""
+        self.has_shown_secret = False
+        """Whether the last session came so far that a password or token was asked for."""
+
+    def enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
+        """Return a session that is logged in; up to there each wait has *timeout*, and then the account's.
+
+        *sock*, and what is raised, are those of `Account.connect`.
+        """
+        pop = self._enter(sock, timeout)
+        if timeout != self.account.timeout:
+            pop.sock.settimeout(self.account.timeout)
+        return pop
+
+    def _enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
+        try:
+            pop = self._log_in(sock, timeout)
+            if self.asks_capabilities:
+                self._look_around(pop)
+        except ConnectionLost as error:
+            if error.during != "CAPA" or not self.asks_capabilities or self.account.token is not None:
+                raise
+            if self.account.mechanism is not None:
+                # A weaker one than was asked for is no way out.
+                raise
+            # Quirk q15: what it can do stays unknown then, and everything goes one by one.
+            self.asks_capabilities = False
+            return self._log_in(sock, timeout)
+        return pop
+
+    def _log_in(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
+        self.has_shown_secret = False
+        command = self.account.password_command
+        if command is not None:
+            # Asked once: each time somebody may have to type.
+            password = self._stop.outlast(partial(run_password_command, command))
+            self.account = replace(self.account, password=password, password_command=None)
+        account = replace(
+            self.account,
+            timeout=timeout,
+            password=self._noting(self.account.password),
+            token=self._noting(self.account.token),
+        )
+        # Any other mechanism is chosen by what the server says that it can do.
+        return (account if self.asks_capabilities else replace(account, mechanism="USER")).connect(sock)
+
+    def _noting(self, secret: Secret | None) -> Secret | None:
+        """Return a function that gives *secret*, and notes that it was asked for, and what it raised."""
+        if secret is None:
+            return None
+
+        def ask() -> str:
+            self.has_shown_secret = True
+            try:
+                return self._stop.outlast(secret) if callable(secret) else secret
+            except Exception as error:
+                self.secret_failure = error
+                raise
+
+        return ask
+
+    def _look_around(self, pop: POP3) -> None:
+        try:
+            pop.capabilities()
+        except BaseException:
+            pop.close()
+            raise

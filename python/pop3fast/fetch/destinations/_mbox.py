@@ -1,0 +1,413 @@
+"""An mbox: all messages in one file, LF line ends, quoted as mboxrd.
+
+Owns the order that makes a delivery safe where nothing has a name: what is going to be appended is in the journal
+before the first octet of it is, and stays there until it is remembered. A process that ends anywhere leaves an intent,
+and the next session sees in the file what came of it. The file is locked only while it is read or written to, never
+while the network is waited for; when appending fails, it is cut back to what it was.
+"""
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import Future
+from itertools import islice
+
+from pop3fast.fetch._descriptors import PatientFiles
+from pop3fast.fetch._errors import DestinationError, destination_error, no_parent_error
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import Copies, Entry, Identity, ReadBack, is_lasting
+from pop3fast.fetch._ownership import objection_to
+from pop3fast.fetch._waiting import Clock
+from pop3fast.fetch.destinations._mbox_delivery import Ended, MboxDelivery
+from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, placed
+from pop3fast.fetch.destinations._mbox_lock import MboxLock
+from pop3fast.fetch.destinations._mbox_read_back import LARGE_OCTETS, is_there, read_back, there
+from pop3fast.fetch.destinations._mbox_search import Place, froms_in
+from pop3fast.fetch.destinations._mboxrd import FROM
+from pop3fast.fetch.destinations._spool import Spool
+from pop3fast.fetch.destinations._sync import GroupSync
+from pop3fast.fetch.memory._journal import Intended, Intent, Journal
+
+MOST_FROMS = 1000
+"""So many places in a message that look like a From line are kept, while it is appended. Of one with more, what was
+begun of it stays when the append is stopped."""
+
+FRAGMENT = (
+    "{}: a fetch was stopped while it appended a message, and the file was changed since; "
+    "the beginning of the message stays there, and it is delivered again"
+)
+
+
+class Mbox:
+    """Messages in an mbox."""
+
+    def __init__(self, path: str, files: Files, clock: Clock) -> None:
+        """Append to the file *path*, to which nothing is done before `open`."""
+        self.path = path
+        self.files = PatientFiles(files, clock)
+        self.clock = clock
+        self._parent: int | None = None
+        self._account = ""
+        self._journal: Journal | None = None
+        self._spool: Spool | None = None
+        self._spool_is_spent = False
+        self._copies = Copies()
+        self._delivery: MboxDelivery | None = None
+        self._batch: list[Ended] = []
+        self._name_is_durable = False
+        self._hurried = False
+        self._failure: DestinationError | None = None
+        self._second = 0
+        self._appended: dict[bytes, tuple[int, int]] = {}
+        self._said: list[str] = []
+        self._threads = GroupSync(self.files)
+        # Once somebody has asked, it is begun before they ask again.
+        self._reads_back = False
+        self._whole: dict[bytes, Future[bool]] = {}
+        self._before: set[bytes] = set()
+        """Where those were put that came once more in this session and were known by their content."""
+
+    def open(self) -> None:
+        """Check that the file is one, if it is there, and can be locked. Raises `DestinationError`.
+
+        Nothing is made or changed. Does nothing when it is open.
+        """
+        if self._parent is not None:
+            return
+        try:
+            self._parent = self.files.open_parent(os.path.split(self.path)[0] or ".")
+        except FileNotFoundError:
+            raise no_parent_error(self.path, "append to") from None
+        except OSError as error:
+            raise destination_error(self.path, "append to", error) from error
+        try:
+            with self._lock(self._parent).locked(create=False):
+                pass
+        except BaseException:
+            self.close()
+            raise
+
+    def prepare(self, account: str, journal: Journal) -> list[str]:
+        """Make ready for a session of *account* (`account_digest`), whose lock the caller holds and *journal* is of.
+
+        What an earlier session was stopped in is settled: messages that are wholly there are remembered, what was
+        begun is taken away where it is safe to. Returns sentences for a person. Raises `DestinationError`.
+        """
+        self.open()
+        parent = self._opened()
+        self._drop()
+        self._journal = journal
+        self._copies = Copies(journal.copies_deleted)
+        self._failure = None
+        self._account = account
+        self._spool = self._new_spool()
+        with self._lock(parent).locked(create=False) as file:
+            self._settle_all(file, journal)
+            # Not before: what a fetch has begun to put into a new file need not look like an mbox.
+            if file is not None:
+                self._check(file)
+        said, self._said = self._said, []
+        return said
+
+    def begin(self, identity: Identity) -> MboxDelivery:
+        """Begin to deliver a message, when the one before has ended or was abandoned. Raises `DestinationError`."""
+        if self._delivery is not None:
+            raise ValueError("another message is being delivered")
+        if self._spool is None:
+            raise ValueError("the destination is not prepared")
+        self._check_end()
+        self._delivery = MboxDelivery(self, identity, self._unspent(self._spool))
+        return self._delivery
+
+    def date(self) -> int:
+        """Return the seconds since 1970, never fewer than before; for the delivery only."""
+        self._second = max(self._second, int(self.clock.date()))
+        return self._second
+
+    def ended(self, ended: Ended) -> None:
+        """Keep a message that is in the spool; for the delivery only."""
+        self._delivery = None
+        entry = ended.entry
+        if not is_lasting(entry.uid) and self._journal is not None:
+            entry = entry._replace(copy=self._copies.take(entry.content))
+            ended = ended._replace(entry=entry)
+            if (place := self._journal.place_of(entry.content, entry.copy)) is not None:
+                if ended.spool is not None:
+                    self.abandoned(ended.spool, ended.start)
+                ended = ended._replace(entry=entry._replace(place=place), spool=None)
+                self._before.add(place)
+        self._batch.append(ended)
+
+    def abandoned(self, spool: Spool, size: int) -> None:
+        """Cut *spool* back to *size*; for the delivery only."""
+        self._delivery = None
+        try:
+            spool.cut(size)
+        except OSError:
+            # What ended before lies in it as it did.
+            self._spool_is_spent = True
+
+    def flush(self) -> list[Entry]:
+        """Append every message that has ended since the last flush, durably; return what to remember.
+
+        A message that is under way goes on, and is none of them. Remember the others before the next flush: until then
+        they are in the journal. Raises `DestinationError` when not all could be appended; then none was, and the file
+        is as it was. Raises `StateError` before it is touched.
+        """
+        batch, self._batch = self._batch, []
+        journal = self._journal
+        if not batch or journal is None:
+            return []
+        try:
+            self._check_end()
+            if all(ended.spool is None for ended in batch):
+                return [ended.entry for ended in batch]
+            with self._lock(self._opened()).created() as file:
+                self._settle_all(file, journal)
+                return self._append(file, batch, journal)
+        except BaseException:
+            for ended in batch:
+                self._copies.give_back(ended.entry)
+            raise
+        finally:
+            self._clear(batch)
+
+    def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
+        """Read again what was delivered as *entries*, and return what is found of each, in the same order.
+
+        *fresh* says that it was delivered in this session. Raises `DestinationError` when that cannot be seen.
+        """
+        if self._journal is None:
+            raise ValueError("the destination is not prepared")
+        self._reads_back = True
+        places = [Place.unpacked(entry.place) for entry in entries]
+        try:
+            whole = self._there({place for place in places if place is not None})
+            if whole.issuperset(places):
+                return [ReadBack.WHOLE] * len(places)
+            with self._lock(self._opened()).locked(create=False) as file:
+                fresh_ones = frozenset(entry.place for entry in entries if fresh) - self._before
+                return read_back(
+                    self.files, file, places, whole, self._threads.share_out, fresh_ones, self._journal.has_place
+                )
+        except OSError as error:
+            raise destination_error(self.path, "read back from", error) from error
+
+    def hurry(self) -> None:
+        """Wait for other programs no longer: whoever interrupted does not want to. May be called by another thread."""
+        self._hurried = True
+        self.files.hurry()
+
+    def close(self) -> None:
+        """Let go of the file; what was not flushed is not delivered. Does nothing when it is closed."""
+        self._drop()
+        parent, self._parent = self._parent, None
+        self._spool = self._journal = None
+        if parent is not None:
+            with contextlib.suppress(OSError):
+                self.files.close(parent)
+
+    def _lock(self, parent: int) -> MboxLock:
+        return MboxLock(self.files, parent, self.path, self.clock, lambda: self._hurried)
+
+    def _opened(self) -> int:
+        if self._parent is None:
+            raise ValueError("the destination is not open")
+        return self._parent
+
+    def _check(self, file: int) -> None:
+        try:
+            begins = self.files.read(file, len(FROM), 0)
+        except OSError as error:
+            raise destination_error(self.path, "read", error) from error
+        if begins and begins != FROM:
+            raise DestinationError(self.path, "append to", "it is no mbox: it does not begin with a From line")
+
+    def _check_end(self) -> None:
+        """Raise what happened when the file ends in something that has to be taken away first."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _append(self, file: int, batch: list[Ended], journal: Journal) -> list[Entry]:
+        """Append what of *batch* was not delivered before; return the entries of all."""
+        try:
+            self._check(file)
+            intent = self._intent(file, [ended for ended in batch if ended.spool is not None])
+        except OSError as error:
+            raise destination_error(self.path, "append to", error) from error
+        key = journal.intend(intent)
+        try:
+            if intent.pad:
+                self.files.write(file, intent.pad)
+            for ended in batch:
+                for piece in _pieces_of(ended):
+                    self.files.write(file, piece)
+            self._make_durable(file)
+        except OSError as error:
+            failure = destination_error(self.path, "append to", error)
+            self._cut_back(file, intent.size, journal, key, failure)
+            raise failure from error
+        except BaseException:
+            # Whoever interrupts this may go on, and append behind what was begun.
+            failure = DestinationError(self.path, "append to", "it was interrupted")
+            self._cut_back(file, intent.size, journal, key, failure)
+            raise
+        self._note(batch)
+        appended = iter(intent.messages)
+        entries = [ended.entry if ended.spool is None else placed(next(appended)) for ended in batch]
+        if self._reads_back:
+            # While the next ones come: reading 200 MB takes a third of receiving them.
+            for entry in entries:
+                if entry.octets > LARGE_OCTETS and entry.place:
+                    self._whole[entry.place] = self._threads.begin(self._is_where_it_was_put, entry.place)
+        return entries
+
+    def _there(self, places: Collection[Place]) -> set[Place]:
+        """Return which messages are where they were appended, without a lock: what has the digest is what was sent."""
+        begun = {place: self._whole.pop(place.packed(), None) for place in places}
+        whole = {place for place, check in begun.items() if check is not None and check.result()}
+        later = [place for place, check in begun.items() if check is None]
+        if not later:
+            return whole
+        with self._opened_to_read() as file:
+            return whole if file is None else whole | there(self.files, file, later, self._threads.share_out)
+
+    def _is_where_it_was_put(self, packed: bytes) -> bool:
+        place = Place.unpacked(packed)
+        with self._opened_to_read() as file:
+            return file is not None and place is not None and is_there(self.files, file, place)
+
+    @contextlib.contextmanager
+    def _opened_to_read(self) -> Iterator[int | None]:
+        """Give the mbox, opened anew by its name, None when it does not exist or is not this user's alone."""
+        try:
+            file = self.files.open_to_read(os.path.split(self.path)[1], self._opened())
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            objection = objection_to(self.path, self.files.stat(file), self.files.stat(self._opened()))
+            yield None if objection else file
+        finally:
+            self.files.close(file)
+
+    def _intent(self, file: int, new: list[Ended]) -> Intent:
+        status = self.files.stat(file)
+        size = status.st_size
+        # Somebody may have left half a line, or no empty one.
+        last = self.files.read(file, 2, max(0, size - 2))
+        pad = b"" if not last or last == b"\n\n" else b"\n" if last.endswith(b"\n") else b"\n\n"
+        before = digest_before(self.files, file, size)
+        messages: list[Intended] = []
+        offset = size + len(pad)
+        for ended in new:
+            froms = tuple(islice(froms_in(_pieces_of(ended)), MOST_FROMS))
+            _, earlier = self._appended.get(ended.likeness, (0, 0))
+            messages.append(
+                Intended(ended.entry, offset, ended.length, ended.likeness, ended.head, froms=froms, earlier=earlier)
+            )
+            offset += ended.length
+        return Intent(self.path, status.st_dev, status.st_ino, size, before, pad, tuple(messages))
+
+    def _note(self, batch: list[Ended]) -> None:
+        """Note what was appended, as long as something that is alike to the last octet may come behind it."""
+        second = min(ended.second for ended in batch)
+        self._appended = {likeness: noted for likeness, noted in self._appended.items() if noted[0] >= second}
+        for ended in batch:
+            if ended.spool is not None:
+                _, earlier = self._appended.get(ended.likeness, (0, 0))
+                self._appended[ended.likeness] = ended.second, earlier + 1
+
+    def _make_durable(self, file: int) -> None:
+        self.files.sync(file)
+        if not self._name_is_durable:
+            self.files.sync_folder(self._opened())
+            self._name_is_durable = True
+
+    def _cut_back(self, file: int, size: int, journal: Journal, key: int, failure: DestinationError) -> None:
+        try:
+            self.files.truncate(file, size)
+            self.files.sync(file)
+        except OSError:
+            # The intent stays, and the next session tries again; nothing may be appended behind this before.
+            self._failure = failure
+        else:
+            journal.settle(key, ())
+
+    def _settle_all(self, file: int | None, journal: Journal) -> None:
+        """Settle what any account that *journal* knows of was stopped in, in this mbox, which is locked."""
+        for intent in journal.intents():
+            try:
+                if not self._is_about(intent, file):
+                    continue
+                delivered = [] if file is None else self._settle(file, intent)
+            except OSError as error:
+                raise destination_error(self.path, "settle what was begun in", error) from error
+            journal.settle(intent.key, delivered)
+
+    def _is_about(self, intent: Intent, file: int | None) -> bool:
+        """Return whether *intent* is about this mbox, under whatever path."""
+        if file is not None:
+            status = self.files.stat(file)
+            if (status.st_dev, status.st_ino) == (intent.device, intent.inode):
+                return True
+        if intent.path == self.path:
+            return True
+        folder, name = os.path.split(intent.path)
+        if name != os.path.split(self.path)[1]:
+            return False
+        try:
+            other = self.files.open_parent(folder)
+        except OSError:
+            return False
+        try:
+            return os.path.samestat(self.files.stat(other), self.files.stat(self._opened()))
+        finally:
+            self.files.close(other)
+
+    def _settle(self, file: int, intent: Intent) -> list[Entry]:
+        findings = examine(self.files, file, intent)
+        if findings.cut_to is not None:
+            self.files.truncate(file, findings.cut_to)
+        self._make_durable(file)
+        if findings.fragment:
+            self._said.append(FRAGMENT.format(self.path))
+        return findings.delivered
+
+    def _new_spool(self) -> Spool:
+        return Spool(self.files, self._opened(), f".{os.path.split(self.path)[1]}.pop3fast-{self._account}")
+
+    def _unspent(self, spool: Spool) -> Spool:
+        """Return *spool* for the next message, or another one where something is left in it that is done with."""
+        if self._spool_is_spent:
+            self._spool_is_spent = False
+            if any(ended.spool is spool for ended in self._batch):
+                self._spool = spool = self._new_spool()
+            else:
+                spool.clear()
+        return spool
+
+    def _clear(self, batch: list[Ended]) -> None:
+        """Clear every spool that *batch* was in, but for the one that a message under way lies in."""
+        used = {self._spool, *(ended.spool for ended in batch)}
+        if self._delivery is not None:
+            # A long message would be copied with each flush; it stays where it is, and the next one begins elsewhere.
+            used.discard(self._delivery.spool)
+            self._spool_is_spent = True
+        for spool in used:
+            if spool is not None:
+                spool.clear()
+
+    def _drop(self) -> None:
+        """Take away what was not flushed; a message that is under way is abandoned."""
+        if self._delivery is not None:
+            self._delivery.abandon()
+        self._threads.close()
+        self._whole = {}
+        self._before = set()
+        batch, self._batch = self._batch, []
+        self._clear(batch)
+
+
+def _pieces_of(ended: Ended) -> Iterator[bytes]:
+    return iter(()) if ended.spool is None else ended.spool.pieces(ended.start, ended.start + ended.length)

@@ -1,0 +1,118 @@
+"""What an mbox shows of an intent: which messages are wholly there, and what of the rest may be taken away.
+
+Owns that nobody else's mail is ever cut off. Whether a message is there its content decides, where it was to be and,
+when it is not there, wherever a mail program has moved it. What was begun is taken away only when nobody can have
+touched the file since: what is before it, its beginning and its end are as intended, and nothing in it looks like a
+message of somebody else. In doubt it stays, and the message is delivered again.
+"""
+
+from collections import Counter
+from hashlib import sha256
+from typing import NamedTuple
+
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import Entry
+from pop3fast.fetch.destinations._mbox_delivery import HEAD_OCTETS
+from pop3fast.fetch.destinations._mbox_search import Place, digest_of, find, froms_in, mark_of, pieces_of
+from pop3fast.fetch.memory._journal import Intended, Intent
+
+BEFORE_OCTETS = 4096
+"""How much of what is before the first message is compared: a mail program that rewrites the file moves or changes
+it."""
+
+
+class Findings(NamedTuple):
+    """What has become of an intent."""
+
+    delivered: list[Entry]
+    """The messages that are wholly there."""
+    cut_to: int | None
+    """The size that takes away what was begun; None when there is nothing to take away, or it has to stay."""
+    fragment: bool
+    """Whether a piece of a message has to stay."""
+
+
+def digest_before(files: Files, file: int, size: int) -> bytes:
+    """Return the digest of the last octets before *size*."""
+    start = max(0, size - BEFORE_OCTETS)
+    return sha256(files.read(file, size - start, start)).digest()
+
+
+def examine(files: Files, file: int, intent: Intent) -> Findings:
+    """Return what the open and locked mbox *file* shows of *intent*."""
+    status = files.stat(file)
+    size = status.st_size
+    there = [_is_there(files, file, message, size) for message in intent.messages]
+    if all(there):
+        return Findings([placed(message) for message in intent.messages], None, fragment=False)
+    first = there.index(False)
+    start = intent.messages[first].offset if first else intent.size
+    same_file = (status.st_dev, status.st_ino) == (intent.device, intent.inode)
+    if same_file and _is_as_it_was(files, file, intent, size):
+        before = [placed(message) for message in intent.messages[:first]]
+        if size <= start:
+            return Findings(before, None, fragment=False)
+        if _is_ours(files, file, intent, first, start, size):
+            return Findings(before, start, fragment=False)
+    delivered, fragment = _search(files, file, intent)
+    return Findings(delivered, None, fragment)
+
+
+def placed(message: Intended, offset: int | None = None) -> Entry:
+    """Return the entry of *message*, which lies at *offset*, or where it was to be."""
+    if not message.alike:
+        return message.entry
+    place = Place(message.offset if offset is None else offset, message.length, mark_of(message.head), message.digest)
+    return message.entry._replace(place=place.packed())
+
+
+def _is_there(files: Files, file: int, message: Intended, size: int) -> bool:
+    end = message.offset + message.length
+    return end <= size and digest_of(files, file, message.offset, end, alike=message.alike) == message.digest
+
+
+def _is_as_it_was(files: Files, file: int, intent: Intent, size: int) -> bool:
+    return size >= intent.size and digest_before(files, file, intent.size) == intent.before
+
+
+def _search(files: Files, file: int, intent: Intent) -> tuple[list[Entry], bool]:
+    """Return the messages of *intent* that are wholly in the file, wherever, and whether a piece of another one is."""
+    alike = intent.messages[0].alike
+    known = {message.digest for message in intent.messages}
+    offsets: dict[bytes, list[int]] = {}
+    others: set[bytes] = set()
+    for place in find(files, file, {mark_of(message.head) for message in intent.messages}, alike=alike):
+        if place.digest in known:
+            offsets.setdefault(place.digest, []).append(place.offset)
+        else:
+            others.add(files.read(file, HEAD_OCTETS, place.offset))
+    delivered: list[Entry] = []
+    fragment = False
+    taken = Counter({message.digest: message.earlier for message in reversed(intent.messages)})
+    for message in intent.messages:
+        # Of those that are alike to the last octet, and of the same second, the first were there before.
+        number, there = taken[message.digest], offsets.get(message.digest, [])
+        taken[message.digest] += 1
+        if number < len(there):
+            delivered.append(placed(message, there[number]))
+        else:
+            fragment = fragment or message.head in others
+    return delivered, fragment
+
+
+def _is_ours(files: Files, file: int, intent: Intent, first: int, start: int, end: int) -> bool:
+    """Return whether everything from *start* to the *end* of the file can only be of *intent*."""
+    begun, last = intent.messages[first], intent.messages[-1]
+    if end > last.offset + last.length:
+        return False
+    expected = (b"" if first else intent.pad) + begun.head
+    # A file system may know the size before the octets: after a power cut the rest is NULs.
+    found = files.read(file, min(len(expected), end - start), start).rstrip(b"\0")
+    if not expected.startswith(found):
+        return False
+    ours = {message.offset + place: mark for message in intent.messages for place, mark in message.froms}
+    ours.update({message.offset: mark_of(message.head) for message in intent.messages})
+    return all(
+        start + place == begun.offset or ours.get(start + place) == mark
+        for place, mark in froms_in(pieces_of(files, file, start, end))
+    )

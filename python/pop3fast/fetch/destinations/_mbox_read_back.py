@@ -1,0 +1,104 @@
+"""Reading again what was appended to an mbox, before it is deleted from the server.
+
+Owns what counts as delivered: a message that is where it was appended, or anywhere else in the file (`_mbox_search`).
+Never writes.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Sequence
+
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS, Place, digest_of, find, mark_of
+
+ShareOut = Callable[[Callable[[Place], bool], Sequence[Place]], list[bool]]
+"""What does a work for each of many, in several threads, and returns what it gives."""
+
+LARGE_OCTETS = 2**16
+"""A message that is larger is worth a thread: of small ones the calls cost more than the reading."""
+
+
+def is_there(files: Files, file: int, place: Place) -> bool:
+    """Return whether the message that was appended at *place* is there."""
+    # What is behind the end of the file reads as nothing, and has another digest.
+    return digest_of(files, file, place.offset, place.offset + place.length).startswith(place.digest)
+
+
+def there(files: Files, file: int, places: Collection[Place], share_out: ShareOut) -> set[Place]:
+    """Return which messages are where they were appended, in *places*; large ones are read by *share_out*."""
+    whole = {place for place in places if place.length <= LARGE_OCTETS and is_there(files, file, place)}
+    large = [place for place in places if place.length > LARGE_OCTETS]
+    found = share_out(lambda place: is_there(files, file, place), large) if large else []
+    return whole.union(place for place, is_whole in zip(large, found, strict=True) if is_whole)
+
+
+def read_back(
+    files: Files,
+    file: int | None,
+    places: Sequence[Place | None],
+    whole: Collection[Place],
+    share_out: ShareOut,
+    fresh: Container[bytes],
+    knows: Callable[[bytes], bool],
+) -> list[ReadBack]:
+    """Return what is found of *places* in the open and locked mbox *file*, None when it does not exist.
+
+    Those *whole* were there just now. What was put into one of the *fresh* places was put there in this session. One
+    that was delivered before, and of which only that is known, counts as moved; and so does one in whose place there is
+    another whose digest the state *knows*. Raises `OSError` when that cannot be seen.
+    """
+    known = {place for place in places if place is not None}
+    found: set[Place] = set()
+    damaged: set[Place] = set()
+    if file is not None:
+        found = known.intersection(whole)
+        found |= there(files, file, known - found, share_out)
+        if known - found:
+            lying = _lying(files, file, known - found)
+            found.update(_found(lying, known - found, found))
+            damaged = _damaged(files, file, known - found, lying, knows)
+    lost = damaged | {place for place in known - found if place.packed() in fresh}
+    return [
+        ReadBack.WHOLE if place in found else ReadBack.DIFFERS if place in lost else ReadBack.MOVED for place in places
+    ]
+
+
+def _lying(files: Files, file: int, missing: set[Place]) -> list[Place]:
+    """Return what lies where one of *missing* was put, or is alike to one."""
+    offsets = {place.offset for place in missing}
+    digests = {place.digest for place in missing}
+    kept = len(next(iter(missing)).digest)
+    there = (
+        place._replace(digest=place.digest[:kept]) for place in find(files, file, {place.mark for place in missing})
+    )
+    return [place for place in there if place.offset in offsets or place.digest in digests]
+
+
+def _found(lying: Sequence[Place], missing: set[Place], whole: set[Place]) -> list[Place]:
+    """Return which of *missing* are among those *lying* there: as many as there are, but for those that are *whole*."""
+    there = Counter(place.digest for place in lying)
+    there.subtract(place.digest for place in whole)
+    found: list[Place] = []
+    for place in missing:
+        if there[place.digest] > 0:
+            there[place.digest] -= 1
+            found.append(place)
+    return found
+
+
+def _damaged(
+    files: Files, file: int, missing: set[Place], lying: Sequence[Place], knows: Callable[[bytes], bool]
+) -> set[Place]:
+    """Return which of *missing* begin where they were put, and are no other message of those *lying* there.
+
+    Messages that came in the same second may have the same From line. When a mail program takes one out, the next one
+    moves to its place.
+    """
+    begun = {place for place in missing if _begins_at(files, file, place)}
+    places = {place.offset for place in begun}
+    others = {place.offset for place in lying if place.offset in places and knows(place.digest)}
+    return {place for place in begun if place.offset not in others}
+
+
+def _begins_at(files: Files, file: int, place: Place) -> bool:
+    return mark_of(files.read(file, LINE_OCTETS, place.offset)) == place.mark

@@ -1,0 +1,420 @@
+"""State: which messages of which account have been fetched, across sessions, crashes and power cuts.
+
+Owns the database and the lock that lets one session of an account run at a time. What it says was remembered is on
+the disk when the call returns; what it forgets, no complete listing had for days. It never keeps a unique-id that does
+not last (`is_lasting`). Nothing that is read from it is trusted to be what was written: it is checked, and what makes
+no sense is a `StateError`.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import starmap
+from typing import Any, Self
+
+from pop3fast.fetch import _forks as forks
+from pop3fast.fetch._errors import AccountBusy, StateError, state_error
+from pop3fast.fetch._identity import Entry, Identity, account_digest
+from pop3fast.fetch._waiting import Clock, SystemClock
+from pop3fast.fetch.memory import _state_rows as rows
+from pop3fast.fetch.memory._age import DAY_SECONDS, Age
+from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
+from pop3fast.fetch.memory._journal import Intended, Intent
+from pop3fast.fetch.memory._seen import Seen
+from pop3fast.fetch.memory._state_files import checked, open_file
+from pop3fast.fetch.memory._state_schema import begin, connect, in_words, make_state, when_it_opens
+
+FILE_NAME = "pop3fast.sqlite"
+
+_FROM = struct.Struct(">QI")
+
+INTENDED_FIELDS = 7
+"""So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
+
+
+class State:
+    """A file in which several accounts may be kept, and which several processes may use at once."""
+
+    def __init__(self, path: str, clock: Clock | None = None) -> None:
+        """Use the state *path*, which is made when it is not there. Raises `StateError` when it cannot be used.
+
+        Where the process has too many files open, others are waited for on *clock*.
+        """
+        self.path = path
+        self._clock = clock or SystemClock()
+        when_it_opens(partial(make_state, path), self._clock)
+
+    def account(self, host: str, port: int, user: str) -> "AccountState":
+        """Return what is known of an account, for this session alone until it is closed.
+
+        Raises `AccountBusy` at once when another session of it runs, and `StateError`.
+        """
+        return when_it_opens(partial(AccountState, self.path, host.lower(), port, user), self._clock)
+
+
+class AccountState:
+    """What is known of one account. May be used from several threads. Every method raises `StateError`."""
+
+    def __init__(self, path: str, host: str, port: int, user: str) -> None:
+        """Lock the account and open the state *path*; called by `State.account`."""
+        self.path = path
+        self.digest: str = account_digest(host, port, user)
+        """What stands for the account in names."""
+        self._now: int | None = None
+        self._is_time_known = True
+        self._lock = threading.RLock()
+        self._lock_file = self._take_lock(f"{user} on {host}:{port}")
+        try:
+            with self._errors_in_words():
+                self._database = connect(path)
+            try:
+                with checked(path):
+                    self._id = self._find(host, port, user)
+            except BaseException:
+                self._database.close()
+                raise
+        except BaseException:
+            forks.close(self._lock_file)
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let others have the account. Does nothing when it is closed."""
+        with self._lock:
+            if self._lock_file >= 0:
+                self._database.close()
+                forks.close(self._lock_file)
+                self._lock_file = -1
+
+    def begin_session(self, date: float, *, keep: bool = True) -> int:
+        """Let the account's own time go on to what the clock says now, *date*; return it (`_age`).
+
+        From here on, what is remembered was delivered then. Without *keep* nothing is written.
+        """
+        clock = int(date)
+        with self._lock, self._reading():
+            row = self._database.execute(
+                "SELECT time, clock, doubted FROM account WHERE id = ?", (self._id,)
+            ).fetchone()
+            before = None if row[0] is None else Age(int(row[0]), int(row[1]), None if row[2] is None else int(row[2]))
+            age = Age(clock, clock) if before is None else before.at(clock)
+            self._now = age.time
+            self._is_time_known = age.doubted is None
+        # Written once a day: a session that finds nothing new shall write nothing.
+        if keep and (before is None or age.doubted != before.doubted or age.clock - before.clock >= DAY_SECONDS):
+            with self._transaction() as database:
+                database.execute("UPDATE account SET time = ?, clock = ?, doubted = ? WHERE id = ?", (*age, self._id))
+                if before is not None and before.doubted is not None and self._is_time_known:
+                    rows.date(database, self._id, age.time)
+        return age.time
+
+    def seen(self) -> Seen:
+        """Return what has been fetched, as it is now; for an mbox, ask only when it has been prepared."""
+        with self._lock, self._reading():
+            return rows.load_seen(self._database, self._id)
+
+    def entries(self, identities: Iterable[Identity]) -> dict[Identity, Entry]:
+        """Return all that is remembered of messages, by identity; those that are not remembered are left out."""
+        with self._lock, self._reading():
+            return rows.load_entries(self._database, self._id, identities)
+
+    def remember(self, entries: Iterable[Entry]) -> None:
+        """Remember what a flush delivered, durably and all at once; it is no longer intended then."""
+        entries = list(entries)
+        for entry in entries:
+            if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
+                raise ValueError(f"a fingerprint has {FINGERPRINT_OCTETS} octets, not {len(entry.fingerprint)}")
+        with self._transaction() as database:
+            self._remember(database, entries, self._id)
+
+    def take_over(self, entries: Iterable[Entry]) -> None:
+        """Remember what another program fetched. Until it is listed nothing shows that the server still has it."""
+        with self._changing() as database:
+            rows.take_over(database, self._id, entries)
+
+    def note_listing(self, missing: Sequence[Identity], listed: Sequence[Identity], *, nameless: bool) -> None:
+        """Note which messages a COMPLETE listing lacks now and which it has again.
+
+        *nameless* is whether it has messages without a unique-id that lasts. Writes nothing where nothing changed.
+        """
+        with self._lock, self._reading():
+            changed = missing or listed or rows.is_first_listing(self._database, self._id, nameless=nameless)
+        if changed:
+            with self._changing() as database:
+                rows.note_listing(database, self._id, missing, listed, nameless=nameless, now=self._time())
+
+    def forget_missing(self, days: float) -> int:
+        """Forget what no complete listing has had for so many *days*; return how many messages that are."""
+        oldest = self._time() - days * DAY_SECONDS
+        with self._lock, self._reading():
+            if not rows.has_missing(self._database, self._id, oldest):
+                return 0
+        with self._changing() as database:
+            return rows.forget_missing(database, self._id, oldest)
+
+    def note_marked(self, entries: Iterable[Entry], nameless: int = 0) -> None:
+        """Note that these messages are marked as deleted, before QUIT is sent: what is listed then may be others.
+
+        *nameless* is how many messages without a unique-id that lasts are listed.
+        """
+        kept = [entry.kept() for entry in entries]
+        with self._changing() as database:
+            rows.note_marked(database, self._id, kept)
+            if not all(entry.uid for entry in kept):
+                database.execute("UPDATE account SET nameless = ? WHERE id = ?", (nameless, self._id))
+
+    def keeps_nameless(self, nameless: int) -> bool:
+        """Return whether as many messages without a unique-id are listed as before some of them were deleted.
+
+        Then the server has not deleted them, and their copies are those that are known. True once after a deletion.
+        """
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT nameless FROM account WHERE id = ?", (self._id,)).fetchone()
+            if row[0] is None or nameless < int(row[0]):
+                return False
+        with self._changing() as database:
+            database.execute("UPDATE account SET nameless = NULL WHERE id = ?", (self._id,))
+            database.execute("UPDATE content SET deletions = 0 WHERE account = ?", (self._id,))
+        return True
+
+    def note_deleted(self, entries: Iterable[Entry]) -> None:
+        """Note that the server said that it deleted these messages: what is listed under their names is another."""
+        with self._changing() as database:
+            rows.note_deleted(database, self._id, [entry.kept() for entry in entries])
+
+    def forget(self, entries: Iterable[Entry]) -> None:
+        """Forget messages that turned out not to be delivered, or not to be those that are listed."""
+        with self._changing() as database:
+            rows.forget(database, self._id, [entry.kept() for entry in entries])
+
+    def rename(self, names: Mapping[Identity, Identity]) -> None:
+        """Remember messages under other identities, from old to new: the server gave their unique-ids anew.
+
+        What was remembered under a new one and gets no new one itself is forgotten.
+        """
+        with self._changing() as database:
+            rows.rename(database, self._id, names)
+
+    def update_sizes(self, sizes: Iterable[tuple[Identity, int]]) -> None:
+        """Remember other sizes of the scan listing: a server that counts in another way now changes every one."""
+        with self._changing() as database:
+            rows.update_sizes(database, self._id, sizes)
+
+    def has_place(self, ending: bytes) -> bool:
+        """Return whether a message of any account was delivered to a place with this *ending* (`Journal`)."""
+        with self._lock, self._reading():
+            return rows.has_place(self._database, ending)
+
+    def copies_deleted(self, content: bytes) -> int:
+        """Return how many messages that only their *content* tells apart were deleted (`Journal`)."""
+        with self._lock, self._reading():
+            return rows.copies_deleted(self._database, self._id, content)
+
+    def note_names(self, identities: Iterable[Identity]) -> None:
+        """Remember something by its name alone: nothing of it was fetched."""
+        with self._changing() as database:
+            rows.leave(database, self._id, identities, self._time())
+
+    def leave(self, identities: Iterable[Identity]) -> None:
+        """Remember what is listed and not fetched, and that this is all of it."""
+        with self._changing() as database:
+            rows.leave(database, self._id, identities, self._time())
+            database.execute("UPDATE account SET knows_left = 1 WHERE id = ?", (self._id,))
+
+    def knows_left(self) -> bool:
+        """Return whether `leave` was called."""
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT knows_left FROM account WHERE id = ?", (self._id,)).fetchone()
+            return bool(row[0])
+
+    def sizes(self) -> str:
+        """Return what `note_sizes` was given last; empty when that is nothing."""
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT sizes FROM account WHERE id = ?", (self._id,)).fetchone()
+            return str(row[0])
+
+    def note_sizes(self, sizes: str) -> None:
+        """Keep what was learned of the scan listing's sizes, in the words of `_sizes`."""
+        with self._transaction() as database:
+            database.execute("UPDATE account SET sizes = ? WHERE id = ?", (sizes, self._id))
+
+    def maildrop(self) -> bytes | None:
+        """Return what `note_maildrop` was given, if nothing has been remembered or forgotten since."""
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT maildrop FROM account WHERE id = ?", (self._id,)).fetchone()
+            return None if row[0] is None else bytes(memoryview(row[0]))
+
+    def note_maildrop(self, mark: bytes) -> None:
+        """Keep *mark*, which stands for a maildrop of which everything has been fetched."""
+        with self._transaction() as database:
+            database.execute("UPDATE account SET maildrop = ? WHERE id = ?", (mark, self._id))
+
+    def _forget_maildrop(self, database: sqlite3.Connection, account: int | None = None) -> None:
+        mine = self._id if account is None else account
+        database.execute("UPDATE account SET maildrop = NULL WHERE id = ? AND maildrop IS NOT NULL", (mine,))
+
+    def intend(self, intent: Intent) -> int:
+        """Keep *intent*, durably, and return its key (`Journal`)."""
+        with self._transaction() as database:
+            key = database.execute(
+                "INSERT INTO intent (account, path, device, inode, size, before, pad) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    self._id,
+                    os.fsencode(intent.path),
+                    str(intent.device),
+                    str(intent.inode),
+                    intent.size,
+                    intent.before,
+                    intent.pad,
+                ),
+            ).lastrowid
+            database.executemany(
+                "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (
+                        key,
+                        *message.entry.kept()[:INTENDED_FIELDS],
+                        *message[1:5],
+                        b"".join(starmap(_FROM.pack, message.froms)),
+                        *message[6:],
+                    )
+                    for message in intent.messages
+                ],
+            )
+        return key or 0
+
+    def intents(self) -> list[Intent]:
+        """Return the intents of all accounts that are neither remembered nor settled, the oldest first (`Journal`)."""
+        found: list[Intent] = []
+        with self._lock, self._errors_in_words():
+            for key, path, device, inode, size, before, pad in self._database.execute(
+                "SELECT id, path, device, inode, size, before, pad FROM intent ORDER BY id"
+            ).fetchall():
+                intended = self._database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
+                messages = tuple(_intended(row) for row in intended)
+                found.append(Intent(os.fsdecode(path), int(device), int(inode), size, before, pad, messages, key))
+        return found
+
+    def settle(self, key: int, delivered: Iterable[Entry]) -> None:
+        """Remember *delivered* and drop the intent *key*, all at once (`Journal`)."""
+        with self._transaction() as database:
+            # Nothing when another session, which is settling all as well, was quicker.
+            for (account,) in database.execute("SELECT account FROM intent WHERE id = ?", (key,)).fetchall():
+                self._remember(database, list(delivered), account)
+                database.execute("DELETE FROM intent WHERE id = ?", (key,))
+
+    def place_of(self, content: bytes, copy: int) -> bytes | None:
+        """Return where a message without a lasting unique-id was delivered to, None when it was not (`Journal`)."""
+        with self._lock, self._reading():
+            return rows.place_of(self._database, self._id, content, copy)
+
+    def _remember(self, database: sqlite3.Connection, entries: list[Entry], account: int) -> None:
+        self._forget_maildrop(database, account)
+        kept = [entry.kept() for entry in entries]
+        if account == self._id:
+            kept = [self._timed(entry) for entry in kept]
+        rows.remember(database, account, kept)
+        if database.execute("SELECT 1 FROM intent WHERE account = ?", (account,)).fetchone() is None:
+            return  # as for every destination but an mbox
+        # An intent is over when every message of it is remembered.
+        mine = "intent IN (SELECT id FROM intent WHERE account = ?)"
+        database.executemany(
+            f"DELETE FROM intended WHERE {mine} AND uid = ? AND occurrence = ? AND content = ?",  # noqa: S608 - no input
+            [(account, *entry.identity, entry.content) for entry in kept],
+        )
+        database.execute("DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (account,))
+
+    def _time(self) -> int:
+        """Return the account's own time; before its first session, what the clock says."""
+        return int(time.time()) if self._now is None else self._now
+
+    def _timed(self, entry: Entry) -> Entry:
+        if self._now is None:
+            return entry
+        # While the clock is not believed, nobody knows how much of what it will make up for has passed already.
+        return entry._replace(delivered_at=self._now if self._is_time_known else rows.NOT_DATED)
+
+    def _find(self, host: str, port: int, user: str) -> int:
+        with self._transaction() as database:
+            key = (host, port, user)
+            database.execute("INSERT OR IGNORE INTO account (host, port, user) VALUES (?, ?, ?)", key)
+            row = database.execute("SELECT id FROM account WHERE host = ? AND port = ? AND user = ?", key).fetchone()
+        return int(row[0])
+
+    def _take_lock(self, who: str) -> int:
+        # The file stays: a lock on a file that somebody takes away and makes anew would keep nobody out.
+        path = f"{self.path}.{self.digest}.lock"
+        with forks.NO_FORK:
+            try:
+                lock_file = open_file(path)
+            except OSError as error:
+                raise state_error(path, error) from error
+            try:
+                fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                os.close(lock_file)
+                raise AccountBusy(path, f"another fetch of {who} is running") from error
+            except OSError as error:
+                os.close(lock_file)
+                raise state_error(path, error) from error
+            forks.hold(lock_file)
+        return lock_file
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Give the database; all or nothing of what is done to it becomes durable."""
+        with self._lock, self._errors_in_words():
+            begin(self._database)
+            try:
+                yield self._database
+                self._database.execute("COMMIT")
+            except BaseException:
+                # Where SQLite has rolled back itself, as for a full disk, there is nothing to roll back.
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """Do so, and forget what the maildrop looked like."""
+        with self._transaction() as database:
+            self._forget_maildrop(database)
+            yield database
+
+    @contextlib.contextmanager
+    def _errors_in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(self.path, in_words(error)) from error
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Do so for whatever is in the file: of another type, out of range, larger than the memory."""
+        try:
+            with self._errors_in_words():
+                yield
+        except (ValueError, TypeError, OverflowError, MemoryError, IndexError) as error:
+            raise StateError(
+                self.path, f"what it holds makes no sense: {str(error) or type(error).__name__}"
+            ) from error
+
+
+def _intended(row: tuple[Any, ...]) -> Intended:
+    offset, length, digest, head, froms, earlier, alike = row[8:]
+    entry = Entry(*row[1:8])
+    # Where the unique-id does not last, what was kept as the occurrence is which copy it is.
+    entry = entry if entry.uid else entry._replace(copy=entry.occurrence)
+    places = tuple(_FROM.iter_unpack(froms))
+    return Intended(entry, offset, length, digest, head, places, earlier, bool(alike))

@@ -1,0 +1,255 @@
+"""The rows of a state that are about messages of one account, and all that is done to them.
+
+Owns what a row has to be: a state is a file, and files are damaged. Raises `sqlite3.Error`, and ``TypeError``,
+``ValueError`` or ``OverflowError`` for a value that makes no sense. Begins and ends no transaction.
+"""
+
+import operator
+from collections.abc import Iterable, Mapping
+from sqlite3 import Connection
+
+from pop3fast.fetch._identity import Entry, Identity
+from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, Seen
+
+ROWS_AT_A_TIME = 10_000
+"""What is read from the database in one piece, so that as rows only this many take memory."""
+
+NEVER_LISTED = 2**62
+"""Since when a message is missing that another program fetched, before the first complete listing."""
+
+NOT_DATED = 2**62
+"""When a message came while the clock was not believed: later than anything, until a session knows the time."""
+
+# The numbers are constants of this program.
+_SEEN = (
+    "SELECT uid, occurrence, size, fingerprint, delivered_at, octets, "  # noqa: S608
+    f"min(max(0, deletions), {MOST_DELETIONS}) | CASE WHEN missing_since IS NULL THEN 0 ELSE {MISSING} END "
+    f"| CASE WHEN marked = 0 THEN 0 ELSE {MARKED} END "
+    "FROM seen WHERE account = ?"
+)
+
+_ENTRY = (
+    "SELECT size, octets, fingerprint, delivered_at, content, place FROM seen "
+    "WHERE account = ? AND uid = ? AND occurrence = ?"
+)
+
+# What comes once more after it was deleted, and is alike, is the same message: the server has kept it.
+_REMEMBER = (
+    "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at, content, place) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, octets = excluded.octets, "
+    "fingerprint = excluded.fingerprint, delivered_at = excluded.delivered_at, "
+    "deletions = CASE WHEN content = excluded.content AND content <> x'' THEN deletions ELSE 0 END, "
+    "content = excluded.content, place = excluded.place, missing_since = NULL, marked = 0"
+)
+
+_RENAMED = (
+    "SELECT size, octets, fingerprint, delivered_at, content, place, missing_since, deletions, marked FROM seen "
+    "WHERE account = ? AND uid = ? AND occurrence = ?"
+)
+
+_RENAME = (
+    "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at, content, place, "
+    "missing_since, deletions, marked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+_ONE = "WHERE account = ? AND uid = ? AND occurrence = ?"
+_ONE_CONTENT = "WHERE account = ? AND content = ? AND copy = ?"
+
+
+def load_seen(database: Connection, account: int) -> Seen:
+    """Return what has been fetched."""
+    seen = Seen()
+    cursor = database.execute(_SEEN, (account,))
+    while rows := cursor.fetchmany(ROWS_AT_A_TIME):
+        seen.extend(rows)
+    return seen
+
+
+def load_entries(database: Connection, account: int, identities: Iterable[Identity]) -> dict[Identity, Entry]:
+    """Return all that is known of those of *identities* that are remembered."""
+    found: dict[Identity, Entry] = {}
+    for identity in identities:
+        row = database.execute(_ENTRY, (account, *identity)).fetchone()
+        if row is not None:
+            size, octets, fingerprint, delivered_at, content, place = row
+            numbers = [operator.index(number) for number in (size, octets, delivered_at)]
+            if not all(isinstance(value, bytes) for value in (fingerprint, content, place)):
+                raise TypeError("what should be octets is none")
+            found[identity] = Entry(*identity, numbers[0], numbers[1], fingerprint, numbers[2], content, place=place)
+    return found
+
+
+def remember(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Keep *entries*, of which what does not last is taken out (`Entry.kept`)."""
+    entries = list(entries)
+    database.executemany(_REMEMBER, [(account, *entry[:7], entry.place) for entry in entries if entry.uid])
+    database.executemany(
+        "INSERT INTO content (account, content, copy, place) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET place = excluded.place, missing_since = NULL",
+        [(account, entry.content, entry.copy, entry.place) for entry in entries if not entry.uid],
+    )
+
+
+def date(database: Connection, account: int, now: int) -> None:
+    """Take what was delivered while the clock was not believed for delivered *now*."""
+    database.execute(
+        "UPDATE seen SET delivered_at = ? WHERE account = ? AND delivered_at = ?", (now, account, NOT_DATED)
+    )
+
+
+def take_over(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Keep *entries* that another program fetched, as missing until they are listed."""
+    database.executemany(
+        "INSERT OR IGNORE INTO seen "
+        "(account, uid, occurrence, size, octets, fingerprint, delivered_at, missing_since) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [(account, *entry[:6], NEVER_LISTED) for entry in entries if entry.uid],
+    )
+
+
+def leave(database: Connection, account: int, identities: Iterable[Identity], now: int) -> None:
+    """Keep *identities*, of which nothing was fetched, from *now* on."""
+    database.executemany(
+        "INSERT OR IGNORE INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at) "
+        "VALUES (?, ?, ?, 0, 0, x'', ?)",
+        [(account, *identity, now) for identity in identities],
+    )
+
+
+def note_listing(
+    database: Connection,
+    account: int,
+    missing: Iterable[Identity],
+    listed: Iterable[Identity],
+    *,
+    nameless: bool,
+    now: int,
+) -> None:
+    """Note what is *missing* from *now* on, and what is *listed* again."""
+    database.executemany(
+        f"UPDATE seen SET missing_since = ? {_ONE} AND missing_since IS NULL",  # noqa: S608 - constants
+        [(now, account, *identity) for identity in missing],
+    )
+    database.executemany(
+        f"UPDATE seen SET missing_since = NULL, marked = 0 {_ONE}",  # noqa: S608 - constants
+        [(account, *identity) for identity in listed],
+    )
+    database.execute(
+        "UPDATE seen SET missing_since = ? WHERE account = ? AND missing_since = ?", (now, account, NEVER_LISTED)
+    )
+    # Of messages without unique-ids a listing says only whether there are any.
+    since = None if nameless else now
+    database.execute(
+        "UPDATE content SET missing_since = ? WHERE account = ? AND (missing_since IS NULL) <> (? IS NULL)",
+        (since, account, since),
+    )
+
+
+def is_first_listing(database: Connection, account: int, *, nameless: bool) -> bool:
+    """Return whether a listing is the first since a takeover, or with or without *nameless* messages."""
+    query = "SELECT 1 FROM seen WHERE account = ? AND missing_since = ? LIMIT 1"
+    if database.execute(query, (account, NEVER_LISTED)).fetchone() is not None:
+        return True
+    words = "IS NOT NULL" if nameless else "IS NULL"
+    found = database.execute(
+        f"SELECT 1 FROM content WHERE account = ? AND missing_since {words} LIMIT 1",  # noqa: S608 - constants
+        (account,),
+    )
+    return found.fetchone() is not None
+
+
+def has_missing(database: Connection, account: int, oldest: float) -> bool:
+    """Return whether anything is missing since *oldest*."""
+    return any(
+        database.execute(
+            f"SELECT 1 FROM {table} WHERE account = ? AND missing_since <= ? LIMIT 1",  # noqa: S608 - constants
+            (account, oldest),
+        ).fetchone()
+        is not None
+        for table in ("seen", "content")
+    )
+
+
+def forget_missing(database: Connection, account: int, oldest: float) -> int:
+    """Drop what is missing since *oldest*; return how many messages that were."""
+    forgotten = 0
+    for table in ("content", "seen"):
+        forgotten += database.execute(
+            f"DELETE FROM {table} WHERE account = ? AND missing_since <= ?",  # noqa: S608 - constants
+            (account, oldest),
+        ).rowcount
+    return forgotten
+
+
+def note_marked(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Note that *entries* are marked as deleted, and QUIT is about to be sent."""
+    _for_each(database, account, entries, "UPDATE seen SET marked = 1", "UPDATE content SET deletions = deletions + 1")
+
+
+def note_deleted(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Note that the server has deleted them, as it said."""
+    # Of messages without unique-ids no other listing will tell, so they count as deleted when they are marked.
+    _for_each(database, account, entries, "UPDATE seen SET deletions = deletions + 1, marked = 0", None)
+
+
+def forget(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Drop *entries*."""
+    _for_each(database, account, entries, "DELETE FROM seen", "DELETE FROM content")
+
+
+def rename(database: Connection, account: int, names: Mapping[Identity, Identity]) -> None:
+    """Give messages other identities, from old to new; what had a new one and gets none itself is dropped."""
+    rows = []
+    for old, new in names.items():
+        row = database.execute(_RENAMED, (account, *old)).fetchone()
+        if row is not None:
+            rows.append((account, *new, *row))
+    taken = {*names, *names.values()}
+    database.executemany(f"DELETE FROM seen {_ONE}", [(account, *identity) for identity in taken])  # noqa: S608
+    database.executemany(_RENAME, rows)
+
+
+def update_sizes(database: Connection, account: int, sizes: Iterable[tuple[Identity, int]]) -> None:
+    """Keep other sizes."""
+    database.executemany(
+        f"UPDATE seen SET size = ? {_ONE}",  # noqa: S608 - a constant
+        [(size, account, *identity) for identity, size in sizes],
+    )
+
+
+def place_of(database: Connection, account: int, content: bytes, copy: int) -> bytes | None:
+    """Return where the *copy*-th message with *content* and without a lasting unique-id is, None when it is not."""
+    found = database.execute(f"SELECT place FROM content {_ONE_CONTENT}", (account, content, copy)).fetchone()  # noqa: S608
+    if found is not None and not isinstance(found[0], bytes):
+        raise TypeError("what should be octets is none")
+    return None if found is None else found[0]
+
+
+def has_place(database: Connection, ending: bytes) -> bool:
+    """Return whether a message was delivered to a place with this *ending*. Goes through all rows: ask it rarely."""
+    return any(
+        database.execute(
+            f"SELECT 1 FROM {table} WHERE substr(place, ?) = ? LIMIT 1",  # noqa: S608 - constants
+            (-len(ending), ending),
+        ).fetchone()
+        is not None
+        for table in ("seen", "content")
+    )
+
+
+def copies_deleted(database: Connection, account: int, content: bytes) -> int:
+    """Return how many messages with *content* and without a lasting unique-id were deleted."""
+    found = database.execute(
+        "SELECT sum(deletions) FROM content WHERE account = ? AND content = ?", (account, content)
+    ).fetchone()
+    return operator.index(found[0] or 0)
+
+
+def _for_each(
+    database: Connection, account: int, entries: Iterable[Entry], in_seen: str, in_content: str | None
+) -> None:
+    entries = list(entries)
+    database.executemany(f"{in_seen} {_ONE}", [(account, *entry.identity) for entry in entries if entry.uid])
+    if in_content is not None:
+        contents = [(account, entry.content, entry.copy) for entry in entries if not entry.uid]
+        database.executemany(f"{in_content} {_ONE_CONTENT}", contents)
