@@ -37,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch simulate mutants fuzz ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch simulate mutants fuzz docs ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -48,6 +48,7 @@ help:
 	@echo "make bench-servers  unpack popa3d, Courier and Cyrus for them, from Debian's packages into .venv; nothing is installed"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write docs/performance.md')"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
+	@echo "make docs    the documentation as pages, in docs/_build"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
 	@echo "make fuzz    octets that nobody thought of, for the core  (FUZZ_SECONDS=60 for each target)"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
@@ -91,6 +92,11 @@ bench-fetch: $(DONE)/built $(DONE)/dev
 simulate: $(DONE)/built $(DONE)/dev
 	@$(IN_VENV) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
 
+# Strictly: a warning is an error. Nothing is asked of the network.
+docs: $(DONE)/built $(DONE)/dev
+	$(IN_VENV) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build
+	@$(call say,the documentation is in docs/_build/index.html)
+
 # Hours for all of it; what was found is remembered in target/mutants, so that it may be broken off. Rust's wants
 # cargo-mutants: cargo install --locked cargo-mutants
 mutants: $(DONE)/built $(DONE)/dev
@@ -99,6 +105,7 @@ mutants: $(DONE)/built $(DONE)/dev
 # The tests come last, so that what they found is the last that is read.
 ci:
 	@$(MAKE) lint
+	@$(MAKE) docs
 	@$(MAKE) demo MESSAGES=1000
 	@$(MAKE) bench BENCH_ARGS=--quick
 	@$(MAKE) bench-fetch BENCH_ARGS=--quick

@@ -2,7 +2,7 @@ r"""A POP3 server for a program's own tests, for demonstrations and for benchmar
 
 `MailboxServer` is a real server on a free port of the loopback interface: it keeps the states of RFC 1939, speaks TLS
 and STLS, pipelines, and misbehaves where it is told to (latency, octets that come one by one, connections that are
-cut). It is pure standard library and takes no part in what the client does; any POP3 client can be tested with it.
+cut). It is pure standard library and takes no part in what the client does; any POP3 client can be tested with it::
 
     import poplib
     import pytest
