@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from fetching import CountedFiles
 from pop3fast.fetch import Account, Entry, Options
-from pop3fast.fetch._engine import Job, Surroundings, run_job
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch.memory._state import AccountState
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from pop3fast.fetch import Account, FetchReport, Options
-from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer

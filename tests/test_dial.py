@@ -24,7 +24,7 @@ from networks import SILENT, Says, ScriptedNetwork
 from pop3fast import _connect, _deadline, _dial, connect
 from pop3fast._dial import MOST_AT_ONCE, STAGGER_SECONDS, Address, Network, Race, dial, in_turn
 from pop3fast.fetch import Account
-from pop3fast.fetch._engine import Job, Surroundings, run_job
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.testing import MailboxServer
 

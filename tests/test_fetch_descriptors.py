@@ -19,9 +19,9 @@ from fetching import CountedFiles
 from maildrops import FastClock, account_of, delivered, mail
 from pop3fast.fetch import Options, State, fetch_mailbox, open_destination
 from pop3fast.fetch._descriptors import OPENING, SHORTAGE_SECONDS
-from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._errors import DestinationError, StateError
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch.memory import _state_schema as schema
 from pop3fast.testing import MailboxServer
 

@@ -16,13 +16,13 @@ from limited import LimitedServer, Refuse, at_login, hanging_up, resetting, sayi
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
 from pop3fast import AuthenticationError, CommandError, ConnectionLost
 from pop3fast.fetch import Account, Options, _waiting, fetch_many
-from pop3fast.fetch import _many as many
-from pop3fast.fetch._engine import Job, Surroundings, run_job
+from pop3fast.fetch import _fetch_many as many
 from pop3fast.fetch._patience import MAX_KNOCKS, MAX_TRIES, Patience
 from pop3fast.fetch._report import FetchReport
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._waiting import Stop
-from pop3fast.fetch.accounts._account import Door
+from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.accounts._hosts import Host, Hosts, Visit
 from pop3fast.fetch.destinations._destination import open_destination
 from scripted import Reply, ScriptedServer
@@ -257,15 +257,15 @@ def test_patience_does_not_shorten_what_the_server_takes_once_it_has_let_in(tmp_
     drop.instead = lambda command: IN_USE if command.startswith(b"PASS") and len(drop.sent(b"PASS")) == 1 else None
     timeouts: list[float | None] = []
     with ScriptedServer(GREETING, drop) as server:
-        entered = Door.enter
+        entered = Reconnector.enter
 
-        def enter(door: Door, *rest: object) -> object:
-            pop = entered(door, *rest)  # type: ignore[arg-type]  # what it was given
+        def enter(reconnector: Reconnector, *rest: object) -> object:
+            pop = entered(reconnector, *rest)  # type: ignore[arg-type]  # what it was given
             timeouts.append(pop.sock.gettimeout())
             return pop
 
         with pytest.MonkeyPatch.context() as patched:
-            patched.setattr(Door, "enter", enter)
+            patched.setattr(Reconnector, "enter", enter)
             report = fetch_from(server, f"eml:{tmp_path}/box", Options(patience=3), clock=clock, timeout=60)
     assert (report.fetched, timeouts) == (2, [60])
 
@@ -295,7 +295,7 @@ class Scene:
         account = Account("pop3s://user@mail.example.org", password="x", timeout=timeout)
         to = open_destination(f"eml:{tmp_path}/box")
         report = FetchReport("", "")
-        self.run = Run(Door(account, Stop()), to, None, options or Options(), report, self.clock, Stop(), None)
+        self.run = Run(Reconnector(account, Stop()), to, None, options or Options(), report, self.clock, Stop(), None)
         self.patience = Patience(self.run)
 
     def after(self, error: Exception, visit: Visit) -> float | None:
@@ -339,7 +339,7 @@ def test_whether_others_are_welcome_decides_what_a_closed_door_means(
             assert (waits[0] is None) is never
             assert (waits[-1] is None) is never
             # Once a password was shown, a later try would be one more to guess it.
-            scene.run.door.has_shown_secret = True
+            scene.run.reconnector.has_shown_secret = True
             assert scene.after(error, visit) is None
 
 
@@ -384,7 +384,7 @@ def test_the_lock_of_one_maildrop_says_nothing_about_the_host(tmp_path: Path) ->
     hosts, where = Hosts(), ("mail.example.org", 110)
     with hosts.visit(where, Stop()) as one:
         scene = Scene(tmp_path)
-        scene.run.door.has_shown_secret = True
+        scene.run.reconnector.has_shown_secret = True
         assert scene.after(in_use(), one) == 1
         assert scene.after(TimeoutError("timed out"), one) == 2
         with hosts.visit(where, Stop()) as two:

@@ -25,7 +25,7 @@ from pop3fast.fetch import (
     fetch_mailbox,
     import_seen,
 )
-from pop3fast.fetch._engine import Job, run_job
+from pop3fast.fetch._retrying import Job, run_job
 from pop3fast.fetch.accounts._passwords import run_password_command
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer

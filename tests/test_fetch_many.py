@@ -15,8 +15,8 @@ import pytest
 from maildrops import NEVER, Maildrop, account_of, delivered, mail
 from pop3fast import AuthenticationError
 from pop3fast.fetch import Account, FetchReport, Options, Progress, TaskLost, fetch_many
-from pop3fast.fetch._engine import Job
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._retrying import Job
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from servers import DovecotServer, require

@@ -15,8 +15,8 @@ import pytest
 from commandline import environment
 from maildrops import account_of, delivered, mail
 from pop3fast.fetch import Account, fetch_mailbox, fetch_many
-from pop3fast.fetch._engine import Job
-from pop3fast.fetch._session import Session
+from pop3fast.fetch._retrying import Job
+from pop3fast.fetch._session import FetchSession
 from pop3fast.testing import MailboxServer
 
 MESSAGES = [mail(number) for number in range(1, 6)]
@@ -73,14 +73,14 @@ def test_a_mechanism_that_nobody_knows_is_still_an_argument_that_makes_no_sense(
 def test_what_no_session_can_mend_ends_one_account_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    whole = Session.work
+    whole = FetchSession.work
 
-    def work(session: Session) -> bool:
+    def work(session: FetchSession) -> bool:
         if session._run.report.destination.endswith("bad"):
             raise error
         return whole(session)
 
-    monkeypatch.setattr(Session, "work", work)
+    monkeypatch.setattr(FetchSession, "work", work)
     with MailboxServer(MESSAGES) as one, MailboxServer(MESSAGES) as two:
         jobs = [Job(account_of(one), f"eml:{tmp_path}/bad"), Job(account_of(two), f"eml:{tmp_path}/good")]
         bad, good = fetch_many(jobs)

@@ -27,12 +27,12 @@ CLIENT = (
     "_connect",
     "_client_ssl",
     "_client",
-    "_many",
-    "_bulk",
+    "_bulk_commands",
+    "_bulk_loop",
     "_authorization",
     "_conversation",
     "_hooks",
-    "_walk",
+    "_by_lines",
     "_handshake",
     "_stream",
     "_session",
@@ -66,8 +66,8 @@ AIO = (
     "aio._connect",
     "aio._client",
     "aio._login",
-    "aio._many",
-    "aio._loops",
+    "aio._bulk_commands",
+    "aio._bulk_loop",
     "aio._conversation",
     "aio._arrivals",
     "aio._patience",
@@ -76,7 +76,7 @@ AIO = (
     "aio._wire",
 )
 NOT_OF_AIO = {*CLIENT[: CLIENT.index("_stream")]} - {"__init__"}
-OF_FETCH = {"fetch", "fetch._many", "fetch._waiting"}  # what its threads do, and the word that ends it
+OF_FETCH = {"fetch", "fetch._fetch_many", "fetch._waiting"}  # what its threads do, and the word that ends it
 # What tests the client must not lean on it.
 SERVER = (
     "testing",
@@ -105,7 +105,7 @@ DESTINATIONS = (
     "fetch.destinations._mbox_lock",
     "fetch.destinations._mboxrd",
     "fetch.destinations._spool",
-    "fetch.destinations._root",
+    "fetch.destinations._open_folders",
     "fetch.destinations._sync",
     "fetch.destinations._lines",
 )
@@ -131,9 +131,9 @@ ACCOUNTS = (
 )
 FETCH = (
     "fetch",
-    "fetch._many",
+    "fetch._fetch_many",
     "fetch._takeover",
-    "fetch._engine",
+    "fetch._retrying",
     "fetch._patience",
     "fetch._session",
     "fetch._deleting",

@@ -15,11 +15,11 @@ from types import TracebackType
 from typing import BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from pop3fast import _protocol_log, _replies
+from pop3fast._bulk_commands import BulkCommands, MessageNumber
 from pop3fast._conversation import close, exchange, in_step, pipelining_given_up, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
 from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, reply_file, session_of, stream_of_body
-from pop3fast._many import ManyCommands, MessageNumber
 
 T = TypeVar("T")
 
@@ -47,18 +47,18 @@ class SupportsWrite(Protocol):
 class _Shown(Generic[T]):
     """What is known of a session: a property, but one that a subclass may put an attribute of its own over."""
 
-    def __init__(self, look: Callable[[ManyCommands], T]) -> None:
+    def __init__(self, look: Callable[[BulkCommands], T]) -> None:
         self._look = look
 
     @overload
     def __get__(self, pop: None, owner: type) -> Self: ...
     @overload
-    def __get__(self, pop: ManyCommands, owner: type) -> T: ...
-    def __get__(self, pop: ManyCommands | None, owner: type) -> Self | T:
+    def __get__(self, pop: BulkCommands, owner: type) -> T: ...
+    def __get__(self, pop: BulkCommands | None, owner: type) -> Self | T:
         return self if pop is None else self._look(pop)
 
 
-class POP3(ManyCommands):
+class POP3(BulkCommands):
     """A POP3 session over TCP (RFC 1939).
 
     Message numbers may be ``int`` or ``str``. Every command raises `CommandError` when the server answers -ERR, after

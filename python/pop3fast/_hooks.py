@@ -18,6 +18,7 @@ from types import MethodType
 from typing import Any, BinaryIO, NoReturn, Protocol, TypeAlias, TypeGuard, cast
 
 from pop3fast import _protocol_log, _replies
+from pop3fast._by_lines import body_by_lines
 from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import status
 from pop3fast._handshake import wrap_socket
@@ -26,7 +27,6 @@ from pop3fast._pipeline import Pipeline
 from pop3fast._secrets import shown
 from pop3fast._session import Session
 from pop3fast._stream import NO_LIMIT, ReplyStream
-from pop3fast._walk import walk_body
 
 LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 """Status line, the lines without their line ends, and the octets of those lines with their line ends."""
@@ -165,7 +165,7 @@ class Hooks(poplib.POP3):
             return _getresp_before_body(self, session), *file.lines(limit_of(self, session))
         response = _getresp_before_body(self, session)
         after_bare_lf, session.bare_lf = bool(session.bare_lf), None
-        return response, *walk_body(
+        return response, *body_by_lines(
             self._getline,
             after_bare_lf=after_bare_lf,
             in_bare_lf=partial(_ended_in_bare_lf, session),

@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from pop3fast.fetch import FetchReport, Options, UidsChanged
-from pop3fast.fetch._engine import Job, Surroundings, run_job
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 
 from .database import Database
 from .disk import Disk

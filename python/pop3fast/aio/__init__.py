@@ -7,9 +7,9 @@ async for message in pop.retr_many():
 ...
 """
 
+from pop3fast.aio._bulk_loop import Loop
 from pop3fast.aio._client import POP3
 from pop3fast.aio._connect import Connecting, connect
 from pop3fast.aio._fetch_many import fetch_many
-from pop3fast.aio._loops import Loop
 
 __all__ = ["POP3", "Connecting", "Loop", "connect", "fetch_many"]

@@ -13,8 +13,8 @@ from pop3fast import _replies
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
 from pop3fast._message import Piece
+from pop3fast.aio._bulk_commands import BulkCommands
 from pop3fast.aio._login import LoginCommands
-from pop3fast.aio._many import ManyCommands
 from pop3fast.aio._queue import LongResponse, lines, short, whole
 from pop3fast.aio._threads import asked, told
 
@@ -33,7 +33,7 @@ class SupportsWrite(Protocol):
         ...
 
 
-class POP3(ManyCommands, LoginCommands):
+class POP3(BulkCommands, LoginCommands):
     """A POP3 session on an event loop (RFC 1939), as `pop3fast.aio.connect` gives it.
 
     Any number of tasks of that loop may give commands: they go out in the order in which they were given, many in

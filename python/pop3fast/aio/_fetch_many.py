@@ -14,7 +14,7 @@ from threading import Thread
 from pop3fast._dial import STEP_SECONDS
 from pop3fast.aio._threads import told
 from pop3fast.fetch import FetchReport, Job, Progress
-from pop3fast.fetch._many import do_in_threads
+from pop3fast.fetch._fetch_many import do_in_threads
 from pop3fast.fetch._waiting import Stop
 
 LIMIT = 100

@@ -4,7 +4,6 @@
 are; a state remembers them; `import_seen` takes over what another program remembered. POSIX only.
 """
 
-from pop3fast.fetch._engine import Job, fetch_mailbox
 from pop3fast.fetch._errors import (
     AccountBusy,
     DestinationError,
@@ -16,10 +15,11 @@ from pop3fast.fetch._errors import (
     UidsChanged,
     UidsUnknown,
 )
+from pop3fast.fetch._fetch_many import fetch_many
 from pop3fast.fetch._identity import Entry, Identity, ReadBack, account_digest
-from pop3fast.fetch._many import fetch_many
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._report import FetchReport, Named, Progress, exit_status
+from pop3fast.fetch._retrying import Job, fetch_mailbox
 from pop3fast.fetch._takeover import import_seen
 from pop3fast.fetch.accounts._account import Account
 from pop3fast.fetch.destinations._destination import Delivery, Destination, default_path, open_destination

@@ -48,7 +48,7 @@ class Patience:
         half a minute that a maildrop is in use (quirk q136) takes that from it, too.
         """
         self._began = self._run.clock.now()
-        timeout = self._run.door.account.timeout
+        timeout = self._run.reconnector.account.timeout
         if self._refusal is None:
             return timeout
         left = self._run.options.patience - self._waited
@@ -101,7 +101,7 @@ class Patience:
 
     def _is_at_the_door(self, error: Exception) -> bool:
         """Return whether *error* came before a password was asked for, and says nothing of why."""
-        if self._run.door.has_shown_secret or isinstance(error, AuthenticationError):
+        if self._run.reconnector.has_shown_secret or isinstance(error, AuthenticationError):
             return False
         if isinstance(error, CommandError):
             # A greeting in words that nobody knows.

@@ -122,7 +122,7 @@ class Retrieval:
     def pipelining(self) -> bool | None:
         """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
         self._note_pipelining()
-        return None if self._run.may_pipeline and self._run.door.asks_capabilities else False
+        return None if self._run.may_pipeline and self._run.reconnector.asks_capabilities else False
 
     def mark(self, numbers: list[int], on_error: Callable[[CommandError], object]) -> None:
         """Mark the messages *numbers* as deleted.

@@ -15,7 +15,7 @@ from pop3fast.fetch._report import FetchReport, Named, Progress
 from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch._writer import Receipt
-from pop3fast.fetch.accounts._account import Door
+from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.memory._state import AccountState
 
@@ -31,7 +31,7 @@ class Run:
 
     def __init__(  # noqa: PLR0913, PLR0915 - all that a fetch is made of, and all that it keeps
         self,
-        door: Door,
+        reconnector: Reconnector,
         destination: Destination,
         memory: AccountState | None,
         options: Options,
@@ -41,7 +41,7 @@ class Run:
         progress: Callable[[Progress], object] | None,
     ) -> None:
         """Begin. Without *memory* nothing was ever fetched, and nothing is now."""
-        self.door = door
+        self.reconnector = reconnector
         self.destination = destination
         self.memory = memory
         self.options = options

@@ -40,7 +40,7 @@ GROUP_MESSAGES = 16
 """When a message has forged a reply, and nobody knows which, so many are fetched at a time until it shows."""
 
 
-class Session:
+class FetchSession:
     """One session of a run."""
 
     def __init__(self, run: Run, pop: POP3) -> None:

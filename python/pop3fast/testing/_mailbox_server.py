@@ -15,7 +15,7 @@ from typing import Literal, Self
 
 from pop3fast.testing._maildrop import RepeatedMessage
 from pop3fast.testing._process import ProcessServer
-from pop3fast.testing._session import COMMANDS, Settings
+from pop3fast.testing._session import COMMANDS, ServerSettings
 from pop3fast.testing._threads import HOST, ThreadedServer, server_context
 
 CERTIFICATE = Path(__file__).with_name("testing_only.pem")
@@ -107,7 +107,7 @@ class MailboxServer:
         self.user: str = user
         self.password: str = password
         self.certificate: str = str(CERTIFICATE if certificate is None else Path(certificate))
-        settings = Settings(
+        settings = ServerSettings(
             user=user,
             password=password,
             token=token,

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from pop3fast.testing._maildrop import RepeatedMessage
-from pop3fast.testing._session import Settings
+from pop3fast.testing._session import ServerSettings
 from pop3fast.testing._threads import STOP_SECONDS, Report, ThreadedServer
 
 # Neither fork (threads of the parent would be in it) nor multiprocessing's spawn (it imports the parent's main module
@@ -67,7 +67,7 @@ class ProcessServer:
     """A `ThreadedServer` in another process, with the same methods."""
 
     def __init__(
-        self, settings: Settings, messages: Sequence[bytes | RepeatedMessage], uids: Sequence[str] | None
+        self, settings: ServerSettings, messages: Sequence[bytes | RepeatedMessage], uids: Sequence[str] | None
     ) -> None:
         """Prepare; the process is made by start()."""
         self._work: tuple[Any, ...] = (settings, messages, uids)

@@ -33,7 +33,7 @@ _DIGITS = 18
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """What every session of a server does alike. `MailboxServer` says what each means, and checks them."""
 
     user: str
@@ -56,14 +56,14 @@ class Settings:
 class Shared:
     """What the sessions of one server have in common."""
 
-    settings: Settings
+    settings: ServerSettings
     context: ssl.SSLContext | None
     maildrop: Maildrop
     commands: deque[bytes]
     stopping: threading.Event
 
 
-class Session:
+class ServerSession:
     """One connection's conversation. `run` is its whole life."""
 
     def __init__(self, connection: Connection, shared: Shared) -> None:

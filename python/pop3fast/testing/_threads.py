@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from pop3fast.testing._maildrop import Maildrop, RepeatedMessage
-from pop3fast.testing._session import Session, Settings, Shared
+from pop3fast.testing._session import ServerSession, ServerSettings, Shared
 from pop3fast.testing._wire import Connection
 
 HOST = "127.0.0.1"
@@ -49,7 +49,7 @@ class ThreadedServer:
     """Serves one maildrop to any number of connections."""
 
     def __init__(
-        self, settings: Settings, messages: Sequence[bytes | RepeatedMessage], uids: Sequence[str] | None
+        self, settings: ServerSettings, messages: Sequence[bytes | RepeatedMessage], uids: Sequence[str] | None
     ) -> None:
         """Prepare; nothing listens yet."""
         self._shared = Shared(
@@ -125,7 +125,7 @@ class ThreadedServer:
             cut_with=settings.cut_with,
             octets_per_send=settings.octets_per_send,
         )
-        session = Session(connection, self._shared)
+        session = ServerSession(connection, self._shared)
         thread = threading.Thread(target=session.run, name=f"MailboxServer, client {port}", daemon=True)
         self._sessions = [entry for entry in self._sessions if entry[0].is_alive()]
         self._sessions.append((thread, connection))

@@ -109,7 +109,7 @@ class Account:
         return f"{self.login} on {self.host}:{self.port}"
 
 
-class Door:
+class Reconnector:
     """The way into one account, as often as it is needed."""
 
     def __init__(self, account: Account, stop: Stop) -> None:

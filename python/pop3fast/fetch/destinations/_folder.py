@@ -23,7 +23,7 @@ from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, Re
 from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._folder_index import FolderIndex, Stamps, is_whole
 from pop3fast.fetch.destinations._lines import LineEnds
-from pop3fast.fetch.destinations._root import Folders, open_folders
+from pop3fast.fetch.destinations._open_folders import Folders, open_folders
 from pop3fast.fetch.destinations._sync import MAX_ROUND, ROUND_OCTETS, GroupSync, Written, large_at_once
 from pop3fast.fetch.memory._journal import Journal
 

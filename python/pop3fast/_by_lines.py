@@ -12,7 +12,7 @@ from pop3fast._errors import LimitExceeded
 from pop3fast._framing import most_lines
 
 
-def walk_body(
+def body_by_lines(
     getline: Callable[[], tuple[bytes, int]],
     *,
     after_bare_lf: bool,

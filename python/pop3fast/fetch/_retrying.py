@@ -17,9 +17,9 @@ from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, FORG
 from pop3fast.fetch._patience import Patience
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._run import Run
-from pop3fast.fetch._session import Session
+from pop3fast.fetch._session import FetchSession
 from pop3fast.fetch._waiting import Clock, Stop, SystemClock
-from pop3fast.fetch.accounts._account import Account, Door
+from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination, default_path, open_destination
 from pop3fast.fetch.memory._state import AccountState, State
@@ -114,7 +114,9 @@ def run_job(
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.destination)
     destination = open_destination(job.destination, world.files, world.clock)
-    run = Run(Door(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress)
+    run = Run(
+        Reconnector(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress
+    )
     run.inline = world.inline
     try:
         with (
@@ -137,7 +139,7 @@ def run_job(
 
 def _makes_no_sense(error: Exception, run: Run) -> bool:
     """Return whether *error* is about the arguments, as a mechanism that nobody knows."""
-    elsewhere = isinstance(error, FetchError | error_proto | OSError) or error is run.door.secret_failure
+    elsewhere = isinstance(error, FetchError | error_proto | OSError) or error is run.reconnector.secret_failure
     return isinstance(error, ValueError) and not elsewhere
 
 
@@ -166,13 +168,13 @@ def _hold_sessions(run: Run, hosts: Hosts) -> None:
 def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
     """Hold one session; return the seconds until another is to follow, None when all is done."""
     run.advanced = run.is_listing = False
-    with hosts.visit(run.door.account.where, run.stop) as visit:
+    with hosts.visit(run.reconnector.account.where, run.stop) as visit:
         timeout = patience.begin()
         try:
             with _logged_in(run, timeout) as pop:
                 visit.let_in()
                 patience.let_in()
-                return patience.at_checkpoint() if Session(run, pop).work() else None
+                return patience.at_checkpoint() if FetchSession(run, pop).work() else None
         except (error_proto, OSError) as error:
             if error is run.callback_failure:
                 raise
@@ -192,7 +194,7 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
     run.stop.check()
     with run.stop.connecting() as connected:
         try:
-            with contextlib.closing(run.door.enter(connected, timeout)) as pop, closed_in_children(pop.close):
+            with contextlib.closing(run.reconnector.enter(connected, timeout)) as pop, closed_in_children(pop.close):
                 run.report.sessions += 1
                 run.logged_in_at = run.clock.now()
                 run.login_delay = _login_delay(run, pop)
@@ -205,6 +207,6 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
 
 def _login_delay(run: Run, pop: POP3) -> float:
     """Return the seconds between logins that the server asks for (RFC 2449 section 6.5); 0 when it does not."""
-    said = pop.capabilities().get("LOGIN-DELAY", ()) if run.door.asks_capabilities else ()
+    said = pop.capabilities().get("LOGIN-DELAY", ()) if run.reconnector.asks_capabilities else ()
     # What is longer than nine digits no one waits for anyway.
     return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004

@@ -12,9 +12,9 @@ from functools import partial
 from threading import Thread
 from typing import TypeAlias
 
-from pop3fast.fetch._engine import Job, Surroundings, run_job
 from pop3fast.fetch._errors import TaskLost
 from pop3fast.fetch._report import FetchReport, Progress
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.accounts._hosts import Hosts
 

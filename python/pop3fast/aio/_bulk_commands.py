@@ -1,6 +1,6 @@
-"""ManyCommands: what is asked about many messages at once on an event loop.
+"""BulkCommands: what is asked about many messages at once on an event loop.
 
-Owns which loop is begun, and what is asked before. What a loop is `_loops` says.
+Owns which loop is begun, and what is asked before. What a loop is `_bulk_loop` says.
 """
 
 from array import array
@@ -16,8 +16,8 @@ from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._message import Message, Piece
 from pop3fast._replies import pipelines
 from pop3fast._stream import protocol_error
+from pop3fast.aio._bulk_loop import Loop, OnError
 from pop3fast.aio._conversation import Conversation
-from pop3fast.aio._loops import Loop, OnError
 from pop3fast.aio._queue import listing, short
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ T = TypeVar("T")
 MessageNumber = int | str
 
 
-class ManyCommands:
+class BulkCommands:
     """The second part of `POP3`."""
 
     _pop3fast: Conversation

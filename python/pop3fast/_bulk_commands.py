@@ -1,6 +1,6 @@
-"""ManyCommands: what is asked about many messages at once, by one command or by many in flight.
+"""BulkCommands: what is asked about many messages at once, by one command or by many in flight.
 
-Owns the listings as Python has them, and which loop is taken. What a loop is `_bulk` says, what may be in flight
+Owns the listings as Python has them, and which loop is taken. What a loop is `_bulk_loop` says, what may be in flight
 `_pipeline`.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias, TypeVar
 from pop3fast import _replies
 from pop3fast._authorization import AuthorizationCommands, what_it_can_do
 from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, message_numbers
-from pop3fast._bulk import OnError, one_by_one, pipelined
+from pop3fast._bulk_loop import OnError, one_by_one, pipelined
 from pop3fast._commands import row
 from pop3fast._conversation import can_pipeline, exchange, within
 from pop3fast._deadline import Deadline
@@ -48,7 +48,7 @@ def _options(
     return _Options(window, pipelining, on_error, over)
 
 
-class ManyCommands(AuthorizationCommands):
+class BulkCommands(AuthorizationCommands):
     """The second part of `POP3`."""
 
     def sizes(self) -> dict[int, int]:
@@ -188,7 +188,7 @@ class ManyCommands(AuthorizationCommands):
 
 
 def _many(
-    pop: ManyCommands,
+    pop: BulkCommands,
     verb: str,
     numbers: Iterable[MessageNumber] | None,
     make: Callable[[int, bytes], T],
@@ -213,13 +213,13 @@ def _many(
     return run(pop, batch, options.on_error, options.deadline)
 
 
-def _may_pipeline(pop: ManyCommands, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
+def _may_pipeline(pop: BulkCommands, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
     if pipelining is None:
         pipelining = _replies.pipelines(what_it_can_do(pop))
     return pipelining and can_pipeline(pop)
 
 
-def _make_message(pop: ManyCommands) -> Callable[[int, bytes], Message]:
+def _make_message(pop: BulkCommands) -> Callable[[int, bytes], Message]:
     unique_ids = session_of(pop).unique_ids
     if not unique_ids:
         return Message
@@ -229,14 +229,14 @@ def _make_message(pop: ManyCommands) -> Callable[[int, bytes], Message]:
 # Listings.
 
 
-def _unique_ids(pop: ManyCommands) -> dict[int, str]:
+def _unique_ids(pop: BulkCommands) -> dict[int, str]:
     """Return what `POP3.uids` does, and remember it for the messages that are to come."""
     uids = _listing(pop, "UIDL", parse_unique_ids)
     session_of(pop).unique_ids = uids
     return dict(uids)
 
 
-def _listing(pop: ManyCommands, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+def _listing(pop: BulkCommands, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
     try:
         body = exchange(pop, command, lambda: read_listing(pop))
     except CommandError as error:
@@ -244,7 +244,7 @@ def _listing(pop: ManyCommands, command: str, parse: Callable[[bytes], dict[int,
     return _parsed(pop, body, parse)
 
 
-def _parsed(pop: ManyCommands, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
+def _parsed(pop: BulkCommands, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
     try:
         return parse(body)
     except FramingError as error:
@@ -252,7 +252,7 @@ def _parsed(pop: ManyCommands, body: bytes, parse: Callable[[bytes], dict[int, T
         raise session_of(pop).break_(protocol_error(error)) from None
 
 
-def _empty_or_refused(pop: ManyCommands, error: CommandError) -> dict[int, T]:
+def _empty_or_refused(pop: BulkCommands, error: CommandError) -> dict[int, T]:
     # Quirk q64: old servers answer -ERR for a maildrop that is empty.
     if session_of(pop).in_step:
         try:
