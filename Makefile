@@ -37,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch simulate mutants fuzz docs ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch simulate mutants fuzz docs dist ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -49,6 +49,7 @@ help:
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write docs/performance.md')"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make docs    the documentation as pages, in docs/_build"
+	@echo "make dist    the wheel and the source, and what an index looks at, in dist"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
 	@echo "make fuzz    octets that nobody thought of, for the core  (FUZZ_SECONDS=60 for each target)"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
@@ -96,6 +97,14 @@ simulate: $(DONE)/built $(DONE)/dev
 docs: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build
 	@$(call say,the documentation is in docs/_build/index.html)
+
+# The wheel, for every CPython from 3.11 on by the stable ABI, and the source; then what an index would look at.
+dist: $(DONE)/venv rust
+	$(PIP_INSTALL) --group dist
+	rm -rf dist
+	.venv/bin/maturin build --release --locked --sdist --out dist
+	.venv/bin/twine check --strict dist/*
+	.venv/bin/abi3audit --strict dist/*.whl
 
 # Hours for all of it; what was found is remembered in target/mutants, so that it may be broken off. Rust's wants
 # cargo-mutants: cargo install --locked cargo-mutants
