@@ -25,6 +25,12 @@ class Location(NamedTuple):
     port: int
     user: str | None
 
+    @property
+    def authority(self) -> str:
+        """Host and port as they stand in a URL, an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     def who(self, user: str | None) -> str | None:
         """Return who logs in, if anybody is named; a `ValueError` when the URL names another than *user*."""
         if user is not None and self.user not in {None, user}:
@@ -52,7 +58,10 @@ def parse_url(url: str) -> Location:
     if parts.scheme not in _PORTS:
         raise ValueError(f"a POP3 URL begins with {', '.join(f'{scheme}://' for scheme in _PORTS)}")
     if parts.password is not None:
-        raise SecretInUrlError("a URL with a password in it ends up in logs and lists of processes: give password=")
+        raise SecretInUrlError(
+            "a URL with a password in it ends up in logs and lists of processes: give password=; "
+            "a colon in the user's name is %3A"
+        )
     if not parts.hostname:
         raise ValueError("the URL names no host")
     if parts.path not in {"", "/"} or parts.query or parts.fragment:
@@ -78,8 +87,7 @@ def named(location: Location, step: str) -> Iterator[None]:
 
 def name(error: BaseException, location: Location, step: str) -> None:
     """Have *error* say where it happened, and stay what it is."""
-    host = f"[{location.host}]" if ":" in location.host else location.host
-    where = f"{host}:{location.port}, {step}"
+    where = f"{location.authority}, {step}"
     if isinstance(error, CommandError | ProtocolError):
         name_place(error, where)
     elif isinstance(error, OSError):
@@ -100,7 +108,15 @@ def _split(url: str) -> SplitResult:
     else:
         return parts
     # Not in urlsplit's words: a password containing "/" can end up in its message about the port.
+    if _looks_like_ipv6(url):
+        raise ValueError("an IPv6 address stands in brackets, as in pop3s://user@[2001:db8::1]:995")
     raise ValueError("not a URL: its host or its port cannot be one")
+
+
+def _looks_like_ipv6(url: str) -> bool:
+    """Return whether the host of *url* could be an IPv6 address that has no brackets."""
+    host = url.partition("://")[2].rpartition("@")[2].rstrip("/")
+    return host.count(":") > 1 and not set(host) - set("0123456789abcdefABCDEF:.")
 
 
 def _unquoted(text: str) -> str:

@@ -1,5 +1,5 @@
 """The command line: `pop3fast`, `python -m pop3fast`."""
 
-from pop3fast.cli._main import main
+from pop3fast.cli._entry import main
 
 __all__ = ["main"]

@@ -71,14 +71,14 @@ def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
 
 def described(settings: Settings) -> str:
     """Return how a report names the account that *settings* are about: as an `Account` is shown, if a user is known."""
-    location = _location(demand(settings.url, "there is no URL"))
-    user, where = settings.user or location.user, f"{location.host.lower()}:{location.port}"
+    location = location_of(settings)
+    user, where = settings.user or location.user, location.authority.lower()
     return where if user is None else f"{user} on {where}"
 
 
 def names_user(settings: Settings) -> bool:
     """Return whether *settings* say who is to log in."""
-    return settings.user is not None or _location(demand(settings.url, "there is no URL")).user is not None
+    return settings.user is not None or location_of(settings).user is not None
 
 
 def _with_secret(account: Account, location: Location, settings: Settings, *, alone: bool) -> Account:
@@ -133,13 +133,19 @@ def _ask(user: str, location: Location) -> str:
     return password
 
 
+def location_of(settings: Settings) -> Location:
+    """Return what the URL of *settings* says. Raises `UsageError`."""
+    return _location(demand(settings.url, "there is no URL"))
+
+
 def _location(url: str) -> Location:
     try:
         return parse_url(url)
     except SecretInUrlError:
         raise UsageError(
             "a URL with a password in it ends up in logs and lists of processes: "
-            f"use --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"
+            f"use --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc; "
+            "a colon in the user's name is %3A"
         ) from None
     except ValueError as error:
         raise UsageError(str(error)) from None

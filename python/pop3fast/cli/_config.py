@@ -9,9 +9,9 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from pop3fast.cli._settings import Settings, about, expanded, key_of
+from pop3fast.cli._settings import Settings, about, closest, expanded, key_of
 from pop3fast.cli._text import UsageError
-from pop3fast.fetch.accounts._private import read_contents
+from pop3fast.fetch.accounts._private import no_utf8, read_contents
 
 # All that is repeated of what the parser says: the rest may quote the file.
 _PLACE = re.compile(r" \(at (?:line \d+, column \d+|end of document)\)")
@@ -29,12 +29,14 @@ def read_config(path: str) -> dict[str, Settings]:
 
     try:
         octets, objection = read_contents(path)
-        text = octets.decode()
-        tables = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from None
+    try:
+        # Some editors begin a file with a mark that says that it is UTF-8.
+        text = octets.decode("utf-8-sig")
+        tables = tomllib.loads(text)
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is no UTF-8") from None
+        raise UsageError(f"{path} is {no_utf8(octets)}") from None
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         raise UsageError(f"{path} is no TOML{place[0] if place else ''}") from None
@@ -60,10 +62,8 @@ def _checked(where: str, table: dict[str, object], text: str) -> dict[str, objec
     for key, value in table.items():
         setting = known.get(key)
         if setting is None:
-            import difflib  # noqa: PLC0415 - for this alone
-
-            alike = difflib.get_close_matches(key, known, 1)
-            hint = f"; did you mean {alike[0]!r}?" if alike else ""
+            meant = closest(key, known)
+            hint = f"; did you mean {meant!r}?" if meant else ""
             raise UsageError(f"{where} has an unknown key{_line_of(key, text)}{hint}")
         kind = about(setting).kind
         try:

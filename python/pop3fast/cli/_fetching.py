@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any, cast
 
+from pop3fast._location import parse_url
 from pop3fast.cli._accounts import account_of, described
+from pop3fast.cli._advice import advice
 from pop3fast.cli._progress import Display, on_terminal
 from pop3fast.cli._settings import Settings, demand
 from pop3fast.cli._text import UsageError, complain, in_words, plural, printable, say, say_json, shown_size
@@ -51,10 +53,11 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
         done = iter(_run(jobs, command, _teller(display, command), alone=alone))
     reports = [next(done) if isinstance(task, Job) else task for task in tasks]
     for task, report in zip(tasks, reports, strict=True):
+        hint = _advice(task, report)
         if command.json:
-            _tell_program(report)
+            _tell_program(report, hint)
         else:
-            _tell_person(report, task.options if isinstance(task, Job) else Options(), command)
+            _tell_person(report, task.options if isinstance(task, Job) else Options(), command, hint)
     return status_of([report.exit_status for report in reports])
 
 
@@ -92,6 +95,15 @@ def status_of(statuses: list[int]) -> int:
     """Return the exit status of several fetches: their common one, or 1 when they differ."""
     failed = {status for status in statuses if status}
     return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
+
+
+def _advice(task: Job | FetchReport, report: FetchReport) -> str:
+    """Return what to do about what ended a fetch; empty where nothing did, or nobody knows."""
+    if isinstance(report.error, UidsChanged):
+        return "--accept-uid-change fetches all of them once more"
+    if report.error is None or not isinstance(task, Job):
+        return ""
+    return advice(report.error, parse_url(task.account.url), by_token=task.account.token is not None)
 
 
 def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None, *, alone: bool) -> list[FetchReport]:
@@ -135,7 +147,7 @@ def _fields(message: Named) -> dict[str, object]:
     return fields | ({"why": message.why} if message.why else {})
 
 
-def _tell_program(report: FetchReport) -> None:
+def _tell_program(report: FetchReport, hint: str) -> None:
     account = report.account
     for event, messages in (
         ("would-fetch", report.to_fetch),
@@ -157,11 +169,12 @@ def _tell_program(report: FetchReport) -> None:
         left=len(report.left),
         failed=len(report.failures),
         error=None if report.error is None else in_words(report.error),
+        advice=hint or None,
         exit_status=report.exit_status,
     )
 
 
-def _tell_person(report: FetchReport, options: Options, command: argparse.Namespace) -> None:
+def _tell_person(report: FetchReport, options: Options, command: argparse.Namespace, hint: str) -> None:
     account = report.account
     for verb, messages in (("fetch", report.to_fetch), ("delete", report.to_delete)):
         for message in messages:
@@ -173,12 +186,19 @@ def _tell_person(report: FetchReport, options: Options, command: argparse.Namesp
     # Mail that piles up on the server is nothing to be quiet about.
     _name(f"{account}: left on the server", _piling_up(report, options) if command.quiet else report.left, command)
     _name(f"{account}: kept on the server", report.kept, command)
-    if not command.quiet:
+    if not command.quiet and (report.error is None or _came_to_something(report)):
         say(printable(summary(report)))
     if report.error is not None:
-        complain(f"{account}: {in_words(report.error)}")
-        if isinstance(report.error, UidsChanged):
-            complain("--accept-uid-change fetches all of them once more")
+        # The account names the host, and so do the errors of a connection.
+        where = account.rpartition(" on ")[2]
+        complain(f"{account}: {in_words(report.error).removeprefix(f'{where}, ')}")
+    if hint:
+        complain(hint)
+
+
+def _came_to_something(report: FetchReport) -> bool:
+    """Return whether anything is to be said of a fetch besides what ended it."""
+    return bool(report.fetched or report.seen or report.deleted or report.deletions_unknown or report.failures)
 
 
 def _piling_up(report: FetchReport, options: Options) -> list[Named]:

@@ -11,11 +11,15 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pop3fast import error_proto
 from pop3fast.cli import _fetching
+from pop3fast.cli._accounts import location_of
+from pop3fast.cli._advice import advice
 from pop3fast.cli._config import default_config, read_config
 from pop3fast.cli._parser import Parser, RefusedSecret
 from pop3fast.cli._settings import COUNT, Settings, add_options, expanded, from_arguments, parser_of
@@ -26,6 +30,13 @@ _FAILED = 1
 _USAGE = 2
 _OUTPUT_GONE = 141  # what a shell says of a program that SIGPIPE ended: 128 and its number
 _INTERRUPTED = 130  # the same of control-C
+
+_A_URL = (
+    "a server is named by a URL, as in pop3s://user@mail.example.org (TLS), pop3:// (STLS) or pop3+plain:// (no TLS)"
+)
+
+_NO_NAME = re.compile(r"[.:@]|^localhost$")
+"""What stands in a server's name, and hardly in that of an account."""
 
 _STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
 """In the order of their numbers: what is opened gets the lowest that is free."""
@@ -140,7 +151,7 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401
     demo.add_argument(
         "--messages", type=parser_of(COUNT), default=10_000, metavar="N", help="how many (default: 10000)"
     )
-    demo.set_defaults(run=_run_demo)
+    demo.set_defaults(run=_run_demo, parser=demo)
 
 
 def _command(
@@ -151,7 +162,9 @@ def _command(
     description: str,
 ) -> argparse.ArgumentParser:
     """Add a command that is about an account."""
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=words, description=description)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=words, description=description, usage="%(prog)s [OPTIONS] URL"
+    )
     parser.add_argument(
         "account",
         nargs="?",
@@ -168,7 +181,7 @@ def _command(
     config = default_config().replace("%", "%%")  # argparse puts values in for what begins with one
     login.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
     login.add_argument("--debug", action="store_true", help="show the protocol on standard error, without secrets")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
     return parser
 
 
@@ -185,13 +198,25 @@ def _fetch(command: argparse.Namespace) -> int:
 def _list(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look  # noqa: PLC0415 - it reads headers, and a fetch does not
 
-    return _look.list_(_account(command), command)
+    return _at_server(_look.list_, command)
 
 
 def _capa(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look  # noqa: PLC0415 - as above
 
-    return _look.capa(_account(command), command)
+    return _at_server(_look.capa, command)
+
+
+def _at_server(run: Callable[[Settings, argparse.Namespace], int], command: argparse.Namespace) -> int:
+    """Return what *run* does about the account that a *command* is about, and say what to do where it fails."""
+    settings = _account(command)
+    try:
+        return run(settings, command)
+    except (error_proto, OSError) as error:
+        complain(in_words(error))
+        if hint := advice(error, location_of(settings), by_token=settings.token_command is not None):
+            complain(hint)
+        return exit_status(error)
 
 
 def _run_demo(command: argparse.Namespace) -> int:
@@ -203,15 +228,18 @@ def _run_demo(command: argparse.Namespace) -> int:
 def _account(command: argparse.Namespace) -> Settings:
     """Return what is said of the account that a command is about."""
     if command.account is None:
-        raise UsageError("nobody says which server: give a URL, as in pop3s://user@mail.example.org")
+        raise UsageError(f"nobody says which server: {_A_URL}")
     if "://" in command.account:
         return from_arguments(command).over(Settings(url=command.account))
     path = command.config or default_config()
     if command.config is None and not os.path.exists(path):  # noqa: PTH110 - a path is a str in this package
-        raise UsageError(f"the account is no URL, and there is no configuration {path} that could have it by name")
+        raise UsageError(
+            f"the account is no URL, and there is no configuration {path} that could have it by name; {_A_URL}"
+        )
     accounts = read_config(path)
     if command.account not in accounts:
-        raise UsageError(f"{path} has no account of that name; it has {', '.join(map(repr, accounts))}")
+        hint = f"; {_A_URL}" if _NO_NAME.search(command.account) else ""
+        raise UsageError(f"{path} has no account of that name; it has {', '.join(map(repr, accounts))}{hint}")
     return from_arguments(command).over(accounts[command.account])
 
 

@@ -1,5 +1,7 @@
 """Parser: argparse, but its errors never quote an argument.
 
+What is wrong is said in three lines: how the command is used, what is wrong with it, and where there is more.
+
 Any argument may be a password that somebody put in the wrong place, and what is said about it ends up in a terminal's
 history, in the mail of a cron job or in a log. So an argument that makes no sense is named by its place.
 """
@@ -8,10 +10,9 @@ import argparse
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any, NoReturn
 
-from pop3fast.cli._settings import HAS_TO_BE, Settings, key_of
+from pop3fast.cli._settings import HAS_TO_BE, closest
 
 _REFUSAL = (
     "a password or token among the arguments can be read by every user of this machine: "
@@ -24,7 +25,7 @@ _QUOTES_NOTHING = re.compile(
 )
 _ABOUT = re.compile(r"argument [^:]+: ")
 _CHOICES = "(choose from "
-_SECRETS = ("--password", "--passwd", "--token")
+_SECRETS = {"password", "passwd", "token"}
 
 
 class RefusedSecret(argparse.Action):
@@ -49,7 +50,8 @@ class Parser(argparse.ArgumentParser):
         given = sys.argv[1:] if args is None else list(args)
         command, unknown = self.parse_known_args(given, namespace)
         if unknown:
-            _exit(self, _about(unknown[0], given))
+            parser: argparse.ArgumentParser = getattr(command, "parser", self)
+            _exit(parser, _about(unknown[0], given, parser))
         return command
 
     def error(self, message: str) -> NoReturn:
@@ -64,19 +66,19 @@ class Parser(argparse.ArgumentParser):
 
 
 def _exit(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    argparse.ArgumentParser.error(parser, message)
+    """Say how the command is used, what is wrong and where there is more, a line each, and exit with status 2."""
+    parser.print_usage(sys.stderr)
+    parser.exit(2, f"{parser.prog}: error: {message}\ntry: {parser.prog} --help\n")
 
 
-def _about(argument: str, given: list[str]) -> str:
-    """Return what there is to say of an *argument* among those *given* that nothing is known of."""
-    import difflib  # noqa: PLC0415 - for this alone
-
+def _about(argument: str, given: list[str], parser: argparse.ArgumentParser) -> str:
+    """Return what there is to say of an *argument* among those *given* that *parser* knows nothing of."""
     name = argument.partition("=")[0]
-    known = [*_SECRETS, *(f"--{key_of(setting.name)}" for setting in fields(Settings))]
-    alike = difflib.get_close_matches(name, known, 1) if name.startswith("--") else []
-    if alike and alike[0] in _SECRETS:
+    known = {option.removeprefix("--") for option in parser._option_string_actions if option.startswith("--")}
+    meant = closest(name.removeprefix("--"), known | _SECRETS) if name.startswith("--") else None
+    if meant in _SECRETS:
         return _REFUSAL
-    hint = f"; did you mean {alike[0]}?" if alike else ""
+    hint = f"; did you mean --{meant}?" if meant else ""
     # The last of its kind: one that is the same may have been welcome before.
     place = len(given) - given[::-1].index(argument) if argument in given else 0
     return f"argument {place} makes no sense here{hint}" if place else f"an argument makes no sense here{hint}"

@@ -7,7 +7,7 @@ be. A setting that was not made is None.
 import argparse
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, cast
 
@@ -177,6 +177,49 @@ def about(setting: "Field[Any]") -> About:
 def key_of(name: str) -> str:
     """Return how a setting is called in a file, and behind ``--``."""
     return name.replace("_", "-")
+
+
+MEANT = {
+    "dest": "to",
+    "destination": "to",
+    "maildir": "to",
+    "mailbox": "to",
+    "mbox": "to",
+    "folder": "to",
+    "output": "to",
+    "server": "url",
+    "host": "url",
+    "username": "user",
+    "login": "user",
+    "pass-command": "password-command",
+    "passwordeval": "password-command",
+    "pass-file": "password-file",
+    "auth": "mechanism",
+    "cafile": "ca-file",
+    "tls-trust-file": "ca-file",
+    "state-file": "state",
+    "max-message-size": "max-size",
+}
+"""What other programs call a setting, and people who come from them."""
+
+DELETES = frozenset({"delete", "delete-after"})
+
+
+def closest(word: str, known: Iterable[str]) -> str | None:
+    """Return which of the *known* names was probably meant by *word*, if any.
+
+    Never one that deletes, unless *word* begins with "delete" in letters that are almost those: who tries a suggestion
+    out must not lose mail by it.
+    """
+    import difflib  # noqa: PLC0415 - for this alone
+
+    word = word.lower().replace("_", "-")
+    names = set(known)
+    if MEANT.get(word) in names:
+        return MEANT[word]
+    alike = difflib.get_close_matches(word, names, 3)
+    surely = difflib.get_close_matches(word, names & DELETES, 1, 0.8) if word.startswith("del") else []
+    return next((name for name in alike if name not in DELETES or name in surely), None)
 
 
 def expanded(path: str) -> str:

@@ -5,6 +5,7 @@ line, and pure ASCII.
 """
 
 import os
+import re
 import ssl
 import sys
 import unicodedata
@@ -12,6 +13,9 @@ from typing import TextIO
 
 from pop3fast import CommandError, ProtocolError, _replies, error_proto
 from pop3fast.fetch import FetchError
+
+# Where in OpenSSL, and where in CPython's source: names and numbers for who wrote them.
+_SSL_PLACES = re.compile(r"\[[A-Z0-9]+: [A-Z0-9_]+\] | \(_ssl\.c:\d+\)")
 
 _UNIT = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -63,7 +67,9 @@ def in_words(error: BaseException) -> str:
     """Return what *error* says to a person: a number of the operating system's says nothing to most."""
     if isinstance(error, CommandError | ProtocolError):
         return error.explanation
-    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.filename is None and error.strerror:
+    if isinstance(error, ssl.SSLError):
+        return _SSL_PLACES.sub("", str(error))
+    if isinstance(error, OSError) and error.filename is None and error.strerror:
         return error.strerror
     if isinstance(error, FetchError | error_proto | OSError | ValueError):
         return str(error)

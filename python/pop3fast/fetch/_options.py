@@ -25,7 +25,10 @@ that rebuilds its indexes lists nothing for a while (quirks q48, q49, q138). get
 
 @dataclass(frozen=True)
 class Options:
-    """What is to be fetched, what may be deleted. Raises `ValueError` for what contradicts itself."""
+    """What is to be fetched, what may be deleted.
+
+    Raises `ValueError` for what contradicts itself, `TypeError` for a text where a number belongs.
+    """
 
     delete: bool = False
     """Delete from the server what has been delivered, now or earlier."""
@@ -71,6 +74,9 @@ class Options:
             ("checkpoint_octets", 1),
         ):
             value = getattr(self, name)
+            if isinstance(value, str):
+                octets = " of octets, as 20 * 2**20" if name in {"max_size", "checkpoint_octets"} else ""
+                raise TypeError(f"{name} is a number{octets}, and not a text")
             if value is not None and not value >= least:
                 raise ValueError(f"{name} is at least {least}, not {value!r}")
 

@@ -5,6 +5,7 @@ longer than it was given, and never goes on after a destination that does not ta
 """
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,9 +33,15 @@ class Job:
     account: Account
     destination: str
     """``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH``."""
-    state: str | None = None
+    state: str | os.PathLike[str] | None = None
     """The file that remembers what was fetched; without one it lies in the destination's folder."""
     options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        given: object = self.account
+        if not isinstance(given, Account):
+            wanted = "an Account, as in Account('pop3s://user@mail.example.org', password=...)"
+            raise TypeError(f"whose mail is fetched says {wanted}, and not a {type(given).__name__}")
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     account: Account,
     destination: str,
     *,
-    state: str | None = None,
+    state: str | os.PathLike[str] | None = None,
     delete: bool = False,
     delete_after: float | None = None,
     since_last: bool = False,

@@ -5,6 +5,7 @@ it is not fetched again, and never deleted.
 """
 
 import contextlib
+import os
 import time
 from collections import Counter
 
@@ -15,7 +16,9 @@ from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._state import State
 
 
-def import_seen(account: Account, destination: str, path: str, *, state: str | None = None) -> int:
+def import_seen(
+    account: Account, destination: str, path: str | os.PathLike[str], *, state: str | os.PathLike[str] | None = None
+) -> int:
     """Take the messages of *account* that a file of getmail, mpop or fetchmail names for fetched; return how many.
 
     *destination* and *state* are those of `fetch_mailbox`. What is remembered already stays as it is, so this may be

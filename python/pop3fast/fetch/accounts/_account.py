@@ -4,6 +4,7 @@ Owns the way from an account to a session that is logged in, and the secret on i
 value: it can be pickled, if its secret and context can.
 """
 
+import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -33,7 +34,7 @@ class Account:
     """An OAuth 2 access token."""
     password_command: str | tuple[str, ...] | None = field(default=None, repr=False)
     """A command whose first line is the password; a string is split as a shell would, but there is no shell."""
-    ca_file: str | None = None
+    ca_file: str | os.PathLike[str] | None = None
     """A file of the certificates to trust instead of the system's."""
     context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     """What decides about certificates instead of *ca_file*. An account with one cannot be pickled."""
@@ -45,6 +46,9 @@ class Account:
     """How to log in, as `POP3.login` takes it; None: by the best that both sides have."""
 
     def __post_init__(self) -> None:
+        url: object = self.url
+        if not isinstance(url, str):
+            raise TypeError(f"the URL of an account is a text, as 'pop3s://user@host', not a {type(url).__name__}")
         user = self._location.who(self.user)
         if not user:
             raise ValueError("an account needs a user: user@host in the URL, or user=")
@@ -106,7 +110,7 @@ class Account:
         return parse_url(self.url)
 
     def __str__(self) -> str:
-        return f"{self.login} on {self.host}:{self.port}"
+        return f"{self.login} on {self._location.authority.lower()}"
 
 
 class Reconnector:

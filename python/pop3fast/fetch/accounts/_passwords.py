@@ -10,9 +10,13 @@ from pathlib import Path
 
 from pop3fast.fetch._errors import SecretError
 from pop3fast.fetch.accounts._netrc import Login, find_login
-from pop3fast.fetch.accounts._private import MAX_OCTETS, read_private
+from pop3fast.fetch.accounts._private import MAX_OCTETS, no_utf8, read_private
 
 __all__ = ["Login", "checked_secret", "netrc_login", "read_password_file", "run_password_command"]
+
+_SHELLS_WORDS = frozenset({"&", "&&", ";", "<"})
+_SHELLS_BEGINNINGS = ("|", ">", "2>")
+"""Words, and beginnings of words, that mean something to a shell, and hardly anything to a program."""
 
 COMMAND_SECONDS = 120.0
 """How long a password command may take: somebody may have to type a passphrase or touch a key."""
@@ -31,17 +35,22 @@ def run_password_command(command: str | tuple[str, ...]) -> str:
         words = shlex.split(command) if isinstance(command, str) else list(command)
         if not words:
             raise SecretError("the password command is empty")
+        if any(word in _SHELLS_WORDS or word.startswith(_SHELLS_BEGINNINGS) for word in words[1:]):
+            raise SecretError(
+                "the password command is run without a shell, and a | or > in it means nothing: "
+                "write sh -c '...' around it"
+            )
         done = subprocess.run(  # noqa: S603 - the user's own command, and no shell
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=COMMAND_SECONDS, check=False
         )
     except OSError as error:
-        raise SecretError(f"the password command cannot be run: {error.strerror}") from None
+        raise SecretError(f"the password command cannot be run: {error.strerror}{_shells_names(words)}") from None
     except subprocess.TimeoutExpired:
         raise SecretError(f"the password command took more than {COMMAND_SECONDS:.0f} seconds") from None
     except ValueError as error:
         raise SecretError(f"the password command makes no sense: {error}") from None
     if done.returncode:
-        raise SecretError(f"the password command failed with exit status {done.returncode}")
+        raise SecretError(f"the password command failed with exit status {done.returncode}{_shells_names(words)}")
     # Cut off before anything is decoded: notes below the password may be in any character set.
     return _decoded(_first_line(done.stdout), "the first line that the password command printed")
 
@@ -72,7 +81,7 @@ def netrc_login(host: str, user: str | None = None) -> Login | None:
         # Who has no home has nothing in it.
         return None
     try:
-        text = read_private(path).decode("utf-8", "surrogateescape")
+        text = read_private(path).decode("utf-8-sig", "surrogateescape")
     except FileNotFoundError:
         if named:
             raise SecretError(f"there is no {path}, which $NETRC names") from None
@@ -98,6 +107,13 @@ def checked_secret(secret: str, what: str) -> str:
     return secret
 
 
+def _shells_names(words: list[str]) -> str:
+    """Return what is to be said where *words* have something in them that only a shell replaces."""
+    if any(word.startswith("~") or "$" in word for word in words):
+        return "; it is run without a shell, which alone knows ~ and $: write sh -c '...' around it"
+    return ""
+
+
 def _first_line(octets: bytes) -> bytes:
     line, line_end, _ = octets.partition(b"\n")
     return line + line_end
@@ -106,7 +122,7 @@ def _first_line(octets: bytes) -> bytes:
 def _decoded(octets: bytes, what: str) -> str:
     try:
         # Quirk q36: with its line end Gmail takes the password, and then no further command.
-        text = (octets[:-2] if octets.endswith(b"\r\n") else octets.removesuffix(b"\n")).decode()
+        text = (octets[:-2] if octets.endswith(b"\r\n") else octets.removesuffix(b"\n")).decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise SecretError(f"{what} is no UTF-8") from None
+        raise SecretError(f"{what} is {no_utf8(octets)}") from None
     return checked_secret(text, what)

@@ -4,6 +4,7 @@ Owns who counts as somebody else, and what to do about it in a shell. What is lo
 never the path once more: between two looks at a path there may be two files. No error shows an octet of a file.
 """
 
+import codecs
 import os
 import shlex
 import stat
@@ -49,6 +50,13 @@ def read_private(path: str) -> bytes:
     if contents.objection:
         raise SecretError(contents.objection)
     return contents.octets
+
+
+def no_utf8(octets: bytes) -> str:
+    """Return what *octets* are that cannot be decoded, and what to do about it."""
+    if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "UTF-16, as some editors write it: save it as UTF-8"
+    return "no UTF-8"
 
 
 def _objection(path: str, status: os.stat_result) -> str:

@@ -10,6 +10,7 @@ file. Never writes.
 - fetchmail, ``.fetchids``: a line is user, ``@``, host, space and unique-id.
 """
 
+import codecs
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -32,15 +33,16 @@ Lines = Iterator[tuple[int, bytes]]
 Complain = Callable[[int, str], SeenFileError]
 
 
-def read_seen(path: str, host: str, port: int, user: str) -> list[bytes]:
+def read_seen(path: str | os.PathLike[str], host: str, port: int, user: str) -> list[bytes]:
     """Return the unique-ids that a file of getmail, mpop or fetchmail has for an account.
 
     Those of getmail have ``-`` where the server's have ``/``. Raises `SeenFileError` when the file cannot be read, is
     of none of these programs, or has other accounts only, and names the line when one makes no sense.
     """
+    path = os.fspath(path)
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - a path is a str in this package
-            content = file.read(MAX_OCTETS + 1)
+            content = file.read(MAX_OCTETS + 1).removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise SeenFileError(path, 0, os.strerror(error.errno or 0)) from error
 

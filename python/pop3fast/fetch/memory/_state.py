@@ -41,14 +41,14 @@ INTENDED_FIELDS = 7
 class State:
     """A file in which several accounts may be kept, and which several processes may use at once."""
 
-    def __init__(self, path: str, clock: Clock | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
         """Use the state *path*, which is made when it is not there. Raises `StateError` when it cannot be used.
 
         Where the process has too many files open, others are waited for on *clock*.
         """
-        self.path = path
+        self.path: str = os.fspath(path)
         self._clock = clock or SystemClock()
-        when_it_opens(partial(make_state, path), self._clock)
+        when_it_opens(partial(make_state, self.path), self._clock)
 
     def account(self, host: str, port: int, user: str) -> "AccountState":
         """Return what is known of an account, for this session alone until it is closed.
