@@ -77,12 +77,12 @@ def test_a_with_block_on_a_broken_connection_gives_no_quit_and_no_second_error()
         assert server.commands == [b"DELE 1"]
 
 
-@pytest.mark.parametrize("end", [POP3.quit, POP3.close])
-def test_a_with_block_in_which_the_session_was_ended_ends_it_once(end: Callable[[POP3], object]) -> None:
+@pytest.mark.parametrize(("end", "sent"), [("quit", [b"QUIT"]), ("close", [])])
+def test_a_with_block_in_which_the_session_was_ended_ends_it_once(end: str, sent: list[bytes]) -> None:
     with ScriptedServer(GREETING, [b"+OK bye\r\n"]) as server:
         with connect(server) as pop:
-            end(pop)
-        assert server.commands == ([b"QUIT"] if end is POP3.quit else [])
+            getattr(pop, end)()
+        assert server.commands == sent
 
 
 @pytest.mark.parametrize("reply", [b"-ERR [SYS/TEMP] not all deleted\r\n", Reply(then="fin"), b"what?\r\n"])
@@ -182,6 +182,8 @@ def test_a_certificate_that_is_not_trusted_is_the_ssl_modules_own_error() -> Non
         (lambda pop: pop.list(), "LIST", None),
         (lambda pop: pop.uidl(), "UIDL", None),
         (lambda pop: pop.retr("seven"), "RETR", None),
+        (lambda pop: pop.retr_into("seven", io.BytesIO()), "RETR", None),
+        (lambda pop: pop.retr_into("007", io.BytesIO()), "RETR", 7),
         (lambda pop: pop.stat(), "STAT", None),
         (lambda pop: pop.user("7"), "USER", None),
         (lambda pop: pop._shortcmd("xtnd xmit 7"), "XTND", None),

@@ -15,8 +15,11 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
+import pytest
+
 import pop3fast
-from pop3fast import aio
+from pop3fast import _deadline, aio
+from pop3fast.aio._queue import lines, short
 
 
 class Twin:
@@ -76,7 +79,13 @@ class Twin:
         # A loop costs more than a session, so all of a test's sessions share one; but each thread has its own.
         self.runner = self._runners.setdefault(get_ident(), asyncio.Runner())
         self.loop = self.runner.get_loop()
+        # One clock for both, which a test may put forward.
+        self.loop.time = self._now  # type: ignore[method-assign]
         self._all.append(self)
+
+    @staticmethod
+    def _now() -> float:
+        return _deadline.monotonic()  # type: ignore[attr-defined]  # a name that tests exchange
 
     @property
     def sock(self) -> "Twin | None":
@@ -102,6 +111,10 @@ class Twin:
         if patience._timer is not None:
             patience._timer.cancel()
             patience._timer = None
+
+    def gettimeout(self) -> float | None:
+        seconds: float | None = self.pop._pop3fast.patience.timeout
+        return seconds
 
     def set_debuglevel(self, level: int) -> None:
         """Do nothing: the asyncio client has one way to read a reply."""
@@ -175,6 +188,19 @@ class Twin:
             if not self.loop.is_closed():
                 self.run(loop.aclose())
 
+    def _shortcmd(self, line: str) -> Any:
+        """Give a command of a program's own, for which the asyncio client has no method."""
+        return self.run(self._by_hand(line, short))
+
+    _putcmd = _shortcmd
+    """Without hooks, whoever sends waits for the reply as well."""
+
+    def _longcmd(self, line: str) -> Any:
+        return self.run(self._by_hand(line, lines))
+
+    async def _by_hand(self, line: str, take: Any) -> Any:
+        return await self.pop._pop3fast.command(line, take)
+
     def __getattr__(self, name: str) -> Any:
         if name == "pop":  # it is not connected yet
             raise AttributeError(name)
@@ -199,6 +225,8 @@ _PROCESS = "it starts a process with the blocking client; see test_aio for what 
 _SHARED = "it is about what both clients share, and asks no server"
 _SIGNAL = "a signal's exception in the middle of the event loop is nothing that a program can go on after"
 _SOONER = "octets that nobody asked for are found when they come, and so before the reply in front of them is believed"
+_ENCODING = "its commands are always sent in UTF-8"
+_DEBUG = "the asyncio client prints no debug lines; what it records is in the log"
 _IN_STEP = "what a file or a progress raises leaves the session in step: the rest of the message is thrown away"
 
 DIFFERENCES = {
@@ -260,8 +288,28 @@ DIFFERENCES = {
     "test_stls::test_quirk_apop_after_stls_takes_the_time_stamp_from_before_it_as_poplib_does_and_login_does_not": (
         "the quirk is poplib's, and so the drop-in's alone"
     ),
+    "test_secrets::test_a_sasl_exchange_by_hand_prints_no_secret": _HOOKS,
+    "test_secrets::test_a_sasl_exchange_that_failed_hides_nothing_of_the_next_command": _DEBUG,
+    "test_secrets::test_a_secret_that_cannot_be_encoded_is_not_in_the_error": _ENCODING,
+    "test_secrets::test_what_is_no_secret_stays_in_the_error_as_poplib_has_it": _ENCODING,
+    "test_secrets::test_what_of_a_command_is_shown": _SHARED,
+    "test_secrets::test_nothing_of_a_line_inside_a_sasl_exchange_is_shown": _SHARED,
+    "test_protocol_log::test_of_a_loop_that_goes_one_by_one_each_status_line_is_recorded": (
+        "its loops are one thing to it, one by one or not: that a message came is not said of each"
+    ),
+    "test_protocol_log::test_a_subclass_with_hooks_of_its_own_is_recorded_alike": _HOOKS,
+    "test_client::test_a_connection_that_was_never_made_can_be_closed": "only connect() makes a session",
+    "test_client::test_a_refusal_in_poplibs_manner_leaves_the_session_going": _HOOKS,
+    "test_client::test_an_error_of_a_hooks_own_breaks_the_connection": _HOOKS,
 }
 """Tests, by module and name, that are not for the asyncio client, and why."""
+
+LESS: dict[str, dict[str, tuple[object, ...]]] = {
+    "test_secrets": {"level": (0,)},  # _DEBUG
+    "test_secrets_login": {"level": (0,)},  # _DEBUG
+    "test_protocol_log::test_secrets_are_masked_and_so_is_every_line_of_a_sasl_exchange": {"level": (0,)},  # _DEBUG
+}
+"""Of which parameters of a module's tests, or of one test, only these values are for the asyncio client, and why."""
 
 INSTEAD: dict[str, dict[str, object]] = {
     "test_quirks": {"connect": Twin.of_server},
@@ -276,6 +324,13 @@ INSTEAD: dict[str, dict[str, object]] = {
     "test_connect": {"connect": Twin.of_url},
     "test_stls": {"connect": Twin.of_server},
     "test_every_octet": {"POP3": Twin, "connect": Twin.of_server, "wait_for_octets": Twin.wait_for_octets},
+    "test_secrets": {"POP3": Twin},
+    "test_secrets_login": {"POP3": Twin, "pop3fast": _Public()},
+    "test_deadline": {"connect": Twin.of_url, "connect_plainly": Twin.of_server},
+    "test_protocol_log": {"connect": Twin.of_server},
+    "test_client": {"POP3": Twin, "connect": Twin.of_server},
+    "test_small_buffers": {"POP3": Twin},
+    "test_real_logins": {"pop3fast": _Public()},
 }
 """The modules whose dialogues both clients hold, and what makes a session in the place of the blocking client's."""
 
@@ -288,9 +343,20 @@ def held_again(name: str) -> dict[str, object]:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     vars(module).update(INSTEAD[name])
+    for attribute, value in vars(module).items():
+        for values in {**LESS.get(name, {}), **LESS.get(f"{name}::{attribute}", {})}.items():
+            _take_only(value, *values)
     return {
         attribute: value
         for attribute, value in vars(module).items()
         if f"{name}::{attribute}" not in DIFFERENCES
         and (attribute.startswith("test_") or type(value).__name__ == "FixtureFunctionDefinition")
     }
+
+
+def _take_only(test: object, parameter: str, values: tuple[object, ...]) -> None:
+    marks: list[pytest.Mark] = getattr(test, "pytestmark", []) if inspect.isfunction(test) else []
+    for place, mark in enumerate(marks):
+        if mark.args[:1] == (parameter,):
+            left = [value for value in mark.args[1] if value in values]
+            marks[place] = pytest.mark.parametrize(parameter, left).mark

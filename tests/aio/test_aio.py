@@ -363,6 +363,28 @@ def test_callbacks_and_files_may_be_coroutine_functions() -> None:
     run(main)
 
 
+class TakesNothing(io.RawIOBase):
+    """A file that would block, or is full."""
+
+    def __init__(self, taken: int | None) -> None:
+        self.taken = taken
+
+    def write(self, _: object) -> int | None:
+        return self.taken
+
+
+@pytest.mark.parametrize(("taken", "error"), [(None, BlockingIOError), (0, OSError)])
+def test_a_file_that_takes_nothing_is_an_error_and_the_session_in_step(taken: int | None, error: type[OSError]) -> None:
+    async def main() -> None:
+        with MailboxServer(SMALL) as server:
+            async with connecting(server) as pop:
+                with pytest.raises(error, match=r"nothing"):
+                    await pop.retr_into(1, TakesNothing(taken))
+                assert await pop.retr_bytes(2) == SMALL[1]
+
+    run(main)
+
+
 # Connections.
 
 

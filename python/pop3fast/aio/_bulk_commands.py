@@ -9,15 +9,16 @@ from typing import TypeVar
 
 from pop3fast import _replies
 from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, message_numbers
-from pop3fast._commands import row
+from pop3fast._commands import message_number, row
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ProtocolError, error_proto, name_command
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._message import Message, Piece
+from pop3fast._outgoing import command_octets
 from pop3fast._replies import pipelines
 from pop3fast._stream import protocol_error
 from pop3fast.aio._bulk_loop import Loop, OnError
-from pop3fast.aio._conversation import Conversation
+from pop3fast.aio._conversation import ENCODING, Conversation
 from pop3fast.aio._queue import listing, short
 
 T = TypeVar("T")
@@ -189,10 +190,12 @@ class BulkCommands:
         return Loop(self._pop3fast, begin, on_error, over)
 
     def _pieces_of(self, which: MessageNumber, deadline: float | None) -> Loop[Piece]:
-        over = None if deadline is None else Deadline(deadline, f"RETR {which}")
+        line = f"RETR {which}"
+        over = None if deadline is None else Deadline(deadline, line)
+        command_octets(line, ENCODING, in_sasl=False)
 
         async def begin() -> PieceBatch:
-            return PieceBatch(message_numbers([which]), window=1)
+            return _OneInPieces(line)
 
         return Loop(self._pop3fast, begin, None, over)
 
@@ -234,6 +237,23 @@ class BulkCommands:
             except error_proto:  # then STAT says nothing about it
                 pass
         raise error
+
+
+class _OneInPieces(PieceBatch):
+    """RETR of one message, however the caller writes its number: what that means the server says."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(array("Q", [0]), window=1)
+        self._line = line
+        self.line_octets = len(line.encode(ENCODING) + b"\r\n")
+
+    def _lines(self, numbers: "array[int]") -> list[str]:
+        return [self._line for _ in numbers]
+
+    def _refusal(self, line: bytes, number: int) -> CommandError:  # noqa: ARG002 - it is in the line
+        error = CommandError(line)
+        name_command(error, self.verb, message_number(self.verb, self._line))
+        return error
 
 
 def _checked(verb: str, window: int, deadline: float | None) -> Deadline | None:

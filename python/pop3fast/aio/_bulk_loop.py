@@ -71,6 +71,7 @@ class Loop(AsyncIterator[T]):
                 outcome = batch.arrived.popleft()
                 if not isinstance(outcome, CommandError):
                     return outcome
+                self._conversation.record(outcome.response)
                 if self._on_error is None:
                     raise outcome
                 await told(self._on_error, outcome)

@@ -4,6 +4,8 @@ Owns the commands and their results. Nothing about replies is decided here: in w
 knows, what they mean the rooms that both clients share.
 """
 
+import errno
+import io
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -209,8 +211,10 @@ async def _write_all(file: SupportsWrite, octets: bytes) -> None:
     rest: bytes | memoryview = octets
     while rest:
         taken: Any = await asked(file.write, rest)
+        if taken is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError(errno.EAGAIN, "the file would block; nothing was written", 0)
         if taken is None or taken >= len(rest):
             return
         if taken <= 0:
-            raise OSError("the file takes nothing more")
+            raise OSError(errno.EIO, "the file takes nothing more")
         rest = memoryview(rest)[taken:]

@@ -54,7 +54,7 @@ class Conversation:
         self.port: int = port
         self.session: Session = Session()
         self.session.deadline = deadline
-        self.queue: Queue = Queue(self._record)
+        self.queue: Queue = Queue(self.record)
         self.wire: Wire = Wire(self._heard, self._lost)
         self.patience: Patience = Patience(timeout, deadline, awaits_octets=self._awaits_octets, give_up=self.break_)
         self.closed: bool = False
@@ -374,9 +374,10 @@ class Conversation:
         self.wire.write(b"\r\n".join([*octets, b""]))
         self.patience.something_happened()
 
-    def _record(self, response: bytes) -> None:
+    def record(self, response: bytes, in_sasl: bool = False) -> None:  # noqa: FBT001, FBT002 - as the queue calls it
+        """Put a status line into the log, if somebody reads it."""
         if _protocol_log.is_on():
-            _protocol_log.received(self.host, self.port, response, in_sasl=self.session.in_sasl)
+            _protocol_log.received(self.host, self.port, response, in_sasl=in_sasl)
 
     # What the wire says.
 
@@ -390,6 +391,7 @@ class Conversation:
                 return
             if line is None:
                 return
+            self.record(line)
             self._greeting.set_result(line)
         self.pump()
         if self.pipeline.in_flight:
@@ -424,9 +426,8 @@ class Conversation:
             heard = loop.wake() or heard
         heard = _fail(self._greeting, failure) or heard
         for exchange in unsent:
-            heard = (
-                _fail(exchange.answer, failure if not heard else self.session.why_not() or copy.copy(failure)) or heard
-            )
+            error = (self.session.why_not() or copy.copy(failure)) if heard else failure
+            heard = _fail(exchange.answer, error) or heard
         self._unheard = None if heard or self.closed else failure
 
     def _cancelled(self, exchange: Exchange[Any]) -> None:

@@ -15,6 +15,7 @@ from pop3fast._batch import Batch, Taken
 from pop3fast._commands import row
 from pop3fast._errors import CommandError, ProtocolError
 from pop3fast._framing import Framer, status, strict_status
+from pop3fast._secrets import shown_verb
 
 T = TypeVar("T")
 
@@ -91,8 +92,11 @@ class Queue(Batch[Any]):
 
     line_octets: int
 
-    def __init__(self, record: Callable[[bytes], object]) -> None:
-        """Begin with none, and with one in flight at a time; *record* is called with each status line."""
+    def __init__(self, record: Callable[[bytes, bool], object]) -> None:
+        """Begin with none, and with one in flight at a time.
+
+        *record* is called with each status line, and whether it belongs to a login of several lines.
+        """
         super().__init__("", array("Q"), _nothing, window=1)
         self._record = record
         self.held: Hold | None = None
@@ -173,7 +177,7 @@ class Queue(Batch[Any]):
     @property
     def about(self) -> str:
         """The oldest command without a reply, for a person."""
-        return self._flying[0].verb if self._flying else ""
+        return shown_verb(self._flying[0].verb) if self._flying else ""
 
     @property
     def can_go_back(self) -> bool:
@@ -213,7 +217,7 @@ class Queue(Batch[Any]):
             if reply is None:
                 break
             response, value = reply
-            self._record(response)
+            self._record(response, exchange.verb == "AUTH")
             said = strict_status(response) if together else status(response)
             if said == "malformed" and not together:
                 raise ProtocolError(response)
