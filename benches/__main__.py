@@ -1,8 +1,8 @@
 """``python -m benches [--quick] [--json FILE] [--write docs/performance.md]``: run the benchmarks, show what they mean.
 
 Owns the order: pytest runs them and saves what it measured, `report` reads that. Prints, after pytest-benchmark's own
-tables, those of the documentation and the goals. The status is pytest's: no time makes it fail. To be run from the root
-of the checkout.
+tables, those of the documentation and the goals; with ``--against DIR`` how long each row takes beside another
+checkout. The status is pytest's: no time makes it fail. To be run from the root of the checkout.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benches import report
+from benches import against, report
 
 _MARKS = (
     "<!-- benchmarks: what follows is written by `python -m benches --write docs/performance.md` -->\n",
@@ -29,12 +29,19 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="only show that the benchmarks work, within a minute")
     parser.add_argument("--json", type=Path, metavar="FILE", help="keep what was measured")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the two marks in FILE")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="compare with another checkout, whose core is built"
+    )
+    parser.add_argument("-k", metavar="EXPRESSION", dest="only", help="with --against: only these, as pytest has it")
     arguments = parser.parse_args()
     if arguments.quick and arguments.write:
         parser.error("--quick measures nothing that is worth writing down")
     if arguments.write:
         # To fail now, not in five minutes.
         report.between_marks(arguments.write.read_text(encoding="utf-8"), "", _MARKS)
+    if arguments.against:
+        only = ["-k", arguments.only] if arguments.only else []
+        return against.run(arguments.against, [*(["--quick"] if arguments.quick else []), *only])
     with tempfile.TemporaryDirectory() as folder:
         measured = arguments.json or Path(folder, "measured.json")
         status = _run(measured, quick=arguments.quick)

@@ -16,6 +16,8 @@ from typing import Protocol
 
 import pytest
 
+from benches.turns import ALONE, Turns
+
 BASELINE = "poplib"
 """The first row of every table."""
 
@@ -38,6 +40,8 @@ class Pace:
     """So many cycles in which nobody's best improved by more than 1 % are the end."""
     cap_seconds: float
     """The end, however it goes on improving."""
+    turns: Turns = ALONE
+    """With whom: another checkout may be measured in the same run."""
 
 
 FULL = Pace(round_seconds=0.01, patience=25, cap_seconds=20.0)
@@ -53,7 +57,8 @@ def interleave(contestants: Sequence[Contestant], pace: Pace) -> dict[str, list[
     best = dict.fromkeys(rounds, float("inf"))
     end = time.perf_counter() + pace.cap_seconds
     idle = cycle = 0
-    while idle < pace.patience and (cycle == 0 or time.perf_counter() < end):
+    ended = False
+    while not ended:
         idle += 1
         # Each begins in its turn, so that nobody always follows the one that leaves the caches worst.
         first = cycle % len(contestants)
@@ -64,6 +69,7 @@ def interleave(contestants: Sequence[Contestant], pace: Pace) -> dict[str, list[
                 idle = 0
             best[contestant.name] = min(best[contestant.name], seconds)
         cycle += 1
+        ended = pace.turns.end_cycle(enough=idle >= pace.patience or time.perf_counter() >= end)
     return rounds
 
 

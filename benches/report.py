@@ -143,8 +143,11 @@ PEAK_GOAL = 8 * MIB
 def goals(tables: Tables) -> str:
     """Return a line for each goal: what was asked for, what was measured, and whether that is enough."""
     verdicts = [*(goal.verdict(tables) for goal in GOALS), _worst_verdict(tables), _peak_verdict(tables)]
-    lines = [("", "goal", "best", "pairs", ""), *verdicts]
-    widths = [max(len(line[field]) for line in lines) for field in range(5)]
+    return _aligned([("", "goal", "best", "pairs", ""), *verdicts])
+
+
+def _aligned(lines: Sequence[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join([what.ljust(widths[0]), *(text.rjust(width) for text, width in zip(rest, widths[1:], strict=True))])
         for what, *rest in lines
@@ -166,6 +169,26 @@ def _worst_verdict(tables: Tables) -> tuple[str, ...]:
     pairs = faster_in_pairs(tables[table][title], row, BASELINE)
     what = f"the slowest of all beside poplib: {table}, {title}: {row}".replace("`", "")
     return (what, ">= 1.0 x", f"{best:.2f} x", f"{pairs:.2f} x", _reached(best >= 1.0))
+
+
+SLOWER = 1.03
+"""Beside an older checkout a row of ours may take so many times its time. Rows of others show what the machine did."""
+
+
+def compared(before: Tables, after: Tables) -> str:
+    """Return a line for each row that both runs have: the time that it takes now, in times of what it took before."""
+    lines = [("", "best", "pairs", "")]
+    for table, columns in after.items():
+        for title, column in columns.items():
+            there = before.get(table, {}).get(title, {})
+            for row in column:
+                if row not in there or column[row].peak_octets is not None:
+                    continue
+                both = {"before": there[row], "after": column[row]}
+                best, pairs = 1 / faster(both, "after", "before"), 1 / faster_in_pairs(both, "after", "before")
+                verdict = "" if not row.startswith(OURS) else "SLOWER" if best > SLOWER else "as fast"
+                lines.append((f"{table}, {title}: {row}".replace("`", ""), f"{best:.3f} x", f"{pairs:.3f} x", verdict))
+    return _aligned(lines)
 
 
 def _peak_verdict(tables: Tables) -> tuple[str, ...]:

@@ -1,0 +1,114 @@
+"""Two checkouts that are measured in one run take turns, and each is measured with its own client."""
+
+import os
+import random
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from benches import against, report
+from benches.turns import Partner
+
+import pop3fast
+
+PACKAGE = Path(pop3fast.__file__).parent
+
+
+class Run:
+    """A run of some columns, each of which has enough after a number of cycles of its own."""
+
+    def __init__(self, name: str, seed: int, log: list[str]) -> None:
+        self._name = name
+        self._rng = random.Random(seed)  # noqa: S311 - what is drawn is no secret
+        self._log = log
+
+    def columns(self, partner: Callable[[], Partner]) -> list[int]:
+        """Return how many cycles each had."""
+        turns = partner()
+        counted = []
+        for _ in range(5):
+            enough, cycles, ended = self._rng.randint(1, 9), 0, False
+            while not ended:
+                cycles += 1
+                self._log.append(self._name)
+                ended = turns.end_cycle(enough=cycles >= enough)
+            counted.append(cycles)
+        return counted
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_runs_take_turns_and_have_as_many_cycles_of_each_column(seed: int) -> None:
+    to_first, to_second = os.pipe(), os.pipe()
+    log: list[str] = []
+    one, other = Run("first", seed, log), Run("second", -1 - seed, log)
+
+    def first() -> list[int]:
+        try:
+            return one.columns(lambda: Partner(to_first[0], to_second[1], first=True))
+        finally:
+            os.close(to_second[1])  # as when its process ends
+
+    with ThreadPoolExecutor(2) as pool:
+        counts = pool.submit(first)
+        others = pool.submit(other.columns, lambda: Partner(to_second[0], to_first[1], first=False))
+        assert counts.result() == others.result()
+    for end in (to_first[0], to_first[1], to_second[0]):
+        os.close(end)
+    assert log == ["first", "second"] * (len(log) // 2)
+
+
+def test_the_first_run_says_that_the_other_has_ended_before_it() -> None:
+    to_first, to_second = os.pipe(), os.pipe()
+    turns = Partner(to_first[0], to_second[1], first=True)
+    os.close(to_first[1])
+    with pytest.raises(EOFError, match="other checkout"):
+        turns.end_cycle(enough=True)
+    for end in (to_first[0], *to_second):
+        os.close(end)
+
+
+def other_checkout(folder: Path, line: str) -> Path:
+    """Make a checkout whose package runs *line* when it is imported."""
+    package = folder / "python" / "pop3fast"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "__init__.py").open("a", encoding="utf-8") as init:
+        init.write(f"\n{line}\n")
+    return folder
+
+
+ONE_COLUMN = ["--quick", "-k", "test_messages and 4 and not TLS", "-p", "no:cacheprovider"]
+
+
+def test_the_other_checkout_is_measured_with_its_own_client(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PACKAGE.parent.parent)
+    sign = tmp_path / "sign"
+    other = other_checkout(tmp_path / "other", f"open({str(sign)!r}, 'w').close()")
+    assert against.run(other, ONE_COLUMN) == 0
+    assert sign.exists()
+    rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith("Messages, 4 KB: ")]
+    assert [row.endswith(("as fast", "SLOWER")) for row in rows] == [False, True, True, False, False, False]
+
+
+def test_a_checkout_that_does_not_work_is_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PACKAGE.parent.parent)
+    other = other_checkout(tmp_path, "raise ImportError('a fault of its own')")
+    assert against.run(other, ONE_COLUMN) != 0
+    shutil.rmtree(other / "python")
+    with pytest.raises(SystemExit, match="no compiled core"):
+        against.run(other, ONE_COLUMN)
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.5, "as fast"), (1.029, "as fast"), (1.031, "SLOWER")])
+def test_a_row_of_ours_is_slower_when_its_best_round_takes_three_per_cent_more(seconds: float, verdict: str) -> None:
+    def tables(best: float) -> report.Tables:
+        rounds = report.Result([2 * best, best], None)
+        return {"Messages": {"4 KB": {"poplib": rounds, "pop3fast": rounds}}}
+
+    _, theirs, ours = report.compared(tables(1.0), tables(seconds)).splitlines()
+    times = [f"{seconds:.3f}", "x"] * 2
+    assert theirs.split() == ["Messages,", "4", "KB:", "poplib", *times]
+    assert ours.split() == ["Messages,", "4", "KB:", "pop3fast", *times, *verdict.split()]
