@@ -373,9 +373,8 @@ class Machine(RuleBasedStateMachine):
 
     # What happens.
 
-    @rule(after=st.integers(1, 40), number=st.sampled_from([errno.ENOSPC, errno.EMFILE, errno.EACCES]))
+    @rule(after=st.integers(1, 40), number=st.sampled_from([errno.ENOSPC, errno.EMFILE, errno.EACCES, errno.EIO]))
     def one_call_will_fail(self, after: int, number: int) -> None:
-        # Not EIO: a file of which the disk says that is damaged, and its message comes beside it.
         self.files.fails_at, self.files.error = self.files.calls + after, number
 
     @precondition(lambda self: not self.files.failing)

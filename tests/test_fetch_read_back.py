@@ -323,3 +323,32 @@ def test_a_place_in_an_mbox_is_compared_within_its_from_line(tmp_path: Path) -> 
         account.remember(entries := destination.flush())
         (tmp_path / "box").write_bytes(b"From a@b Mon Jan  5 10:00:00 2026\n\n\n" + (tmp_path / "box").read_bytes())
         assert destination.read_back(entries, fresh=True) == [WHOLE]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+@pytest.mark.parametrize("octets", SIZES)
+def test_what_cannot_be_read_now_is_no_difference_and_is_not_delivered_beside(
+    tmp_path: Path, kind: str, octets: int
+) -> None:
+    """An error of the disk that passes says nothing about what is on it."""
+
+    class Unreadable(Files):
+        fails = True
+
+        def open_to_read(self, name: str, folder: int) -> int:
+            if self.fails:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return super().open_to_read(name, folder)
+
+    to, files = f"{kind}:{tmp_path}/box", Unreadable()
+    with prepared(to, files) as (destination, account):
+        entries = deliver(destination, account, 1, octets=octets)
+    with prepared(to, files) as (destination, account):
+        with pytest.raises(DestinationError, match="Input/output error"):
+            destination.read_back(entries, fresh=False)
+        with pytest.raises(DestinationError, match="Input/output error"):
+            deliver(destination, account, 1, octets=octets)
+        files.fails = False
+        assert destination.read_back(entries, fresh=False) == [WHOLE]
+        deliver(destination, account, 1, octets=octets)
+    assert len(files_of(to)) == 1

@@ -21,8 +21,9 @@ from pop3fast.fetch._waiting import Clock
 PIECE_OCTETS = 2**20
 """What is read at a time."""
 
-UNREADABLE = {errno.EIO, errno.ELOOP}
-"""What is said of a file that is damaged, and of a link that somebody put in its place."""
+A_LINK = errno.ELOOP
+"""What is said of a link that somebody put in a file's place. Any other error of reading is no difference: what cannot
+be read now may be whole."""
 
 AHEAD_MICROSECONDS = 24 * 60 * 60 * 1_000_000
 """A name that is further ahead of the clock is of a clock that was wrong: the next one need not come behind it."""
@@ -235,7 +236,7 @@ def is_whole(files: Files, folder: int, name: str, content: bytes) -> bool:
             with contextlib.suppress(OSError):
                 files.close(file)
     except OSError as error:
-        if error.errno not in UNREADABLE:
+        if error.errno != A_LINK:
             raise
         return False
     return modes.S_ISREG(status.st_mode) and digest.digest().startswith(content)
