@@ -563,14 +563,71 @@ def test_since_last_names_what_it_leaves_each_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_ignores_dele_doubles_no_message_without_a_unique_id(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("ends", [b"+OK\r\n", b"-ERR not removed\r\n", b""], ids=["well", "badly", "without a word"])
+def test_what_is_alike_to_a_deleted_message_and_has_no_unique_id_arrives(
+    tmp_path: Path, kind: str, ends: bytes
+) -> None:
+    """As many are listed as before, and all of it is alike to the last octet; the deleting session may end badly."""
     to = f"{kind}:{tmp_path}/box"
-    drop = Maildrop((b"", mail(1)), (b"", mail(1)), (b"", mail(2)))
-    drop.instead = lambda command: Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
+    drop = Maildrop((b"", mail(1)))
+
+    def instead(command: bytes) -> Reply | None:
+        if command != b"QUIT":
+            return None
+        drop.commit()
+        return Reply(ends, then="fin")
+
+    drop.instead = instead
     with ScriptedServer(GREETING, drop) as server:
-        reports = [fetch_from(server, to, Options(delete=True, checkpoint_messages=1)) for _ in range(3)]
+        fetch_from(server, to, DELETE)
+        assert drop.messages == []
+        drop.messages = [(b"", mail(1))]
+        fetch_from(server, to, DELETE)
+    assert drop.messages == []
+    assert delivered(to) == [mail(1), mail(1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("portion", [1, None])
+@pytest.mark.parametrize("lacks", [0, 2], ids=["all is listed", "a listing lacks one"])
+def test_a_message_without_a_unique_id_that_the_server_keeps_comes_once_more_and_is_named_then(
+    tmp_path: Path, kind: str, portion: int | None, lacks: int
+) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = Maildrop((b"", mail(1)), (b"", mail(2)))
+
+    def instead(command: bytes) -> Reply | bytes | None:
+        if command == b"LIST" and drop.sessions == lacks:
+            return b"+OK\r\n1 %d\r\n.\r\n" % len(mail(1))
+        return Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        reports = [fetch_from(server, to, Options(delete=True, checkpoint_messages=portion)) for _ in range(6)]
+        drop.commands.clear()
+        reports += [fetch_from(server, to, DELETE) for _ in range(2)]
+        assert not drop.sent(b"DELE"), "it has said twice that it did"
     assert all(report.sessions < 6 for report in reports)
-    assert delivered(to) == sorted([mail(1), mail(1), mail(2)])
+    assert delivered(to) == sorted([mail(1), mail(1), mail(2), mail(2)])
+    assert {(len(report.kept), report.fetched) for report in reports[-2:]} == {(2, 2)}
+    assert all("without a unique-id" in each.why for each in reports[-1].kept)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_counted_as_kept_without_a_unique_id_arrives_when_fewer_are_listed(tmp_path: Path, kind: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = Maildrop((b"", mail(1)))
+    with ScriptedServer(GREETING, drop) as server:
+        for _ in range(2):
+            drop.messages = [(b"", mail(1))]
+            fetch_from(server, to, DELETE)
+        drop.messages = [(b"", mail(1))]
+        assert [each.uid for each in fetch_from(server, to, DELETE).kept] == [b""], "two like it were to be deleted"
+        drop.messages.append((b"", mail(2)))
+        assert fetch_from(server, to, DELETE).deleted == 1
+        assert fetch_from(server, to, DELETE).deleted == 1, "the server deletes after all"
+    assert drop.messages == []
+    assert delivered(to) == sorted([mail(1)] * 3 + [mail(2)])
 
 
 @pytest.mark.parametrize("more", [b"", b"yyy"], ids=["as large as before", "larger"])
@@ -584,17 +641,6 @@ def test_quirk_q144_a_message_that_a_server_writes_anew_is_not_another(tmp_path:
         report = fetch_from(server, to)
     assert (report.fetched, report.seen, report.failures, report.error) == (0, 2, [], None)
     assert delivered(to) == [mail(1), mail(2)]
-
-
-def test_what_has_no_unique_id_is_named_where_it_stays_though_others_were_deleted_with_it(tmp_path: Path) -> None:
-    to = f"maildir:{tmp_path}/box"
-    drop = Maildrop((b"one", mail(1)), (b"", mail(2)), (b"", mail(2)), (b"two", mail(3)))
-    drop.instead = lambda command: Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
-    with ScriptedServer(GREETING, drop) as server:
-        report = fetch_from(server, to, Options(delete=True, checkpoint_messages=2))
-    assert [(each.uid, "without unique-ids" in each.why) for each in report.kept] == [(b"", True), (b"", True)]
-    assert report.deleted == 3
-    assert delivered(to) == sorted([mail(1), mail(2), mail(2), mail(3)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -630,20 +676,126 @@ def test_without_top_what_is_looked_at_before_it_is_deleted_comes_once(tmp_path:
     assert delivered(to) == sorted([long, mail(2)])
 
 
+# What a listing did not say the first time.
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_server_that_ignores_dele_doubles_nothing_by_a_listing_that_lacks_a_message(
-    tmp_path: Path, kind: str
+@pytest.mark.parametrize("has_top", [True, False])
+def test_a_size_that_was_not_listed_at_first_is_learned_and_tells_what_is_another_message(
+    tmp_path: Path, kind: str, *, has_top: bool
 ) -> None:
     to = f"{kind}:{tmp_path}/box"
-    drop = Maildrop((b"", mail(1)), (b"", mail(2)))
+    drop = named(1, 2)
 
-    def instead(command: bytes) -> Reply | bytes | None:
-        if command == b"LIST" and drop.sessions == 2:
+    def instead(command: bytes) -> bytes | None:
+        if command == b"LIST" and drop.sessions == 1:
             return b"+OK\r\n1 %d\r\n.\r\n" % len(mail(1))
-        return Reply(b"+OK\r\n", then="fin") if command == b"QUIT" else None
+        return b"-ERR no TOP\r\n" if command.startswith(b"TOP") and not has_top else None
 
     drop.instead = instead
     with ScriptedServer(GREETING, drop) as server:
-        for _ in range(3):
-            fetch_from(server, to, DELETE)
-    assert delivered(to) == sorted([mail(1), mail(2)])
+        assert fetch_from(server, to).fetched == 2
+        assert fetch_from(server, to).fetched == 0
+        drop.messages[1] = (drop.messages[1][0], mail(3, 77))
+        assert fetch_from(server, to).fetched == 1
+    assert delivered(to) == sorted([mail(1), mail(2), mail(3, 77)])
+
+
+def test_since_last_leaves_nothing_that_the_first_listing_of_all_lacked(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(3, 2, 1)  # the newest first
+
+    def instead(command: bytes) -> bytes | None:
+        if command == b"UIDL" and drop.sessions == 1:
+            return b"+OK\r\n3 unique-id-of-000001\r\n.\r\n"
+        return None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        reports = [fetch_from(server, to, Options(since_last=True)) for _ in range(2)]
+    assert [(report.fetched, report.left) for report in reports] == [(1, []), (2, [])]
+
+
+# A message that came short while nobody knew what sizes are worth (quirk q102).
+
+
+def short_once(drop: Maildrop, until: int) -> None:
+    """Let the first message come without its end in sessions before the one *until*."""
+
+    def instead(command: bytes) -> bytes | None:
+        if command == b"RETR 1" and drop.sessions < until:
+            return b"+OK\r\n" + drop.messages[0][1][:-10] + b"\r\n.\r\n"
+        return None
+
+    drop.instead = instead
+
+
+def test_quirk_q102_what_came_short_is_named_in_each_run_and_comes_whole_when_sizes_are_exact(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(1)
+    short_once(drop, until=3)
+    with ScriptedServer(GREETING, drop) as server:
+        for _ in range(2):
+            report = fetch_from(server, to)
+            assert any("message 1" in warning and "whole" in warning for warning in report.warnings)
+        drop.messages += named(*range(2, 8)).messages
+        fetch_from(server, to)
+        assert mail(1) not in delivered(to), "sizes are known to be exact from here on"
+        report = fetch_from(server, to)
+    assert (report.fetched, report.warnings) == (1, [])
+    assert mail(1) in delivered(to)
+
+
+def test_quirk_q102_what_came_short_before_sizes_were_known_to_be_exact_has_failed(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(*range(1, 8))
+    short_once(drop, until=2)
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to)
+        assert [each.number for each in report.failures] == [1]
+        assert (report.fetched, report.exit_status) == (6, 1)
+        assert fetch_from(server, to).fetched == 1
+    assert {*delivered(to)} > {mail(number) for number in range(1, 8)}
+
+
+def test_quirk_q102_a_message_shows_once_what_sizes_are_worth(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(1)
+    short_once(drop, until=9)
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to, DELETE)
+        for file in (tmp_path / "box/new").iterdir():
+            file.write_bytes(b"damaged")
+        fetch_from(server, to, DELETE)
+        drop.messages += named(*range(2, 8)).messages
+        fetch_from(server, to, DELETE)
+        report = fetch_from(server, to, DELETE)
+    assert [each.number for each in report.failures] == [1], "six were exact, and one was not"
+
+
+def test_quirk_q140_nobody_is_told_that_what_is_deleted_stays(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(*range(1, 6))
+    drop.sizes = {uid: len(content) + 300 for uid, content in drop.messages}
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, DELETE)
+    assert (report.deleted, report.kept, drop.messages) == (5, [], [])
+    (warning,) = report.warnings
+    assert "estimates" in warning
+
+
+def test_quirk_q102_what_comes_otherwise_each_time_was_cut_and_makes_no_sizes_estimates(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = named(*range(1, 5))
+    ends = iter(range(1, 100))
+
+    def instead(command: bytes) -> bytes | None:
+        if command.startswith(b"RETR") and command != b"RETR 4":
+            return b"+OK\r\n" + drop.messages[int(command[5:]) - 1][1][: -next(ends) - 2] + b"\r\n.\r\n"
+        return None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, DELETE)
+    assert ([each.number for each in report.failures], report.deleted) == ([1, 2, 3], 1)
+    assert delivered(to) == [mail(4)]

@@ -294,10 +294,15 @@ def test_one_number_that_stands_for_another_message_puts_all_in_doubt() -> None:
     assert not renumbered(plan, {}, known)
 
 
-def test_a_message_whose_size_is_not_known_is_asked_about_before_it_is_deleted() -> None:
+def test_a_message_whose_size_was_not_known_is_asked_about() -> None:
     known = seen(b"a", size=0)
-    assert numbers(planned(listing("a"), known, Options(delete=True)).doubtful) == [1]
-    assert planned(listing("a"), known).doubtful == []
+    for options in (Options(), Options(delete=True)):
+        plan = planned(listing("a"), known, options)
+        assert numbers(plan.doubtful) == [1]
+        settle(plan, {1: PRINT}, known, options, NOW)
+        assert plan.sizes_changed == [(Identity(b"a"), 100)], "it is asked about once"
+    imported = planned(listing("a"), seen(b"a", size=0, octets=0, mark=b""))
+    assert (imported.doubtful, imported.sizes_changed) == ([], [(Identity(b"a"), 100)]), "nobody knows its header"
 
 
 def test_what_was_seen_is_deleted_when_that_is_asked_for() -> None:

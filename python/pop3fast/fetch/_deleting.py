@@ -6,7 +6,7 @@ the same unique-id is; that what may be gone is marked in the state before QUIT 
 
 from pop3fast import POP3, CommandError, ConnectionLost
 from pop3fast.fetch._errors import explained
-from pop3fast.fetch._identity import ReadBack, is_lasting
+from pop3fast.fetch._identity import Entry, ReadBack, is_lasting
 from pop3fast.fetch._plan import Item, Plan, safe_to_delete
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
@@ -16,7 +16,7 @@ from pop3fast.fetch.memory._state import AccountState
 
 COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"
 
-STILL_LISTED = "the server said that it deleted messages without unique-ids, and lists as many still"
+STILL_LISTED = "the server said that it deleted messages like it, without a unique-id, and lists as many still"
 
 DAMAGED = "what is at its destination is not what was received: it counts as not delivered, and is fetched again"
 
@@ -38,11 +38,9 @@ class Deleter:
         """
         run = self._run
         fresh = [each for each in receipts if run.options.old_enough(each.entry.delivered_at, each.entry.delivered_at)]
-        if run.keeps_nameless:
-            for item, _ in fresh:
-                if not is_lasting(item.identity.uid):
-                    run.keep(item, STILL_LISTED)
-            fresh = [each for each in fresh if is_lasting(each.item.identity.uid)]
+        for item in (kept := [item for item, entry in fresh if _is_kept(entry, memory)]):
+            run.keep(item, STILL_LISTED)
+        fresh = [each for each in fresh if each.item not in kept]
         entries = memory.entries([item.identity for item in deletions])
         earlier = [Receipt(item, entries[item.identity]) for item in deletions if item.identity in entries]
         whole = self._whole(earlier, memory, fresh=False) + self._whole(fresh, memory, fresh=True)
@@ -131,3 +129,8 @@ class Deleter:
             else:
                 run.kept.pop(item.identity, None)
         return [item for item in items if item.number not in refused]
+
+
+def _is_kept(entry: Entry, memory: AccountState) -> bool:
+    """Return whether *entry* counts as a message that the server keeps, whatever it says."""
+    return not is_lasting(entry.uid) and memory.has_kept(entry.content)

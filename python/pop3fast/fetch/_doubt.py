@@ -15,7 +15,6 @@ from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import (
     HEADER_MARK,
     LEFT_MARK,
-    PATIENCE_WITH_DELETIONS,
     Item,
     Known,
     Listing,
@@ -23,7 +22,7 @@ from pop3fast.fetch._plan import (
     plan_known,
     plan_new,
 )
-from pop3fast.fetch.memory._seen import Remembered, Seen
+from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS, Remembered, Seen
 
 PROBES = 10
 """So many messages are looked at to find out whether all unique-ids changed: one round trip, and enough not to be
@@ -140,7 +139,7 @@ def settle(
 
 def _is_open(item: Item, remembered: Remembered) -> bool:
     """Return whether *item* may be another message than the *remembered*, when its header is not to be had."""
-    if item.size and remembered.size and item.size != remembered.size:
+    if item.size and item.size != remembered.size:
         return bool(remembered.fingerprint)
     if not remembered.fingerprint:
         return False  # another program fetched it, and nothing will ever show more

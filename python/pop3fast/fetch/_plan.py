@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pop3fast.fetch._identity import Identity, is_lasting, is_number
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._sizes import kept_as_short
-from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, Remembered, Seen
+from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, PATIENCE_WITH_DELETIONS, Remembered, Seen
 
 HEADER_MARK = b"\n"
 """Before a unique-id: only the header was fetched. No server can send one with it, being part of a line end."""
@@ -23,13 +23,10 @@ LEFT_MARK = b"\r"
 """Before a unique-id, in the same way: the message was there before `Options.since_last` began to count."""
 
 SHORT_MARK = b"\n\r"
-"""The same: the message came too short to be whole, as far as the sizes are exact."""
+"""The same: the message came too short to be whole, as far as the sizes are exact. It has shown of them what it can."""
 
 MOST_OCTETS = 2**63 - 1
 """What is listed as larger counts as this: it is what a state can hold, and no message is."""
-
-PATIENCE_WITH_DELETIONS = 2
-"""A message that is listed still after the server said so many times that it deleted it is left alone (quirk q142)."""
 
 BEFORE_THE_LAST = "it is listed before the last message that was fetched"
 
@@ -107,8 +104,10 @@ class Plan:
     """How many of them had been fetched."""
     others: int = 0
     """How many of the rest had been fetched as headers, or left."""
+    short: list[Item] = field(default_factory=list)
+    """Delivered, and shorter than they are listed, of which nobody knows yet whether they are whole."""
     short_before: set[Identity] = field(default_factory=set)
-    """What of the new came too short to be whole in an earlier run."""
+    """What of the new came too short to be whole before."""
     nameless: int = 0
     """How many have no unique-id that lasts."""
     strangers: int = 0
@@ -174,13 +173,28 @@ class _Maker:
         if self._counts_position:
             self._leave_before()
         flags = seen.flags(key, occurrence) if seen.flagged else 0
-        if (size != remembered and size and remembered) or self._is_doubtful(item.identity, flags):
+        if self._has_another_size(size, remembered, Identity(key, occurrence)) or self._is_doubtful(
+            item.identity, flags
+        ):
             plan.doubtful.append(item)
             return
         if flags & MISSING:
             plan.relisted.append(Identity(key, occurrence))
-        if self._options.deletes:
+        # What came whole, and is listed as larger now, is not short.
+        if size and seen.is_short(uid, occurrence) and seen.size(SHORT_MARK + uid, occurrence) is not None:
+            self._add_short(item)
+        elif self._options.deletes:
             self._add_deletion(item)
+
+    def _has_another_size(self, size: int, remembered: int, key: Identity) -> bool:
+        """Return whether a message has not the size that it had, as far as its header can tell what that means."""
+        if not size or size == remembered:
+            return False
+        if remembered or ((known := self._seen.get(*key)) is not None and known.fingerprint):
+            return True
+        # Another program fetched it, and nobody knows its header: from here on its size tells what it can.
+        self.plan.sizes_changed.append((key, size))
+        return False
 
     def _is_doubtful(self, identity: Identity, flags: int) -> bool:
         if not flags and not self._doubts_numbers:
@@ -214,6 +228,13 @@ class _Maker:
         plan.leave = [item.identity for item in items if is_lasting(item.identity.uid)]
         plan.fetch.clear()
 
+    def _add_short(self, item: Item) -> None:
+        """Fetch *item* again, which came shorter than it was listed, if sizes show by now that it is not whole."""
+        self.plan.short_before.add(item.identity)
+        remembered = self._seen.get(*item.identity)
+        if remembered is not None:
+            plan_known(self.plan, item, remembered, self._options, self._date, self._known)
+
     def _add_deletion(self, item: Item) -> None:
         remembered = self._seen.get(*item.identity)
         if remembered is None or item.identity in self._known.deleted:
@@ -240,9 +261,12 @@ def plan_known(plan: Plan, item: Item, remembered: Remembered, options: Options,
         # It was fetched when nobody knew yet that these sizes are exact.
         plan.seen -= 1
         plan_new(plan, item, options, known)
-    elif not options.deletes or item.identity in known.deleted or not options.old_enough(remembered.delivered_at, date):
         return
-    elif remembered.deletions >= PATIENCE_WITH_DELETIONS:
+    if 0 < remembered.octets < min(item.size, remembered.size) and not known.sizes_are_estimates:
+        plan.short.append(item)
+    if not options.deletes or item.identity in known.deleted or not options.old_enough(remembered.delivered_at, date):
+        return
+    if remembered.deletions >= PATIENCE_WITH_DELETIONS:
         plan.kept.append((item, f"the server said {remembered.deletions} times that it deleted it, and lists it still"))
     elif not remembered.octets:
         plan.strangers += 1

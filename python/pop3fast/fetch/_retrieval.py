@@ -11,9 +11,8 @@ from typing import NamedTuple, TypeVar
 
 from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, ProtocolError, error_proto
 from pop3fast.fetch._errors import explained
-from pop3fast.fetch._identity import is_lasting
 from pop3fast.fetch._plan import Item, remembered_as
-from pop3fast.fetch._run import Run, named
+from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust, too_short
 from pop3fast.fetch._writer import HEADER_OCTETS, Writer, header_of
 from pop3fast.fetch.memory._fingerprint import fingerprint
@@ -242,16 +241,14 @@ class Retrieval:
         short = Short(item, came.octets, too_short(came.octets, item.size))
         if too_few and before is None:
             return short  # it may come whole when it is asked for once more
-        if not too_few or item.identity not in self._run.short_before:  # which each message shows once
+        # An estimate is the same each time. What came otherwise before was cut, and shows nothing of the sizes.
+        alike = before is not None and before.octets == came.octets > 0
+        if not too_few or (alike and item.identity not in self._run.short_before):  # which each message shows once
             sizes.add(item.size, came.octets, came.line_ends)
         if not too_few:
             return None
-        if not came.octets or sizes.decide or before is None or before.octets != came.octets:
-            if is_lasting(item.identity.uid):
-                self._run.short.append(item.identity)
-            return short
-        self._run.warn(f"{named(item)} is not deleted: {short.why}, and nothing shows yet whether its sizes are exact")
-        return None
+        self._run.note_short(item)
+        return None if alike and not sizes.decide else short
 
     def _end_early(self, pieces: Iterator[Piece], item: Item) -> None:
         """Take from the connection what is in flight behind *item*, and throw it away."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable
 
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
-from pop3fast.fetch._plan import Item, too_large
+from pop3fast.fetch._plan import SHORT_MARK, Item, too_large
 from pop3fast.fetch._report import FetchReport, Named, Progress
 from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._waiting import Clock, Stop
@@ -66,10 +66,8 @@ class Run:
         """What is fetched in this session to see whether it has the header of the message that is remembered."""
         self.same: list[Item] = []
         """What had it, and was not delivered again."""
-        self.short: list[Identity] = []
-        """What came too short to be whole, and is to be remembered as that."""
         self.short_before: set[Identity] = set()
-        """What did so in an earlier run."""
+        """What did so before this session, and shows nothing more of the sizes."""
         self.keeps_nameless = False
         """Whether the server has messages without a unique-id still after it said that it deleted them."""
         self.knows_left = False
@@ -164,6 +162,12 @@ class Run:
         if fresh:
             self.report.fetched -= 1
             self.report.octets -= entry.octets
+
+    def note_short(self, item: Item) -> None:
+        """Remember that a message came too short to be whole, before it counts as delivered all the same."""
+        uid, occurrence = item.identity
+        if self.memory is not None and is_lasting(uid):
+            self.memory.note_names([Identity(SHORT_MARK + uid, occurrence)])
 
     def broke(self, item: Item, why: str) -> None:
         """Note in the middle of which message the connection was lost."""

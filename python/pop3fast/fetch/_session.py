@@ -14,7 +14,6 @@ from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import (
     LEFT_MARK,
-    SHORT_MARK,
     Item,
     Known,
     Listing,
@@ -27,7 +26,7 @@ from pop3fast.fetch._plan import (
 )
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
-from pop3fast.fetch._sizes import Sizes, Trust
+from pop3fast.fetch._sizes import Sizes, Trust, too_short
 from pop3fast.fetch._writer import Receipt, Writer
 from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state import AccountState
@@ -81,10 +80,11 @@ class FetchSession:
         self._update(memory, plan, seen, complete=listing.complete)
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
-        receipts = self._deliver(items, memory, len(uids))
+        receipts = self._whole(self._deliver(items, memory, len(uids)), plan)
         deletions += self._recognise(memory, nameless=plan.nameless > 0)
         marked = self._deleter.delete(plan, deletions, receipts, memory) if listing.complete else []
-        if listing.complete and plan.seen == plan.listed and not items:
+        self._say_what_is_short(plan)
+        if listing.complete and plan.seen == plan.listed and not items and not plan.short:
             mark = self._lister.mark(uids)
             if mark is not None:
                 memory.note_maildrop(mark)
@@ -208,6 +208,9 @@ class FetchSession:
         # A listing that lacks some has no more of them than there are.
         if memory.keeps_nameless(plan.nameless):
             run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
+        if run.options.since_last and not run.knows_left and (complete or not len(seen)):
+            # Where nothing was remembered nothing is left, whatever this listing lacks.
+            memory.leave([Identity(LEFT_MARK + uid, occurrence) for uid, occurrence in plan.leave])
         if not complete:
             return
         if run.unsure:
@@ -217,8 +220,6 @@ class FetchSession:
             )
             run.unsure.clear()
         memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
-        if run.options.since_last and not run.knows_left:
-            memory.leave([Identity(LEFT_MARK + uid, occurrence) for uid, occurrence in plan.leave])
 
     def _portion(self, plan: Plan) -> tuple[list[Item], list[Item], bool]:
         """Return what to delete and what to fetch before the next checkpoint, and whether there is more behind it."""
@@ -258,10 +259,29 @@ class FetchSession:
         finally:
             if items:
                 memory.note_sizes(run.sizes.words())
-            if run.short:
-                memory.note_names([Identity(SHORT_MARK + uid, occurrence) for uid, occurrence in run.short])
-                run.short.clear()
         return receipts
+
+    def _whole(self, receipts: list[Receipt], plan: Plan) -> list[Receipt]:
+        """Return *receipts* without those of messages that did not come whole, as all that came has shown by now."""
+        run = self._run
+        if run.options.headers_only or run.sizes.trust is Trust.ESTIMATES:
+            return receipts
+        short = [each for each in receipts if each.entry.octets < each.item.size]
+        if not run.sizes.decide:
+            plan.short += [item for item, _ in short]
+            return receipts
+        for each in short:
+            run.not_delivered(each, too_short(each.entry.octets, each.item.size), fresh=True)
+        return [each for each in receipts if each not in short] if short else receipts
+
+    def _say_what_is_short(self, plan: Plan) -> None:
+        """Name what came shorter than it is listed and is not named as kept, where nobody knows what that means."""
+        run = self._run
+        if short := [item for item in plan.short if item.identity not in run.kept]:
+            run.warn(
+                f"{len(short)} messages came shorter than the server lists them, the first of them {named(short[0])}; "
+                "nothing shows yet whether they are whole"
+            )
 
     def _recognise(self, memory: AccountState, *, nameless: bool) -> list[Item]:
         """Take note of what was fetched and turned out to be remembered; return what of it may be deleted."""

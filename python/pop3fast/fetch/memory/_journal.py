@@ -76,5 +76,5 @@ class Journal(Protocol):
         ...
 
     def copies_deleted(self, content: bytes) -> int:
-        """Return how many messages without a lasting unique-id and with *content* the server has deleted."""
+        """Return how many messages with *content* and without a lasting unique-id are deleted from the server."""
         ...

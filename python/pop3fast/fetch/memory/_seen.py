@@ -6,6 +6,7 @@ it.
 
 from array import array
 from collections.abc import Iterable, Iterator
+from operator import lt
 from typing import NamedTuple, TypeAlias
 
 from pop3fast.fetch._identity import Identity
@@ -13,6 +14,9 @@ from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
 
 MOST_DELETIONS = 3
 """So far deletions are counted. Whoever ignores the second will ignore any."""
+
+PATIENCE_WITH_DELETIONS = 2
+"""A message that is listed still after the server said so many times that it deleted it is left alone (quirk q142)."""
 
 MISSING = 4
 """Beside the deletions, in one octet: whether the last complete listing lacked it."""
@@ -59,6 +63,8 @@ class Seen:
         """How many of them the last complete listing lacked."""
         self.flagged: bool = False
         """Whether there are any that were missing or deleted."""
+        self.may_be_short: bool = False
+        """Whether there may be any that came shorter than they were listed."""
 
     def extend(self, rows: Iterable[Row]) -> None:
         """Add messages by unique-id, occurrence, size, fingerprint, time, octets received and flags.
@@ -76,6 +82,7 @@ class Seen:
         if any(flags):
             self.flagged = True
             self.missing += sum(1 for each in flags if each & MISSING)
+        self.may_be_short = self.may_be_short or any(map(lt, octets, sizes))
         self._sizes.extend(sizes)
         self._times.extend(times)
         self._octets.extend(octets)
@@ -124,6 +131,11 @@ class Seen:
             deletions=flags & MOST_DELETIONS,
             marked=bool(flags & MARKED),
         )
+
+    def is_short(self, uid: bytes, occurrence: int = 0) -> bool:
+        """Return whether a message came with fewer octets than it was listed with."""
+        place = self._place(uid, occurrence) if self.may_be_short else None
+        return place is not None and 0 < self._octets[place] < self._sizes[place]
 
     def flags(self, uid: bytes, occurrence: int) -> int:
         """Return the flags of a message, as in `extend`; 0 when it has not been fetched."""

@@ -26,7 +26,7 @@ from pop3fast.fetch.memory import _state_rows as rows
 from pop3fast.fetch.memory._age import DAY_SECONDS, Age
 from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch.memory._journal import Intended, Intent
-from pop3fast.fetch.memory._seen import Seen
+from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS, Seen
 from pop3fast.fetch.memory._state_files import checked, open_file
 from pop3fast.fetch.memory._state_schema import begin, connect, in_words, make_state, when_it_opens
 
@@ -68,6 +68,7 @@ class AccountState:
         """What stands for the account in names."""
         self._now: int | None = None
         self._is_time_known = True
+        self._lists_as_many = False
         self._lock = threading.RLock()
         self._lock_file = self._take_lock(f"{user} on {host}:{port}")
         try:
@@ -103,6 +104,7 @@ class AccountState:
         From here on, what is remembered was delivered then. Without *keep* nothing is written.
         """
         clock = int(date)
+        self._lists_as_many = False
         with self._lock, self._reading():
             row = self._database.execute(
                 "SELECT time, clock, doubted FROM account WHERE id = ?", (self._id,)
@@ -177,16 +179,25 @@ class AccountState:
     def keeps_nameless(self, nameless: int) -> bool:
         """Return whether as many messages without a unique-id are listed as before some of them were deleted.
 
-        Then the server has not deleted them, and their copies are those that are known. True once after a deletion.
+        That is no proof: as many may have come. In this session copies of what was deleted `PATIENCE_WITH_DELETIONS`
+        times count as kept then (`has_kept`).
         """
         with self._lock, self._reading():
             row = self._database.execute("SELECT nameless FROM account WHERE id = ?", (self._id,)).fetchone()
-            if row[0] is None or nameless < int(row[0]):
-                return False
-        with self._changing() as database:
-            database.execute("UPDATE account SET nameless = NULL WHERE id = ?", (self._id,))
-            database.execute("UPDATE content SET deletions = 0 WHERE account = ?", (self._id,))
-        return True
+            self._lists_as_many = row[0] is not None and nameless >= int(row[0])
+        if row[0] is not None and not self._lists_as_many:
+            with self._changing() as database:
+                database.execute("UPDATE account SET nameless = NULL WHERE id = ?", (self._id,))
+        return self._lists_as_many
+
+    def has_kept(self, content: bytes) -> bool:
+        """Return whether a message that only its *content* tells apart counts as one that the server keeps.
+
+        Whatever it says when it is to delete it. Otherwise what is alike to a deleted one is another message.
+        """
+        with self._lock, self._reading():
+            deleted = rows.copies_deleted(self._database, self._id, content) if self._lists_as_many else 0
+            return deleted >= PATIENCE_WITH_DELETIONS
 
     def note_deleted(self, entries: Iterable[Entry]) -> None:
         """Note that the server said that it deleted these messages: what is listed under their names is another."""
@@ -217,9 +228,9 @@ class AccountState:
             return rows.has_place(self._database, ending)
 
     def copies_deleted(self, content: bytes) -> int:
-        """Return how many messages that only their *content* tells apart were deleted (`Journal`)."""
+        """Return how many messages that only their *content* tells apart are gone by deletion (`Journal`)."""
         with self._lock, self._reading():
-            return rows.copies_deleted(self._database, self._id, content)
+            return 0 if self.has_kept(content) else rows.copies_deleted(self._database, self._id, content)
 
     def note_names(self, identities: Iterable[Identity]) -> None:
         """Remember something by its name alone: nothing of it was fetched."""
