@@ -49,8 +49,8 @@ class Mail:
     came_short: bool = False
     """Whether the server ever gave only the beginning of it."""
     damaged: bool = False
-    fetch: int = 0
-    """In which fetch it was first seen at the destination."""
+    marked: int = 0
+    """In how many sessions it was marked as deleted."""
 
     def __str__(self) -> str:
         return f"mail {self.key} (unique-id {self.uid!r}, {len(self.content)} octets)"

@@ -81,11 +81,18 @@ class Place:
             if node is None:
                 return None
             data = bytes(node.data)
-            found = [text for text in _parse(data) if text[:60] in data and b": foreign " not in text]
+            starts = (match.end() for match in FROM_LINE.finditer(data))
+            found = [
+                (text, start)
+                for text, start in zip(_parse(data), starts, strict=True)
+                if data.startswith(text[:60], start) and b": foreign " not in text
+            ]
             if not found:
                 return None
-            text = rng.choice(found)
-            place = data.find(text[:60]) + rng.randrange(20)
+            text, start = rng.choice(found)
+            place = start + rng.randrange(20)
+            if place >= start + len(text):
+                return None
             moved = self.rewritten
         else:
             files = [each for each in self.files() if len(each[2].data) > 20]

@@ -11,7 +11,9 @@ from dataclasses import replace
 
 from pop3fast import error_proto
 from pop3fast.fetch import FetchError, FetchReport, Options, StateError
+from pop3fast.fetch._deleting import STILL_LISTED
 from pop3fast.fetch._identity import is_lasting
+from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS
 
 from .mails import Mail
 from .places import Place
@@ -99,7 +101,7 @@ class Promises:
                 mails = [mail for mail in self._mails(place) if mail.text == text]
                 if not mails or any(mail.may_repeat or mail.damaged for mail in mails):
                     continue
-                if count > len(mails):
+                if count > len(mails) + sum(map(_may_come_more, mails)):
                     raise Broken(f"{mails[0]} is {count} times at {place.words}, and was sent {len(mails)} times")
             self._check_others(place)
 
@@ -133,10 +135,10 @@ class Promises:
         last = next((each for each in reversed(dialogues) if each.logged_in), None)
         if report.exit_status == 0 and last is not None:
             if not last.listed_badly and self.options == _all_of(self.options):
-                self.arrived(drop, last.shown, "the exit status was 0")
+                self.arrived(drop, last.shown, "the exit status was 0", report)
             if self.options == replace(_all_of(self.options), since_last=True) and not last.listed_badly:
-                self._check_new(drop, last)
-            self._check_order(place, last, before)
+                self._check_new(drop, last, report)
+            self._check_order(place, dialogues, before)
 
     def _check_size(self, drop: Maildrop, new: "Counter[bytes]") -> None:
         most = self.options.max_size
@@ -144,12 +146,12 @@ class Promises:
             if most is not None and new[mail.text] and len(mail.content) > most:
                 raise Broken(f"{mail} was delivered, and nothing above {most} octets was wanted")
 
-    def _check_new(self, drop: Maildrop, last: Dialogue) -> None:
+    def _check_new(self, drop: Maildrop, last: Dialogue, report: FetchReport) -> None:
         """Check that of the messages since the last one that was fetched none is skipped in silence."""
         texts = self.place(drop).texts() + self.place(drop).taken
         known = [mail.key for mail in last.shown if texts[mail.text]]
         newer = [mail for mail in last.shown if mail.key > max(known, default=-1)]
-        self.arrived(drop, newer, "only what is new since the last message was wanted")
+        self.arrived(drop, newer, "only what is new since the last message was wanted", report)
 
     def remembered(self, drop: Maildrop, ids: "set[bytes]") -> None:
         """Check that what is remembered is durably at its destination, given the unique-ids that are remembered."""
@@ -188,11 +190,13 @@ class Promises:
         if report.deleted > removed and not drop.deaf_to_dele and not others and not drop.window:
             raise Broken(f"{removed} messages were deleted, and the report says {report.deleted}")
 
-    def _check_order(self, place: Place, last: Dialogue, before: "Counter[bytes]") -> None:
+    def _check_order(self, place: Place, dialogues: list[Dialogue], before: "Counter[bytes]") -> None:
         """Check that what one session without trouble delivered lies in the order of the maildrop."""
         if self._world.faults:
             return
-        new = [mail.text for mail in last.sent_whole if not before[mail.text]]
+        *earlier, last = [each.sent_whole for each in dialogues if each.logged_in]
+        known = before + Counter(mail.text for mails in earlier for mail in mails)
+        new = [mail.text for mail in last if not known[mail.text]]
         there = [place.altered.get(text, text) for text in place.in_order()]
         found = [text for text in there if text in set(new)]
         if len(set(new)) < len(new) or len(set(found)) < len(found):
@@ -200,19 +204,24 @@ class Promises:
         if found != [text for text in new if text in set(found)]:
             raise Broken(f"messages at {place.words} are not in the order of the maildrop: {found}")
 
-    def arrived(self, drop: Maildrop, mails: Iterable[Mail], why: str) -> None:
+    def arrived(self, drop: Maildrop, mails: Iterable[Mail], why: str, report: FetchReport) -> None:
         """Check that *mails* are at their destination, whole."""
         place = self.place(drop)
         texts = place.texts() + place.taken
-        wanted = set(mails)
+        wanted = list(mails)
         for mail in wanted:
-            if mail.may_miss or mail.damaged or self._may_be_short(drop, mail):
+            if mail.may_miss or mail.damaged:
+                continue
+            if self._may_be_short(drop, mail):
+                if not texts[mail.text] and not _says_short(report):
+                    raise Broken(f"{why}, and nobody says that {mail} came short")
                 continue
             alike = [each for each in self._mails(place) if each.text == mail.text and not each.may_miss]
+            alike = [each for each in alike if not self._may_be_short(drop, each)]
             need = sum(each in wanted or each.gone == "fetch" for each in alike)
             if any(each.damaged for each in alike):
                 continue
-            if texts[mail.text] < need:
+            if texts[mail.text] < need - _may_be_kept(mail, alike, report):
                 raise Broken(f"{why}, and {mail} is not at {place.words}")
 
     def _may_be_short(self, drop: Maildrop, mail: Mail) -> bool:
@@ -224,7 +233,8 @@ class Promises:
 
     def settled(self, drop: Maildrop, report: FetchReport) -> None:
         """Check that nothing is lost, and that nothing is left behind in silence."""
-        self.arrived(drop, [*drop.mails, *(mail for mail in drop.ever if mail.gone == "fetch")], "all is settled")
+        mails = [*drop.mails, *(mail for mail in drop.ever if mail.gone == "fetch")]
+        self.arrived(drop, mails, "all is settled", report)
         if self.options.delete and not drop.deaf_to_dele:
             named = len(report.kept) + len(report.failures)
             left = [mail for mail in drop.mails if not mail.may_miss]
@@ -236,6 +246,33 @@ class Promises:
 
     def _mails(self, place: Place) -> list[Mail]:
         return [mail for drop in self._drops if self._homes[drop.name] is place for mail in drop.ever]
+
+
+def _says_short(report: FetchReport) -> bool:
+    """Return whether *report* says of any message that it came shorter than it is listed."""
+    said = [*report.warnings, *(named.why for named in (*report.kept, *report.failures))]
+    return any("that the server lists" in text or "the server lists them" in text for text in said)
+
+
+def _may_come_more(mail: Mail) -> int:
+    """Return how many times more than once a message may come, when nothing but its content tells which it is.
+
+    Once for each session in which it was marked as deleted, and the server kept it: what is listed then may be another
+    one that is alike.
+    """
+    return 0 if is_lasting(mail.uid) else mail.marked - (mail.gone == "fetch")
+
+
+def _may_be_kept(mail: Mail, alike: list[Mail], report: FetchReport) -> int:
+    """Return how many of *alike*, messages like *mail*, may be on the server in the place of at the destination.
+
+    Those behind the second that a session was to delete, if nothing but their content tells them apart, and if they
+    are named as kept.
+    """
+    nameless = [each for each in alike if not is_lasting(each.uid)]
+    if is_lasting(mail.uid) or sum(each.marked for each in nameless) < PATIENCE_WITH_DELETIONS:
+        return 0
+    return sum(named.why == STILL_LISTED for named in report.kept)
 
 
 def _all_of(options: Options) -> Options:

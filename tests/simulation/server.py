@@ -45,10 +45,8 @@ class Maildrop:
         self.locked_until = 0.0
         self.shown_whole: set[int] = set()
         """Which messages came whole: what they show of the sizes that are listed."""
-        self.kept: list[Mail] = []
-        """Messages without a lasting unique-id that it said it deleted, and has still."""
-        self.listed_with_kept = 0
-        """How many without one it listed when it last said so."""
+        self.numbered: list[Mail] = []
+        """What the last session listed."""
         self.leavers: list[Mail] = []
         """Messages that are gone, and whose unique-ids may be given to others."""
 
@@ -120,6 +118,14 @@ class Maildrop:
             world.say(f"{self.name}: lists all but {lacking} in this session")
             shown.remove(lacking)
         return shown[::-1] if self.newest_first else shown
+
+    def note_numbers(self, shown: list[Mail]) -> None:
+        """Note which message has which number, where nothing but its size tells that it was another one's before."""
+        for before, mail in zip(self.numbered, shown, strict=False):
+            alike = self.sized == "huge" or self.listed_size(before) == self.listed_size(mail)
+            if before is not mail and alike:
+                mail.may_miss = f"it has the number and the size of {before}"
+        self.numbered = shown
 
     def _new(self, content: bytes, uid: bytes) -> Mail:
         rng = self.world.rng
@@ -217,6 +223,7 @@ class Dialogue:
             case b"DELE":
                 if mail is None or self.world.chance("refusals", 0.1):
                     return b"-ERR no\r\n"
+                mail.marked += number not in self._marked
                 self._marked.add(number)
                 return b"+OK\r\n"
             case b"QUIT":
@@ -237,6 +244,8 @@ class Dialogue:
         world.sessions += 1
         drop.locked_until = world.clock.time + (0 if world.calm else drop.login_delay)
         self.shown = drop.view()
+        if drop.id_is_number and not drop.tops:
+            drop.note_numbers(self.shown)
         for number, mail in enumerate(self.shown, 1):
             if drop.id_is_number:
                 mail.uid = b"%d" % number
@@ -246,9 +255,6 @@ class Dialogue:
                 mail.may_repeat = "its unique-id did not last"
             mail.last_listed = world.clock.time
         self._ids = [mail.uid for mail in self.shown]
-        if len(_nameless(self.shown)) < drop.listed_with_kept:
-            for mail in drop.kept:
-                mail.may_repeat = "fewer without a unique-id are listed than when it was said to be deleted"
         return b"+OK\r\n"
 
     def _capabilities(self) -> bytes:
@@ -297,9 +303,6 @@ class Dialogue:
         if how == "in part":
             marked = marked[: world.rng.randint(0, len(marked))]
         elif how in {"nothing", "hang up"} or drop.deaf_to_dele:
-            kept = _nameless(marked)
-            drop.kept += kept
-            drop.listed_with_kept = len(_nameless(self.shown)) if kept else drop.listed_with_kept
             marked = []
         self._deleted(drop, marked)
         for mail in marked:
@@ -313,10 +316,6 @@ class Dialogue:
             return b""
         self.said_goodbye = True
         return b"+OK bye\r\n"
-
-
-def _nameless(mails: list[Mail]) -> list[Mail]:
-    return [mail for mail in mails if not mail.uid or mail.uid.startswith(b"ENOMEM-")]
 
 
 def _short(reply: bytes) -> str:
