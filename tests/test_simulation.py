@@ -12,8 +12,8 @@ from simulation.planted import FAULTS, Planted, planted
 from simulation.play import digest_of, play
 from simulation.world import FEATURES, Broken
 
-PORTIONS = 8
-SEEDS_A_PORTION = 50
+PORTIONS = 40
+SEEDS_A_PORTION = 10
 
 KEPT = frozenset(FEATURES)
 

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from .changes import Mutant, mutants
-from .rooms import PACKAGE, ROOT, Group, module
+from .rooms import NOT_ASKED, PACKAGE, ROOT, Group, module
 
 # Tests that reach the line are asked for so long, the quickest first; what they do not find in it is a survivor.
 MOST_SECONDS = 10.0
@@ -110,12 +110,30 @@ Reached: TypeAlias = dict[str, tuple[float, dict[str, list[int]]]]
 def reached(group: Group, at_work: Worker) -> Reached:
     """Return which tests of *group* reach which lines. Tests that fail without any fault are named, and left out."""
     files = [name for name in group.files if (at_work.copy / name).exists()]
-    answer = at_work.ask(files, [], _COVER_SECONDS, [str(module(room)) for room in group.rooms])
-    if "cover" not in answer:
-        raise SystemExit(f"the tests did not end: {answer}")
+    covered = [str(module(room)) for room in group.rooms]
+    memory = _REMEMBERED / f"reached.{_digest(at_work.copy, [*files, *covered])}.json"
+    if memory.exists():
+        answer = json.loads(memory.read_bytes())
+    else:
+        answer = at_work.ask(files, [], _COVER_SECONDS, covered)
+        if "cover" not in answer:
+            raise SystemExit(f"the tests did not end: {answer}")
+        memory.parent.mkdir(parents=True, exist_ok=True)
+        memory.write_text(json.dumps(answer))
     for name in answer["failed"]:
         print(f"fails without any fault: {name}", file=sys.stderr)
-    return {name: (seconds, lines) for name, (seconds, lines) in answer["cover"].items()}
+    return {
+        name: (seconds, lines)
+        for name, (seconds, lines) in answer["cover"].items()
+        if not any(words in name for words in NOT_ASKED)
+    }
+
+
+def _digest(copy: Path, names: Sequence[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update((copy / name).read_bytes())
+    return digest.hexdigest()[:16]
 
 
 class Room:
@@ -132,10 +150,9 @@ class Room:
             if str(module(name)) in lines
         }
         self.mutants = mutants(self._source)
-        digest = hashlib.sha256(self._source.encode())
-        for path in sorted({test.partition("::")[0] for test in self._reaching}):
-            digest.update((at_work.copy / path).read_bytes())
-        self._memory = _REMEMBERED / f"{name.replace('/', '.')}.{digest.hexdigest()[:16]}.json"
+        looking = sorted({test.partition("::")[0] for test in self._reaching})
+        digest = _digest(at_work.copy, [str(module(name)), *looking])
+        self._memory = _REMEMBERED / f"{name.replace('/', '.')}.{digest}.json"
         self._known: dict[str, Verdict] = {}
         if self._memory.exists():
             self._known = {name: Verdict(**said) for name, said in json.loads(self._memory.read_bytes()).items()}
