@@ -99,6 +99,7 @@ def _child(request: dict[str, Any], answer: IO[str]) -> None:
         "no:cacheprovider",
         "-p",
         "no:randomly",
+        *(f"--deselect={name}" for name in request["not"]),
         *(() if cover else ("-x",)),
     ]
     status = pytest.main([*options, *request["files"]], plugins=[chosen, *([cover] if cover else [])])
