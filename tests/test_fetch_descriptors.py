@@ -17,11 +17,13 @@ import pytest
 
 from fetching import CountedFiles
 from maildrops import FastClock, account_of, delivered, mail
-from pop3fast.fetch import Options, State, fetch_mailbox, open_destination
+from pop3fast.fetch import Identity, Options, State, fetch_mailbox, open_destination
 from pop3fast.fetch._descriptors import OPENING, SHORTAGE_SECONDS
 from pop3fast.fetch._errors import DestinationError, StateError
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.memory import _state_schema as schema
 from pop3fast.testing import MailboxServer
 
@@ -150,6 +152,39 @@ def test_what_is_open_is_synced_and_closed_before_anybody_waits(tmp_path: Path, 
         assert report.error is None
     assert files.refused
     assert sorted(delivered(job.destination)) == sorted(messages)
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_a_thread_that_reads_back_touches_nothing_of_the_one_that_delivers(tmp_path: Path, kind: str) -> None:
+    """It would sync, beside that one, what that one has open and is about to sync."""
+    refused: list[str] = []
+
+    def refuse_the_first(_: int, called: str) -> None:
+        if called == "open_to_read" and not refused:
+            refused.append(called)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    files = CountedFiles(refuse_the_first)
+    destination = open_destination(f"{kind}:{tmp_path}/box", files, FastClock())
+    destination.open()
+    with State(str(tmp_path / "state")).account("host", 110, "user") as account:
+        destination.prepare(account.digest, account)
+        deliver(destination, 1, mail(1))
+        entries = destination.flush()
+        deliver(destination, 2, mail(2, LARGE))
+        files.calls.clear()
+        assert destination.read_back(entries, fresh=True) == [ReadBack.WHOLE]
+        assert refused
+        assert "sync" not in files.calls
+        assert len(destination.flush()) == 1
+    destination.close()
+    assert sorted(delivered(f"{kind}:{tmp_path}/box")) == sorted([mail(1), mail(2, LARGE)])
+
+
+def deliver(destination: Destination, number: int, content: bytes) -> None:
+    delivery = destination.begin(Identity(b"%d" % number))
+    delivery.write(content)
+    delivery.end(len(content))
 
 
 def cannot_open(code: int) -> sqlite3.OperationalError:
