@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
 import pytest
@@ -66,6 +66,26 @@ def test_a_loop_may_be_left_at_any_message(server: MailboxServer, leave_at: int)
                 assert in_flight(pop) or leave_at in {1, len(MESSAGES)}
                 break
         assert_in_step(pop)
+
+
+@pytest.mark.parametrize("how", ["many", "pieces", "tops"])
+def test_what_is_still_to_come_for_a_loop_that_was_left_is_kept_nowhere(server: MailboxServer, how: str) -> None:
+    """It has nobody any more who would take it, and may be as much as was asked for ahead of time."""
+    with logged_in(server) as pop:
+        loops: dict[str, Callable[[], Iterator[object]]] = {
+            "many": pop.retr_many,
+            "pieces": pop.retr_pieces,
+            "tops": lambda: pop.top_many(howmuch=1),
+        }
+        for _ in loops[how]():
+            pipeline = session_of(pop).pipeline
+            assert pipeline is not None
+            batch, _ = pipeline._runs[0]
+            break
+        assert in_flight(pop)
+        assert_in_step(pop)
+        assert not in_flight(pop)
+        assert list(batch.arrived) == []
 
 
 def test_an_exception_inside_the_loop_leaves_the_session_in_step(server: MailboxServer) -> None:
