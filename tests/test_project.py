@@ -38,6 +38,7 @@ CLIENT = (
     "_session",
     "_dial",
     "_aside",
+    "_batches",
     "_deadline",
     "_pipeline",
     "_proof",

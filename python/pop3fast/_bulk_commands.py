@@ -6,13 +6,13 @@ Owns the listings as Python has them, and which loop is taken. What a loop is `_
 
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import NamedTuple, TypeVar
 
 from pop3fast import _replies
 from pop3fast._authorization import AuthorizationCommands, what_it_can_do
-from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, message_numbers
+from pop3fast._batch import DEFAULT_WINDOW, ListingBatch, message_numbers
+from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_maker, pieces_of
 from pop3fast._bulk_loop import OnError, one_by_one, pipelined
-from pop3fast._commands import row
 from pop3fast._conversation import can_pipeline, exchange, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ProtocolError, error_proto
@@ -20,8 +20,6 @@ from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._hooks import read_listing, session_of
 from pop3fast._message import Message, Piece
 from pop3fast._stream import protocol_error
-
-MessageNumber: TypeAlias = int | str
 
 T = TypeVar("T")
 
@@ -42,10 +40,7 @@ def _options(
     on_error: OnError | None,
     deadline: float | None,
 ) -> _Options:
-    if window < 1:
-        raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
-    over = None if deadline is None else Deadline(deadline, f"the {verb} of many messages")
-    return _Options(window, pipelining, on_error, over)
+    return _Options(window, pipelining, on_error, deadline_of(verb, window, deadline))
 
 
 class BulkCommands(AuthorizationCommands):
@@ -111,7 +106,7 @@ class BulkCommands(AuthorizationCommands):
         connection is broken.
         """
         options = _options("RETR", window, pipelining, on_error, deadline)
-        return _many(self, "RETR", numbers, _make_message(self), "", options)
+        return _many(self, "RETR", numbers, message_maker(session_of(self).unique_ids), "", options)
 
     def top_many(
         self,
@@ -125,7 +120,7 @@ class BulkCommands(AuthorizationCommands):
     ) -> Iterator[Message]:
         """Yield, as `retr_many` does, the header and the first *howmuch* lines of the body (RFC 1939 section 7)."""
         options = _options("TOP", window, pipelining, on_error, deadline)
-        return _many(self, "TOP", numbers, _make_message(self), f" {howmuch:d}", options)
+        return _many(self, "TOP", numbers, message_maker(session_of(self).unique_ids), f" {howmuch:d}", options)
 
     def retr_pieces(
         self,
@@ -150,21 +145,10 @@ class BulkCommands(AuthorizationCommands):
         piece. (RFC 1939 section 5.)
         """
         options = _options("RETR", window, pipelining, on_error, deadline)
-        if numbers is None:
-            with within(self, options.deadline):
-                numbers = listed = _listing(self, "LIST", parse_sizes)
-            sizes = sizes or listed
-        wanted = message_numbers(numbers)
-        octets = None
-        if sizes is not None and any(sizes.values()):  # a server that says 0 says nothing
-            octets = array("Q", [sizes.get(number, 0) for number in wanted])
+        wanted, listed = _wanted(self, numbers, options.deadline)
         # One by one, too, is a pipeline, of one command: the other way has whole messages.
-        batch = PieceBatch(
-            wanted,
-            sizes=octets,
-            window=window if _may_pipeline(self, pipelining) else 1,
-            ahead=ahead,
-        )
+        most = window if _may_pipeline(self, pipelining) else 1
+        batch = pieces_of(wanted, listed, sizes=sizes, window=most, ahead=ahead)
         run = pipelined if can_pipeline(self) else one_by_one
         return run(self, batch, on_error, options.deadline)
 
@@ -195,35 +179,26 @@ def _many(
     arguments: str,
     options: _Options,
 ) -> Iterator[T]:
-    sizes = None
-    if numbers is None:
-        with within(pop, options.deadline):
-            listed = _listing(pop, "LIST", parse_sizes)
-        numbers, sizes = listed, array("Q", listed.values())
-    batch = Batch(
-        verb,
-        message_numbers(numbers),
-        make,
-        arguments=arguments,
-        has_body=row(verb).has_body,
-        sizes=sizes if verb == "RETR" else None,
-        window=options.window,
-    )
+    wanted, listed = _wanted(pop, numbers, options.deadline)
+    batch = batch_of(verb, wanted, listed, make, arguments=arguments, window=options.window)
     run = pipelined if _may_pipeline(pop, options.pipelining) else one_by_one
     return run(pop, batch, options.on_error, options.deadline)
+
+
+def _wanted(
+    pop: BulkCommands, numbers: Iterable[MessageNumber] | None, deadline: Deadline | None
+) -> "tuple[array[int] | None, dict[int, int]]":
+    """Return the *numbers* that were asked for, or what LIST shows."""
+    if numbers is not None:
+        return message_numbers(numbers), {}
+    with within(pop, deadline):
+        return None, _listing(pop, "LIST", parse_sizes)
 
 
 def _may_pipeline(pop: BulkCommands, pipelining: bool | None) -> bool:  # noqa: FBT001 - as its callers were given it
     if pipelining is None:
         pipelining = _replies.pipelines(what_it_can_do(pop))
     return pipelining and can_pipeline(pop)
-
-
-def _make_message(pop: BulkCommands) -> Callable[[int, bytes], Message]:
-    unique_ids = session_of(pop).unique_ids
-    if not unique_ids:
-        return Message
-    return lambda number, content: Message(number, content, unique_ids.get(number) or None)
 
 
 # Listings.

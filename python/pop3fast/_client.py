@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, overload
 
 from pop3fast import _protocol_log, _replies
-from pop3fast._bulk_commands import BulkCommands, MessageNumber
+from pop3fast._batches import MessageNumber
+from pop3fast._bulk_commands import BulkCommands
 from pop3fast._conversation import close, exchange, in_step, pipelining_given_up, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from pop3fast import _replies
 from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, message_numbers
-from pop3fast._commands import message_number, row
+from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_maker, pieces_of
+from pop3fast._commands import message_number
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ProtocolError, error_proto, name_command
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
@@ -22,8 +23,6 @@ from pop3fast.aio._conversation import ENCODING, Conversation
 from pop3fast.aio._queue import listing, short
 
 T = TypeVar("T")
-
-MessageNumber = int | str
 
 
 class BulkCommands:
@@ -121,17 +120,13 @@ class BulkCommands:
 
         As `pop3fast.POP3.retr_pieces`, whose rules these are. (RFC 1939 section 5.)
         """
-        over = _checked("RETR", window, deadline)
+        over = deadline_of("RETR", window, deadline)
+        wanted = None if numbers is None else message_numbers(numbers)
 
         async def begin() -> PieceBatch:
-            listed = await self.sizes() if numbers is None else None
-            known = sizes or listed
-            wanted = message_numbers(listed if numbers is None else numbers)  # type: ignore[arg-type]
-            octets = None
-            if known is not None and any(known.values()):  # a server that says 0 says nothing
-                octets = array("Q", [known.get(number, 0) for number in wanted])
+            listed = await self.sizes() if wanted is None else {}
             most = window if await self._may_pipeline(pipelining) else 1
-            return PieceBatch(wanted, sizes=octets, window=most, ahead=ahead)
+            return pieces_of(wanted, listed, sizes=sizes, window=most, ahead=ahead)
 
         return Loop(self._pop3fast, begin, on_error, over)
 
@@ -168,24 +163,14 @@ class BulkCommands:
         on_error: OnError | None,
         deadline: float | None,
     ) -> Loop[Message]:
-        over = _checked(verb, window, deadline)
+        over = deadline_of(verb, window, deadline)
         wanted = None if numbers is None else message_numbers(numbers)
 
         async def begin() -> Batch[Message]:
-            if wanted is None:
-                listed = await self.sizes()
-                chosen, sizes = message_numbers(listed), array("Q", listed.values())
-            else:
-                chosen, sizes = wanted, None
-            return Batch(
-                verb,
-                chosen,
-                self._make_message(),
-                arguments=arguments,
-                has_body=row(verb).has_body,
-                sizes=sizes if verb == "RETR" else None,
-                window=window if await self._may_pipeline(pipelining) else 1,
-            )
+            listed = await self.sizes() if wanted is None else {}
+            most = window if await self._may_pipeline(pipelining) else 1
+            make = message_maker(self._pop3fast.session.unique_ids)
+            return batch_of(verb, wanted, listed, make, arguments=arguments, window=most)
 
         return Loop(self._pop3fast, begin, on_error, over)
 
@@ -203,12 +188,6 @@ class BulkCommands:
         if pipelining is None:
             return pipelines(await self._pop3fast.capabilities())
         return pipelining
-
-    def _make_message(self) -> Callable[[int, bytes], Message]:
-        unique_ids = self._pop3fast.session.unique_ids
-        if not unique_ids:
-            return Message
-        return lambda number, content: Message(number, content, unique_ids.get(number) or None)
 
     # Listings.
 
@@ -254,9 +233,3 @@ class _OneInPieces(PieceBatch):
         error = CommandError(line)
         name_command(error, self.verb, message_number(self.verb, self._line))
         return error
-
-
-def _checked(verb: str, window: int, deadline: float | None) -> Deadline | None:
-    if window < 1:
-        raise ValueError(f"window is the number of commands in flight, at least 1: {window!r}")
-    return None if deadline is None else Deadline(deadline, f"the {verb} of many messages")

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, overload
 
 from pop3fast import _replies
+from pop3fast._batches import MessageNumber
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
 from pop3fast._message import Piece
@@ -19,8 +20,6 @@ from pop3fast.aio._bulk_commands import BulkCommands
 from pop3fast.aio._login import LoginCommands
 from pop3fast.aio._queue import LongResponse, lines, short, whole
 from pop3fast.aio._threads import asked, told
-
-MessageNumber = int | str
 
 WRITE_OCTETS = 2**20
 """So much of a message is handed to a file at a time, where that is done in a thread: calling one costs as much as
