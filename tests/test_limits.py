@@ -243,14 +243,17 @@ def large() -> Iterator[ScriptedServer]:
 def check_large_lines(pop: POP3) -> None:
     response, lines, octets = pop.retr(1)
     assert (response, octets) == (b"+OK", LARGE)
-    assert lines == [b"a" * (LARGE - 2)]
+    assert [(len(line), line.count(b"a")) for line in lines] == [(LARGE - 2, LARGE - 2)]
 
 
 def check_large_bytes(pop: POP3) -> None:
-    assert pop.retr_bytes(1) == b"a" * (LARGE - 2) + b"\r\n"
+    content = pop.retr_bytes(1)
+    # Compared without another copy: the peak of memory is measured.
+    assert (len(content), content.count(b"a"), content[-2:]) == (LARGE, LARGE - 2, b"\r\n")
 
 
-# At the most: what was received, in a buffer that has doubled and is being moved; the result; what it is compared with.
+# At the most: what was received, in a buffer that has doubled and is being moved, and the result: 150 MB. Measured are
+# 130 to 180. A copy more is for what the process does besides.
 SEVERAL_COPIES = 5 * LARGE
 
 
