@@ -6,7 +6,6 @@ The drop-in part has its own tests (parity, programs); replies that go wrong hav
 import io
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 
@@ -16,6 +15,7 @@ from pop3fast import POP3, POP3_SSL, AuthenticationError, CommandError, Protocol
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import CONTENT, GREETING, MESSAGE, assert_broken, connect, is_closed
+from waiting import wait_until
 
 RETR = b"+OK\r\n" + MESSAGE + b".\r\n"
 NO = b"-ERR no\r\n"
@@ -53,13 +53,6 @@ def test_a_with_block_that_ends_with_an_exception_commits_nothing(error: type[Ba
         wait_until(lambda: server.remaining == [1])
         assert b"QUIT" not in server.commands
         assert server.deleted == []
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
 
 
 def test_a_with_block_in_which_a_command_was_refused_and_caught_ends_well() -> None:

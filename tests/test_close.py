@@ -16,7 +16,8 @@ from pop3fast import POP3, ProtocolError
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING, MULTI_LINE, SINGLE_LINE, Shape, connect, is_closed, over_plain_and_tls
-from test_turns import many_switches, wait_until
+from test_turns import many_switches
+from waiting import wait_until
 
 STALL = Reply(b"", then="stall")
 HALF = Reply(b"+OK\r\nSubject: x\r\nhalf a li", then="stall")

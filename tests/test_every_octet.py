@@ -18,7 +18,7 @@ import pytest
 
 from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError, error_proto
 from pop3fast.testing import MailboxServer
-from scripted import Reply, ScriptedServer
+from scripted import GAP_SECONDS, Reply, ScriptedServer
 from shapes import (
     GREETING,
     MANY,
@@ -225,10 +225,8 @@ def stall_and_ask(shape: Shape, cut: int, *, tls: bool) -> None:
     reply = Reply(shape.reply[:cut], then="stall")
     with ScriptedServer(GREETING, [reply], tls=tls) as server, closing(connect(server, tls=tls)) as pop:
         pop.sock.settimeout(0.05)
-        start = time.monotonic()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError, match="timed out"):
             shape.ask(pop)
-        assert time.monotonic() - start > 0.04
         assert_broken(pop, server)
 
 
@@ -242,14 +240,14 @@ def test_a_greeting_that_stalls_is_a_time_out_and_nothing_stays_open() -> None:
 
 def test_quirk_q07_a_reply_that_trickles_in_is_not_timed_out_as_long_as_something_comes() -> None:
     # A server that is busy sends blanks to keep the client. The time-out is for each wait, not for the line.
+    blanks = 80
+    assert blanks * GAP_SECONDS > 0.5
     with (
-        ScriptedServer(GREETING, [Reply(b"+OK ", *[b" "] * 80, b"\r\n")]) as server,
+        ScriptedServer(GREETING, [Reply(b"+OK ", *[b" "] * blanks, b"\r\n")]) as server,
         closing(connect(server)) as pop,
     ):
         pop.sock.settimeout(0.5)
-        start = time.monotonic()
-        assert pop.noop() == b"+OK " + b" " * 80
-        assert time.monotonic() - start > 0.5
+        assert pop.noop() == b"+OK " + b" " * blanks
 
 
 # Read by hand.

@@ -10,7 +10,6 @@ import re
 import resource
 import stat
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -95,15 +94,17 @@ def test_an_eml_file_has_every_octet_as_it_came(box: Path) -> None:
 
 
 def test_nothing_is_visible_before_the_flush_and_everything_after(box: Path) -> None:
-    destination = prepared(box)
-    before = int(time.time())
+    destination = open_destination(f"maildir:{box}", clock=(clock := FastClock()))
+    destination.prepare(ACCOUNT, NoJournal())  # type: ignore[arg-type]
+    (earlier := box / "earlier").touch()
     deliver(destination, b"1", mail(1))
     assert contents(box) == []
     (entry,) = destination.flush()
     assert entry.identity == Identity(b"1", 0)
-    assert before <= entry.delivered_at <= time.time()
+    assert entry.delivered_at == clock.date()
     (path,) = (box / "new").iterdir()
-    assert before <= path.stat().st_mtime <= time.time()
+    (later := box / "later").touch()
+    assert earlier.stat().st_mtime_ns <= path.stat().st_mtime_ns <= later.stat().st_mtime_ns
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not [*(box / "tmp").iterdir()]
     assert destination.flush() == []

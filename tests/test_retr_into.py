@@ -7,8 +7,7 @@ Whatever they do, the session is in step or says that it is not.
 import io
 import os
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from pop3fast import POP3, CommandError, ConnectionBusy, ConnectionLost, ProtocolError, error_proto
 from scripted import Reply, ScriptedServer
 from shapes import CONTENT, GREETING, MESSAGE, assert_broken, connect
+from waiting import wait_until
 
 RETR = b"+OK\r\n" + MESSAGE + b".\r\n"
 NO = b"-ERR no\r\n"
@@ -220,13 +220,6 @@ def test_a_session_closed_by_progress_stays_closed() -> None:
             pop.retr_into(1, io.BytesIO(), progress=progress)
         with pytest.raises(ProtocolError):
             pop.noop()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    give_up = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < give_up
-        time.sleep(0.001)
 
 
 @contextmanager
