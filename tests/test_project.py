@@ -332,3 +332,14 @@ def test_no_file_names_a_path_of_somebodys_machine() -> None:
     assert ROOT / "pyproject.toml" in files
     personal = re.compile(rb"(?<![\w.:])/(?:root|home|Users|work|mnt)/\w")
     assert [str(path.relative_to(ROOT)) for path in files if personal.search(path.read_bytes())] == []
+
+
+def test_what_the_workflows_use_is_pinned_by_digest() -> None:
+    used = [
+        line.strip()
+        for path in (ROOT / ".github/workflows").glob("*.yml")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert len(used) > 10
+    assert [line for line in used if not re.fullmatch(r"-? ?uses: [\w./-]+@[0-9a-f]{40} # v[\d.]+", line)] == []
