@@ -38,6 +38,11 @@ mod _framing {
     use crate::status::{self as core_status, Status};
     use crate::{Limits, line, listing};
 
+    /// The version of crate and package, which is written in `Cargo.toml` and nowhere else.
+    #[pymodule_export]
+    #[expect(non_upper_case_globals, reason = "the name that Python has for it")]
+    const __version__: &str = env!("CARGO_PKG_VERSION");
+
     /// From so many octets on, some ten microseconds of work, the interpreter is handed to other threads meanwhile.
     const DETACH_OCTETS: usize = 32 * 1024;
 

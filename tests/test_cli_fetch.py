@@ -19,7 +19,8 @@ from commandline import (
     private,
 )
 from maildrops import Maildrop, delivered, mail
-from pop3fast.cli._fetching import status_of, summary
+from pop3fast.cli._fetching import summary
+from pop3fast.cli._selection import status_of
 from pop3fast.fetch import Account, FetchReport, Job, Progress, fetch_many, import_seen
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer

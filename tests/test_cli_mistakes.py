@@ -277,7 +277,7 @@ def test_a_file_in_utf_16(tmp_path: Path) -> None:
 def test_a_wrong_option_is_answered_in_three_lines(tmp_path: Path) -> None:
     ran = pop3fast(tmp_path, "fetch", "pop3s://a@b", "--to", "eml:x", "--delte", status=2)
     assert ran.err.splitlines() == [
-        "usage: pop3fast fetch [OPTIONS] URL",
+        "usage: pop3fast fetch [OPTIONS] URL|NAME...",
         "pop3fast fetch: error: argument 5 makes no sense here; did you mean --delete?",
         "try: pop3fast fetch --help",
     ]

@@ -127,7 +127,7 @@ def test_of_what_the_parser_says_only_the_place_is_repeated(
 
 
 def test_what_is_known_of_an_argument_is_its_place_and_what_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "error: argument 3 makes no sense here\n" in said(capsys, "list", URL, URL)
+    assert "error: argument 2 makes no sense here\n" in said(capsys, "demo", URL)
     assert "error: argument 2 makes no sense here; did you mean --timeout?\n" in said(capsys, "list", "--timout=5")
     assert "use --password-command" in said(capsys, "list", "--pasword=x")
     shown = said(capsys, "lst")

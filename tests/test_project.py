@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import pop3fast
+
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "pop3fast"
 
@@ -174,6 +176,7 @@ PROGRAMS = (
     "cli._advice",
     "cli._headers",
     "cli._progress",
+    "cli._selection",
     "cli._accounts",
     "cli._config",
     "cli._parser",
@@ -319,7 +322,7 @@ def test_no_file_is_two(path: Path) -> None:
 
 def test_the_crate_and_the_package_have_one_version() -> None:
     crate = tomllib.loads((ROOT / "Cargo.toml").read_text("utf-8"))["package"]["version"]
-    assert version("pop3fast") == crate
+    assert pop3fast.__version__ == version("pop3fast") == crate
 
 
 def test_no_file_names_a_path_of_somebodys_machine() -> None:

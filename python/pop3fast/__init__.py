@@ -25,6 +25,7 @@ from pop3fast._errors import InsecureTLSWarning as InsecureTLSWarning
 from pop3fast._errors import LimitExceeded as LimitExceeded
 from pop3fast._errors import ProtocolError as ProtocolError
 from pop3fast._errors import error_proto as error_proto
+from pop3fast._framing import __version__ as __version__
 from pop3fast._install import install_as_poplib as install_as_poplib
 from pop3fast._message import Message as Message
 from pop3fast._message import Piece as Piece

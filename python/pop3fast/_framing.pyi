@@ -12,7 +12,7 @@ follow from ``max_octets``, and are met while the response is received. So no re
 A body of which pieces were taken goes on with whichever method is called next; what all of them give is the body.
 """
 
-from typing import Literal, final
+from typing import Final, Literal, final
 
 __all__ = [
     "Framer",
@@ -26,6 +26,9 @@ __all__ = [
     "strict_status",
     "with_lf",
 ]
+
+__version__: Final[str]
+"""The version of the crate, and so of the package: what ``Cargo.toml`` says."""
 
 class FramingError(Exception):
     """What was received cannot be framed; the one argument says why."""

@@ -48,8 +48,8 @@ def account_of(settings: Settings, *, alone: bool = True) -> Account:
         raise UsageError(str(error)) from None
 
 
-def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
-    """Return a session, logged in where *log_in* says so.
+def session_with(settings: Settings, *, log_in: bool = True, alone: bool = True) -> POP3:
+    """Return a session, logged in where *log_in* says so; *alone* is as `account_of` takes it.
 
     Raises `UsageError`, `SecretError` and what `connect` does.
     """
@@ -61,7 +61,7 @@ def session_with(settings: Settings, *, log_in: bool = True) -> POP3:
             return connect(
                 url, context=context, timeout=settings.timeout or TIMEOUT_SECONDS, deadline=settings.deadline
             )
-        return account_of(settings).connect()
+        return account_of(settings, alone=alone).connect()
     except OSError:
         # A certificate that is not the server's is one, and a ValueError as well.
         raise
@@ -101,7 +101,7 @@ def _with_secret(account: Account, location: Location, settings: Settings, *, al
         if login is not None:
             user, password = login
         elif user is not None:
-            password = _ask(user, location)
+            password = _ask(user, location, alone=alone)
     if user is None:
         raise UsageError("nobody says who logs in: user@host in the URL, --user, or an entry in ~/.netrc")
     if settings.password_command is not None:
@@ -113,8 +113,13 @@ def _with_secret(account: Account, location: Location, settings: Settings, *, al
     return replace(account, user=user, password=checked_secret(password or "", "the password"))
 
 
-def _ask(user: str, location: Location) -> str:
+def _ask(user: str, location: Location, *, alone: bool) -> str:
     who = printable(f"{user} on {location.host}")
+    if not alone and VARIABLE in os.environ:
+        raise SecretError(
+            f"no password for {who}: ${VARIABLE} is for a command about one account; "
+            "each of several needs a password-command, a password-file or an entry in ~/.netrc"
+        )
     if not sys.stdin.isatty():
         raise SecretError(
             f"no password for {who}: give --password-command, --password-file, ${VARIABLE} or an entry in ~/.netrc"

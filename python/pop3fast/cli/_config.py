@@ -13,6 +13,9 @@ from pop3fast.cli._settings import Settings, about, closest, expanded, key_of
 from pop3fast.cli._text import UsageError
 from pop3fast.fetch.accounts._private import no_utf8, read_contents
 
+DEFAULTS = "defaults"
+"""The table that is no account: what it says holds for all that do not say it themselves."""
+
 # All that is repeated of what the parser says: the rest may quote the file.
 _PLACE = re.compile(r" \(at (?:line \d+, column \d+|end of document)\)")
 
@@ -25,6 +28,28 @@ def default_config() -> str:
 
 def read_config(path: str) -> dict[str, Settings]:
     """Return the accounts of a configuration file by name. Raises `UsageError`."""
+    tables, text, objection = _read_tables(path)
+    accounts: dict[str, Settings] = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            where = _line_of(name, text)
+            raise UsageError(f"{path}: a key{where} stands outside of the tables; each account has one, as in [work]")
+        accounts[name] = Settings.of(_checked(f"{path}: [{name}]", table, text))
+        if accounts[name].password is not None and objection:
+            raise UsageError(f"[{name}] has a password: {objection}")
+    defaults = accounts.pop(DEFAULTS, Settings())
+    if not accounts:
+        raise UsageError(f"{path} has no accounts: each is a table, as in [work]")
+    accounts = {name: settings.over(defaults) for name, settings in accounts.items()}
+    for name, settings in accounts.items():
+        for needed in ("url", "to"):
+            if getattr(settings, needed) is None:
+                raise UsageError(f"{path}: [{name}] has no {needed!r}")
+    return accounts
+
+
+def _read_tables(path: str) -> tuple[dict[str, object], str, str]:
+    """Return the tables of a file, its text, and why no password may stand in it (empty when one may)."""
     import tomllib  # noqa: PLC0415 - most commands name a URL, and read no configuration
 
     try:
@@ -34,26 +59,12 @@ def read_config(path: str) -> dict[str, Settings]:
     try:
         # Some editors begin a file with a mark that says that it is UTF-8.
         text = octets.decode("utf-8-sig")
-        tables = tomllib.loads(text)
+        return tomllib.loads(text), text, objection
     except UnicodeDecodeError:
         raise UsageError(f"{path} is {no_utf8(octets)}") from None
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         raise UsageError(f"{path} is no TOML{place[0] if place else ''}") from None
-    accounts: dict[str, Settings] = {}
-    for name, table in tables.items():
-        if not isinstance(table, dict):
-            where = _line_of(name, text)
-            raise UsageError(f"{path}: a key{where} stands outside of the tables; each account has one, as in [work]")
-        accounts[name] = Settings.of(_checked(f"{path}: [{name}]", table, text))
-        if accounts[name].password is not None and objection:
-            raise UsageError(f"[{name}] has a password: {objection}")
-        for needed in ("url", "to"):
-            if getattr(accounts[name], needed) is None:
-                raise UsageError(f"{path}: [{name}] has no {needed!r}")
-    if not accounts:
-        raise UsageError(f"{path} has no accounts: each is a table, as in [work]")
-    return accounts
 
 
 def _checked(where: str, table: dict[str, object], text: str) -> dict[str, object]:

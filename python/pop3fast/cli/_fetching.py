@@ -15,9 +15,21 @@ from pop3fast._location import parse_url
 from pop3fast.cli._accounts import account_of, described
 from pop3fast.cli._advice import advice
 from pop3fast.cli._progress import Display, on_terminal
+from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings, demand
-from pop3fast.cli._text import UsageError, complain, in_words, plural, printable, say, say_json, shown_size
+from pop3fast.cli._text import (
+    UsageError,
+    complain,
+    in_words,
+    of_account,
+    plural,
+    printable,
+    say,
+    say_json,
+    shown_size,
+)
 from pop3fast.fetch import (
+    FetchError,
     FetchReport,
     Job,
     Named,
@@ -39,15 +51,16 @@ MOST_NAMES = 5
 
 def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     """Fetch the mail of *accounts*; return the exit status."""
-    if command.import_seen is not None and (len(accounts) > 1 or command.dry_run):
-        raise UsageError("--import-seen is for one account, and changes what is remembered of it")
     alone = len(accounts) == 1
-    tasks = [_task_of(table, settings, command, alone=alone) for table, settings in accounts.items()]
+    if command.import_seen is not None and not alone:
+        raise UsageError("--import-seen is for one account; in the configuration each may have a key of that name")
+    tasks = [_task_of(account, settings, command, alone=alone) for account, settings in accounts.items()]
+    # When every one makes sense: this changes what is remembered.
+    tasks = [
+        _taken_over(task, settings, command, alone=alone)
+        for task, settings in zip(tasks, accounts.values(), strict=True)
+    ]
     jobs = [task for task in tasks if isinstance(task, Job)]
-    if command.import_seen is not None:
-        taken = import_seen(jobs[0].account, jobs[0].destination, command.import_seen, state=jobs[0].state)
-        if not command.quiet and not command.json:
-            say(f"{plural(taken, 'message')} of {command.import_seen} will not be fetched again")
     shows_progress = not (command.quiet or command.verbose or command.json or command.debug)
     with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
         done = iter(_run(jobs, command, _teller(display, command), alone=alone))
@@ -61,24 +74,43 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     return status_of([report.exit_status for report in reports])
 
 
-def _task_of(table: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job | FetchReport:
-    """Return what is to be done for the account of a *table*, or how it ended when it is not *alone* and cannot begin.
+def _task_of(account: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job | FetchReport:
+    """Return what is to be done for an *account*, or how it ended when it is not *alone* and cannot begin.
 
-    Raises `UsageError` that names the table, and `SecretError` of an account that is alone.
+    Raises `UsageError` that names it, and `SecretError` of an account that is alone.
     """
     try:
         return job_of(settings, command, alone=alone)
     except UsageError as error:
-        raise UsageError(f"[{table}] {error}" if table else str(error)) from None
+        raise UsageError(f"{shown_name(account)}{error}") from None
     except SecretError as error:
         if alone:
             raise
         return FetchReport(described(settings), settings.to or "", error=error)
 
 
+def _taken_over(
+    task: Job | FetchReport, settings: Settings, command: argparse.Namespace, *, alone: bool
+) -> Job | FetchReport:
+    """Return *task*, for which what another program fetched counts as fetched where *settings* say so."""
+    if not isinstance(task, Job) or settings.import_seen is None:
+        return task
+    try:
+        taken = import_seen(task.account, task.destination, settings.import_seen, state=task.state)
+    except FetchError as error:
+        if alone:
+            raise
+        return FetchReport(str(task.account), task.destination, error=error)
+    if taken and not command.quiet and not command.json:
+        say(printable(f"{plural(taken, 'message')} of {settings.import_seen} will not be fetched again"))
+    return task
+
+
 def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job:
     """Return what *settings* and the *command* ask for. Raises `UsageError` for what makes no sense."""
     to = demand(settings.to, "nobody says where the mail goes: --to maildir:PATH, mbox:PATH or eml:PATH")
+    if settings.import_seen is not None and command.dry_run:
+        raise UsageError("import-seen changes what is remembered, and a dry run changes nothing")
     known = {option.name for option in fields(Options)}
     said = {name: value for name, value in settings.said().items() if name in known}
     try:
@@ -89,12 +121,6 @@ def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> J
     except ValueError as error:
         raise UsageError(str(error)) from None
     return Job(account_of(settings, alone=alone), to, settings.state, options)
-
-
-def status_of(statuses: list[int]) -> int:
-    """Return the exit status of several fetches: their common one, or 1 when they differ."""
-    failed = {status for status in statuses if status}
-    return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
 
 
 def _advice(task: Job | FetchReport, report: FetchReport) -> str:
@@ -189,9 +215,7 @@ def _tell_person(report: FetchReport, options: Options, command: argparse.Namesp
     if not command.quiet and (report.error is None or _came_to_something(report)):
         say(printable(summary(report)))
     if report.error is not None:
-        # The account names the host, and so do the errors of a connection.
-        where = account.rpartition(" on ")[2]
-        complain(f"{account}: {in_words(report.error).removeprefix(f'{where}, ')}")
+        complain(of_account(account, report.error))
     if hint:
         complain(hint)
 

@@ -5,14 +5,18 @@ came.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
+from typing import TypeAlias
 
 from pop3fast import POP3, CommandError, error_proto
-from pop3fast.cli._accounts import names_user, session_with
+from pop3fast.cli._accounts import described, location_of, names_user, session_with
+from pop3fast.cli._advice import advice
 from pop3fast.cli._headers import Header, header_of
+from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings
-from pop3fast.cli._text import complain, in_words, printable, say, say_json
+from pop3fast.cli._text import UsageError, complain, in_words, of_account, printable, say, say_json
+from pop3fast.fetch import SecretError, exit_status
 
 SHOWN_UID = 70
 """The longest that RFC 1939 section 7 allows; one that is longer pushes its line's rest to the right."""
@@ -25,16 +29,40 @@ REFUSALS = 3
 after some bad commands, as Dovecot does after twenty."""
 
 
-def capa(settings: Settings, command: argparse.Namespace) -> int:
+Look: TypeAlias = Callable[[POP3, argparse.Namespace, dict[str, object]], int]
+"""Shows something of a session, with what names the account in each row for a program; returns the exit status."""
+
+
+def look_at(accounts: dict[str, Settings], command: argparse.Namespace, look: Look) -> int:
+    """Have *look* show something of each of *accounts*, and return the exit status; one that fails is not the end."""
+    statuses: list[int] = []
+    alone = len(accounts) == 1
+    for account, settings in accounts.items():
+        name = "" if alone else described(settings)
+        try:
+            if name and not command.json:
+                say(f"{printable(name)}:")
+            with session_with(settings, log_in=look is not capa or names_user(settings), alone=alone) as pop:
+                statuses.append(look(pop, command, {"account": name} if name else {}))
+        except UsageError as error:
+            raise UsageError(f"{shown_name(account)}{error}") from None
+        except (error_proto, OSError, SecretError) as error:
+            complain(of_account(name, error) if name else in_words(error))
+            if hint := advice(error, location_of(settings), by_token=settings.token_command is not None):
+                complain(hint)
+            statuses.append(exit_status(error))
+    return status_of(statuses)
+
+
+def capa(pop: POP3, command: argparse.Namespace, named: dict[str, object]) -> int:
     """Show what the server can do; return the exit status.
 
-    Where *settings* name a user, there is a login first, behind which some servers say more.
+    Where a user is named, there was a login first, behind which some servers say more.
     """
-    with session_with(settings, log_in=names_user(settings)) as pop:
-        capabilities = pop.capabilities()
+    capabilities = pop.capabilities()
     for name, arguments in capabilities.items():
         if command.json:
-            say_json(capability=name, arguments=list(arguments))
+            say_json(**named, capability=name, arguments=list(arguments))
         else:
             say(printable(" ".join([name, *arguments])))
     if not capabilities:
@@ -42,29 +70,28 @@ def capa(settings: Settings, command: argparse.Namespace) -> int:
     return 0
 
 
-def list_(settings: Settings, command: argparse.Namespace) -> int:
+def list_(pop: POP3, command: argparse.Namespace, named: dict[str, object]) -> int:
     """Show what is in the maildrop; return the exit status, 1 when the server refused a header.
 
     Raises what broke the connection when all is shown that is known of the messages.
     """
-    with session_with(settings) as pop:
-        sizes = pop.sizes() if pop.stat()[0] else {}
-        uids = _uids(pop) if sizes else {}
-        widths = _widths(sizes, uids)
-        refused: list[CommandError] = []
-        headers = _headers(pop, list(sizes), refused) if command.headers else ((number, None) for number in sizes)
-        for number, header in headers:
-            uid = uids.get(number)
-            row: dict[str, object] = {"number": number, "octets": sizes.get(number), "uid": uid}
-            if command.json:
-                say_json(**row, **(header or {}))
-                continue
-            cells = [f"{number:>{widths[0]}}", f"{row['octets']:>{widths[1]}}", _shown_uid(uid).ljust(widths[2])]
-            if header is not None:
-                sender = printable(header["from"])[:SHOWN_FROM].ljust(SHOWN_FROM)
-                cells += [printable(header["date"])[:16].ljust(16).replace("T", " "), sender]
-                cells.append(printable(header["subject"]))
-            say("  ".join(cells).rstrip())
+    sizes = pop.sizes() if pop.stat()[0] else {}
+    uids = _uids(pop) if sizes else {}
+    widths = _widths(sizes, uids)
+    refused: list[CommandError] = []
+    headers = _headers(pop, list(sizes), refused) if command.headers else ((number, None) for number in sizes)
+    for number, header in headers:
+        uid = uids.get(number)
+        row: dict[str, object] = {"number": number, "octets": sizes.get(number), "uid": uid}
+        if command.json:
+            say_json(**named, **row, **(header or {}))
+            continue
+        cells = [f"{number:>{widths[0]}}", f"{row['octets']:>{widths[1]}}", _shown_uid(uid).ljust(widths[2])]
+        if header is not None:
+            sender = printable(header["from"])[:SHOWN_FROM].ljust(SHOWN_FROM)
+            cells += [printable(header["date"])[:16].ljust(16).replace("T", " "), sender]
+            cells.append(printable(header["subject"]))
+        say("  ".join(cells).rstrip())
     return int(bool(refused))
 
 

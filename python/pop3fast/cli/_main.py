@@ -11,18 +11,16 @@ import contextlib
 import io
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pop3fast import error_proto
+from pop3fast import __version__
 from pop3fast.cli import _fetching
-from pop3fast.cli._accounts import location_of
-from pop3fast.cli._advice import advice
-from pop3fast.cli._config import default_config, read_config
+from pop3fast.cli._config import default_config
 from pop3fast.cli._parser import Parser, RefusedSecret
-from pop3fast.cli._settings import COUNT, Settings, add_options, expanded, from_arguments, parser_of
+from pop3fast.cli._selection import selected
+from pop3fast.cli._settings import COUNT, add_options, expanded, parser_of
 from pop3fast.cli._text import OutputFailed, OutputGone, UsageError, complain, in_words
 from pop3fast.fetch import exit_status
 
@@ -30,13 +28,6 @@ _FAILED = 1
 _USAGE = 2
 _OUTPUT_GONE = 141  # what a shell says of a program that SIGPIPE ended: 128 and its number
 _INTERRUPTED = 130  # the same of control-C
-
-_A_URL = (
-    "a server is named by a URL, as in pop3s://user@mail.example.org (TLS), pop3:// (STLS) or pop3+plain:// (no TLS)"
-)
-
-_NO_NAME = re.compile(r"[.:@]|^localhost$")
-"""What stands in a server's name, and hardly in that of an account."""
 
 _STREAMS = {"stdin": "r", "stdout": "w", "stderr": "w"}
 """In the order of their numbers: what is opened gets the lowest that is free."""
@@ -73,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="pop3fast", description="Retrieve mail by POP3, fast.")
+    parser.add_argument(
+        "--version", action="version", version=f"pop3fast {__version__}", help="say which version it is"
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_fetch(commands)
     _add_list(commands)
@@ -98,14 +92,7 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         action="store_true",
         help="fetch all messages again when the server has changed every unique-id",
     )
-    what.add_argument(
-        "--import-seen",
-        type=expanded,
-        metavar="FILE",
-        help="messages that getmail, mpop or fetchmail fetched are not new",
-    )
     many = fetch.add_argument_group("several mailboxes")
-    many.add_argument("--all", action="store_true", help="fetch the mail of every account in the configuration")
     many.add_argument(
         "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
     )
@@ -163,14 +150,15 @@ def _command(
 ) -> argparse.ArgumentParser:
     """Add a command that is about an account."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=words, description=description, usage="%(prog)s [OPTIONS] URL"
+        name, help=words, description=description, usage="%(prog)s [OPTIONS] URL|NAME..."
     )
     parser.add_argument(
-        "account",
-        nargs="?",
+        "accounts",
+        nargs="*",
         metavar="URL",
-        help="pop3s://[user@]host[:port], pop3:// (STLS) or pop3+plain:// (no TLS); or a name in the configuration",
+        help="pop3s://[user@]host[:port], pop3:// (STLS) or pop3+plain:// (no TLS); or names in the configuration",
     )
+    parser.add_argument("--all", action="store_true", help="every account in the configuration")
     login = parser.add_argument_group(
         "logging in",
         "A password comes from --password-command, --password-file, $POP3FAST_PASSWORD, netrc ($NETRC or ~/.netrc) or "
@@ -186,61 +174,25 @@ def _command(
 
 
 def _fetch(command: argparse.Namespace) -> int:
-    if not command.all:
-        table = command.account if command.account is not None and "://" not in command.account else ""
-        return _fetching.fetch({table: _account(command)}, command)
-    if command.account is not None:
-        raise UsageError("--all is for every account in the configuration; it takes no URL")
-    accounts = read_config(command.config or default_config())
-    return _fetching.fetch({name: from_arguments(command).over(one) for name, one in accounts.items()}, command)
+    return _fetching.fetch(selected(command), command)
 
 
 def _list(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look  # noqa: PLC0415 - it reads headers, and a fetch does not
 
-    return _at_server(_look.list_, command)
+    return _look.look_at(selected(command), command, _look.list_)
 
 
 def _capa(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look  # noqa: PLC0415 - as above
 
-    return _at_server(_look.capa, command)
-
-
-def _at_server(run: Callable[[Settings, argparse.Namespace], int], command: argparse.Namespace) -> int:
-    """Return what *run* does about the account that a *command* is about, and say what to do where it fails."""
-    settings = _account(command)
-    try:
-        return run(settings, command)
-    except (error_proto, OSError) as error:
-        complain(in_words(error))
-        if hint := advice(error, location_of(settings), by_token=settings.token_command is not None):
-            complain(hint)
-        return exit_status(error)
+    return _look.look_at(selected(command), command, _look.capa)
 
 
 def _run_demo(command: argparse.Namespace) -> int:
     from pop3fast.cli import _demo  # noqa: PLC0415 - it brings a whole server
 
     return _demo.run(command.messages)
-
-
-def _account(command: argparse.Namespace) -> Settings:
-    """Return what is said of the account that a command is about."""
-    if command.account is None:
-        raise UsageError(f"nobody says which server: {_A_URL}")
-    if "://" in command.account:
-        return from_arguments(command).over(Settings(url=command.account))
-    path = command.config or default_config()
-    if command.config is None and not os.path.exists(path):  # noqa: PTH110 - a path is a str in this package
-        raise UsageError(
-            f"the account is no URL, and there is no configuration {path} that could have it by name; {_A_URL}"
-        )
-    accounts = read_config(path)
-    if command.account not in accounts:
-        hint = f"; {_A_URL}" if _NO_NAME.search(command.account) else ""
-        raise UsageError(f"{path} has no account of that name; it has {', '.join(map(repr, accounts))}{hint}")
-    return from_arguments(command).over(accounts[command.account])
 
 
 @contextlib.contextmanager

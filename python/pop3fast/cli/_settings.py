@@ -145,6 +145,9 @@ class Settings:
     trust_sizes: bool | None = _said(
         EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
     )
+    import_seen: str | None = _said(
+        FILE, "fetch", "messages that getmail, mpop or fetchmail fetched, by their file, are not new"
+    )
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
     def over(self, others: "Settings") -> "Settings":

@@ -77,6 +77,12 @@ def in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def of_account(account: str, error: BaseException) -> str:
+    """Return what *error* says of an *account*, whose host errors of a connection name, too."""
+    where = account.rpartition(" on ")[2]
+    return f"{account}: {in_words(error).removeprefix(f'{where}, ')}"
+
+
 def printable(text: str) -> str:
     """Return *text* with every character escaped that a terminal would obey or not show; not too long."""
     if not text.isprintable():
