@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pop3fast import POP3, _handshake
-from pop3fast._stream import RECEIVE_SIZE, RECORD_OCTETS, ReplyStream
+from pop3fast._socket import RECEIVE_SIZE
+from pop3fast._stream import RECORD_OCTETS, ReplyStream
 from pop3fast.testing import CERTIFICATE
 from test_stream import secured
 

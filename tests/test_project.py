@@ -38,6 +38,7 @@ CLIENT = (
     "_handshake",
     "_stream",
     "_session",
+    "_socket",
     "_dial",
     "_aside",
     "_batches",
@@ -61,8 +62,8 @@ CLIENT = (
     "_replies",
     "_framing",
 )
-# The same client on an event loop. It knows what decides, and of the stream what a socket says without waiting; but
-# nothing of poplib's hooks, nor of a conversation that blocks.
+# The same client on an event loop. It knows what decides, and what a socket says without waiting; but nothing of
+# poplib's hooks, nor of a stream or a conversation that blocks.
 AIO = (
     "aio",
     "aio._fetch_many",
@@ -78,7 +79,7 @@ AIO = (
     "aio._threads",
     "aio._wire",
 )
-NOT_OF_AIO = {*CLIENT[: CLIENT.index("_stream")]} - {"__init__"}
+NOT_OF_AIO = {*CLIENT[: CLIENT.index("_stream") + 1]} - {"__init__"}
 OF_FETCH = {"fetch", "fetch._fetch_many", "fetch._waiting"}  # what its threads do, and the word that ends it
 # What tests the client must not lean on it.
 SERVER = (
@@ -266,8 +267,9 @@ def waits(path: Path) -> set[str]:
 
 
 def test_of_the_client_the_stream_waits_and_before_it_what_makes_the_connection() -> None:
+    # `_socket` asks with no time to wait.
     waiting = {name: waits(file_of(name)) for name in CLIENT if name not in EXTENSION}
-    assert [name for name, words in waiting.items() if words] == ["_handshake", "_stream", "_dial"], waiting
+    assert [name for name, words in waiting.items() if words] == ["_handshake", "_stream", "_socket", "_dial"], waiting
 
 
 def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:

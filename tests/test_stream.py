@@ -15,7 +15,8 @@ import pytest
 import pop3fast
 from pop3fast import ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._deadline import Deadline
-from pop3fast._stream import NO_LIMIT, ReplyStream
+from pop3fast._session import NO_LIMIT
+from pop3fast._stream import ReplyStream
 from pop3fast.testing import CERTIFICATE
 
 BODY = b"+OK\r\nFrom: a\r\n..b\r\n.\r\n"

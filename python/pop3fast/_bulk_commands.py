@@ -15,11 +15,10 @@ from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_make
 from pop3fast._bulk_loop import OnError, one_by_one, pipelined
 from pop3fast._conversation import can_pipeline, exchange, within
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._hooks import read_listing, session_of
 from pop3fast._message import Message, Piece
-from pop3fast._stream import protocol_error
 
 T = TypeVar("T")
 

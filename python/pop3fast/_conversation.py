@@ -15,7 +15,7 @@ from pop3fast import _protocol_log
 from pop3fast._batch import Batch
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionBusy, ConnectionLost, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ConnectionBusy, ConnectionLost, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError
 from pop3fast._hooks import (
     PUBLIC,
@@ -35,7 +35,7 @@ from pop3fast._pipeline import Pipeline
 from pop3fast._replies import counted
 from pop3fast._secrets import shown_verb
 from pop3fast._session import Session
-from pop3fast._stream import ReplyStream, protocol_error
+from pop3fast._stream import ReplyStream
 
 T = TypeVar("T")
 

@@ -23,6 +23,7 @@ does. No exception ever holds a command's arguments: they may be secrets.
 
 import poplib
 
+from pop3fast._framing import FramingError, FramingLimitError
 from pop3fast._replies import TEMPORARY_CODES, code_in_words, counted, printable, readable, response_code
 
 error_proto = poplib.error_proto
@@ -161,6 +162,12 @@ class InsecureTLSWarning(UserWarning):
     """TLS without a context verifies neither certificate nor host name. That is what poplib does."""
 
     __module__ = "pop3fast"
+
+
+def protocol_error(error: FramingError) -> ProtocolError:
+    """Return what *error* of the framer is to the caller of a command."""
+    kind = LimitExceeded if isinstance(error, FramingLimitError) else ProtocolError
+    return kind(str(error))
 
 
 def broken_by(error: BaseException) -> type[ProtocolError]:

@@ -8,7 +8,7 @@ import socket
 import ssl
 from time import monotonic
 
-from pop3fast._stream import acknowledgement
+from pop3fast._socket import acknowledgement
 
 
 def wrap_socket(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:

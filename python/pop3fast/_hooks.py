@@ -25,8 +25,8 @@ from pop3fast._handshake import wrap_socket
 from pop3fast._outgoing import command_octets
 from pop3fast._pipeline import Pipeline
 from pop3fast._secrets import shown
-from pop3fast._session import Session
-from pop3fast._stream import NO_LIMIT, ReplyStream
+from pop3fast._session import NO_LIMIT, Session
+from pop3fast._stream import ReplyStream
 
 LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 """Status line, the lines without their line ends, and the octets of those lines with their line ends."""

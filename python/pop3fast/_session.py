@@ -14,6 +14,9 @@ from pop3fast._turns import Turns
 
 Failure = TypeVar("Failure", bound=BaseException)
 
+# As much as the framer can count.
+NO_LIMIT = 2**63 - 1
+
 UNFINISHED = "the reply to an earlier command was not read to its end"
 
 

@@ -6,7 +6,6 @@ mixed. Must never know which command a reply is for.
 """
 
 import io
-import select
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -14,24 +13,16 @@ from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from pop3fast._deadline import Deadline
-from pop3fast._errors import ConnectionLost, LimitExceeded, ProtocolError, broken_by
-from pop3fast._framing import Framer, FramingError, FramingLimitError
+from pop3fast._errors import ConnectionLost, ProtocolError, broken_by, protocol_error
+from pop3fast._framing import Framer, FramingError
+from pop3fast._session import NO_LIMIT
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-# What a read costs besides its octets is spread over four times those of a 64 KiB read: half the time of a message
-# of 50 KB in bulk. Twice as much again gained 5 %.
-RECEIVE_SIZE = 256 * 1024
-
 # The most that a TLS record holds, and so a read (RFC 8446 section 5.1).
 RECORD_OCTETS = 2**14
-
-# As much as the framer can count.
-NO_LIMIT = 2**63 - 1
-
-# Linux alone can be told to acknowledge at once what has come.
-_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 # poplib's own words, which programs compare with.
 _EOF = "-ERR EOF"
@@ -55,7 +46,7 @@ class ReplyStream(io.BufferedIOBase):
         self._receive_into = receive_into
         # One buffer for all reads: making one a read cost more than the read, for the C library gives the memory back.
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
-        self._arrived: Callable[[int], object] = _nothing
+        self._arrived: Callable[[], object] = _nothing
         self._receive_now: Callable[[memoryview], int | None] = receive_into
         self.failed: str | None = None
         """Why nothing more can be read; None while something can."""
@@ -149,7 +140,7 @@ class ReplyStream(io.BufferedIOBase):
             raise self._failure(self.failed)
         if self.framer.unread():
             return self._take_octets(RECEIVE_SIZE)
-        if not self._arrived(0) or (octets := self._receive_now(self._buffer)) is None:
+        if not self._arrived() or (octets := self._receive_now(self._buffer)) is None:
             self._unacknowledged, self._tickets_may_come = self._tickets_may_come, False
             return b""
         if not octets:
@@ -281,33 +272,6 @@ class ReplyStream(io.BufferedIOBase):
             return self._receive_into(self._buffer)
 
 
-def protocol_error(error: FramingError) -> ProtocolError:
-    """Return what *error* of the framer is to the caller of a command."""
-    kind = LimitExceeded if isinstance(error, FramingLimitError) else ProtocolError
-    return kind(str(error))
-
-
-def arrival(sock: socket.socket) -> Callable[[int], object]:
-    """Return a function that says, given 0, whether something has arrived on *sock*, were it its end."""
-    if hasattr(select, "poll"):
-        poller = select.poll()
-        poller.register(sock, select.POLLIN)
-        return poller.poll
-    return lambda seconds: select.select([sock], [], [], seconds)[0]
-
-
-def acknowledgement(sock: socket.socket) -> Callable[[], object]:
-    """Return a function that acknowledges what has come on *sock*, and has the kernel do so with what comes next.
-
-    Quirk q131: most servers write a reply in pieces and leave Nagle's algorithm on, so that each piece is held back
-    until the one before is acknowledged. Left to itself the kernel does that 40 ms late, in the hope that something
-    will be sent along. What it is told it forgets as soon as something is sent.
-    """
-    if _ACKNOWLEDGE is None or getattr(sock, "family", None) not in {socket.AF_INET, socket.AF_INET6}:
-        return _nothing
-    return partial(sock.setsockopt, socket.IPPROTO_TCP, _ACKNOWLEDGE, 1)
-
-
 def _decrypted_now(sock: ssl.SSLSocket, buffer: memoryview) -> int | None:
     """Receive what has arrived, or return None: in TLS 1.3's session tickets, sent unasked, there is nothing for us.
 
@@ -323,5 +287,5 @@ def _decrypted_now(sock: ssl.SSLSocket, buffer: memoryview) -> int | None:
         sock.settimeout(timeout)
 
 
-def _nothing(_: int = 0) -> bool:
-    return False
+def _nothing() -> None:
+    pass

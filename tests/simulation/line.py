@@ -57,7 +57,7 @@ class Line:
         self._octets_left -= count
         return count
 
-    def arrived(self, _: int) -> bool:
+    def arrived(self) -> bool:
         """Return whether something is there to be received, were it the end."""
         ended = self._dialogue.closing or (self._octets_left <= 0 and self._end == "hang-up")
         return ended or bool(self._dialogue.out and self._octets_left)

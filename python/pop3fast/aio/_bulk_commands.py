@@ -12,12 +12,11 @@ from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, mes
 from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_maker, pieces_of
 from pop3fast._commands import message_number
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto, name_command
+from pop3fast._errors import CommandError, ProtocolError, error_proto, name_command, protocol_error
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
 from pop3fast._message import Message, Piece
 from pop3fast._outgoing import command_octets
 from pop3fast._replies import pipelines
-from pop3fast._stream import protocol_error
 from pop3fast.aio._bulk_loop import Loop, OnError
 from pop3fast.aio._conversation import ENCODING, Conversation
 from pop3fast.aio._queue import listing, short

@@ -19,13 +19,13 @@ from pop3fast import _protocol_log
 from pop3fast._batch import DEFAULT_WINDOW
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError
 from pop3fast._outgoing import command_octets, with_command
 from pop3fast._pipeline import Pipeline
 from pop3fast._replies import counted, parse_capabilities, pipelines
-from pop3fast._session import Session
-from pop3fast._stream import NO_LIMIT, RECEIVE_SIZE, protocol_error
+from pop3fast._session import NO_LIMIT, Session
+from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.aio._arrivals import Arrivals
 from pop3fast.aio._patience import Patience
 from pop3fast.aio._queue import Exchange, Hold, Queue, Take, lines

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pop3fast._framing import Framer
-from pop3fast._stream import RECEIVE_SIZE, acknowledgement, arrival
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -26,7 +26,7 @@ class Wire(asyncio.BufferedProtocol):
         self._lost = lost
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._transport: asyncio.Transport | None = None
-        self._arrived: Callable[[int], object] = _nothing
+        self._arrived: Callable[[], object] = _nothing
         self._acknowledge: Callable[[], object] = _nothing
         self._reading = True
 
@@ -43,7 +43,7 @@ class Wire(asyncio.BufferedProtocol):
 
     def has_arrived(self) -> bool:
         """Return whether something is with the kernel that was not received yet, were it that the server hung up."""
-        return bool(self._arrived(0))
+        return bool(self._arrived())
 
     async def open(self, sock: socket.socket, context: ssl.SSLContext | None, hostname: str) -> None:
         """Use *sock*, which is connected, with TLS from the first octet if there is a *context*."""

@@ -1,0 +1,41 @@
+"""What a connected socket tells without waiting, and what it is told, whoever waits for it.
+
+Owns how much is received at a time, and that what has come is acknowledged. Never waits, and receives nothing.
+"""
+
+import select
+import socket
+from collections.abc import Callable
+from functools import partial
+
+# What a read costs besides its octets is spread over four times those of a 64 KiB read: half the time of a message
+# of 50 KB in bulk. Twice as much again gained 5 %.
+RECEIVE_SIZE = 256 * 1024
+
+# Linux alone can be told to acknowledge at once what has come.
+_ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
+
+
+def arrival(sock: socket.socket) -> Callable[[], object]:
+    """Return a function that says whether something has arrived on *sock*, were it its end."""
+    if hasattr(select, "poll"):
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        return partial(poller.poll, 0)
+    return lambda: select.select([sock], [], [], 0)[0]
+
+
+def acknowledgement(sock: socket.socket) -> Callable[[], object]:
+    """Return a function that acknowledges what has come on *sock*, and has the kernel do so with what comes next.
+
+    Quirk q131: most servers write a reply in pieces and leave Nagle's algorithm on, so that each piece is held back
+    until the one before is acknowledged. Left to itself the kernel does that 40 ms late, in the hope that something
+    will be sent along. What it is told it forgets as soon as something is sent.
+    """
+    if _ACKNOWLEDGE is None or getattr(sock, "family", None) not in {socket.AF_INET, socket.AF_INET6}:
+        return _nothing
+    return partial(sock.setsockopt, socket.IPPROTO_TCP, _ACKNOWLEDGE, 1)
+
+
+def _nothing() -> None:
+    pass
