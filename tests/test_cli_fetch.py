@@ -141,6 +141,22 @@ def test_a_message_that_fails_is_named_and_is_status_1(tmp_path: Path) -> None:
     assert delivered(f"eml:{tmp_path}/box") == sorted([MAIL[0], MAIL[2]])
 
 
+def test_what_was_fetched_is_fetched_again_when_that_is_asked_for(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"u%d" % number, content) for number, content in enumerate(MAIL, 1)))
+    to = f"maildir:{tmp_path}/box"
+    with ScriptedServer(GREETING, drop) as server:
+        fetch(tmp_path, server, "--to", to)
+        for file in (tmp_path / "box" / "new").iterdir():
+            file.unlink()
+        ran = fetch(tmp_path, server, "--to", to, "--fetch-again", "u2", "--fetch-again=u4")
+        assert "2 messages fetched" in ran.out
+        assert delivered(to) == [MAIL[1], MAIL[3]]
+        assert "5 messages fetched" in fetch(tmp_path, server, "--to", to, "--fetch-again").out
+        assert delivered(to) == sorted(MAIL)
+        ran = pop3fast(tmp_path, "fetch", "--to", to, "--fetch-again", plain_url(server), env=ENV, status=2)
+        assert "behind --fetch-again stands a URL" in ran.err
+
+
 def test_unique_ids_that_all_changed_stop_it_and_it_says_how_to_go_on(tmp_path: Path) -> None:
     drop = Maildrop((b"1", MAIL[0]), (b"2", MAIL[1]))
     to = ["--to", f"eml:{tmp_path}/box"]
@@ -325,7 +341,7 @@ def test_so_many_mailboxes_at_once_as_was_said_and_progress_from_each(tmp_path: 
     all_there = threading.Barrier(3, timeout=SECONDS)
 
     def progress(job: Job, _: Progress) -> None:
-        told.append((job.destination, threading.get_ident()))
+        told.append((job.words, threading.get_ident()))
 
     def together(_: Job, how_far: Progress) -> None:
         if how_far.messages == 1:

@@ -151,7 +151,7 @@ def test_what_is_open_is_synced_and_closed_before_anybody_waits(tmp_path: Path, 
         report = run_job(job, Surroundings(files=files, inline=inline))
         assert report.error is None
     assert files.refused
-    assert sorted(delivered(job.destination)) == sorted(messages)
+    assert sorted(delivered(job.words)) == sorted(messages)
 
 
 @pytest.mark.parametrize("kind", ["maildir", "eml"])

@@ -15,7 +15,7 @@ import pytest
 from limited import LimitedServer, Refuse, at_login, hanging_up, resetting, saying
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
 from pop3fast import AuthenticationError, CommandError, ConnectionLost
-from pop3fast.fetch import Account, Options, _waiting, fetch_many
+from pop3fast.fetch import Account, Options, _waiting, fetch_many, open_destination
 from pop3fast.fetch import _fetch_many as many
 from pop3fast.fetch._patience import MAX_KNOCKS, MAX_TRIES, Patience
 from pop3fast.fetch._report import FetchReport
@@ -24,7 +24,6 @@ from pop3fast.fetch._run import Run
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.accounts._hosts import Host, Hosts, Visit
-from pop3fast.fetch.destinations._destination import open_destination
 from scripted import Reply, ScriptedServer
 
 GREETING = b"+OK ready\r\n"

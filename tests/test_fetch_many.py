@@ -48,9 +48,7 @@ def jobs_of(dovecot: DovecotServer, folder: Path, prefix: str, count: int, messa
 def check(dovecot: DovecotServer, jobs: list[Job], messages: int) -> None:
     """Check that each message of each mailbox arrived once, and that what was to be deleted is."""
     for number, job in enumerate(jobs):
-        assert delivered(job.destination) == sorted(
-            mail(1000 * number + place, octets=2000) for place in range(messages)
-        )
+        assert delivered(job.words) == sorted(mail(1000 * number + place, octets=2000) for place in range(messages))
         left = [*(dovecot.home(job.account.login) / "INBOX").glob("[cn]*/*.localhost*")]
         assert len(left) == (0 if job.options.delete else messages)
 
@@ -126,11 +124,11 @@ def test_an_interrupt_ends_all_of_them(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt):
             fetch_many([job])
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast-")]
-        kept = len(delivered(job.destination))
+        kept = len(delivered(job.words))
         assert drop.sent(b"DELE") == []
         drop.instead = lambda _: None
         assert [report.fetched for report in fetch_many([job])] == [len(MESSAGES) - kept]
-    assert delivered(job.destination) == sorted(MESSAGES)
+    assert delivered(job.words) == sorted(MESSAGES)
 
 
 def test_what_progress_raises_that_is_no_exception_ends_all_of_them(tmp_path: Path) -> None:
@@ -148,7 +146,7 @@ def test_what_progress_raises_that_is_no_exception_ends_all_of_them(tmp_path: Pa
         with pytest.raises(Enough):
             fetch_many(jobs, progress=progress)
         assert fetch_many(jobs[:1])[0].ok
-    assert delivered(jobs[0].destination) == sorted(MESSAGES)
+    assert delivered(jobs[0].words) == sorted(MESSAGES)
 
 
 @pytest.mark.parametrize("kind", ["password", "token", "password_command"])

@@ -116,7 +116,7 @@ def test_where_only_so_many_threads_can_be_started_each_account_is_fetched_or_sa
                 assert report.exit_status == 1
         # Whatever it was, the next fetch goes on where this one ended.
         assert all(report.ok for report in fetch_many(jobs))
-    assert [delivered(job.destination) for job in jobs] == [sorted(MESSAGES)] * 3
+    assert [delivered(job.words) for job in jobs] == [sorted(MESSAGES)] * 3
 
 
 STARVED = """

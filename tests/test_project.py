@@ -96,7 +96,10 @@ SERVER = (
 # where mail is delivered to; what is remembered; who logs in; and what all of them stand on.
 DESTINATIONS = (
     "fetch.destinations",
-    "fetch.destinations._destination",
+    "fetch.destinations._kinds",
+    "fetch.destinations._guard",
+    "fetch.destinations._simple",
+    "fetch.destinations._outgoing",
     "fetch.destinations._maildir",
     "fetch.destinations._eml",
     "fetch.destinations._folder",
@@ -112,10 +115,12 @@ DESTINATIONS = (
     "fetch.destinations._open_folders",
     "fetch.destinations._sync",
     "fetch.destinations._lines",
+    "fetch.destinations._destination",
 )
 MEMORY = (
     "fetch.memory",
     "fetch.memory._import_seen",
+    "fetch.memory._state_home",
     "fetch.memory._state",
     "fetch.memory._state_rows",
     "fetch.memory._state_schema",
@@ -142,6 +147,7 @@ FETCH = (
     "fetch._session",
     "fetch._deleting",
     "fetch._listing",
+    "fetch._portions",
     "fetch._retrieval",
     "fetch._run",
     "fetch._report",

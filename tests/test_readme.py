@@ -63,6 +63,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[MailboxS
         monkeypatch.setattr(socket, "create_connection", connect_here)
         monkeypatch.setattr(socket, "getaddrinfo", resolve_here)
         monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
         yield server
 
 

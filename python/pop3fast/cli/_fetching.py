@@ -37,6 +37,7 @@ from pop3fast.fetch import (
     Progress,
     SecretError,
     UidsChanged,
+    destination_forms,
     fetch_mailbox,
     fetch_many,
     import_seen,
@@ -100,7 +101,7 @@ def _taken_over(
     except FetchError as error:
         if alone:
             raise
-        return FetchReport(str(task.account), task.destination, error=error)
+        return FetchReport(str(task.account), task.words, error=error)
     if taken and not command.quiet and not command.json:
         say(printable(f"{plural(taken, 'message')} of {settings.import_seen} will not be fetched again"))
     return task
@@ -108,14 +109,18 @@ def _taken_over(
 
 def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job:
     """Return what *settings* and the *command* ask for. Raises `UsageError` for what makes no sense."""
-    to = demand(settings.to, "nobody says where the mail goes: --to maildir:PATH, mbox:PATH or eml:PATH")
+    to = demand(settings.to, f"nobody says where the mail goes: --to {destination_forms()}")
     if settings.import_seen is not None and command.dry_run:
         raise UsageError("import-seen changes what is remembered, and a dry run changes nothing")
     known = {option.name for option in fields(Options)}
+    again = tuple(command.fetch_again or ())
     said = {name: value for name, value in settings.said().items() if name in known}
     try:
         options = Options(
-            dry_run=command.dry_run, accept_uid_change=command.accept_uid_change, **cast("dict[str, Any]", said)
+            dry_run=command.dry_run,
+            accept_uid_change=command.accept_uid_change,
+            fetch_again="all" in again or again,
+            **cast("dict[str, Any]", said),
         )
         open_destination(to).close()
     except ValueError as error:
@@ -226,10 +231,11 @@ def _came_to_something(report: FetchReport) -> bool:
 
 
 def _piling_up(report: FetchReport, options: Options) -> list[Named]:
-    """Return what is left on the server for its size, and not because another fetch gets it or nobody wants it."""
+    """Return what is left on the server for its size, or because it was refused, and what no other fetch will get."""
     if options.limit is None and not options.since_last:
         return report.left
-    return [message for message in report.left if options.max_size is not None and message.size > options.max_size]
+    too_large = [message for message in report.left if message.size > (options.max_size or message.size)]
+    return sorted([*too_large, *report.refused])
 
 
 def _name(what: str, messages: list[Named], command: argparse.Namespace) -> None:

@@ -92,6 +92,14 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         action="store_true",
         help="fetch all messages again when the server has changed every unique-id",
     )
+    what.add_argument(
+        "--fetch-again",
+        action="append",
+        nargs="?",
+        const="all",
+        metavar="UID",
+        help="take messages for new that were fetched or refused before: this one (several times, if need be), or all",
+    )
     many = fetch.add_argument_group("several mailboxes")
     many.add_argument(
         "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
@@ -174,6 +182,8 @@ def _command(
 
 
 def _fetch(command: argparse.Namespace) -> int:
+    if not command.accounts and any("://" in uid for uid in command.fetch_again or ()):
+        raise UsageError("behind --fetch-again stands a URL: write it before, or write --fetch-again=all")
     return _fetching.fetch(selected(command), command)
 
 

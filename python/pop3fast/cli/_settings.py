@@ -12,6 +12,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple, cast
 
 from pop3fast.cli._text import UsageError
+from pop3fast.fetch import destination_forms
 
 Group = Literal["file", "login", "fetch"]
 """Where a setting can be made: in a configuration file; there and for each command; there and for fetch."""
@@ -121,7 +122,7 @@ class Settings:
     ca_file: str | None = _said(FILE, "login", "certificates to trust instead of the system's (PEM)")
     timeout: float | None = _said(SECONDS, "login", "how long to wait for the server each time (default: 60)")
     deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
-    to: str | None = _said(TEXT, "fetch", "where the mail goes: maildir:PATH, mbox:PATH or eml:PATH")
+    to: str | None = _said(TEXT, "fetch", f"where the mail goes: {destination_forms()}")
     state: str | None = _said(
         FILE, "fetch", "the file that remembers which messages were fetched (default: beside the mail)"
     )

@@ -8,6 +8,9 @@ from pop3fast.fetch._errors import (
     AccountBusy,
     DestinationError,
     FetchError,
+    MessageDeferred,
+    MessageError,
+    MessageRefused,
     SecretError,
     SeenFileError,
     StateError,
@@ -22,7 +25,10 @@ from pop3fast.fetch._report import FetchReport, Named, Progress, exit_status
 from pop3fast.fetch._retrying import Job, fetch_mailbox
 from pop3fast.fetch._takeover import import_seen
 from pop3fast.fetch.accounts._account import Account
-from pop3fast.fetch.destinations._destination import Delivery, Destination, default_path, open_destination
+from pop3fast.fetch.destinations._destination import Delivery, Destination
+from pop3fast.fetch.destinations._kinds import default_path, destination_forms, open_destination
+from pop3fast.fetch.destinations._outgoing import OutgoingMessage
+from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.fetch.memory._fingerprint import fingerprint
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._seen import Remembered, Seen
@@ -40,14 +46,19 @@ __all__ = [
     "FetchReport",
     "Identity",
     "Job",
+    "MessageDeferred",
+    "MessageError",
+    "MessageRefused",
     "Named",
     "Options",
+    "OutgoingMessage",
     "Progress",
     "ReadBack",
     "Remembered",
     "SecretError",
     "Seen",
     "SeenFileError",
+    "SimpleDestination",
     "State",
     "StateError",
     "TaskLost",
@@ -55,6 +66,7 @@ __all__ = [
     "UidsUnknown",
     "account_digest",
     "default_path",
+    "destination_forms",
     "exit_status",
     "fetch_mailbox",
     "fetch_many",

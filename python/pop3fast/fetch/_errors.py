@@ -4,6 +4,9 @@
 
     FetchError
     +-- DestinationError    a message, or the rest of a batch, could not be delivered; `delivered` says what was
+    +-- MessageError        one message could not be delivered; the others go on
+    |   +-- MessageRefused      not now and not later: it is not tried again until somebody asks for it
+    |   +-- MessageDeferred     not now: it stays new, and the next fetch tries again
     +-- StateError          what was fetched before is not known, or cannot be remembered
     |   +-- AccountBusy         another fetch of the same account is running
     +-- SeenFileError       a file of another program's unique-ids makes no sense
@@ -18,10 +21,11 @@ Owns the classes and what each says to a person. Every one can be pickled: it ma
 import errno
 import os
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 from pop3fast import CommandError, ProtocolError
-from pop3fast.fetch._identity import Entry
+from pop3fast.fetch._identity import Entry, Identity
 
 
 class FetchError(Exception):
@@ -56,6 +60,40 @@ class DestinationError(FetchError):
 
     def __str__(self) -> str:
         return f"cannot {self.tried} {self.path}: {self.reason}"
+
+
+class MessageError(FetchError):
+    """Single messages could not be delivered, and the others can. They stay on the server.
+
+    What ``begin`` and a delivery's ``write`` and ``end`` raise is about that message. ``flush`` names those that it is
+    about, or else it is about every message of the flush; it is called again for the rest.
+    """
+
+    reason: str
+    """Why not, for a person."""
+    identities: tuple[Identity, ...]
+    """Which messages, where ``flush`` raises it."""
+    delivered: tuple[Entry, ...]
+    """The entries of the same flush that are durable in spite of it, to be remembered."""
+
+    def __init__(self, reason: str, identities: Iterable[Identity] = (), delivered: Iterable[Entry] = ()) -> None:
+        """Say that *identities* could not be delivered, for *reason*."""
+        identities, delivered = tuple(identities), tuple(delivered)
+        super().__init__(reason, identities, delivered)
+        self.reason = reason
+        self.identities = identities
+        self.delivered = delivered
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class MessageRefused(MessageError):  # noqa: N818 - a public name that says what happened
+    """The destination will never take this message. It is named, stays on the server, and is tried again when asked."""
+
+
+class MessageDeferred(MessageError):  # noqa: N818 - as above
+    """The destination does not take this message now. It stays new, and the next fetch tries again."""
 
 
 def explained(error: BaseException) -> str:

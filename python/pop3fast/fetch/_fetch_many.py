@@ -144,7 +144,7 @@ def _do(
             tell = None if progress is None else partial(progress, job)
             reports.append(run_job(job, world, progress=tell))
         except Exception as error:  # noqa: BLE001 - a job that makes no sense is not the end of the others
-            reports.append(FetchReport(str(job.account), job.destination, error=error))
+            reports.append(FetchReport(str(job.account), job.words, error=error))
     return reports
 
 
@@ -153,4 +153,4 @@ def _reports_of(task: "Future[list[FetchReport]]", queue: list[tuple[int, Job]])
         return task.result()
     except Exception as error:  # noqa: BLE001 - whatever an executor says when a worker is lost
         lost = TaskLost(f"the worker was lost: {type(error).__name__}: {error}")
-        return [FetchReport(str(job.account), job.destination, error=lost) for _, job in queue]
+        return [FetchReport(str(job.account), job.words, error=lost) for _, job in queue]

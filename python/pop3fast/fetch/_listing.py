@@ -3,6 +3,7 @@
 Owns the ways in which servers list or fail to. Never decides what is fetched or deleted.
 """
 
+import contextlib
 from hashlib import sha256
 
 from pop3fast import POP3, CommandError, ProtocolError, error_proto
@@ -101,6 +102,11 @@ class Lister:
         found = self._retrieval.fingerprints(list(probes))
         self.shows_headers = bool(found)
         return not numbers_changed(probes, found)
+
+    def nudge(self) -> None:
+        """Let the server hear something, so that it does not end the session. Raises `ProtocolError` or ``OSError``."""
+        with contextlib.suppress(CommandError):
+            self._pop.noop()
 
     def check_step(self, messages: int) -> None:
         """Make sure that replies still belong to their commands. Raises `ProtocolError` when they do not.

@@ -3,6 +3,7 @@
 Owns the defaults, and which wishes contradict each other. A value: it can be pickled and sent to another machine.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from pop3fast.fetch.memory._age import DAY_SECONDS
@@ -56,6 +57,8 @@ class Options:
     trust_sizes: bool | None = None
     """Whether a message that comes shorter than the scan listing says did not come whole, and is not deleted; None:
     as the messages show that came before (Exchange lists estimates)."""
+    fetch_again: bool | Collection[str | bytes] = False
+    """Take messages for new that were fetched, left or refused before: all of them, or those with these unique-ids."""
     patience: float = PATIENCE_SECONDS
     """The seconds to wait in all for a maildrop that is in use or a login that comes too early."""
 
@@ -64,6 +67,8 @@ class Options:
             raise ValueError("delete all that was delivered, or what was delivered some days ago: one of the two")
         if self.headers_only and self.deletes:
             raise ValueError("a message of which only the header is fetched is not deleted")
+        if isinstance(self.fetch_again, str | bytes):
+            raise TypeError("fetch_again is True or several unique-ids, as in [uid]")
         for name, least in (
             ("delete_after", 0),
             ("forget_after", 0),
@@ -79,6 +84,12 @@ class Options:
                 raise TypeError(f"{name} is a number{octets}, and not a text")
             if value is not None and not value >= least:
                 raise ValueError(f"{name} is at least {least}, not {value!r}")
+
+    def again(self, uid: bytes) -> bool:
+        """Return whether the message with *uid* is to be fetched whatever is remembered of it."""
+        if isinstance(self.fetch_again, bool):
+            return self.fetch_again
+        return bool(uid) and (uid in self.fetch_again or uid.decode("latin-1") in self.fetch_again)
 
     @property
     def deletes(self) -> bool:

@@ -25,8 +25,13 @@ LEFT_MARK = b"\r"
 SHORT_MARK = b"\n\r"
 """The same: the message came too short to be whole, as far as the sizes are exact. It has shown of them what it can."""
 
+REFUSED_MARK = b"\r\r"
+"""The same: the destination refused the message for good."""
+
 MOST_OCTETS = 2**63 - 1
 """What is listed as larger counts as this: it is what a state can hold, and no message is."""
+
+REFUSED_BEFORE = "the destination refused it before, and it is not tried again until that is asked for"
 
 BEFORE_THE_LAST = "it is listed before the last message that was fetched"
 
@@ -66,6 +71,8 @@ class Known(NamedTuple):
     """Whether a message that came shorter than it is listed did not come whole."""
     sizes_are_estimates: bool = False
     """Whether it did all the same."""
+    again: AbstractSet[Identity] = frozenset()
+    """What was fetched again in this run, because that was asked for."""
 
 
 @dataclass
@@ -81,6 +88,8 @@ class Plan:
     """To be deleted but for a reason."""
     left: list[tuple[Item, str]] = field(default_factory=list)
     """New, and not to be fetched for a reason."""
+    refused: list[tuple[Item, str]] = field(default_factory=list)
+    """New, and not to be fetched because the destination refused them before."""
     leave: list[Identity] = field(default_factory=list)
     """What of these is to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
@@ -166,6 +175,10 @@ class _Maker:
             key = HEADER_MARK + uid
             remembered = seen.size(key, occurrence)
         item = Item(number, Identity(uid, occurrence), size)
+        if self._options.again(uid) and item.identity not in self._known.again:
+            plan.others += remembered is not None
+            plan_new(plan, item, self._options, self._known)
+            return
         if remembered is None or not is_lasting(uid):
             self._add_new(item, doubtful=self._doubts_numbers and is_number(uid))
             return
@@ -212,13 +225,26 @@ class _Maker:
         left = self._seen.size(LEFT_MARK + uid, occurrence) is not None
         if self._seen.size(SHORT_MARK + uid, occurrence) is not None:
             plan.short_before.add(item.identity)
-        plan.others += left or self._seen.size(HEADER_MARK + uid, occurrence) is not None
-        if doubtful:
+        refused = self._refused(item)
+        plan.others += left or refused or self._seen.size(HEADER_MARK + uid, occurrence) is not None
+        if refused:
+            plan.refused.append((item, REFUSED_BEFORE))
+        elif doubtful:
             plan.doubtful.append(item)
         elif left and options.since_last:
             plan.left.append((item, BEFORE_THE_LAST))
         else:
             plan_new(plan, item, options, self._known)
+
+    def _refused(self, item: Item) -> bool:
+        """Return whether the destination has refused *item*. One of another size is another message."""
+        uid, occurrence = item.identity
+        size = self._seen.size(REFUSED_MARK + uid, occurrence)
+        if size is None or (size and item.size and size != item.size) or (self._doubts_numbers and is_number(uid)):
+            return False
+        if self._seen.flags(REFUSED_MARK + uid, occurrence) & MISSING:
+            self.plan.relisted.append(Identity(REFUSED_MARK + uid, occurrence))
+        return True
 
     def _leave_before(self) -> None:
         """Leave what was found new so far: it is listed before a message that had been fetched."""

@@ -77,7 +77,10 @@ class FetchReport:
     failures: list[Named] = field(default_factory=list)
     """The messages that could not be fetched; they are on the server, and the next fetch tries again."""
     left: list[Named] = field(default_factory=list)
-    """The new messages that were left on the server: for their size, for the limit, or for where they are listed."""
+    """The new messages that were left on the server: for their size, for the limit, for where they are listed, or
+    because they were refused before."""
+    refused: list[Named] = field(default_factory=list)
+    """Those of `left` that the destination refused in an earlier fetch (`Options.fetch_again`)."""
     kept: list[Named] = field(default_factory=list)
     """The messages that were to be deleted and were not."""
     warnings: list[str] = field(default_factory=list)

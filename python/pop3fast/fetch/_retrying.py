@@ -6,9 +6,10 @@ longer than it was given, and never goes on after a destination that does not ta
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from threading import Condition
 
 from pop3fast import POP3, error_proto
 from pop3fast.fetch._errors import FetchError, explained
@@ -22,8 +23,10 @@ from pop3fast.fetch._session import FetchSession
 from pop3fast.fetch._waiting import Clock, Stop, SystemClock
 from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
-from pop3fast.fetch.destinations._destination import Destination, default_path, open_destination
+from pop3fast.fetch.destinations._destination import Destination
+from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
 from pop3fast.fetch.memory._state import AccountState, State
+from pop3fast.fetch.memory._state_home import make_home
 
 
 @dataclass(frozen=True)
@@ -31,11 +34,17 @@ class Job:
     """Whose mail is to go where, and how. It can be pickled, if its account can."""
 
     account: Account
-    destination: str
-    """``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH``."""
+    destination: str | PurePath | Destination
+    """A string (`destination_forms`), a path (a Maildir), or an object of one's own. One object is used by one fetch
+    at a time; a second one waits."""
     state: str | os.PathLike[str] | None = None
-    """The file that remembers what was fetched; without one it lies in the destination's folder."""
+    """The file that remembers what was fetched; without one it is `default_path`."""
     options: Options = field(default_factory=Options)
+
+    @property
+    def words(self) -> str:
+        """What a report calls the destination."""
+        return words_of(self.destination)
 
     def __post_init__(self) -> None:
         given: object = self.account
@@ -58,7 +67,7 @@ class Surroundings:
 
 def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two with a default
     account: Account,
-    destination: str,
+    destination: str | PurePath | Destination,
     *,
     state: str | os.PathLike[str] | None = None,
     delete: bool = False,
@@ -74,15 +83,18 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     forget_after: float = FORGET_DAYS,
     trust_sizes: bool | None = None,
     patience: float = PATIENCE_SECONDS,
+    fetch_again: bool | Collection[str | bytes] = False,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
     """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
 
-    *destination* is ``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH``. Every message arrives there once, durably,
-    whatever happens on the way and however often this is called. *state* is the file that remembers what was fetched;
-    without one it is ``pop3fast.sqlite`` in the folder, or ``PATH.pop3fast.sqlite`` beside an mbox. The other arguments
-    are those of `Options`. Nothing is deleted from the server unless *delete*, or *delete_after* (days), says so.
-    *progress* is called as messages come, in the caller's thread.
+    *destination* is a string (``maildir:PATH``, ``mbox:PATH``, ``eml:PATH``: see `destination_forms`), a path, which is
+    a Maildir, or any object with the methods of `Destination`. Every message arrives there once, durably, whatever
+    happens on the way and however often this is called; where nothing shows what was delivered, at least once
+    (`Kind.once`). *state* is the file that remembers what was fetched; without one it is ``pop3fast.sqlite`` in the
+    folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
+    The other arguments are those of `Options`. Nothing is deleted from the server unless *delete*, or *delete_after*
+    (days), says so. *progress* is called as messages come, in the caller's thread.
 
     A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
     locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``:
@@ -107,6 +119,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         forget_after=forget_after,
         trust_sizes=trust_sizes,
         patience=patience,
+        fetch_again=fetch_again,
     )
     return run_job(Job(account, destination, state, options), progress=progress)
 
@@ -119,7 +132,7 @@ def run_job(
 ) -> FetchReport:
     """Do *job* as `fetch_mailbox` does."""
     world = surroundings or Surroundings()
-    report = FetchReport(str(job.account), job.destination)
+    report = FetchReport(str(job.account), job.words)
     destination = open_destination(job.destination, world.files, world.clock)
     run = Run(
         Reconnector(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress
@@ -127,6 +140,7 @@ def run_job(
     run.inline = world.inline
     try:
         with (
+            _alone_with(job.destination, world.stop),
             contextlib.closing(destination),
             world.stop.telling(destination.hurry),
             _memory_of(job, destination, world.clock) as memory,
@@ -161,9 +175,32 @@ def _memory_of(job: Job, destination: Destination, clock: Clock) -> Iterator[Acc
     if not job.options.dry_run:
         # What is wrong with the destination is found out before anybody logs in.
         destination.open()
+        if job.state is None:
+            make_home(str(path))
     account = job.account
     with State(path, clock).account(account.host, account.port, account.login) as memory:
         yield memory
+
+
+@contextlib.contextmanager
+def _alone_with(destination: object, stop: Stop) -> Iterator[None]:
+    """Let no other fetch use *destination* meanwhile, where it is an object."""
+    if isinstance(destination, str | PurePath):
+        yield
+        return
+    with _IN_USE_CHANGED:
+        stop.wait_for(_IN_USE_CHANGED, lambda: id(destination) not in _IN_USE)
+        _IN_USE.add(id(destination))
+    try:
+        yield
+    finally:
+        with _IN_USE_CHANGED:
+            _IN_USE.discard(id(destination))
+            _IN_USE_CHANGED.notify_all()
+
+
+_IN_USE: set[int] = set()
+_IN_USE_CHANGED = Condition()
 
 
 def _hold_sessions(run: Run, hosts: Hosts) -> None:

@@ -57,6 +57,8 @@ class Run:
         """What was deleted, or refused to be, and is not tried again in this run."""
         self.unsure: set[Identity] = set()
         """What was marked as deleted in a session that did not end well."""
+        self.fetched_again: set[Identity] = set()
+        """What was fetched although it is remembered, because `Options.fetch_again` says so."""
         self.recognised: set[Identity] = set()
         """What was listed again after it was deleted, and is the same message by its header."""
         self.kept: dict[Identity, Named] = {}
@@ -118,6 +120,8 @@ class Run:
     def take(self, receipts: list[Receipt]) -> None:
         """Count what is durable and remembered."""
         for item, entry in receipts:
+            if self.options.fetch_again:
+                self.fetched_again.add(item.identity)
             if not is_lasting(item.identity.uid):
                 # It is fetched in every session, and counts once.
                 if (entry.content, entry.copy) in self._contents:

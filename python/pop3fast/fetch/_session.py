@@ -7,13 +7,15 @@ anything goes wrong the connection is closed without DELE and without QUIT.
 """
 
 from pop3fast import POP3, ProtocolError
+from pop3fast._replies import printable
 from pop3fast.fetch._deleting import Deleter
 from pop3fast.fetch._doubt import doubt_deletions, renumbered, settle, to_probe, uids_changed
-from pop3fast.fetch._errors import UidsChanged, explained
+from pop3fast.fetch._errors import MessageRefused, UidsChanged, explained
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import (
     LEFT_MARK,
+    REFUSED_MARK,
     Item,
     Known,
     Listing,
@@ -24,6 +26,7 @@ from pop3fast.fetch._plan import (
     remembered_as,
     safe_to_delete,
 )
+from pop3fast.fetch._portions import groups_of, is_slow
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Sizes, Trust, too_short
@@ -61,7 +64,7 @@ class FetchSession:
         memory = run.memory
         if memory is not None:
             self._begin(memory)
-        noted = None if memory is None else memory.maildrop()
+        noted = None if memory is None or run.options.fetch_again else memory.maildrop()
         run.is_listing = True
         uids, sizes = self._lister.unique_ids(sizes_too=noted is None)
         if memory is not None and noted is not None and noted == self._lister.mark(uids):
@@ -117,7 +120,9 @@ class FetchSession:
     def _plan(self, listing: Listing, seen: Seen) -> Plan:
         run, options, date = self._run, self._run.options, self._date
         estimates = run.sizes.trust is Trust.ESTIMATES
-        known = Known(run.failed, run.deleted, run.recognised, run.knows_left, run.sizes.decide, estimates)
+        known = Known(
+            run.failed, run.deleted, run.recognised, run.knows_left, run.sizes.decide, estimates, run.fetched_again
+        )
         plan = make_plan(listing, seen, options, date, known)
         # In a later session they are gone because they were deleted; and nobody changes them meanwhile.
         if not run.knows_maildrop and all_gone(plan, seen) and not options.accept_uid_change:
@@ -188,7 +193,8 @@ class FetchSession:
             most = max(0, limit - run.report.fetched - len(run.report.failures))
             plan.left += [(item, f"the limit is {limit:,} messages") for item in plan.fetch[most:]]
             del plan.fetch[most:]
-        run.report.left = [named(item, why) for item, why in sorted(plan.left)]
+        run.report.refused = [named(item, why) for item, why in plan.refused]
+        run.report.left = [named(item, why) for item, why in sorted([*plan.left, *plan.refused])]
 
     def _say_what_would_be(self, plan: Plan, *, complete: bool) -> None:
         self._run.report.to_fetch = [named(item) for item in plan.fetch]
@@ -252,10 +258,9 @@ class FetchSession:
         """Fetch *items*; return the receipts of what is durable and remembered. The server *listed* so many."""
         run = self._run
         receipts: list[Receipt] = []
-        group = run.group or len(items)
         try:
-            for start in range(0, len(items), max(1, group)):
-                receipts += self._deliver_group(items[start : start + group], memory, listed)
+            for group in groups_of(items, run.group, slow=is_slow(run.destination)):
+                receipts += self._deliver_group(group, memory, listed)
         finally:
             if items:
                 memory.note_sizes(run.sizes.words())
@@ -315,12 +320,31 @@ class FetchSession:
                 except ProtocolError as error:
                     self._doubt(error, items, writer)
                     raise
+                # Quirk q46: a server ends a session in which it hears nothing, while a slow destination works.
+                writer.finish(self._lister.nudge)
         finally:
             receipts = writer.receipts()
             run.take(receipts)
+            self._note_rejections(writer, receipts, memory)
         if writer.failure is not None:
             raise writer.failure
         return receipts
+
+    def _note_rejections(self, writer: Writer, receipts: list[Receipt], memory: AccountState) -> None:
+        """Name what the destination did not take, and remember what it will never take."""
+        run = self._run
+        refused: list[tuple[Identity, int]] = []
+        for item, error in writer.rejections():
+            run.give_up(item, printable(str(error)))
+            uid, occurrence = item.identity
+            # One that no later session can know by its name is refused in each.
+            if isinstance(error, MessageRefused) and is_lasting(uid) and not writer.is_doubted:
+                refused.append((Identity(REFUSED_MARK + uid, occurrence), item.size))
+        if refused:
+            memory.note_refused(refused)
+        if run.options.fetch_again:
+            # What was refused before and is delivered now is refused no longer.
+            memory.forget([entry._replace(uid=REFUSED_MARK + entry.uid) for _, entry in receipts])
 
     def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
         """Hand *items* to *writer*; those that come too short are asked for once more.

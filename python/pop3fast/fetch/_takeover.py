@@ -8,16 +8,23 @@ import contextlib
 import os
 import time
 from collections import Counter
+from pathlib import PurePath
 
 from pop3fast.fetch._identity import Entry, Identity, is_lasting
 from pop3fast.fetch.accounts._account import Account
-from pop3fast.fetch.destinations._destination import default_path, open_destination
+from pop3fast.fetch.destinations._destination import Destination
+from pop3fast.fetch.destinations._kinds import default_path, open_destination
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._state import State
+from pop3fast.fetch.memory._state_home import make_home
 
 
 def import_seen(
-    account: Account, destination: str, path: str | os.PathLike[str], *, state: str | os.PathLike[str] | None = None
+    account: Account,
+    destination: str | PurePath | Destination,
+    path: str | os.PathLike[str],
+    *,
+    state: str | os.PathLike[str] | None = None,
 ) -> int:
     """Take the messages of *account* that a file of getmail, mpop or fetchmail names for fetched; return how many.
 
@@ -32,6 +39,8 @@ def import_seen(
     place = open_destination(destination)
     with contextlib.closing(place):
         place.open()
+        if state is None:
+            make_home(default_path(place))
         with State(state or default_path(place)).account(account.host, account.port, account.login) as memory:
             seen = memory.seen()
             for uid in uids:

@@ -10,13 +10,13 @@ too many have not come back.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
 
-from pop3fast.fetch._errors import DestinationError
+from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._waiting import Clock
@@ -41,6 +41,10 @@ TICK_MESSAGES = 128
 TICKS = 4
 """So many ticks may be under way: 16 MiB, or 512 messages, wait at most, and a piece or message more."""
 
+NUDGE_SECONDS = 20.0
+"""How long the server hears nothing while a slow destination works. The shortest time-outs seen are a minute long
+(quirk q46)."""
+
 HEADER_OCTETS = 256 * 2**10
 """Within so many octets the end of a header is looked for. Real ones have some ten thousand at most."""
 
@@ -50,6 +54,13 @@ class Receipt(NamedTuple):
 
     item: Item
     entry: Entry
+
+
+class Rejection(NamedTuple):
+    """A message that the destination did not take, and can do without the others hearing of it."""
+
+    item: Item
+    error: MessageError
 
 
 class Memory(Protocol):
@@ -122,6 +133,11 @@ class Writer:
         """Neither make durable nor remember what has no receipt yet: perhaps it is not what it was taken for."""
         self._work.doubted = True
 
+    @property
+    def is_doubted(self) -> bool:
+        """Whether `doubt` was called."""
+        return self._work.doubted
+
     def receipts(self) -> list[Receipt]:
         """Return the receipts since the last call."""
         receipts: list[Receipt] = []
@@ -129,6 +145,26 @@ class Writer:
         while self._work.receipts:
             receipts.append(self._work.receipts.popleft())
         return receipts
+
+    def rejections(self) -> list[Rejection]:
+        """Return the messages that the destination did not take since the last call."""
+        rejections: list[Rejection] = []
+        while self._work.rejections:
+            rejections.append(self._work.rejections.popleft())
+        return rejections
+
+    def finish(self, nudge: Callable[[], object]) -> None:
+        """Flush what has ended and wait for it, calling *nudge* every `NUDGE_SECONDS`. Raises what *nudge* does.
+
+        Nothing may be given to the writer any more.
+        """
+        if self._thread is None:
+            return
+        self._orders.put("close")
+        while self._thread.is_alive():
+            self._thread.join(NUDGE_SECONDS)
+            if self._thread.is_alive():
+                nudge()
 
     def stop(self, *, at_once: bool = False) -> None:
         """Flush what has ended and end the thread; *at_once* throws away what waits to be written. Raises nothing.
@@ -188,6 +224,7 @@ class _Work:
         answers: "SimpleQueue[_Answer]",
     ) -> None:
         self.receipts: deque[Receipt] = deque()
+        self.rejections: deque[Rejection] = deque()
         self.failure: BaseException | None = None
         self.in_a_hurry = False
         self.doubted = False
@@ -197,6 +234,7 @@ class _Work:
         self._orders = orders
         self._answers = answers
         self._items: dict[Identity, Item] = {}
+        self._most: int = getattr(destination, "batch_messages", BATCH_MESSAGES)
         self._octets = 0
         self._since = 0.0
         # The message in pieces.
@@ -254,16 +292,16 @@ class _Work:
     def _follow(self, order: _Order) -> None:
         match order:
             case (item, identity, content):
-                delivery = self._destination.begin(identity)
-                delivery.write(content)
-                self._end(delivery, item, identity, header_of(content), len(content))
+                self._begin(item, identity)
+                self._write(content)
+                self._end(header_of(content))
             case (item, identity):
-                self._delivery, self._begun = self._destination.begin(identity), (item, identity)
-                self._head.clear()
+                self._begin(item, identity)
             case bytes():
                 self._write(order)
+                self._note_head(order)
             case "end":
-                self._end_pieces()
+                self._end(header_of(bytes(self._head)))
             case "abandon":
                 self._abandon()
             case "tick":
@@ -271,48 +309,98 @@ class _Work:
             case _:
                 self._flush()
 
-    def _write(self, octets: bytes) -> None:
-        if self._delivery is not None:
-            self._delivery.write(octets)
-            self._octets += len(octets)
-            if len(self._head) < HEADER_OCTETS:
-                self._head += octets[:HEADER_OCTETS]
+    def _begin(self, item: Item, identity: Identity) -> None:
+        self._begun = (item, identity)
+        self._head.clear()
+        try:
+            self._delivery = self._destination.begin(identity)
+        except MessageError as error:
+            self._reject(item, error)
 
-    def _end_pieces(self) -> None:
-        if self._delivery is not None and self._begun is not None:
-            delivery, self._delivery = self._delivery, None
-            self._end(delivery, *self._begun, header_of(bytes(self._head)), 0)
+    def _write(self, octets: bytes) -> None:
+        # Of a message that was rejected nothing more is written.
+        if self._delivery is None or self._begun is None:
+            return
+        try:
+            self._delivery.write(octets)
+        except MessageError as error:
+            self._abandon()
+            self._reject(self._begun[0], error)
+            return
+        self._octets += len(octets)
+
+    def _note_head(self, octets: bytes) -> None:
+        if len(self._head) < HEADER_OCTETS:
+            self._head += octets[:HEADER_OCTETS]
+
+    def _reject(self, item: Item, error: MessageError) -> None:
+        self.rejections.append(Rejection(item, error))
 
     def _abandon(self) -> None:
         delivery, self._delivery = self._delivery, None
         if delivery is not None:
             delivery.abandon()
 
-    def _end(self, delivery: Delivery, item: Item, identity: Identity, header: bytes, octets: int) -> None:
+    def _end(self, header: bytes) -> None:
+        delivery, self._delivery = self._delivery, None
+        if delivery is None or self._begun is None:
+            return
+        item, identity = self._begun
         if not self._items:
             self._since = self._clock.now()
         self._items[identity] = item
-        delivery.end(item.size, fingerprint(header))
-        self._octets += octets
+        try:
+            delivery.end(item.size, fingerprint(header))
+        except MessageError as error:
+            del self._items[identity]
+            delivery.abandon()
+            self._reject(item, error)
+            return
         late = self._clock.now() - self._since >= BATCH_SECONDS
-        if late or len(self._items) >= BATCH_MESSAGES or self._octets >= BATCH_OCTETS:
+        if late or len(self._items) >= min(BATCH_MESSAGES, self._most) or self._octets >= BATCH_OCTETS:
             self._flush()
 
     def _flush(self) -> None:
         items, self._items, self._octets = self._items, {}, 0
         if not items or self.doubted:
             return
-        try:
-            entries = self._destination.flush()
-        except DestinationError as error:
-            self._remember(items, list(error.delivered))
-            raise
-        self._remember(items, entries)
+        while items:
+            try:
+                entries = self._destination.flush()
+            except DestinationError as error:
+                self._remember(items, error.delivered)
+                raise
+            except MessageError as error:
+                self._sort_out(items, error)
+            else:
+                self._remember(items, entries)
+                # Neither delivered nor named: that must not pass in silence.
+                for item in items.values():
+                    self._reject(item, MessageDeferred("the destination does not say that it is delivered"))
+                break
 
-    def _remember(self, items: dict[Identity, Item], entries: list[Entry]) -> None:
-        if entries:
-            self._memory.remember(entries)
-            self.receipts.extend(Receipt(items[entry.identity], entry) for entry in entries)
+    def _sort_out(self, items: dict[Identity, Item], error: MessageError) -> None:
+        """Take out of *items* what *error* is about, and what is delivered in spite of it."""
+        before = len(items)
+        self._remember(items, error.delivered)
+        for identity in error.identities or tuple(items):
+            if (item := items.pop(identity, None)) is not None:
+                self._reject(item, error)
+        if len(items) == before:  # which would go on for ever
+            raise DestinationError(
+                self._destination.path, "deliver to", "what it does not take is no message that it was given"
+            ) from error
+
+    def _remember(self, items: dict[Identity, Item], entries: Sequence[Entry]) -> None:
+        """Remember *entries*, and take them out of *items*."""
+        known = {entry.identity: entry for entry in entries if entry.identity in items}
+        if known:
+            self._memory.remember([*known.values()])
+            self.receipts.extend(Receipt(items.pop(identity), entry) for identity, entry in known.items())
+        if len(known) < len(entries):
+            raise DestinationError(
+                self._destination.path, "deliver to", "what it says that it delivered is no message that it was given"
+            )
 
     def _finish(self) -> None:
         self._abandon()

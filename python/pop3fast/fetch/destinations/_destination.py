@@ -1,7 +1,7 @@
-"""Where mail goes: what every destination can do, and the one that a person's words name.
+"""Destination: what every place that mail goes to can do.
 
-Owns the words ``maildir:PATH``, ``mbox:PATH`` and ``eml:PATH``. A destination never speaks to a server and never
-forgets: which messages are new, and what is remembered, its user decides.
+Owns the two protocols, which anybody's object may have. A destination never speaks to the server that the mail is on
+and never forgets: which messages are new, and what is remembered, its user decides.
 
 ::
 
@@ -17,17 +17,10 @@ forgets: which messages are new, and what is remembered, its user decides.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry, Identity, ReadBack
-from pop3fast.fetch._waiting import Clock, SystemClock
-from pop3fast.fetch.destinations._eml import EmlFolder
-from pop3fast.fetch.destinations._maildir import Maildir
-from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.memory._journal import Journal
-from pop3fast.fetch.memory._state import FILE_NAME
 
 
 class Delivery(Protocol):
@@ -36,23 +29,29 @@ class Delivery(Protocol):
     def write(self, octets: bytes) -> None:
         """Write the next *octets*, as the server sent them and cut anywhere.
 
-        Raises `DestinationError`; then this delivery is abandoned.
+        Raises `DestinationError`, `MessageRefused` and `MessageDeferred`; then this delivery is abandoned.
         """
 
     def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
         """Take the message for whole; the next flush delivers it.
 
-        *size* (its octets by the scan listing) and *fingerprint* are for its entry. Raises `DestinationError`.
+        *size* (its octets by the scan listing) and *fingerprint* are for its entry. Raises what `write` does.
         """
 
     def abandon(self) -> None:
         """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
 
 
+@runtime_checkable
 class Destination(Protocol):
-    """Where mail goes. To be used by one thread at a time."""
+    """Where mail goes. To be used by one thread at a time.
+
+    `DestinationError` says that nothing can be delivered now, and ends the fetch; `MessageRefused` and
+    `MessageDeferred` are about single messages, and the others go on.
+    """
 
     path: str
+    """What a report calls it."""
 
     def open(self) -> None:
         """Check the destination, and make what is missing when its parent exists. Raises `DestinationError`."""
@@ -66,14 +65,18 @@ class Destination(Protocol):
         ...
 
     def begin(self, identity: Identity) -> Delivery:
-        """Begin to deliver a message, when the one before has ended or was abandoned. Raises `DestinationError`."""
+        """Begin to deliver a message, when the one before has ended or was abandoned.
+
+        Raises `DestinationError`, and `MessageRefused` and `MessageDeferred` for this message.
+        """
         ...
 
     def flush(self) -> list[Entry]:
         """Make every message that has ended since the last flush durable and visible; return what to remember.
 
         Raises `DestinationError` when that could not be done for all: its ``delivered`` are to be remembered, of the
-        others nothing is left.
+        others nothing is left. `MessageRefused` and `MessageDeferred` are about the messages that they name; flush is
+        called again for the others.
         """
         ...
 
@@ -91,33 +94,3 @@ class Destination(Protocol):
 
     def close(self) -> None:
         """Let go of the destination; what was not flushed is not delivered. Does nothing when it is closed."""
-
-
-KINDS: dict[str, type[Maildir] | type[Mbox] | type[EmlFolder]] = {"maildir": Maildir, "mbox": Mbox, "eml": EmlFolder}
-
-
-def open_destination(destination: str, files: Files | None = None, clock: Clock | None = None) -> Destination:
-    """Return the destination that ``maildir:PATH``, ``mbox:PATH`` or ``eml:PATH`` names.
-
-    ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
-    none. *files* and *clock* stand in for the operating system.
-    """
-    kind, colon, path = destination.partition(":")
-    if not colon or kind not in KINDS:
-        raise ValueError("a destination is maildir:PATH, mbox:PATH or eml:PATH")
-    if not path or "\0" in path:
-        raise ValueError("a destination needs a path behind the colon")
-    if kind == "mbox" and path.endswith("/"):
-        raise ValueError("an mbox is a file, and this names a folder")
-    try:
-        # The journal knows an mbox by its path. And a symbolic link with a slash behind it would be followed.
-        path = str(Path.cwd() / Path(path).expanduser())
-    except RuntimeError as error:
-        raise ValueError(str(error)) from error
-    return KINDS[kind](path, files or Files(), clock or SystemClock())
-
-
-def default_path(destination: Destination) -> str:
-    """Return where the state of *destination* is kept: inside a folder, beside an mbox."""
-    separator = "." if isinstance(destination, Mbox) else "/"
-    return f"{destination.path}{separator}{FILE_NAME}"

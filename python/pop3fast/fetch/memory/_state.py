@@ -237,6 +237,11 @@ class AccountState:
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
 
+    def note_refused(self, refused: Iterable[tuple[Identity, int]]) -> None:
+        """Remember what the destination refused, by name and size: nothing of it was delivered."""
+        with self._changing() as database:
+            rows.note_refused(database, self._id, refused, self._time())
+
     def leave(self, identities: Iterable[Identity]) -> None:
         """Remember what is listed and not fetched, and that this is all of it."""
         with self._changing() as database:

@@ -116,6 +116,15 @@ def leave(database: Connection, account: int, identities: Iterable[Identity], no
     )
 
 
+def note_refused(database: Connection, account: int, refused: Iterable[tuple[Identity, int]], now: int) -> None:
+    """Keep what was *refused*, each with its size, from *now* on."""
+    database.executemany(
+        "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at) "
+        "VALUES (?, ?, ?, ?, 0, x'', ?) ON CONFLICT DO UPDATE SET size = excluded.size, missing_since = NULL",
+        [(account, *identity, size, now) for identity, size in refused],
+    )
+
+
 def note_listing(
     database: Connection,
     account: int,

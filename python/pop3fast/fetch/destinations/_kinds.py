@@ -1,0 +1,115 @@
+"""The kinds of destinations: what a person writes for each, and what it is.
+
+Owns the registry. Every sentence that lists the kinds comes from it, and so does the file where what was delivered is
+remembered. Nothing is opened here, and no error quotes what was written: there may be a secret in it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import cast
+
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._waiting import Clock, SystemClock
+from pop3fast.fetch.destinations._destination import Destination
+from pop3fast.fetch.destinations._eml import EmlFolder
+from pop3fast.fetch.destinations._guard import Guarded
+from pop3fast.fetch.destinations._maildir import Maildir
+from pop3fast.fetch.destinations._mbox import Mbox
+from pop3fast.fetch.memory._state import FILE_NAME
+from pop3fast.fetch.memory._state_home import state_at_home
+
+METHODS = ("open", "prepare", "begin", "flush", "read_back", "hurry", "close")
+"""What an object needs in order to be a destination."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of destination."""
+
+    form: str
+    """How it is written."""
+    make: Callable[[str, Files, Clock], Destination]
+    """Makes one of what is behind the colon. Raises `ValueError` for what makes no sense."""
+    once: bool
+    """Whether what lies there shows what was delivered, so that no message arrives twice. The others get a message
+    again that was delivered and could not be remembered any more, with the same key."""
+
+
+def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Files, Clock], Destination]:
+    return lambda words, files, clock: make(_path(words), files, clock)
+
+
+def _mbox(words: str, files: Files, clock: Clock) -> Destination:
+    if words.endswith("/"):
+        raise ValueError("an mbox is a file, and this names a folder")
+    return Mbox(_path(words), files, clock)
+
+
+KINDS: dict[str, Kind] = {
+    "maildir": Kind("maildir:PATH", _folder(Maildir), once=True),
+    "mbox": Kind("mbox:PATH", _mbox, once=True),
+    "eml": Kind("eml:PATH", _folder(EmlFolder), once=True),
+}
+
+
+def destination_forms() -> str:
+    """Return how each kind of destination is written, for a person."""
+    *others, last = [kind.form for kind in KINDS.values()]
+    return f"{', '.join(others)} or {last}"
+
+
+def open_destination(destination: object, files: Files | None = None, clock: Clock | None = None) -> Destination:
+    """Return the destination that *destination* names: a string, a path (a Maildir), or an object of one's own.
+
+    ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
+    none. *files* and *clock* stand in for the operating system.
+    """
+    words = f"maildir:{destination}" if isinstance(destination, PurePath) else destination
+    if not isinstance(words, str):
+        return _guarded(destination)
+    name, colon, rest = words.partition(":")
+    if not colon or name not in KINDS:
+        raise ValueError(f"a destination is {destination_forms()}")
+    return KINDS[name].make(rest, files or Files(), clock or SystemClock())
+
+
+def words_of(destination: object) -> str:
+    """Return what a report calls *destination*."""
+    if isinstance(destination, str):
+        return destination
+    if isinstance(destination, PurePath):
+        return f"maildir:{destination}"
+    return str(getattr(destination, "path", "")) or type(destination).__qualname__
+
+
+def default_path(destination: Destination) -> str:
+    """Return where the state of *destination* is kept: inside a folder, beside an mbox, for others in the user's home.
+
+    That is ``$XDG_STATE_HOME/pop3fast/``, with a name that is made of the destination's words.
+    """
+    if isinstance(destination, Mbox):
+        return f"{destination.path}.{FILE_NAME}"
+    if isinstance(destination, Maildir | EmlFolder):
+        return f"{destination.path}/{FILE_NAME}"
+    return state_at_home(words_of(destination))
+
+
+def _guarded(destination: object) -> Destination:
+    missing = [method for method in METHODS if not callable(getattr(destination, method, None))]
+    if missing:
+        raise ValueError(
+            f"a destination is {destination_forms()}, a path, or an object with the methods of "
+            f"pop3fast.fetch.Destination; a {type(destination).__name__} has no {', '.join(missing)}"
+        )
+    return Guarded(cast("Destination", destination))
+
+
+def _path(words: str) -> str:
+    if not words or "\0" in words:
+        raise ValueError("a destination needs a path behind the colon")
+    try:
+        # The journal knows an mbox by its path. And a symbolic link with a slash behind it would be followed.
+        return str(Path.cwd() / Path(words).expanduser())
+    except RuntimeError as error:
+        raise ValueError(str(error)) from error

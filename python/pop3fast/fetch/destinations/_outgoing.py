@@ -1,0 +1,197 @@
+"""A message that has come whole, on its way to where it is delivered.
+
+Owns its content: in memory as long as it is small, and beyond that in a file without a name, which is gone with the
+message. Counts and digests it as it comes.
+"""
+
+import io
+import os
+import tempfile
+from email.utils import parseaddr
+from hashlib import sha256
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from pop3fast import Message
+from pop3fast.fetch._errors import destination_error
+from pop3fast.fetch._identity import Identity, is_lasting
+from pop3fast.fetch.destinations._lines import LineEnds
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
+    from email.policy import Policy
+
+SPOOL_OCTETS = 8 * 2**20
+"""What is larger lies in a file: nearly all mail is smaller, and a few of them fit into any memory."""
+
+HEADER_OCTETS = 256 * 2**10
+"""In so many octets a header is looked for."""
+
+COPY_OCTETS = 2**16
+"""What is copied at a time."""
+
+MOST_ADDRESS = 320
+"""A longer address is none (RFC 5321 section 4.5.3.1: 64 octets, ``@``, 255 octets)."""
+
+KEY_HEX = 40
+"""160 bits: no two messages are expected to share them, and a column for it may be short."""
+
+
+def message_key(account: str, uid: bytes, content: bytes) -> str:
+    """Return what stands for the message with *uid* of *account* (its digest), whose *content* has this digest.
+
+    It is the same in every attempt and process. Two messages with the same unique-id and content are one to it.
+    """
+    kept = uid if is_lasting(uid) else b""
+    return sha256(b"%s\0%s\0%s" % (account.encode(), kept, content)).hexdigest()[:KEY_HEX]
+
+
+class Content:
+    """Octets that are appended, and then read any number of times."""
+
+    def __init__(self, most: int) -> None:
+        """Begin with none; keep *most* of them in memory."""
+        self._most = most
+        self._memory = bytearray()
+        self._file: BinaryIO | None = None
+        self._digest = sha256()
+        self.octets = 0
+
+    def append(self, octets: bytes) -> None:
+        """Append *octets*. Raises `DestinationError` when there is no room for them."""
+        self._digest.update(octets)
+        self.octets += len(octets)
+        if self._file is None and self.octets <= self._most:
+            self._memory += octets
+            return
+        try:
+            if self._file is None:
+                self._file = cast("BinaryIO", tempfile.TemporaryFile("w+b", buffering=0))  # noqa: SIM115 - closed with this
+                _write(self._file, self._memory)
+                self._memory = bytearray()
+            _write(self._file, octets)
+        except OSError as error:
+            raise destination_error(tempfile.gettempdir(), "keep a large message in", error) from error
+
+    def digest(self) -> bytes:
+        """Return the SHA-256 of all of them."""
+        return self._digest.digest()
+
+    def open(self) -> BinaryIO:
+        """Return a file of them, to be read from the beginning."""
+        if self._file is None:
+            return io.BytesIO(bytes(self._memory))
+        return io.BufferedReader(_Reader(self._file))
+
+    def close(self) -> None:
+        """Give the file back, if there is one. What was opened can be read no more."""
+        if self._file is not None:
+            self._file.close()
+
+
+def _write(file: BinaryIO, octets: bytes | bytearray) -> None:
+    rest = memoryview(octets)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
+class _Reader(io.RawIOBase):
+    """Reads a file from its beginning, whoever else reads it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._source = file
+        self._offset = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._offset}.get(whence, os.fstat(self._source.fileno()).st_size)
+        if start + offset < 0:
+            raise ValueError("there is nothing before the beginning")
+        self._offset = start + offset
+        return self._offset
+
+    def tell(self) -> int:
+        return self._offset
+
+    def readinto(self, buffer: "memoryview[int] | bytearray") -> int:  # type: ignore[override]
+        octets = os.pread(self._source.fileno(), len(buffer), self._offset)
+        buffer[: len(octets)] = octets
+        self._offset += len(octets)
+        return len(octets)
+
+
+class OutgoingMessage:
+    """What `SimpleDestination.deliver` is given."""
+
+    def __init__(self, account: str, identity: Identity, content: Content, number: int = 0) -> None:
+        """Stand for the message *identity* of *account* (its digest)."""
+        self.identity = identity
+        self.number = number
+        """Its message number, in the session that fetched it; 0 when that is not known."""
+        self._content = content
+        self.key: str = message_key(account, identity.uid, content.digest())
+        """What stands for it: the same in every attempt, so who keeps it delivers once."""
+
+    @property
+    def uid(self) -> str | None:
+        """Its unique-id; None when it has none."""
+        return self.identity.uid.decode("latin-1") or None
+
+    @property
+    def octets(self) -> int:
+        """Its length in octets."""
+        return self._content.octets
+
+    @property
+    def content(self) -> bytes:
+        """Its octets as the server holds them."""
+        with self.open() as file:
+            return file.read()
+
+    def open(self) -> BinaryIO:
+        """Return a file of them. It can be read as long as the message is being delivered."""
+        return self._content.open()
+
+    def email(self, policy: "Policy[EmailMessage] | None" = None) -> "EmailMessage":
+        """Return it parsed, anew at each call, as `pop3fast.Message.email` does."""
+        return Message(self.number, self.content, self.uid).email(policy)
+
+    def header(self) -> bytes:
+        """Return its header, as far as it lies in the first `HEADER_OCTETS`."""
+        with self.open() as file:
+            begin = file.read(HEADER_OCTETS)
+        ends = [end for line in (b"\r\n\r\n", b"\n\n") if (end := begin.find(line)) >= 0]
+        return begin[: min(ends)] if ends else begin
+
+    def sender(self) -> str:
+        """Return whom it came from: its Return-Path, or else its From; empty for a bounce, or without either."""
+        from email import message_from_bytes  # noqa: PLC0415 - only where somebody wants to know
+
+        header = message_from_bytes(self.header())
+        # A field with octets above 127 is no str.
+        for name in ("Return-Path", "From"):
+            if (field := header.get(name)) is not None:
+                return _address(str(field))
+        return ""
+
+    def copy_with_lf(self, file: BinaryIO) -> None:
+        """Write it to *file* with LF line ends, as it lies in files. Raises ``OSError``."""
+        ends = LineEnds()
+        with self.open() as content:
+            while octets := content.read(COPY_OCTETS):
+                file.write(ends.feed(octets))
+        file.write(ends.end())
+
+    def __repr__(self) -> str:
+        # Not its content: a message is not for a log.
+        return f"<message {self.key}: {self.octets} octets, uid {self.uid!r}>"
+
+
+def _address(field: str) -> str:
+    address = parseaddr(" ".join(field.split()))[1]
+    usable = address.isascii() and address.isprintable() and len(address) <= MOST_ADDRESS
+    return address if usable and not set(address) & {" ", "<", ">", '"', "\\"} else ""

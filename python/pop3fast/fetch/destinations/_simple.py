@@ -1,0 +1,148 @@
+"""A destination that takes one message after the other, and says of each what became of it.
+
+Owns what such destinations have in common: a message is kept until it is whole, counted and digested; what has no
+unique-id that lasts is recognised by its content; and what was delivered is remembered before the next one begins, so
+no more than one is delivered twice when the process is killed. It delivers at least once, with the same key each time.
+"""
+
+from collections.abc import Sequence
+
+from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, ReadBack, is_lasting
+from pop3fast.fetch._waiting import Clock, SystemClock
+from pop3fast.fetch.destinations._outgoing import SPOOL_OCTETS, Content, OutgoingMessage
+from pop3fast.fetch.memory._journal import Journal
+
+
+class SimpleDestination:
+    """The base of a class of one's own, of which `deliver` is all that it needs."""
+
+    path: str = ""
+    """What a report calls it."""
+    is_slow: bool = True
+    """Whether a message may take it longer than a server waits for the next command."""
+    batch_messages: int = 1
+    """How many messages it is given before it is flushed, and they are remembered."""
+    spool_octets: int = SPOOL_OCTETS
+    """What is larger is kept in a file until it is delivered."""
+    clock: Clock = SystemClock()
+
+    _account = ""
+    _journal: Journal | None = None
+    _copies = Copies()
+    _delivery: "SimpleDelivery | None" = None
+    _ended: tuple[Entry, ...] = ()
+
+    def deliver(self, message: OutgoingMessage) -> bytes | None:
+        """Deliver *message*, and return when that is done for good; what is returned is kept as its place.
+
+        Raises `MessageRefused` and `MessageDeferred` for this message alone, and anything else when nothing can be
+        delivered now.
+        """
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Look whether anything can be delivered. Raises `DestinationError`."""
+
+    def prepare(self, account: str, journal: Journal) -> list[str]:
+        """Make ready for a session of *account* (its digest), and let go of what an earlier one left."""
+        self.open()
+        self._drop()
+        self._ended = ()
+        self._account, self._journal = account, journal
+        self._copies = Copies(journal.copies_deleted)
+        return []
+
+    def begin(self, identity: Identity) -> "SimpleDelivery":
+        """Begin to take a message."""
+        if self._delivery is not None:
+            raise ValueError("another message is being delivered")
+        if not self._account:
+            raise ValueError("the destination is not prepared")
+        self._delivery = SimpleDelivery(self, identity, self.spool_octets)
+        return self._delivery
+
+    def flush(self) -> list[Entry]:
+        """Return what was delivered since the last flush."""
+        ended, self._ended = self._ended, ()
+        return [*ended]
+
+    def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
+        """Return that what was acknowledged is there: it is out of reach."""
+        del fresh
+        return [ReadBack.WHOLE] * len(entries)
+
+    def hurry(self) -> None:
+        """Wait for nothing any more. May be called by another thread."""
+
+    def close(self) -> None:
+        """Let go of what is under way. Does nothing when it is closed."""
+        self._drop()
+        self._ended = ()
+        self._account = ""
+
+    def ended(self, identity: Identity, content: Content, size: int, fingerprint: bytes) -> None:
+        """Deliver a message that is whole; for the delivery only."""
+        self._delivery = None
+        entry = Entry(
+            *identity, size, content.octets, fingerprint, int(self.clock.date()), content.digest()[:CONTENT_OCTETS]
+        )
+        place: bytes | None = None
+        if not is_lasting(entry.uid):
+            entry = entry._replace(copy=self._copies.take(entry.content))
+            if self._journal is not None:
+                place = self._journal.place_of(entry.content, entry.copy)
+        if place is None:
+            try:
+                place = self.deliver(self.outgoing(identity, content)) or b""
+            except BaseException:
+                self._copies.give_back(entry)
+                raise
+        self._ended += (entry._replace(place=place),)
+
+    def outgoing(self, identity: Identity, content: Content) -> OutgoingMessage:
+        """Return what is to be delivered."""
+        return OutgoingMessage(self._account, identity, content)
+
+    def abandoned(self) -> None:
+        """Take note that a message will not be delivered; for the delivery only."""
+        self._delivery = None
+
+    def _drop(self) -> None:
+        if self._delivery is not None:
+            self._delivery.abandon()
+
+
+class SimpleDelivery:
+    """One message on its way to such a destination."""
+
+    def __init__(self, destination: SimpleDestination, identity: Identity, spool_octets: int) -> None:
+        """Take *identity*."""
+        self._destination = destination
+        self._identity = identity
+        self._content = Content(spool_octets)
+        self._under_way = True
+
+    def write(self, octets: bytes) -> None:
+        """Take the next *octets*. Raises `DestinationError`."""
+        self._check()
+        self._content.append(octets)
+
+    def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
+        """Deliver the message. Raises what `SimpleDestination.deliver` does."""
+        self._check()
+        self._under_way = False
+        try:
+            self._destination.ended(self._identity, self._content, size, fingerprint)
+        finally:
+            self._content.close()
+
+    def abandon(self) -> None:
+        """Let go of what was written. Does nothing when it has ended or was abandoned."""
+        if self._under_way:
+            self._under_way = False
+            self._content.close()
+            self._destination.abandoned()
+
+    def _check(self) -> None:
+        if not self._under_way:
+            raise ValueError("this delivery has ended")
