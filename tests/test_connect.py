@@ -27,6 +27,9 @@ from socks5 import socks_proxy
 PASSWORD = "correct-horse-battery"
 NO = b"-ERR no\r\n"
 CAPA_STLS = b"+OK\r\nSTLS\r\n.\r\n"
+VERIFIES_NOTHING = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+VERIFIES_NOTHING.check_hostname = False
+VERIFIES_NOTHING.verify_mode = ssl.CERT_NONE
 
 Server = MailboxServer | ScriptedServer
 
@@ -351,14 +354,19 @@ def test_no_socket_stays_open_behind_an_error(scheme: str, greeting: str | None,
 
 @pytest.mark.parametrize(
     ("address", "more"),
-    [("imap://mail.example.org", {}), ("pop3s://a@b", {"user": "c"}), ("pop3s://a@b", {"deadline": -1})],
+    [
+        ("imap://mail.example.org", {}),
+        ("pop3s://a@b", {"user": "c"}),
+        ("pop3s://a@b", {"deadline": -1}),
+        ("pop3s://a@b", {"context": VERIFIES_NOTHING}),  # a warning, and warnings are errors
+    ],
 )
 def test_a_socket_that_was_given_is_closed_also_when_the_rest_makes_no_sense(
     address: str, more: dict[str, Any]
 ) -> None:
     ours, theirs = socket.socketpair()
     with theirs:
-        with pytest.raises(ValueError, match=r"begins with|another user|deadline"):
+        with pytest.raises((ValueError, InsecureTLSWarning), match=r"begins with|another user|deadline|verifies"):
             connect(address, sock=ours, **more)
         assert ours.fileno() == -1
 

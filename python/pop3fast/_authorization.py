@@ -5,7 +5,6 @@ them, never try a second way to log in after a refusal, and never send a passwor
 that nobody verified, unless it was told to by name.
 """
 
-import hashlib
 import re
 import socket
 import ssl
@@ -22,7 +21,7 @@ from pop3fast._login import AuthObject, SaslExchange, Secret
 from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
 from pop3fast._stream import ReplyStream
-from pop3fast._tls import unverified_context
+from pop3fast._tls import check_no_tls, check_offers_stls, unverified_context
 
 # RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities.
 _MAX_CAPABILITIES_OCTETS = 64 * 1024
@@ -101,10 +100,8 @@ class AuthorizationCommands(Conversation):
         Raises `ProtocolError`, and closes the connection, when octets follow the response: somebody on the way put
         them there. Raises ``ssl.SSLError`` when the handshake fails; the connection is broken then.
         """
-        if self._tls_established:
-            raise error_proto("-ERR TLS session already established")
-        if "STLS" not in map(str.upper, self.capa()):
-            raise error_proto("-ERR STLS not supported by server")
+        check_no_tls(established=self._tls_established)
+        check_offers_stls(self.capa())
         if context is None:
             context = unverified_context("POP3.stls")
         with turn(self):
@@ -154,8 +151,7 @@ class AuthorizationCommands(Conversation):
         that the server has would show the secret on a connection that is not TLS with a verified certificate. The
         session goes on after both. When a server that has to prove itself (SCRAM) does not, the connection is broken.
         """
-        if (password is None) == (token is None) and (mechanism or "").upper() != "EXTERNAL":
-            raise ValueError("give a password or a token, one of them")
+        _login.check_secrets(password, token, mechanism)
         if mechanism is None:
             offered = what_it_can_do(self).get("SASL", ())
             name = _login.choose(offered, verified=_is_verified(self), by_token=token is not None)
@@ -194,12 +190,8 @@ def _log_in(pop: AuthorizationCommands, line: str) -> bytes:
 
 def _apop(pop: AuthorizationCommands, user: str, password: str, *, forgetful: bool) -> bytes:
     secret = encoded(password, pop.encoding, secret=True)
-    forgotten = forgetful and pop._tls_established
-    timestamp = None if forgotten else _replies.apop_timestamp(pop.welcome)
-    if timestamp is None:
-        raise error_proto("-ERR APOP not supported by server")
-    digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
-    response = _log_in(pop, f"APOP {user} {digest}")
+    greeting = None if forgetful and pop._tls_established else pop.welcome
+    response = _log_in(pop, _login.apop_command(user, secret, greeting))
     session_of(pop).user = user
     return response
 
@@ -261,10 +253,9 @@ def _call_off(pop: AuthorizationCommands, reason: str) -> NoReturn:
     try:
         pop._shortcmd(SaslExchange.CALL_OFF)
     except CommandError as error:
-        refusal = AuthenticationError(error.response, command="AUTH")
+        refusal = _login.sasl_refusal(error.response, reason)
     else:
-        raise session_of(pop).break_(ProtocolError("the server did not let go of a login that was called off"))
-    name_reason(refusal, reason)
+        raise session_of(pop).break_(ProtocolError(_login.NOT_LET_GO))
     raise refusal
 
 
@@ -280,9 +271,7 @@ def _authenticate(pop: AuthorizationCommands, name: str, mechanism: Mechanism) -
         reason = str(error)
     else:
         return response
-    refusal = session_of(pop).break_(AuthenticationError(response, command="AUTH"), reason)
-    name_reason(refusal, reason)
-    raise refusal
+    raise session_of(pop).break_(_login.sasl_refusal(response, reason), reason)
 
 
 def _is_verified(pop: AuthorizationCommands) -> bool:

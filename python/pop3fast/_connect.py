@@ -6,7 +6,6 @@ exception.
 
 import socket
 import ssl
-import warnings
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -14,11 +13,11 @@ from pop3fast._client import POP3
 from pop3fast._client_ssl import POP3_SSL
 from pop3fast._deadline import Deadline
 from pop3fast._dial import dial
-from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
+from pop3fast._errors import ProtocolError, error_proto
 from pop3fast._hooks import session_of
 from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
 from pop3fast._login import Secret
-from pop3fast._replies import readable
+from pop3fast._tls import no_tls, warn_about
 
 SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket]
 """Called as ``socket.create_connection`` is, with (host, port) and the seconds; returns a connected socket."""
@@ -56,8 +55,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     try:
         location = parse_url(url)
         user = location.who_logs_in(user, password, token)
-        if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
-            warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
+        warn_about(context)
         pop = _open(location, context, timeout, None if deadline is None else Deadline(deadline, "the session"), sock)
     except BaseException:
         if isinstance(sock, socket.socket):
@@ -136,7 +134,5 @@ def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
         pop.stls(context or ssl.create_default_context())
     except ProtocolError:
         raise
-    except CommandError as error:
-        raise ProtocolError(f"the server refuses STLS: {readable(error.response)}") from error
     except error_proto as error:
-        raise ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet") from error
+        raise no_tls(error) from error

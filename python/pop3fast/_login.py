@@ -1,14 +1,15 @@
-"""Logging in, as far as it is decided: which mechanism, and what is said in a SASL exchange (RFC 5034).
+"""Logging in, as far as it is decided: which way, and what is said in it (RFC 1939 section 7, RFC 5034).
 
 Sees no connection and never waits. Must never choose what would show a password to a server that nobody verified, and
 never answer what makes no sense.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from pop3fast import _replies, _sasl
-from pop3fast._errors import error_proto
+from pop3fast._errors import AuthenticationError, error_proto, name_reason
 from pop3fast._sasl import ExchangeError, Mechanism
 
 Secret: TypeAlias = str | Callable[[], str]
@@ -34,6 +35,9 @@ _BY_TOKEN = ("OAUTHBEARER", "XOAUTH2")
 _MECHANISMS = frozenset({*_BY_PASSWORD, *_BY_TOKEN, "CRAM-MD5", "EXTERNAL", "APOP", "USER"})
 
 _WITHOUT_SCRAM = tuple(name for name in _BY_PASSWORD if name not in _SCRAM)
+
+
+NOT_LET_GO = "the server did not let go of a login that was called off"
 
 
 class SaslExchange:
@@ -105,6 +109,12 @@ def _asks_nothing(authobject: AuthObject) -> bool:
     return True
 
 
+def check_secrets(password: object, token: object, mechanism: str | None) -> None:
+    """Raise `ValueError` unless one of *password* and *token* is given; EXTERNAL, as a *mechanism*, needs neither."""
+    if (password is None) == (token is None) and (mechanism or "").upper() != "EXTERNAL":
+        raise ValueError("give a password or a token, one of them")
+
+
 def choose(offered: Iterable[str], *, verified: bool, by_token: bool) -> str:
     """Return the strongest mechanism that both sides have and that the connection may be trusted with.
 
@@ -143,6 +153,24 @@ def secret_for(name: str, password: Secret | None, token: Secret | None) -> str:
     if given is not None and not isinstance(given, str):
         raise TypeError(f"a password or a token is a str, not {type(given).__name__}")
     return given or ""
+
+
+def apop_command(user: str, secret: bytes, greeting: bytes | None) -> str:
+    """Return the command that logs *user* in by a digest of *secret* and the time stamp in the *greeting*.
+
+    Raises `error_proto` when there is no time stamp, or no greeting that may be believed.
+    """
+    timestamp = None if greeting is None else _replies.apop_timestamp(greeting)
+    if timestamp is None:
+        raise error_proto("-ERR APOP not supported by server")
+    return f"APOP {user} {hashlib.md5(timestamp + secret).hexdigest()}"  # noqa: S324 - what the RFC says
+
+
+def sasl_refusal(response: bytes, reason: str) -> AuthenticationError:
+    """Return the error for a SASL exchange that ended in *response*, and without a login because of *reason*."""
+    refusal = AuthenticationError(response, command="AUTH")
+    name_reason(refusal, reason)
+    return refusal
 
 
 def mechanism_of(name: str, user: str, secret: str, host: str, port: int) -> Mechanism:

@@ -1,14 +1,16 @@
-"""TLS as poplib has it without a context: encrypted, and verified by nobody.
+"""TLS, as far as it is decided: when a session may go over to it, and which contexts verify nobody.
 
-Owns that context and the warning about it. Kept so that nothing breaks on the day a program moves here.
+Owns poplib's context, which encrypts and verifies nothing, and the warnings about such contexts. It is kept so that
+nothing breaks on the day a program moves here.
 """
 
 import ssl
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from pop3fast._errors import InsecureTLSWarning
+from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
+from pop3fast._replies import readable
 
 
 def unverified_context(
@@ -34,6 +36,32 @@ def unverified_context(
         )
         warnings.warn(message, InsecureTLSWarning, stacklevel=_callers_level())
     return context
+
+
+def warn_about(context: ssl.SSLContext | None) -> None:
+    """Warn at the line of the program that gave `connect` a *context* that verifies nothing."""
+    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
+        message = "the context that connect() was given verifies nothing"
+        warnings.warn(message, InsecureTLSWarning, stacklevel=_callers_level())
+
+
+def check_no_tls(*, established: bool) -> None:
+    """Raise `error_proto` when there is TLS already."""
+    if established:
+        raise error_proto("-ERR TLS session already established")
+
+
+def check_offers_stls(capabilities: Iterable[str]) -> None:
+    """Raise `error_proto` unless STLS is among the *capabilities*, in any case (RFC 2595 section 4)."""
+    if "STLS" not in map(str.upper, capabilities):
+        raise error_proto("-ERR STLS not supported by server")
+
+
+def no_tls(error: error_proto) -> ProtocolError:
+    """Return what *error*, of STLS, is where TLS was asked for."""
+    if isinstance(error, CommandError):
+        return ProtocolError(f"the server refuses STLS: {readable(error.response)}")
+    return ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet")
 
 
 def _callers_level() -> int:

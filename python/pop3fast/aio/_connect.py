@@ -9,17 +9,16 @@ import inspect
 import socket
 import ssl
 import sys
-import warnings
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
 from typing import Any, TypeAlias
 
 from pop3fast._deadline import Deadline
 from pop3fast._dial import dial
-from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import status
 from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
-from pop3fast._replies import readable
+from pop3fast._tls import no_tls, warn_about
 from pop3fast.aio._client import POP3
 from pop3fast.aio._conversation import Conversation
 from pop3fast.aio._login import Secret
@@ -50,9 +49,8 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     The arguments, what is verified and what is raised are those of `pop3fast.connect`. *password*, *token* and *sock*
     may be coroutine functions; other functions are called in a thread. Cancelled, it leaves no connection behind.
     """
-    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
-        warnings.warn("the context that connect() was given verifies nothing", InsecureTLSWarning, stacklevel=2)
     try:
+        warn_about(context)
         location = parse_url(url)
         user = location.who_logs_in(user, password, token)
         if timeout is not None and not timeout > 0:
@@ -249,7 +247,5 @@ async def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
         await pop.stls(context or ssl.create_default_context())
     except ProtocolError:
         raise
-    except CommandError as error:
-        raise ProtocolError(f"the server refuses STLS: {readable(error.response)}") from error
     except error_proto as error:
-        raise ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet") from error
+        raise no_tls(error) from error

@@ -5,17 +5,16 @@ Must never put anything in flight beside them, nor let a blocking function of th
 """
 
 import asyncio
-import hashlib
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
 from pop3fast import _login, _replies, _sasl
-from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto, name_reason
+from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, name_reason
 from pop3fast._login import AuthObject, SaslExchange
 from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
-from pop3fast._tls import unverified_context
+from pop3fast._tls import check_no_tls, check_offers_stls, unverified_context
 from pop3fast.aio._conversation import ENCODING, Conversation
 from pop3fast.aio._queue import Hold, short
 from pop3fast.aio._threads import asked, in_thread
@@ -72,11 +71,8 @@ class LoginCommands:
         """
         secret = encoded(password, ENCODING, secret=True)
         # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included.
-        timestamp = None if self._pop3fast.went_over else _replies.apop_timestamp(self.welcome)
-        if timestamp is None:
-            raise error_proto("-ERR APOP not supported by server")
-        digest = hashlib.md5(timestamp + secret).hexdigest()  # noqa: S324 - what the RFC says
-        return await self._log_in(f"APOP {user} {digest}")
+        greeting = None if self._pop3fast.went_over else self.welcome
+        return await self._log_in(_login.apop_command(user, secret, greeting))
 
     async def auth(
         self,
@@ -111,8 +107,7 @@ class LoginCommands:
         As `pop3fast.POP3.login`, whose rules these are. *password* and *token* may be a function, which is called in a
         thread, or a coroutine function.
         """
-        if (password is None) == (token is None) and (mechanism or "").upper() != "EXTERNAL":
-            raise ValueError("give a password or a token, one of them")
+        _login.check_secrets(password, token, mechanism)
         conversation = self._pop3fast
         if mechanism is None:
             offered = (await conversation.capabilities()).get("SASL", ())
@@ -179,19 +174,16 @@ class LoginCommands:
         try:
             await conversation.command(SaslExchange.CALL_OFF, short, hold=hold)
         except CommandError as error:
-            refusal = AuthenticationError(error.response, command="AUTH")
+            if reason is not None:
+                raise _login.sasl_refusal(error.response, reason) from None
         except (ProtocolError, OSError):
             if reason is None:  # what was raised in there says more
                 return
             raise
         else:
-            failure = conversation.broken(ProtocolError("the server did not let go of a login that was called off"))
-            if reason is None:
-                return
-            raise failure
-        if reason is not None:
-            name_reason(refusal, reason)
-            raise refusal
+            failure = conversation.broken(ProtocolError(_login.NOT_LET_GO))
+            if reason is not None:
+                raise failure
 
     async def _authenticate(self, name: str, mechanism: Mechanism) -> bytes:
         try:
@@ -204,22 +196,17 @@ class LoginCommands:
         try:
             mechanism.check()
         except ExchangeError as error:
-            self._disbelieve(response, str(error))
-        return response
-
-    def _disbelieve(self, response: bytes, reason: str) -> NoReturn:
-        refusal = AuthenticationError(response, command="AUTH")
-        name_reason(refusal, reason)
-        raise self._pop3fast.broken(refusal, reason)
+            reason = str(error)
+        else:
+            return response
+        raise self._pop3fast.broken(_login.sasl_refusal(response, reason), reason)
 
     # Over to TLS.
 
     async def _go_over(self, context: ssl.SSLContext | None) -> bytes:
         conversation = self._pop3fast
-        if conversation.is_tls:
-            raise error_proto("-ERR TLS session already established")
-        if "STLS" not in map(str.upper, await conversation.capa()):
-            raise error_proto("-ERR STLS not supported by server")
+        check_no_tls(established=conversation.is_tls)
+        check_offers_stls(await conversation.capa())
         if context is None:
             context = unverified_context("POP3.stls")
         async with conversation.hold() as hold:
