@@ -1,7 +1,7 @@
 """The code blocks of the README and of the documentation run as they stand, against an embedded server.
 
-It takes the place of mail.example.org. Python, commands and the configuration alike; a `pass` and an `oauth2-token`
-are there for the commands to call.
+It takes the place of mail.example.org. Python, commands and the configuration alike; a `pass`, an `oauth2-token` and
+programs that take mail are there for the commands to call.
 """
 
 import io
@@ -174,6 +174,10 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (".fetchids", "user@mail.example.org uid00000001\n"),
         ("bin/pass", "#!/bin/sh\necho password\n"),
         ("bin/oauth2-token", "#!/bin/sh\necho token\n"),
+        *(
+            (f"bin/{program}", "#!/bin/sh\nexec cat > /dev/null\n")
+            for program in ("procmail", "maildrop", "dovecot-lda")
+        ),
     ):
         file = tmp_path / path
         file.parent.mkdir(exist_ok=True)

@@ -46,6 +46,9 @@ from pop3fast.fetch import (
 
 Tell = Callable[[Job, Progress], None]
 
+OF_DESTINATIONS = ("recipient", "pipe_timeout")
+"""The settings that a `Job` has beside its options: what some destinations have to be told."""
+
 MOST_NAMES = 5
 """So many messages of a kind are named unless -v asks for all: with a limit a whole mailbox may be left."""
 
@@ -125,7 +128,8 @@ def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> J
         open_destination(to).close()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return Job(account_of(settings, alone=alone), to, settings.state, options)
+    more = {name: value for name, value in settings.said().items() if name in OF_DESTINATIONS}
+    return Job(account_of(settings, alone=alone), to, settings.state, options, **cast("dict[str, Any]", more))
 
 
 def _advice(task: Job | FetchReport, report: FetchReport) -> str:
@@ -143,7 +147,8 @@ def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None, *, alo
     (job,) = jobs
     progress = None if tell is None else lambda progress: tell(job, progress)
     try:
-        return [fetch_mailbox(job.account, job.destination, state=job.state, **asdict(job.options), progress=progress)]
+        wishes = asdict(job.options) | {name: getattr(job, name) for name in OF_DESTINATIONS}
+        return [fetch_mailbox(job.account, job.destination, state=job.state, **wishes, progress=progress)]
     except ValueError as error:
         # As a mechanism that nobody knows, which is found out when it is to be used.
         raise UsageError(str(error)) from None

@@ -146,6 +146,10 @@ class Settings:
     trust_sizes: bool | None = _said(
         EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
     )
+    recipient: str | None = _said(TEXT, "fetch", "for whom the mail is (pipe:; default: the user who logs in)")
+    pipe_timeout: float | None = _said(
+        SECONDS, "fetch", "how long a program (pipe:) may take for one message (default: 600)"
+    )
     import_seen: str | None = _said(
         FILE, "fetch", "messages that getmail, mpop or fetchmail fetched, by their file, are not new"
     )

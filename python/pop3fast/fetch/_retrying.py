@@ -25,6 +25,7 @@ from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
+from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars
 from pop3fast.fetch.memory._state import AccountState, State
 from pop3fast.fetch.memory._state_home import make_home
 
@@ -40,6 +41,10 @@ class Job:
     state: str | os.PathLike[str] | None = None
     """The file that remembers what was fetched; without one it is `default_path`."""
     options: Options = field(default_factory=Options)
+    recipient: str | tuple[str, ...] | None = None
+    """For whom the mail is (``pipe:``); without it, for the account's user."""
+    pipe_timeout: float = PIPE_SECONDS
+    """The seconds that a program (``pipe:``) may take for one message."""
 
     @property
     def words(self) -> str:
@@ -84,6 +89,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     trust_sizes: bool | None = None,
     patience: float = PATIENCE_SECONDS,
     fetch_again: bool | Collection[str | bytes] = False,
+    recipient: str | tuple[str, ...] | None = None,
+    pipe_timeout: float = PIPE_SECONDS,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
     """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
@@ -93,8 +100,9 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     happens on the way and however often this is called; where nothing shows what was delivered, at least once
     (`Kind.once`). *state* is the file that remembers what was fetched; without one it is ``pop3fast.sqlite`` in the
     folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
-    The other arguments are those of `Options`. Nothing is deleted from the server unless *delete*, or *delete_after*
-    (days), says so. *progress* is called as messages come, in the caller's thread.
+    *recipient* and *pipe_timeout* are those of `Job`, the other arguments those of `Options`. Nothing is deleted from
+    the server unless *delete*, or *delete_after* (days), says so. *progress* is called as messages come, in the
+    caller's thread.
 
     A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
     locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``:
@@ -121,7 +129,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         patience=patience,
         fetch_again=fetch_again,
     )
-    return run_job(Job(account, destination, state, options), progress=progress)
+    return run_job(Job(account, destination, state, options, recipient, pipe_timeout), progress=progress)
 
 
 def run_job(
@@ -133,7 +141,8 @@ def run_job(
     """Do *job* as `fetch_mailbox` does."""
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.words)
-    destination = open_destination(job.destination, world.files, world.clock)
+    particulars = Particulars(job.account.login, job.recipient, job.pipe_timeout)
+    destination = open_destination(job.destination, world.files, world.clock, particulars)
     run = Run(
         Reconnector(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress
     )

@@ -322,6 +322,8 @@ class FetchSession:
                     raise
                 # Quirk q46: a server ends a session in which it hears nothing, while a slow destination works.
                 writer.finish(self._lister.nudge)
+                # Who was told to stop has not waited for the destination.
+                run.stop.check()
         finally:
             receipts = writer.receipts()
             run.take(receipts)

@@ -16,6 +16,8 @@ from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
 from pop3fast.fetch.destinations._maildir import Maildir
 from pop3fast.fetch.destinations._mbox import Mbox
+from pop3fast.fetch.destinations._particulars import Particulars
+from pop3fast.fetch.destinations._pipe import Pipe
 from pop3fast.fetch.memory._state import FILE_NAME
 from pop3fast.fetch.memory._state_home import state_at_home
 
@@ -29,27 +31,32 @@ class Kind:
 
     form: str
     """How it is written."""
-    make: Callable[[str, Files, Clock], Destination]
+    make: Callable[[str, Particulars, Files, Clock], Destination]
     """Makes one of what is behind the colon. Raises `ValueError` for what makes no sense."""
     once: bool
     """Whether what lies there shows what was delivered, so that no message arrives twice. The others get a message
     again that was delivered and could not be remembered any more, with the same key."""
 
 
-def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Files, Clock], Destination]:
-    return lambda words, files, clock: make(_path(words), files, clock)
+def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Particulars, Files, Clock], Destination]:
+    return lambda words, _, files, clock: make(_path(words), files, clock)
 
 
-def _mbox(words: str, files: Files, clock: Clock) -> Destination:
+def _mbox(words: str, _: Particulars, files: Files, clock: Clock) -> Destination:
     if words.endswith("/"):
         raise ValueError("an mbox is a file, and this names a folder")
     return Mbox(_path(words), files, clock)
+
+
+def _pipe(words: str, particulars: Particulars, _: Files, clock: Clock) -> Destination:
+    return Guarded(Pipe(words, particulars, clock))
 
 
 KINDS: dict[str, Kind] = {
     "maildir": Kind("maildir:PATH", _folder(Maildir), once=True),
     "mbox": Kind("mbox:PATH", _mbox, once=True),
     "eml": Kind("eml:PATH", _folder(EmlFolder), once=True),
+    "pipe": Kind("pipe:COMMAND", _pipe, once=False),
 }
 
 
@@ -59,7 +66,12 @@ def destination_forms() -> str:
     return f"{', '.join(others)} or {last}"
 
 
-def open_destination(destination: object, files: Files | None = None, clock: Clock | None = None) -> Destination:
+def open_destination(
+    destination: object,
+    files: Files | None = None,
+    clock: Clock | None = None,
+    particulars: Particulars | None = None,
+) -> Destination:
     """Return the destination that *destination* names: a string, a path (a Maildir), or an object of one's own.
 
     ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
@@ -71,7 +83,7 @@ def open_destination(destination: object, files: Files | None = None, clock: Clo
     name, colon, rest = words.partition(":")
     if not colon or name not in KINDS:
         raise ValueError(f"a destination is {destination_forms()}")
-    return KINDS[name].make(rest, files or Files(), clock or SystemClock())
+    return KINDS[name].make(rest, particulars or Particulars(), files or Files(), clock or SystemClock())
 
 
 def words_of(destination: object) -> str:

@@ -1,0 +1,34 @@
+"""Particulars: what a destination has to be told beside its words. A value."""
+
+from dataclasses import dataclass
+
+PIPE_SECONDS = 600.0
+"""How long a program may take for one message: longer than a virus scanner or a busy database does, and short enough
+that one that hangs is seen within the hour."""
+
+
+@dataclass(frozen=True)
+class Particulars:
+    """What some kinds of destinations need. Raises `ValueError` for what makes no sense."""
+
+    user: str = ""
+    """Who logs in to the account whose mail it is."""
+    recipient: str | tuple[str, ...] | None = None
+    """For whom the mail is; without it, for *user*."""
+    pipe_timeout: float = PIPE_SECONDS
+    """The seconds that a program may take for one message."""
+
+    def __post_init__(self) -> None:
+        if not self.pipe_timeout > 0:
+            raise ValueError(f"pipe_timeout is a number of seconds above 0, not {self.pipe_timeout!r}")
+        # Who logs in may have any name.
+        for recipient in self.recipients if self.recipient is not None else ():
+            if not recipient or not recipient.isprintable() or set(recipient) & {" ", "<", ">"}:
+                raise ValueError("a recipient is an address or the name of a user, without blanks and <>")
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """For whom the mail is."""
+        if self.recipient is None:
+            return (self.user,) if self.user else ()
+        return (self.recipient,) if isinstance(self.recipient, str) else self.recipient
