@@ -8,8 +8,8 @@ import pytest
 
 from commandline import private
 from pop3fast.cli import main
+from pop3fast.cli._arguments import make_parser
 from pop3fast.cli._config import default_config, read_config
-from pop3fast.cli._main import _parser
 from pop3fast.cli._settings import (
     COMMAND,
     COUNT,
@@ -146,7 +146,7 @@ def test_a_path_may_begin_at_home_whether_it_is_an_argument_or_in_the_file(
     text = ACCOUNT + "".join(f'{key} = "~/{key}"\n' for key in files)
     read = read_config(written(tmp_path, text))["work"].said()
     arguments = [*(f"--{key}=~/{key}" for key in files), "--config=~/c"]
-    command = _parser().parse_args(["fetch", *arguments])
+    command = make_parser().parse_args(["fetch", *arguments])
     assert command.config == f"{tmp_path}/c"
     for settings in (read, from_arguments(command).said()):
         assert {key: settings[key.replace("-", "_")] for key in files} == {key: f"{tmp_path}/{key}" for key in files}

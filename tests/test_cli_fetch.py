@@ -330,7 +330,7 @@ def test_deletions_of_which_nobody_knows_are_told() -> None:
 
 @pytest.mark.parametrize(
     ("statuses", "status"),
-    [([0], 0), ([4], 4), ([0, 0], 0), ([3, 3], 3), ([0, 3], 1), ([3, 4], 1), ([1, 5], 1)],
+    [([0], 0), ([4], 4), ([0, 0], 0), ([3, 3], 3), ([0, 3], 1), ([3, 4], 1), ([1, 5], 1), ([0, 6], 6), ([3, 6], 1)],
 )
 def test_the_exit_status_of_several_is_what_all_have_in_common(statuses: list[int], status: int) -> None:
     assert status_of(statuses) == status

@@ -11,8 +11,8 @@ import pytest
 import pop3fast as library
 from commandline import PASSWORD, plain_url, pop3fast, private
 from maildrops import delivered, mail
+from pop3fast.cli._arguments import make_parser
 from pop3fast.cli._config import read_config
-from pop3fast.cli._main import _parser
 from pop3fast.cli._selection import selected
 from pop3fast.cli._settings import Settings
 from pop3fast.cli._text import UsageError
@@ -39,7 +39,7 @@ password = "secret"
 
 
 def chosen(path: str, *arguments: str) -> dict[str, Settings]:
-    command: Namespace = _parser().parse_args(["fetch", *arguments, "--config", path])
+    command: Namespace = make_parser().parse_args(["fetch", *arguments, "--config", path])
     return selected(command)
 
 

@@ -371,7 +371,7 @@ def test_two_fetches_of_one_account_at_once(tmp_path: Path) -> None:
         with State(f"{tmp_path}/box/pop3fast.sqlite").account(server.host, server.port, "user"):
             report = fetch_from(server, to)
     assert isinstance(report.error, AccountBusy)
-    assert report.exit_status == 1
+    assert report.exit_status == 6
 
 
 def test_no_connection_and_no_destination(tmp_path: Path) -> None:

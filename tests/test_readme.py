@@ -206,7 +206,7 @@ def test_each_command_does_its_work(
 
 
 def test_the_commands_are_there() -> None:
-    assert {line.split()[1] for line in COMMANDS} == {"fetch", "list", "capa"}
+    assert {line.split()[1] for line in COMMANDS} == {"fetch", "list", "show", "capa"}
 
 
 @pytest.mark.usefixtures("server")

@@ -29,6 +29,7 @@ from pop3fast.cli._text import (
     shown_size,
 )
 from pop3fast.fetch import (
+    AccountBusy,
     FetchError,
     FetchReport,
     Job,
@@ -225,7 +226,9 @@ def _tell_person(report: FetchReport, options: Options, command: argparse.Namesp
     if not command.quiet and (report.error is None or _came_to_something(report)):
         say(printable(summary(report)))
     if report.error is not None:
-        complain(of_account(account, report.error))
+        # That another run has the account names it already.
+        is_busy = isinstance(report.error, AccountBusy)
+        complain(in_words(report.error) if is_busy else of_account(account, report.error))
     if hint:
         complain(hint)
 

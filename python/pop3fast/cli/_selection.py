@@ -16,6 +16,9 @@ from pop3fast.cli._config import default_config, read_config
 from pop3fast.cli._settings import COMMAND, FILE, Settings, about, from_arguments, key_of
 from pop3fast.cli._text import UsageError
 
+EXIT_BUSY = 6
+"""What `pop3fast.fetch.exit_status` gives for an account that another run has."""
+
 _A_URL = (
     "a server is named by a URL, as in pop3s://user@mail.example.org (TLS), pop3:// (STLS) or pop3+plain:// (no TLS)"
 )
@@ -27,12 +30,13 @@ _PLACEHOLDER = re.compile(r"\{(name|user|host)\}")
 """No other braces mean anything: a command may have some of its own."""
 
 
-def selected(command: argparse.Namespace) -> dict[str, Settings]:
+def selected(command: argparse.Namespace, *, or_all: bool = False) -> dict[str, Settings]:
     """Return the settings of each account that *command* is about, by its name; a URL is its own.
 
-    Raises `UsageError` where it is about none, or about one that is not there.
+    Where it names none it is about all if *or_all* says so. Raises `UsageError` where it is about none, or about one
+    that is not there.
     """
-    if command.all:
+    if getattr(command, "all", False) or (or_all and not command.accounts):
         if command.accounts:
             raise UsageError("--all is for every account in the configuration; it takes no URL and no name")
         named = {**read_config(command.config or default_config())}
@@ -54,8 +58,13 @@ def shown_name(account: str) -> str:
 
 
 def status_of(statuses: list[int]) -> int:
-    """Return the exit status of several fetches: their common one, or 1 when they differ."""
+    """Return the exit status of several accounts: their common one, or 1 when they differ.
+
+    An account that another run has is not wrong, only busy: where the others are well that is what there is to say.
+    """
     failed = {status for status in statuses if status}
+    if failed == {EXIT_BUSY}:
+        return EXIT_BUSY
     return failed.pop() if len(failed) == 1 and 0 not in statuses else int(bool(failed))
 
 

@@ -4,11 +4,13 @@ Owns how text that a server sent is shown: no character of it is one that a term
 line, and pure ASCII.
 """
 
+import contextlib
 import os
 import re
 import ssl
 import sys
 import unicodedata
+from collections.abc import Iterator
 from typing import TextIO
 
 from pop3fast import CommandError, ProtocolError, _replies, error_proto
@@ -37,9 +39,22 @@ class OutputFailed(BaseException):
 
 def say(text: str) -> None:
     """Write a line of results, and have it written at once: a program may be waiting for it."""
-    try:
+    with _output():
         # In one piece: several fetches say something at once.
         print(f"{text}\n", end="", flush=True)
+
+
+def write_octets(octets: bytes) -> None:
+    """Write *octets* to the standard output, as they are."""
+    with _output():
+        sys.stdout.buffer.write(octets)
+        sys.stdout.buffer.flush()
+
+
+@contextlib.contextmanager
+def _output() -> Iterator[None]:
+    try:
+        yield
     except BrokenPipeError:
         _write_nowhere(sys.stdout)
         raise OutputGone from None
@@ -89,6 +104,18 @@ def printable(text: str) -> str:
         # Blanks of other widths (U+3000 in Japanese) do no harm.
         text = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
     return _replies.printable(text)
+
+
+def printable_lines(octets: bytes) -> str:
+    """Return a text of several lines, which may be in any character set, as `printable` returns one; of any length."""
+    text = octets.decode("utf-8", "backslashreplace").replace("\r\n", "\n").removesuffix("\n")
+    return "\n".join(line if line.isprintable() else "".join(map(_shown_character, line)) for line in text.split("\n"))
+
+
+def _shown_character(character: str) -> str:
+    if character.isprintable() or character == "\t" or unicodedata.category(character) == "Zs":
+        return character
+    return character.encode("unicode_escape").decode()
 
 
 def shown_size(octets: int) -> str:

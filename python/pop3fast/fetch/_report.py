@@ -15,6 +15,8 @@ EXIT_USAGE: Final = 2
 EXIT_NO_CONNECTION: Final = 3
 EXIT_LOGIN_REFUSED: Final = 4
 EXIT_NOT_WRITABLE: Final = 5
+EXIT_BUSY: Final = 6
+"""Another run has the account now: nothing is wrong, and nothing was done."""
 EXIT_INTERRUPTED: Final = 130
 
 
@@ -115,7 +117,7 @@ def exit_status(error: BaseException) -> int:
     if isinstance(error, AuthenticationError | SecretError):
         return EXIT_LOGIN_REFUSED
     if isinstance(error, AccountBusy):
-        return EXIT_FAILED
+        return EXIT_BUSY
     if isinstance(error, DestinationError | StateError):
         return EXIT_NOT_WRITABLE
     if isinstance(error, error_proto | OSError):

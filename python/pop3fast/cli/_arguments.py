@@ -1,0 +1,170 @@
+"""Arguments: what can be said behind `pop3fast`, and what its help says of it.
+
+The one source of the help, of the completions of shells and of the manual page. Owns names, metavariables and which
+option belongs to which command; what a setting means is the settings' own.
+"""
+
+import argparse
+from typing import Any, Literal
+
+from pop3fast import __version__
+from pop3fast.cli._config import default_config
+from pop3fast.cli._parser import Parser, RefusedSecret
+from pop3fast.cli._settings import COUNT, add_options, expanded, parser_of
+
+SHELLS = ("bash", "zsh", "fish")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return what reads a command line; the command's name will be in ``command``."""
+    parser = Parser(prog="pop3fast", description="Retrieve mail by POP3, fast.")
+    parser.add_argument(
+        "--version", action="version", version=f"pop3fast {__version__}", help="say which version it is"
+    )
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for add in (_add_fetch, _add_list, _add_show, _add_check, _add_capa, _add_completion, _add_demo):
+        add(commands)
+    return parser
+
+
+def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public name for what adds commands
+    fetch = _command(
+        commands,
+        "fetch",
+        "get new mail down into a Maildir, an mbox or a folder of files",
+        "Fetch new messages. Each arrives once, and counts only when it is safe on the disk, whatever happens on the "
+        "way. Nothing is deleted from the server without --delete or --delete-after.",
+    )
+    what = fetch.add_argument_group("what is fetched, and where to")
+    add_options(what, "fetch")
+    what.add_argument("--dry-run", action="store_true", help="say what would be fetched and deleted, and do nothing")
+    what.add_argument(
+        "--accept-uid-change",
+        action="store_true",
+        help="fetch all messages again when the server has changed every unique-id",
+    )
+    what.add_argument(
+        "--fetch-again",
+        action="append",
+        nargs="?",
+        const="all",
+        metavar="UID",
+        help="take messages for new that were fetched or refused before: this one (several times, if need be), or all",
+    )
+    many = fetch.add_argument_group("several mailboxes")
+    many.add_argument(
+        "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
+    )
+    said = fetch.add_mutually_exclusive_group()
+    said.add_argument(
+        "-q", "--quiet", action="store_true", help="say only what went wrong, and what stays on the server"
+    )
+    said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message")
+    said.add_argument("--json", action="store_true", help="say a JSON object for each message, and one at the end")
+
+
+def _add_list(commands: Any) -> None:  # noqa: ANN401
+    list_ = _command(
+        commands,
+        "list",
+        "show number, octets and unique-id of each message",
+        "Show what is in a mailbox: message numbers, sizes in octets, unique-ids. Nothing is fetched or changed.",
+    )
+    list_.add_argument("--headers", action="store_true", help="show date, sender and subject, too")
+    list_.add_argument("--json", action="store_true", help="a JSON object for each message")
+
+
+def _add_capa(commands: Any) -> None:  # noqa: ANN401
+    capa = _command(
+        commands,
+        "capa",
+        "show what a server can do",
+        "Show what a server says that it can do (CAPA). When a user is named, it logs in before: many say more then.",
+    )
+    capa.add_argument("--json", action="store_true", help="a JSON object for each capability")
+
+
+def _add_show(commands: Any) -> None:  # noqa: ANN401
+    show = _command(
+        commands,
+        "show",
+        "write one message to the standard output, or delete it",
+        "Write a message to the standard output, as the server has it; at a terminal with all escaped that one would "
+        "obey. Or delete it from the server without fetching it: one that is too large, or that nobody wants.",
+        usage="[OPTIONS] URL|NAME NUMBER",
+        nargs=1,
+    )
+    show.add_argument("number", type=parser_of(COUNT), metavar="NUMBER", help="its number, as list shows it")
+    show.add_argument("--delete", action="store_true", help="delete the message from the server, and show nothing")
+
+
+def _add_check(commands: Any) -> None:  # noqa: ANN401
+    _command(
+        commands,
+        "check",
+        "try everything that a fetch needs, and fetch nothing",
+        "Read the configuration, connect, log in and look at the destination, for the accounts that are named or for "
+        "all. Says what works, and how to mend what does not. Nothing is fetched or changed. The exit status is that "
+        "of a fetch.",
+        usage="[OPTIONS] [URL|NAME...]",
+    ).add_argument("--to", metavar="DEST", help="look at this destination")
+
+
+def _add_completion(commands: Any) -> None:  # noqa: ANN401
+    completion = commands.add_parser(
+        "completion",
+        help="write what lets a shell complete commands and options",
+        description="Write a script for a shell to the standard output: for bash into "
+        "~/.local/share/bash-completion/completions/pop3fast, for zsh as _pop3fast into a folder of $fpath, for fish "
+        "into ~/.config/fish/completions/pop3fast.fish.",
+    )
+    completion.add_argument("shell", choices=SHELLS, metavar="SHELL", help=", ".join(SHELLS))
+    completion.set_defaults(parser=completion)
+
+
+def _add_demo(commands: Any) -> None:  # noqa: ANN401
+    demo = commands.add_parser(
+        "demo",
+        help="retrieve a large mailbox with poplib and with pop3fast, and compare",
+        description="Start an embedded server with a large mailbox on this machine, retrieve every message with "
+        "poplib and with pop3fast, check each, and show what it took. Nothing leaves the machine. The exit status "
+        "is 1 when a message was not what the server had been given.",
+    )
+    demo.add_argument(
+        "--messages", type=parser_of(COUNT), default=10_000, metavar="N", help="how many (default: 10000)"
+    )
+    demo.set_defaults(parser=demo)
+
+
+def _command(
+    commands: Any,  # noqa: ANN401
+    name: str,
+    words: str,
+    description: str,
+    usage: str = "[OPTIONS] URL|NAME...",
+    nargs: int | Literal["*"] = "*",
+) -> argparse.ArgumentParser:
+    """Add a command that is about an account."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=words, description=description, usage=f"%(prog)s {usage}"
+    )
+    parser.add_argument(
+        "accounts",
+        nargs=nargs,
+        metavar="URL",
+        help="pop3s://[user@]host[:port], pop3:// (STLS) or pop3+plain:// (no TLS); or names in the configuration",
+    )
+    if nargs == "*":
+        parser.add_argument("--all", action="store_true", help="every account in the configuration")
+    login = parser.add_argument_group(
+        "logging in",
+        "A password comes from --password-command, --password-file, $POP3FAST_PASSWORD, netrc ($NETRC or ~/.netrc) or "
+        "a prompt.",
+    )
+    add_options(login, "login")
+    login.add_argument("--password", "--token", action=RefusedSecret, help=argparse.SUPPRESS)
+    config = default_config().replace("%", "%%")  # argparse puts values in for what begins with one
+    login.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
+    login.add_argument("--debug", action="store_true", help="show the protocol on standard error, without secrets")
+    parser.set_defaults(parser=parser)
+    return parser
