@@ -124,6 +124,7 @@ MEMORY = (
     "fetch.memory._import_seen",
     "fetch.memory._state_home",
     "fetch.memory._state",
+    "fetch.memory._state_intents",
     "fetch.memory._state_rows",
     "fetch.memory._state_schema",
     "fetch.memory._state_files",

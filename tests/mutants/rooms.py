@@ -63,7 +63,14 @@ GROUPS = {
         ),
     ),
     "memory": Group(
-        ("fetch/memory/_age", "fetch/_sizes", "fetch/memory/_seen", "fetch/memory/_state", "fetch/memory/_state_rows"),
+        (
+            "fetch/memory/_age",
+            "fetch/_sizes",
+            "fetch/memory/_seen",
+            "fetch/memory/_state",
+            "fetch/memory/_state_rows",
+            "fetch/memory/_state_intents",
+        ),
         ("test_fetch_state", "test_fetch_import_seen", "test_fetch_sizes", "test_fetch_plan", "test_simulation"),
     ),
     "waits": Group(

@@ -19,7 +19,7 @@ from pop3fast.fetch._identity import Copies, Entry, Identity, ReadBack, is_lasti
 from pop3fast.fetch._ownership import objection_to
 from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._mbox_delivery import Ended, MboxDelivery
-from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, placed
+from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, is_about, placed
 from pop3fast.fetch.destinations._mbox_lock import MboxLock
 from pop3fast.fetch.destinations._mbox_read_back import LARGE_OCTETS, is_there, read_back, there
 from pop3fast.fetch.destinations._mbox_search import Place, froms_in
@@ -338,32 +338,12 @@ class Mbox:
         """Settle what any account that *journal* knows of was stopped in, in this mbox, which is locked."""
         for intent in journal.intents():
             try:
-                if not self._is_about(intent, file):
+                if not is_about(intent, self.files, file, self.path, self._opened()):
                     continue
                 delivered = [] if file is None else self._settle(file, intent)
             except OSError as error:
                 raise destination_error(self.path, "settle what was begun in", error) from error
             journal.settle(intent.key, delivered)
-
-    def _is_about(self, intent: Intent, file: int | None) -> bool:
-        """Return whether *intent* is about this mbox, under whatever path."""
-        if file is not None:
-            status = self.files.stat(file)
-            if (status.st_dev, status.st_ino) == (intent.device, intent.inode):
-                return True
-        if intent.path == self.path:
-            return True
-        folder, name = os.path.split(intent.path)
-        if name != os.path.split(self.path)[1]:
-            return False
-        try:
-            other = self.files.open_parent(folder)
-        except OSError:
-            return False
-        try:
-            return os.path.samestat(self.files.stat(other), self.files.stat(self._opened()))
-        finally:
-            self.files.close(other)
 
     def _settle(self, file: int, intent: Intent) -> list[Entry]:
         findings = examine(self.files, file, intent)

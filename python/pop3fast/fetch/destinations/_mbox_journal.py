@@ -6,6 +6,7 @@ touched the file since: what is before it, its beginning and its end are as inte
 message of somebody else. In doubt it stays, and the message is delivered again.
 """
 
+import os
 from collections import Counter
 from hashlib import sha256
 from typing import NamedTuple
@@ -36,6 +37,30 @@ def digest_before(files: Files, file: int, size: int) -> bytes:
     """Return the digest of the last octets before *size*."""
     start = max(0, size - BEFORE_OCTETS)
     return sha256(files.read(file, size - start, start)).digest()
+
+
+def is_about(intent: Intent, files: Files, file: int | None, path: str, parent: int) -> bool:
+    """Return whether *intent* is about the mbox *path* in the open folder *parent*, under whatever path.
+
+    *file* is the open mbox, None when it does not exist.
+    """
+    if file is not None:
+        status = files.stat(file)
+        if (status.st_dev, status.st_ino) == (intent.device, intent.inode):
+            return True
+    if intent.path == path:
+        return True
+    folder, name = os.path.split(intent.path)
+    if name != os.path.split(path)[1]:
+        return False
+    try:
+        other = files.open_parent(folder)
+    except OSError:
+        return False
+    try:
+        return os.path.samestat(files.stat(other), files.stat(parent))
+    finally:
+        files.close(other)
 
 
 def examine(files: Files, file: int, intent: Intent) -> Findings:

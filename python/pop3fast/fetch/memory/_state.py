@@ -10,32 +10,26 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import starmap
-from typing import Any, Self
+from typing import Self
 
 from pop3fast.fetch import _forks as forks
 from pop3fast.fetch._errors import AccountBusy, StateError, state_error
 from pop3fast.fetch._identity import Entry, Identity, account_digest
 from pop3fast.fetch._waiting import Clock, SystemClock
+from pop3fast.fetch.memory import _state_intents as intents
 from pop3fast.fetch.memory import _state_rows as rows
 from pop3fast.fetch.memory._age import DAY_SECONDS, Age
 from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
-from pop3fast.fetch.memory._journal import Intended, Intent
+from pop3fast.fetch.memory._journal import Intent
 from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS, Seen
 from pop3fast.fetch.memory._state_files import checked, open_file
 from pop3fast.fetch.memory._state_schema import begin, connect, in_words, make_state, when_it_opens
 
 FILE_NAME = "pop3fast.sqlite"
-
-_FROM = struct.Struct(">QI")
-
-INTENDED_FIELDS = 7
-"""So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
 
 
 class State:
@@ -283,52 +277,19 @@ class AccountState:
     def intend(self, intent: Intent) -> int:
         """Keep *intent*, durably, and return its key (`Journal`)."""
         with self._transaction() as database:
-            key = database.execute(
-                "INSERT INTO intent (account, path, device, inode, size, before, pad) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    self._id,
-                    os.fsencode(intent.path),
-                    str(intent.device),
-                    str(intent.inode),
-                    intent.size,
-                    intent.before,
-                    intent.pad,
-                ),
-            ).lastrowid
-            database.executemany(
-                "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [
-                    (
-                        key,
-                        *message.entry.kept()[:INTENDED_FIELDS],
-                        *message[1:5],
-                        b"".join(starmap(_FROM.pack, message.froms)),
-                        *message[6:],
-                    )
-                    for message in intent.messages
-                ],
-            )
-        return key or 0
+            return intents.intend(database, self._id, intent)
 
     def intents(self) -> list[Intent]:
         """Return the intents of all accounts that are neither remembered nor settled, the oldest first (`Journal`)."""
-        found: list[Intent] = []
         with self._lock, self._errors_in_words():
-            for key, path, device, inode, size, before, pad in self._database.execute(
-                "SELECT id, path, device, inode, size, before, pad FROM intent ORDER BY id"
-            ).fetchall():
-                intended = self._database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
-                messages = tuple(_intended(row) for row in intended)
-                found.append(Intent(os.fsdecode(path), int(device), int(inode), size, before, pad, messages, key))
-        return found
+            return intents.load(self._database)
 
     def settle(self, key: int, delivered: Iterable[Entry]) -> None:
         """Remember *delivered* and drop the intent *key*, all at once (`Journal`)."""
         with self._transaction() as database:
             # Nothing when another session, which is settling all as well, was quicker.
-            for (account,) in database.execute("SELECT account FROM intent WHERE id = ?", (key,)).fetchall():
+            for account in intents.take(database, key):
                 self._remember(database, list(delivered), account)
-                database.execute("DELETE FROM intent WHERE id = ?", (key,))
 
     def place_of(self, content: bytes, copy: int) -> bytes | None:
         """Return where a message without a lasting unique-id was delivered to, None when it was not (`Journal`)."""
@@ -341,15 +302,7 @@ class AccountState:
         if account == self._id:
             kept = [self._timed(entry) for entry in kept]
         rows.remember(database, account, kept)
-        if database.execute("SELECT 1 FROM intent WHERE account = ?", (account,)).fetchone() is None:
-            return  # as for every destination but an mbox
-        # An intent is over when every message of it is remembered.
-        mine = "intent IN (SELECT id FROM intent WHERE account = ?)"
-        database.executemany(
-            f"DELETE FROM intended WHERE {mine} AND uid = ? AND occurrence = ? AND content = ?",  # noqa: S608 - no input
-            [(account, *entry.identity, entry.content) for entry in kept],
-        )
-        database.execute("DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (account,))
+        intents.drop_remembered(database, account, kept)
 
     def _time(self) -> int:
         """Return the account's own time; before its first session, what the clock says."""
@@ -425,12 +378,3 @@ class AccountState:
             raise StateError(
                 self.path, f"what it holds makes no sense: {str(error) or type(error).__name__}"
             ) from error
-
-
-def _intended(row: tuple[Any, ...]) -> Intended:
-    offset, length, digest, head, froms, earlier, alike = row[8:]
-    entry = Entry(*row[1:8])
-    # Where the unique-id does not last, what was kept as the occurrence is which copy it is.
-    entry = entry if entry.uid else entry._replace(copy=entry.occurrence)
-    places = tuple(_FROM.iter_unpack(froms))
-    return Intended(entry, offset, length, digest, head, places, earlier, bool(alike))

@@ -1,0 +1,90 @@
+"""The rows of a state that are about intents: what an mbox was going to append, and nobody has seen the end of.
+
+Owns how a `Journal`'s intent is kept and read again. Raises `sqlite3.Error`, and ``TypeError`` or ``ValueError`` for a
+value that makes no sense. Begins and ends no transaction.
+"""
+
+import os
+import struct
+from collections.abc import Sequence
+from itertools import starmap
+from sqlite3 import Connection
+from typing import Any
+
+from pop3fast.fetch._identity import Entry
+from pop3fast.fetch.memory._journal import Intended, Intent
+
+_FROM = struct.Struct(">QI")
+
+INTENDED_FIELDS = 7
+"""So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
+
+
+def intend(database: Connection, account: int, intent: Intent) -> int:
+    """Keep *intent* of *account*, and return its key."""
+    key = database.execute(
+        "INSERT INTO intent (account, path, device, inode, size, before, pad) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            account,
+            os.fsencode(intent.path),
+            str(intent.device),
+            str(intent.inode),
+            intent.size,
+            intent.before,
+            intent.pad,
+        ),
+    ).lastrowid
+    database.executemany(
+        "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            (
+                key,
+                *message.entry.kept()[:INTENDED_FIELDS],
+                *message[1:5],
+                b"".join(starmap(_FROM.pack, message.froms)),
+                *message[6:],
+            )
+            for message in intent.messages
+        ],
+    )
+    return key or 0
+
+
+def load(database: Connection) -> list[Intent]:
+    """Return the intents of all accounts, the oldest first."""
+    found: list[Intent] = []
+    for key, path, device, inode, size, before, pad in database.execute(
+        "SELECT id, path, device, inode, size, before, pad FROM intent ORDER BY id"
+    ).fetchall():
+        intended = database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
+        messages = tuple(_intended(row) for row in intended)
+        found.append(Intent(os.fsdecode(path), int(device), int(inode), size, before, pad, messages, key))
+    return found
+
+
+def take(database: Connection, key: int) -> list[int]:
+    """Drop the intent *key*; return the account that it was of, none when it was dropped already."""
+    accounts = [int(account) for (account,) in database.execute("SELECT account FROM intent WHERE id = ?", (key,))]
+    database.execute("DELETE FROM intent WHERE id = ?", (key,))
+    return accounts
+
+
+def drop_remembered(database: Connection, account: int, entries: Sequence[Entry]) -> None:
+    """Drop from the intents of *account* what is remembered now, as *entries*; an intent is over with its last."""
+    if database.execute("SELECT 1 FROM intent WHERE account = ?", (account,)).fetchone() is None:
+        return  # as for every destination but an mbox
+    mine = "intent IN (SELECT id FROM intent WHERE account = ?)"
+    database.executemany(
+        f"DELETE FROM intended WHERE {mine} AND uid = ? AND occurrence = ? AND content = ?",  # noqa: S608 - no input
+        [(account, *entry.identity, entry.content) for entry in entries],
+    )
+    database.execute("DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (account,))
+
+
+def _intended(row: tuple[Any, ...]) -> Intended:
+    offset, length, digest, head, froms, earlier, alike = row[8:]
+    entry = Entry(*row[1:8])
+    # Where the unique-id does not last, what was kept as the occurrence is which copy it is.
+    entry = entry if entry.uid else entry._replace(copy=entry.occurrence)
+    places = tuple(_FROM.iter_unpack(froms))
+    return Intended(entry, offset, length, digest, head, places, earlier, bool(alike))
