@@ -38,9 +38,10 @@ class Deleter:
         """
         run = self._run
         fresh = [each for each in receipts if run.options.old_enough(each.entry.delivered_at, each.entry.delivered_at)]
-        for item in (kept := [item for item, entry in fresh if _is_kept(entry, memory)]):
+        kept = {item.number: item for item, entry in fresh if _is_kept(entry, memory)}
+        for item in kept.values():
             run.keep(item, STILL_LISTED)
-        fresh = [each for each in fresh if each.item not in kept]
+        fresh = [each for each in fresh if each.item.number not in kept]
         entries = memory.entries([item.identity for item in deletions])
         earlier = [Receipt(item, entries[item.identity]) for item in deletions if item.identity in entries]
         whole = self._whole(earlier, memory, fresh=False) + self._whole(fresh, memory, fresh=True)

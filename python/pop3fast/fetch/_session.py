@@ -277,7 +277,8 @@ class FetchSession:
             return receipts
         for each in short:
             run.not_delivered(each, too_short(each.entry.octets, each.item.size), fresh=True)
-        return [each for each in receipts if each not in short] if short else receipts
+        numbers = {item.number for item, _ in short}
+        return [each for each in receipts if each.item.number not in numbers]
 
     def _say_what_is_short(self, plan: Plan) -> None:
         """Name what came shorter than it is listed and is not named as kept, where nobody knows what that means."""
