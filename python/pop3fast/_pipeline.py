@@ -19,6 +19,7 @@ one that is wrong throws away all that may be another's; it is asked for again, 
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeVar
 
 from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Batch, Taken
@@ -46,7 +47,7 @@ class Pipeline:
         self.given_up: str | None = None
         """Why commands are sent one at a time on this connection, whatever the server says; None while they are not."""
         self._framer = framer
-        self._left_over = left_over or self._unread
+        self._left_over = left_over or partial(_unread, framer)
         # Batches and how many of their commands are one behind the other; the oldest first.
         self._runs: deque[tuple[Batch[Any], int]] = deque()
         self._unanswered_octets = 0
@@ -367,9 +368,6 @@ class Pipeline:
         if octets := self._left_over():
             raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
 
-    def _unread(self) -> bytes:
-        return self._framer.next_octets(self._framer.unread())
-
     def _hand_over_if_whole(self) -> None:
         """Hand over what was kept back, unless what stands behind it is no begin of a reply."""
         begun = self._framer.next_octets(1) if not self._framer.in_body() else b"+"
@@ -403,3 +401,7 @@ class Pipeline:
             self._keep_back(batch, taken.outcomes, taken.replies)
         before = "; the message before it may not be whole" if taken.outcomes or self._kept_back else ""
         raise ProtocolError(f"no reply to {about}, but {counted(line)} of something else{before}{batch.advice}")
+
+
+def _unread(framer: Framer) -> bytes:
+    return framer.next_octets(framer.unread())

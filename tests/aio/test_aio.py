@@ -15,6 +15,8 @@ import pytest
 
 from aio.running import connecting, count_writes, run, transports, until, url_of, uvloop_factory
 from pop3fast import CommandError, ConnectionLost, InsecureTLSWarning, ProtocolError, aio
+from pop3fast._deadline import Deadline
+from pop3fast.aio._patience import Patience
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from twins import DIFFERENCES, INSTEAD
@@ -377,6 +379,37 @@ def test_callbacks_and_files_may_be_coroutine_functions() -> None:
                 assert await pop.retr_into(3, file, progress=on_progress) == len(SMALL[2])
                 assert file.getvalue() == SMALL[2]
                 assert progress[-1] == len(SMALL[2])
+
+    run(main)
+
+
+class LateDeadline(Deadline):
+    """A deadline whose clock goes behind the event loop's: at the first look there is still some time left."""
+
+    def __init__(self) -> None:
+        super().__init__(1, "a call")
+        self.looks = 0
+
+    def left(self) -> float:
+        self.looks += 1
+        if self.looks > 2:
+            raise TimeoutError
+        return 0.001
+
+
+def test_a_calls_deadline_that_is_called_off_never_ends_the_session() -> None:
+    async def main() -> None:
+        given_up: list[BaseException] = []
+        patience = Patience(None, None, awaits_octets=lambda: False, give_up=given_up.append)
+        deadline = LateDeadline()
+        alarm = patience.alarm(deadline)
+        assert alarm is not None
+        await until(lambda: deadline.looks == 2)
+        alarm.call_off()
+        assert alarm._timer.cancelled()
+        assert given_up == []
+        with patience.within(LateDeadline()):
+            await until(lambda: given_up)
 
     run(main)
 

@@ -4,7 +4,6 @@ Owns that a loop may be left at any point: what is still to come is thrown away,
 in flight is the pipeline's business.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -13,6 +12,7 @@ from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
 from pop3fast.aio._arrivals import Arrivals
 from pop3fast.aio._conversation import Conversation
+from pop3fast.aio._patience import Alarm
 from pop3fast.aio._threads import told
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Loop(AsyncIterator[T]):
         self._on_error = on_error
         self._deadline = deadline
         self._arrivals: Arrivals[T] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._alarm: Alarm | None = None
         self._over = False
 
     def __aiter__(self) -> "Loop[T]":
@@ -85,16 +85,15 @@ class Loop(AsyncIterator[T]):
     async def _open(self) -> Arrivals[T]:
         conversation, deadline = self._conversation, self._deadline
         conversation.check()
-        if deadline is not None:
-            self._timer = asyncio.get_running_loop().call_later(deadline.left(), conversation.patience.expire, deadline)
+        self._alarm = conversation.patience.alarm(deadline)
         arrivals = self._arrivals = Arrivals(await self._begin())
         conversation.open_loop(arrivals)
         return arrivals
 
     def _leave(self) -> None:
         self._over = True
-        if self._timer is not None:
-            self._timer.cancel()
+        if self._alarm is not None:
+            self._alarm.call_off()
         if self._arrivals is not None:
             self._arrivals.batch.abandoned = True
             self._arrivals.batch.arrived.clear()

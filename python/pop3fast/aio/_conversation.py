@@ -28,7 +28,7 @@ from pop3fast._session import NO_LIMIT, Session
 from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.aio._arrivals import Arrivals
 from pop3fast.aio._patience import Patience
-from pop3fast.aio._queue import Exchange, Hold, Queue, Take, lines
+from pop3fast.aio._queue import Exchange, Hold, Queue, Take, fail, lines
 from pop3fast.aio._wire import Wire
 
 T = TypeVar("T")
@@ -161,6 +161,9 @@ class Conversation:
             raise
         except error_proto as error:
             raise with_command(error, exchange.verb, line) from error.__cause__
+        finally:
+            # Its answer, if it is an error, knows this frame.
+            del exchange
 
     async def capabilities(self) -> Mapping[str, tuple[str, ...]]:
         """Return what the server says that it can do, asked once."""
@@ -415,20 +418,23 @@ class Conversation:
         """Tell everybody who waits *failure*, and let go of the connection."""
         self.patience.end()
         self.wire.end()
+        self.pipeline = Pipeline(self.wire.framer)
         heard = False
         sent, unsent = self.queue.end()
         # A single command names itself; only of many in flight it has to be said which of them got no reply.
         single = ConnectionLost("-ERR EOF") if isinstance(failure, ConnectionLost) else failure
         for exchange in sent:
-            heard = _fail(exchange.answer, copy.copy(single) if heard else single) or heard
+            heard = fail(exchange.answer, copy.copy(single) if heard else single) or heard
         for loop in self._loops:
             loop.batch.failure = loop.batch.failure or self.session.why_not() or failure
             heard = loop.wake() or heard
-        heard = _fail(self._greeting, failure) or heard
+        heard = fail(self._greeting, failure) or heard
         for exchange in unsent:
             error = (self.session.why_not() or copy.copy(failure)) if heard else failure
-            heard = _fail(exchange.answer, error) or heard
+            heard = fail(exchange.answer, error) or heard
         self._unheard = None if heard or self.closed else failure
+        # Whoever has been served is forgotten, so that a session that is over is freed at once.
+        self._pop = None
 
     def _cancelled(self, exchange: Exchange[Any]) -> None:
         answer = exchange.answer
@@ -438,13 +444,3 @@ class Conversation:
             return
         if exchange.hold is not None or row(exchange.verb).logs_in or exchange.verb == "STLS":
             self.broken(ProtocolError(f"{exchange.verb} was cancelled"))
-
-
-def _fail(answer: "asyncio.Future[Any]", error: BaseException) -> bool:
-    """Let *answer* be *error*; return whether anybody waits for it."""
-    if answer.done():
-        return False
-    answer.set_exception(error)
-    # Whoever waits is told; where nobody does, the session remembers it, and asyncio need not complain.
-    answer.exception()
-    return True

@@ -10,6 +10,28 @@ from contextlib import contextmanager
 from pop3fast._deadline import Deadline
 
 
+class Alarm:
+    """Rings when a deadline has passed, unless it is called off before."""
+
+    def __init__(self, deadline: Deadline, ring: Callable[[BaseException], object]) -> None:
+        """Call *ring* with what *deadline* says when it has passed; raise it where it has passed already."""
+        self._deadline = deadline
+        self._ring = ring
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(deadline.left(), self._look)
+
+    def call_off(self) -> None:
+        """Do not ring any more."""
+        self._timer.cancel()
+
+    def _look(self) -> None:
+        try:
+            # The loop's clock is not quite the deadline's.
+            self._timer = self._loop.call_later(self._deadline.left(), self._look)
+        except TimeoutError as error:
+            self._ring(error)
+
+
 class Patience:
     """A time-out for each wait, and the deadline of a session."""
 
@@ -19,7 +41,7 @@ class Patience:
         deadline: Deadline | None,
         *,
         awaits_octets: Callable[[], bool],
-        give_up: Callable[[BaseException], None],
+        give_up: Callable[[BaseException], object],
     ) -> None:
         """Call *give_up* when octets are awaited for *timeout* seconds, or *deadline* is over."""
         self.timeout = timeout
@@ -29,9 +51,7 @@ class Patience:
         self._since = 0.0
         # One timer for many waits: it looks at the time, and is set anew where some is left.
         self._timer: asyncio.TimerHandle | None = None
-        self._at_the_end: asyncio.TimerHandle | None = None
-        if deadline is not None:
-            self._at_the_end = self._loop.call_later(deadline.left(), self.expire, deadline)
+        self._at_the_end = self.alarm(deadline)
 
     def something_happened(self) -> None:
         """Begin anew to wait: octets have come, or a command has been sent."""
@@ -43,31 +63,29 @@ class Patience:
             self._since = self._loop.time()
             self._timer = self._loop.call_later(self.timeout, self._look)
 
-    def expire(self, deadline: Deadline) -> None:
-        """Give up because *deadline* has passed."""
-        try:
-            # The loop's clock is not quite the deadline's.
-            self._at_the_end = self._loop.call_later(deadline.left(), self.expire, deadline)
-        except TimeoutError as error:
-            self._give_up(error)
+    def alarm(self, deadline: Deadline | None) -> Alarm | None:
+        """Give up when *deadline*, if there is one, has passed, unless what is returned is called off before."""
+        return None if deadline is None else Alarm(deadline, self._give_up)
 
     @contextmanager
     def within(self, deadline: Deadline | None) -> Iterator[None]:
         """Give up if what is waited for in here is not over by *deadline*."""
-        if deadline is None:
-            yield
-            return
-        timer = self._loop.call_later(deadline.left(), self.expire, deadline)
+        alarm = self.alarm(deadline)
         try:
             yield
         finally:
-            timer.cancel()
+            if alarm is not None:
+                alarm.call_off()
 
     def end(self) -> None:
-        """Mind the time no more."""
-        for timer in (self._timer, self._at_the_end):
-            if timer is not None:
-                timer.cancel()
+        """Mind the time no more, and know nobody any more who would want to hear of it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._at_the_end is not None:
+            self._at_the_end.call_off()
+        self._at_the_end = None
+        self._awaits_octets = bool
+        self._give_up = id
 
     def _look(self) -> None:
         self._timer = None

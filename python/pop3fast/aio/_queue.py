@@ -155,11 +155,12 @@ class Queue(Batch[Any]):
         return bool(self._waiting) and self._waiting[0].alone
 
     def end(self) -> tuple[list[Exchange[Any]], list[Exchange[Any]]]:
-        """Return what was sent and not answered for sure, and what was not sent; forget all of it."""
+        """Return what was sent and not answered for sure, and what was not sent; forget them, and whoever listens."""
         sent, unsent = [*self._kept_back, *self._flying], list(self._waiting)
         self._kept_back.clear()
         self._flying.clear()
         self._waiting.clear()
+        self._record = _nothing
         return sent, unsent
 
     # What the pipeline asks of a batch.
@@ -261,5 +262,15 @@ class Queue(Batch[Any]):
         return exchange
 
 
-def _nothing(_: int, __: bytes) -> None:
-    """Make nothing of a reply: each command here has its own way."""
+def fail(answer: "asyncio.Future[Any]", error: BaseException) -> bool:
+    """Let *answer* be *error*; return whether anybody waits for it."""
+    if answer.done():
+        return False
+    answer.set_exception(error)
+    # Whoever waits is told; where nobody does, the session remembers it, and asyncio need not complain.
+    answer.exception()
+    return True
+
+
+def _nothing(*_: object) -> None:
+    """Make nothing of a reply, for each command here has its own way; or of what is recorded when nobody listens."""

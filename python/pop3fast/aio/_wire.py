@@ -38,7 +38,7 @@ class Wire(asyncio.BufferedProtocol):
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is, or was, a connection to be closed."""
+        """Whether there is a connection to be closed."""
         return self._transport is not None
 
     def has_arrived(self) -> bool:
@@ -69,17 +69,19 @@ class Wire(asyncio.BufferedProtocol):
 
     def write(self, octets: bytes) -> None:
         """Send *octets*, which are few: what is in flight is bounded elsewhere."""
-        self.transport.write(octets)
+        if self._transport is not None:
+            self._transport.write(octets)
 
     def read(self, wanted: bool) -> None:  # noqa: FBT001 - it is what it is about
         """Receive what comes, or leave it with the kernel, so that the server has to wait."""
-        if wanted == self._reading or self.transport.is_closing():
+        transport = self._transport
+        if wanted == self._reading or transport is None or transport.is_closing():
             return
         self._reading = wanted
         if wanted:
-            self.transport.resume_reading()
+            transport.resume_reading()
         else:
-            self.transport.pause_reading()
+            transport.pause_reading()
 
     def acknowledge(self) -> None:
         """Let the server know at once what has come: one with Nagle's algorithm on waits for it (quirk q131)."""
@@ -87,9 +89,12 @@ class Wire(asyncio.BufferedProtocol):
             self._acknowledge()
 
     def end(self) -> None:
-        """Let go of the connection at once; what was not sent yet is not sent."""
+        """Let go of the connection at once; what was not sent yet is not sent, and what comes is nobody's."""
         if self._transport is not None:
             self._transport.abort()
+        # Or a buffer for each session that is over would wait for the garbage collector.
+        self._heard = self._lost = _nothing
+        self.framer = Framer()
 
     # What asyncio calls.
 
@@ -119,8 +124,10 @@ class Wire(asyncio.BufferedProtocol):
         self._lost(exc)
 
     def _let_go(self) -> None:
-        # The descriptor is another's soon.
+        # The descriptor is another's soon, and nothing more comes. asyncio's TLS knows us, so it is forgotten.
         self._arrived = self._acknowledge = _nothing
+        self._buffer = memoryview(b"")
+        self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
 
