@@ -181,7 +181,6 @@ def test_messages_without_a_unique_id_are_deleted_in_the_session_that_delivered_
     [
         (b"RETR 3", Reply(b"+OK\r\nhalf", then="fin")),
         (b"RETR 3", Reply(b"+OK\r\nhalf", then="rst")),
-        (b"RETR 3", b"what?\r\n"),
         (b"DELE 1", Reply(b"", then="fin")),
         (b"DELE 3", Reply(b"", then="rst")),
         (b"DELE 2", b"\r\n"),  # quirk q08
@@ -205,6 +204,28 @@ def test_a_session_that_ends_badly_is_settled_by_the_next(tmp_path: Path, comman
     assert drop.messages == []
     assert delivered(to) == sorted(mail(number) for number in range(1, 5))
     assert len(drop.sent(b"RETR")) == (5 if command.startswith(b"RETR") else 4)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_behind_a_reply_that_is_none_nothing_is_remembered_that_its_size_does_not_show(
+    tmp_path: Path, *, alike: bool
+) -> None:
+    """A reply came twice, and each one behind it belongs to the command before; then comes something else."""
+    to = f"maildir:{tmp_path}/box"
+    drop = Maildrop(*((b"unique-id-of-%06d" % n, mail(n, 40 if alike else 40 + n)) for n in range(1, 9)))
+
+    def instead(command: bytes) -> bytes | None:
+        number = int(command[5:]) if command.startswith(b"RETR") and drop.sessions == 1 else 0
+        if number == 7:
+            return b"what?\r\n"
+        return drop.content(number - 1) if alike and number > 3 else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to, DELETE)
+    assert (report.fetched, report.deleted, report.sessions) == (8, 8, 2)
+    assert delivered(to) == sorted(mail(n, 40 if alike else 40 + n) for n in range(1, 9))
+    assert len(drop.sent(b"RETR")) == 7 + (8 if alike else 2)
 
 
 def test_deletions_that_went_through_although_nobody_said_so(tmp_path: Path) -> None:

@@ -362,13 +362,13 @@ def test_quirk_q68_sizes_without_cr_are_held_to(tmp_path: Path) -> None:
 
 def test_quirk_q68_where_sizes_are_without_cr_what_came_before_a_broken_reply_is_remembered(tmp_path: Path) -> None:
     to = f"maildir:{tmp_path}/box"
-    drop = named(*range(1, 9))
+    drop = Maildrop(*((b"unique-id-of-%06d" % number, mail(number, 40 + number)) for number in range(1, 9)))
     drop.sizes = {uid: len(content) - content.count(b"\n") for uid, content in drop.messages}
     drop.instead = lambda command: b"what?\r\n" if command == b"RETR 6" and drop.sessions == 1 else None
     with ScriptedServer(GREETING, drop) as server:
         report = fetch_from(server, to)
     assert (report.fetched, report.sessions, len(drop.sent(b"RETR"))) == (8, 2, 6 + 3)
-    assert delivered(to) == sorted(mail(number) for number in range(1, 9))
+    assert delivered(to) == sorted(mail(number, 40 + number) for number in range(1, 9))
 
 
 def test_trust_in_sizes_by_hand_fails_what_is_short(tmp_path: Path) -> None:
@@ -799,3 +799,19 @@ def test_quirk_q102_what_comes_otherwise_each_time_was_cut_and_makes_no_sizes_es
         report = fetch_from(server, to, DELETE)
     assert ([each.number for each in report.failures], report.deleted) == ([1, 2, 3], 1)
     assert delivered(to) == [mail(4)]
+
+
+def test_quirk_q68_line_ends_count_also_where_a_piece_ends_at_the_listed_size(tmp_path: Path) -> None:
+    """Of a message of two pieces, and of sizes without CR, the first piece is as long as the message is listed."""
+    piece, lines = 2**16, 40
+    drop = Maildrop()
+    for number in range(1, 9):
+        content = mail(number)[:-2] + b"\r\n" * lines
+        content = mail(number, 40 + piece + 44 - len(content))[:-2] + b"\r\n" * lines
+        assert len(content) - content.count(b"\r\n") == piece
+        drop.messages.append((b"unique-id-of-%06d" % number, content))
+        drop.sizes[drop.messages[-1][0]] = piece
+    drop.sizes[b"unique-id-of-000008"] += 1
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, f"maildir:{tmp_path}/box")
+    assert [each.number for each in report.failures] == [8], "seven have shown that sizes are without CR"

@@ -93,6 +93,7 @@ FAULTS = (
         "return copy",
         "return 0",
         frozenset({"alike", "unique-ids missing"}),
+        100,
     ),
     Planted(
         "sizes are as large as a server likes",

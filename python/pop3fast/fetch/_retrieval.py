@@ -65,8 +65,10 @@ class Retrieval:
         self._run = run
         self._pop = pop
         self.odd = False
-        """Whether a message was handed on, since this was last set to False, whose size is not what the server lists.
-        The others are what they were taken for: what is taken for another message has another size."""
+        """Whether sizes do not show, since this was last set to False, that messages are what they were taken for: one
+        was handed on whose size is not what the server lists, or the last one before a reply that is none has the size
+        of another. What is taken for another message has another size, where each has its own."""
+        self._items: list[Item] = []
 
     def fetch(self, items: list[Item], writer: Writer, before: Short | None = None) -> Short | None:
         """Hand *items* to *writer*, in this order, up to one that is too short, which is returned.
@@ -149,6 +151,7 @@ class Retrieval:
 
     def _fetch_messages(self, items: list[Item], writer: Writer, before: Short | None) -> Short | None:
         awaited = deque(items)
+        self._items = items
         short: Short | None = None
 
         def refuse(error: CommandError) -> None:
@@ -179,7 +182,8 @@ class Retrieval:
         """Hand *piece* on; return the message that ends with it when that is too short."""
         run, item = self._run, awaited[0]
         coming.octets += len(piece.content)
-        if coming.octets != item.size and run.sizes.trust is not Trust.EXACT:
+        is_as_listed = piece.last and coming.octets == item.size
+        if run.sizes.trust is not Trust.EXACT and not is_as_listed:
             coming.count_line_ends(piece.content)
         if (remembered := run.again.get(item)) is not None:
             piece = self._compare(piece, coming, remembered)
@@ -267,10 +271,16 @@ class Retrieval:
         try:
             return next(replies, None)
         except (error_proto, OSError) as error:
+            self.odd = self.odd or not self._is_shown(len(self._items) - len(awaited))
             if not self.is_doubtful(error):  # or else it may be the fault of any message before
                 self._run.broke(awaited[0], explained(error))
             self._doubt_pipelining(error)
             raise _trouble(error) from error
+
+    def _is_shown(self, handed_on: int) -> bool:
+        """Return whether the last of so many messages has a size that no other has: then no reply was one too many."""
+        sizes = [item.size for item in self._items]
+        return not handed_on or (sizes[handed_on - 1] > 0 and sizes.count(sizes[handed_on - 1]) == 1)
 
     def _doubt_pipelining(self, error: Exception) -> None:
         """Give one command at a time in the rest of the run, if *error* may come of pipelining.

@@ -168,9 +168,13 @@ class Run:
             self.report.octets -= entry.octets
 
     def note_short(self, item: Item) -> None:
-        """Remember that a message came too short to be whole, before it counts as delivered all the same."""
+        """Remember that a message came too short to be whole, before it counts as delivered all the same.
+
+        And, before that, what it showed of the sizes: it does so once.
+        """
         uid, occurrence = item.identity
         if self.memory is not None and is_lasting(uid):
+            self.memory.note_sizes(self.sizes.words())
             self.memory.note_names([Identity(SHORT_MARK + uid, occurrence)])
 
     def broke(self, item: Item, why: str) -> None:
