@@ -328,3 +328,19 @@ def test_a_disk_that_is_full_in_the_middle_keeps_what_was_delivered_before(tmp_p
         again = fetch_from(server, to, DELETE)
         assert (again.fetched, again.deleted) == (41, 250)
     assert delivered(to) == sorted(messages)
+
+
+def test_what_stays_because_a_listing_lacks_messages_is_named_until_it_is_deleted(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = maildrop(4)
+    drop.instead = lambda command: b"+OK\r\n1 40\r\n.\r\n" if command == b"LIST" else None
+    with ScriptedServer(GREETING, drop) as server:
+        for fetched in (4, 0):
+            report = fetch_from(server, to, DELETE)
+            assert (report.fetched, report.deleted) == (fetched, 0)
+            assert [each.number for each in report.kept] == [1, 2, 3, 4]
+            assert all("not complete" in each.why for each in report.kept)
+        assert fetch_from(server, to, Options(delete_after=3)).kept == [], "it is too early for them"
+        drop.instead = lambda _: None
+        report = fetch_from(server, to, DELETE)
+    assert (report.deleted, report.kept, drop.messages) == (4, [], [])

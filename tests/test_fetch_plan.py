@@ -345,7 +345,8 @@ def test_quirk_q102_what_came_shorter_is_fetched_once_more_when_sizes_turn_out_t
 
 def test_what_another_program_fetched_is_not_deleted() -> None:
     plan = planned(listing("a"), seen(b"a", size=0, octets=0, mark=b""), Options(delete=True))
-    assert (plan.fetch, plan.delete, plan.doubtful, plan.strangers) == ([], [], [], 1)
+    assert (plan.fetch, plan.delete, plan.doubtful) == ([], [], [])
+    assert [(item.number, "another program" in why) for item, why in plan.kept] == [(1, True)]
 
 
 def test_of_copies_all_are_deleted_or_none() -> None:

@@ -35,6 +35,8 @@ REFUSED_BEFORE = "the destination refused it before, and it is not tried again u
 
 BEFORE_THE_LAST = "it is listed before the last message that was fetched"
 
+A_STRANGERS = "another program fetched it, and nothing shows whether it was delivered"
+
 
 class Item(NamedTuple):
     """A message of the maildrop, in this session."""
@@ -119,8 +121,6 @@ class Plan:
     """What of the new came too short to be whole before."""
     nameless: int = 0
     """How many have no unique-id that lasts."""
-    strangers: int = 0
-    """How many were to be deleted, and were fetched by another program, whose word nobody can check."""
 
 
 def remembered_as(identity: Identity, options: Options) -> Identity:
@@ -295,7 +295,7 @@ def plan_known(plan: Plan, item: Item, remembered: Remembered, options: Options,
     if remembered.deletions >= PATIENCE_WITH_DELETIONS:
         plan.kept.append((item, f"the server said {remembered.deletions} times that it deleted it, and lists it still"))
     elif not remembered.octets:
-        plan.strangers += 1
+        plan.kept.append((item, A_STRANGERS))
     elif remembered.octets < item.size and not known.sizes_are_estimates:
         plan.kept.append((item, kept_as_short(remembered.octets, item.size)))
     else:

@@ -38,6 +38,8 @@ CHECKPOINT_DELAY_SECONDS = 1.0
 """A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180): what one
 saves is marking some hundred messages as deleted once more, which takes less than a second."""
 
+NOT_COMPLETE = "LIST and UIDL do not agree, so one of them is not complete"
+
 GROUP_MESSAGES = 16
 """When a message has forged a reply, and nobody knows which, so many are fetched at a time until it shows."""
 
@@ -85,13 +87,23 @@ class FetchSession:
         deletions, items, more = self._portion(plan)
         receipts = self._whole(self._deliver(items, memory, len(uids)), plan)
         deletions += self._recognise(memory, nameless=plan.nameless > 0)
-        marked = self._deleter.delete(plan, deletions, receipts, memory) if listing.complete else []
+        if listing.complete:
+            marked = self._deleter.delete(plan, deletions, receipts, memory)
+        else:
+            marked = self._keep_all([*deletions, *(item for item, _ in receipts)])
         self._say_what_is_short(plan)
         if listing.complete and plan.seen == plan.listed and not items and not plan.short:
             mark = self._lister.mark(uids)
             if mark is not None:
                 memory.note_maildrop(mark)
         return self._quit(marked, plan=plan, more=more)
+
+    def _keep_all(self, items: list[Item]) -> list[Receipt]:
+        """Name what could be deleted now, were the listing complete; return that nothing is marked."""
+        if self._run.options.old_enough(self._date, self._date):
+            for item in items:
+                self._run.keep(item, NOT_COMPLETE)
+        return []
 
     def _begin(self, memory: AccountState) -> None:
         run = self._run
@@ -131,6 +143,7 @@ class FetchSession:
                 raise UidsChanged(len(seen), plan.listed)
         plan = self._settle(plan, listing, seen, known)
         if not listing.complete:
+            plan.kept += [(item, NOT_COMPLETE) for item in plan.delete]
             plan.delete = []
         if not run.knows_maildrop:
             run.report.seen = plan.seen
@@ -174,11 +187,6 @@ class FetchSession:
             run.warn(
                 f"{plan.nameless} messages have no unique-id that lasts: they are fetched each time, and recognised at "
                 "the destination by their content"
-            )
-        if plan.strangers:
-            run.warn(
-                f"{plan.strangers} messages were fetched by another program: they are not deleted, for nothing shows "
-                "whether they were delivered"
             )
         returned = [item for item in plan.returned if item in plan.delete]
         if returned:
