@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 from fetching import CountedFiles
-from maildrops import FastClock, account_of, delivered, mail
+from maildrops import FastClock, InterruptedClock, account_of, delivered, mail
+from pop3fast._dial import dial
 from pop3fast.fetch import Identity, Options, State, fetch_mailbox, open_destination
 from pop3fast.fetch._descriptors import OPENING, SHORTAGE_SECONDS
 from pop3fast.fetch._errors import DestinationError, StateError
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.memory import _state_schema as schema
 from pop3fast.testing import MailboxServer
@@ -306,3 +308,36 @@ def test_a_process_that_may_open_few_files_fetches_all(tmp_path: Path, kind: str
     assert done.stdout == "160 160 None []\n" * accounts
     for number in range(accounts):
         assert sorted(delivered(f"{kind}:{tmp_path}/box{number}")) == sorted(messages)
+
+
+def test_the_word_to_stop_ends_the_wait_for_a_descriptor_for_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> None:
+        raise StateError(path, "no descriptor") from OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("pop3fast.fetch.memory._state.make_state", refuse)
+    stop = Stop()
+    clock = InterruptedClock(stop)
+    with MailboxServer(MESSAGES) as server, pytest.raises(KeyboardInterrupt):
+        run_job(Job(account_of(server), f"eml:{tmp_path}/box"), Surroundings(clock, Files(), stop))
+    assert (len(clock.pauses), clock.late) == (3, [])
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_connection_waits_for_a_descriptor_like_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    refusals = iter(range(2))
+
+    def short(*arguments: Any, **named: Any) -> object:  # noqa: ANN401 - as it is given
+        for _ in refusals:
+            raise OSError(number, os.strerror(number))
+        return dial(*arguments, **named)
+
+    monkeypatch.setattr("pop3fast.fetch._waiting.dial", short)
+    clock = FastClock()
+    with MailboxServer(MESSAGES) as server:
+        report = run_job(Job(account_of(server), f"eml:{tmp_path}/box"), Surroundings(clock, Files(), Stop()))
+    assert (report.fetched, report.sessions, report.warnings) == (5, 1, [])
+    assert clock.pauses, "it was waited for"

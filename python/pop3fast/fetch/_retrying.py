@@ -6,12 +6,16 @@ longer than it was given, and never goes on after a destination that does not ta
 
 import contextlib
 import os
+import socket
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePath
 from threading import Condition
 
 from pop3fast import POP3, error_proto
+from pop3fast._connect import SocketFactory
+from pop3fast.fetch._descriptors import when_there_is_one
 from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._forks import closed_in_children
@@ -20,7 +24,7 @@ from pop3fast.fetch._patience import Patience
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._session import FetchSession
-from pop3fast.fetch._waiting import Clock, Stop, SystemClock
+from pop3fast.fetch._waiting import Clock, Stop, StoppableClock, SystemClock
 from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination
@@ -152,7 +156,7 @@ def run_job(
             _alone_with(job.destination, world.stop),
             contextlib.closing(destination),
             world.stop.telling(destination.hurry),
-            _memory_of(job, destination, world.clock) as memory,
+            _memory_of(job, destination, StoppableClock(world.clock, world.stop)) as memory,
         ):
             run.memory = memory
             _hold_sessions(run, world.hosts)
@@ -247,7 +251,8 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
     run.stop.check()
     with run.stop.connecting() as connected:
         try:
-            with contextlib.closing(run.reconnector.enter(connected, timeout)) as pop, closed_in_children(pop.close):
+            sock = partial(_connected, connected, StoppableClock(run.clock, run.stop))
+            with contextlib.closing(run.reconnector.enter(sock, timeout)) as pop, closed_in_children(pop.close):
                 run.report.sessions += 1
                 run.logged_in_at = run.clock.now()
                 run.login_delay = _login_delay(run, pop)
@@ -256,6 +261,11 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
             # Where it was the word to stop that ended the connection, that is what is to be told.
             run.stop.check()
             raise
+
+
+def _connected(connect: SocketFactory, clock: Clock, address: tuple[str, int], timeout: float | None) -> socket.socket:
+    """Return what *connect* does, as soon as there are descriptors for it."""
+    return when_there_is_one(partial(connect, address, timeout), clock)
 
 
 def _login_delay(run: Run, pop: POP3) -> float:

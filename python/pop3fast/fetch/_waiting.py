@@ -141,3 +141,18 @@ class Stop:
             clock.pause(step)
             seconds -= step
         self.check()
+
+
+class StoppableClock:
+    """Another clock, whose pauses the word to stop ends."""
+
+    def __init__(self, clock: Clock, stop: Stop) -> None:
+        """Be *clock* until *stop* is said; then a pause raises `KeyboardInterrupt`."""
+        self._clock = clock
+        self._stop = stop
+        self.now = clock.now
+        self.date = clock.date
+
+    def pause(self, seconds: float) -> None:
+        """Return when so many *seconds* have passed."""
+        self._stop.pause(self._clock, seconds)
