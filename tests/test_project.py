@@ -122,6 +122,7 @@ DESTINATIONS = (
 MEMORY = (
     "fetch.memory",
     "fetch.memory._import_seen",
+    "fetch.memory._state_status",
     "fetch.memory._state_home",
     "fetch.memory._state",
     "fetch.memory._state_intents",
@@ -183,6 +184,7 @@ PROGRAMS = (
     "cli._demo_mail",
     "cli._check",
     "cli._completion",
+    "cli._status",
     "cli._show",
     "cli._fetching",
     "cli._look",

@@ -22,7 +22,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"pop3fast {__version__}", help="say which version it is"
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_fetch, _add_list, _add_show, _add_check, _add_capa, _add_completion, _add_demo):
+    for add in (_add_fetch, _add_list, _add_show, _add_check, _add_status, _add_capa, _add_completion, _add_demo):
         add(commands)
     return parser
 
@@ -108,6 +108,24 @@ def _add_check(commands: Any) -> None:  # noqa: ANN401
         "of a fetch.",
         usage="[OPTIONS] [URL|NAME...]",
     ).add_argument("--to", metavar="DEST", help="look at this destination")
+
+
+def _add_status(commands: Any) -> None:  # noqa: ANN401
+    status = _command(
+        commands,
+        "status",
+        "show what is known of each account, without asking a server",
+        "Show when a fetch of each account last ended well and how many messages are remembered, for the accounts that "
+        "are named or for all. Nobody is connected to, and no password is needed.",
+        usage="[OPTIONS] [URL|NAME...]",
+    )
+    status.add_argument("--to", metavar="DEST", help="where the mail goes: what was fetched is remembered beside it")
+    status.add_argument("--state", type=expanded, metavar="FILE", help="the file that remembers what was fetched")
+    said = status.add_mutually_exclusive_group()
+    said.add_argument("--json", action="store_true", help="a list of JSON objects, one for each account")
+    said.add_argument(
+        "--prometheus", action="store_true", help="for the textfile collector of Prometheus' node exporter"
+    )
 
 
 def _add_completion(commands: Any) -> None:  # noqa: ANN401

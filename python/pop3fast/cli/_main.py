@@ -87,6 +87,12 @@ def _check(command: argparse.Namespace) -> int:
     return _check.check(selected(command, or_all=True))
 
 
+def _status(command: argparse.Namespace) -> int:
+    from pop3fast.cli import _status  # noqa: PLC0415 - as above
+
+    return _status.status(selected(command, or_all=True), command)
+
+
 def _completion(command: argparse.Namespace) -> int:
     from pop3fast.cli import _completion  # noqa: PLC0415 - as above
 
@@ -104,6 +110,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "list": _list,
     "show": _show,
     "check": _check,
+    "status": _status,
     "capa": _capa,
     "completion": _completion,
     "demo": _demo,

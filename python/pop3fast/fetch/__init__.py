@@ -33,11 +33,13 @@ from pop3fast.fetch.memory._fingerprint import fingerprint
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._seen import Remembered, Seen
 from pop3fast.fetch.memory._state import AccountState, State
+from pop3fast.fetch.memory._state_status import AccountStatus, account_status
 
 __all__ = [
     "Account",
     "AccountBusy",
     "AccountState",
+    "AccountStatus",
     "Delivery",
     "Destination",
     "DestinationError",
@@ -65,6 +67,7 @@ __all__ = [
     "UidsChanged",
     "UidsUnknown",
     "account_digest",
+    "account_status",
     "default_path",
     "destination_forms",
     "exit_status",

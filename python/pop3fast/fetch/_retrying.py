@@ -160,6 +160,8 @@ def run_job(
         ):
             run.memory = memory
             _hold_sessions(run, world.hosts)
+            if memory is not None and report.ok and not job.options.dry_run:
+                memory.note_success(world.clock.date())
     except Exception as error:
         if error is run.callback_failure or _makes_no_sense(error, run):
             raise

@@ -26,7 +26,7 @@ from pop3fast.fetch.memory._age import DAY_SECONDS, Age
 from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch.memory._journal import Intent
 from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS, Seen
-from pop3fast.fetch.memory._state_files import checked, open_file
+from pop3fast.fetch.memory._state_files import checked, lock_path, open_file
 from pop3fast.fetch.memory._state_schema import begin, connect, in_words, make_state, when_it_opens
 
 FILE_NAME = "pop3fast.sqlite"
@@ -114,6 +114,14 @@ class AccountState:
                 if before is not None and before.doubted is not None and self._is_time_known:
                     rows.date(database, self._id, age.time)
         return age.time
+
+    def note_success(self, date: float) -> None:
+        """Note that on *date* a run ended with all that was asked for.
+
+        In the lock's file and not durably: it is for who watches, and shall cost a run that finds nothing new no sync.
+        """
+        with contextlib.suppress(OSError):
+            os.pwrite(self._lock_file, b"%-20d\n" % date, 0)
 
     def seen(self) -> Seen:
         """Return what has been fetched, as it is now; for an mbox, ask only when it has been prepared."""
@@ -323,7 +331,7 @@ class AccountState:
 
     def _take_lock(self, who: str) -> int:
         # The file stays: a lock on a file that somebody takes away and makes anew would keep nobody out.
-        path = f"{self.path}.{self.digest}.lock"
+        path = lock_path(self.path, self.digest)
         with forks.NO_FORK:
             try:
                 lock_file = open_file(path)

@@ -56,6 +56,11 @@ def checked(path: str) -> Iterator[None]:
             raise StateError(path, "somebody put another file or folder in its place while it was opened")
 
 
+def lock_path(path: str, digest: str) -> str:
+    """Return which file of the state *path* is locked while the account of *digest* is fetched."""
+    return f"{path}.{digest}.lock"
+
+
 def sync_name(path: str) -> None:
     """Make the name *path* durable. Raises ``OSError``."""
     with _folder_of(path) as (folder, _):
