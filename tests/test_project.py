@@ -98,6 +98,7 @@ DESTINATIONS = (
     "fetch.destinations",
     "fetch.destinations._kinds",
     "fetch.destinations._guard",
+    "fetch.destinations._handler",
     "fetch.destinations._pipe",
     "fetch.destinations._simple",
     "fetch.destinations._outgoing",
@@ -144,6 +145,7 @@ ACCOUNTS = (
 )
 FETCH = (
     "fetch",
+    "fetch._processing",
     "fetch._fetch_many",
     "fetch._takeover",
     "fetch._retrying",

@@ -21,11 +21,13 @@ from pop3fast.fetch._errors import (
 from pop3fast.fetch._fetch_many import fetch_many
 from pop3fast.fetch._identity import Entry, Identity, ReadBack, account_digest
 from pop3fast.fetch._options import Options
+from pop3fast.fetch._processing import process_mailbox, process_many
 from pop3fast.fetch._report import FetchReport, Named, Progress, exit_status
 from pop3fast.fetch._retrying import Job, fetch_mailbox
 from pop3fast.fetch._takeover import import_seen
 from pop3fast.fetch.accounts._account import Account
 from pop3fast.fetch.destinations._destination import Delivery, Destination
+from pop3fast.fetch.destinations._handler import HandledMessage
 from pop3fast.fetch.destinations._kinds import default_path, destination_forms, open_destination
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._simple import SimpleDestination
@@ -46,6 +48,7 @@ __all__ = [
     "Entry",
     "FetchError",
     "FetchReport",
+    "HandledMessage",
     "Identity",
     "Job",
     "MessageDeferred",
@@ -76,5 +79,7 @@ __all__ = [
     "fingerprint",
     "import_seen",
     "open_destination",
+    "process_mailbox",
+    "process_many",
     "read_seen",
 ]

@@ -92,6 +92,8 @@ class Plan:
     """New, and not to be fetched for a reason."""
     refused: list[tuple[Item, str]] = field(default_factory=list)
     """New, and not to be fetched because the destination refused them before."""
+    asked_again: list[Identity] = field(default_factory=list)
+    """Refused before, and refused no longer because they are asked for."""
     leave: list[Identity] = field(default_factory=list)
     """What of these is to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
@@ -177,6 +179,9 @@ class _Maker:
         item = Item(number, Identity(uid, occurrence), size)
         if self._options.again(uid) and item.identity not in self._known.again:
             plan.others += remembered is not None
+            refused = Identity(REFUSED_MARK + uid, occurrence)
+            if refused in seen:
+                plan.asked_again.append(refused)
             plan_new(plan, item, self._options, self._known)
             return
         if remembered is None or not is_lasting(uid):

@@ -78,6 +78,8 @@ class FetchReport:
     seconds: float = 0.0
     failures: list[Named] = field(default_factory=list)
     """The messages that could not be fetched; they are on the server, and the next fetch tries again."""
+    quarantined: list[Named] = field(default_factory=list)
+    """Of a handler: the messages that were put aside now, since it failed on them too often. They count as fetched."""
     left: list[Named] = field(default_factory=list)
     """The new messages that were left on the server: for their size, for the limit, for where they are listed, or
     because they were refused before."""

@@ -31,6 +31,7 @@ from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Sizes, Trust, too_short
 from pop3fast.fetch._writer import Receipt, Writer
+from pop3fast.fetch.destinations._destination import Announced
 from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state import AccountState
 
@@ -215,8 +216,8 @@ class FetchSession:
         run = self._run
         if plan.renamed:
             memory.rename(plan.renamed)
-        if plan.replaced:
-            memory.forget(memory.entries(plan.replaced).values())
+        if forgotten := [*plan.replaced, *plan.asked_again]:
+            memory.forget(memory.entries(forgotten).values())
         if plan.sizes_changed:
             memory.update_sizes(plan.sizes_changed)
         # A listing that lacks some has no more of them than there are.
@@ -321,6 +322,8 @@ class FetchSession:
     def _deliver_group(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
         run = self._run
         receipts: list[Receipt] = []
+        if isinstance(run.destination, Announced):
+            run.destination.announce({item.identity: (item.number, item.size) for item in items})
         writer = Writer(run.destination, memory, run.clock, inline=run.inline)
         try:
             with writer:
@@ -336,12 +339,12 @@ class FetchSession:
         finally:
             receipts = writer.receipts()
             run.take(receipts)
-            self._note_rejections(writer, receipts, memory)
+            self._note_rejections(writer, memory)
         if writer.failure is not None:
             raise writer.failure
         return receipts
 
-    def _note_rejections(self, writer: Writer, receipts: list[Receipt], memory: AccountState) -> None:
+    def _note_rejections(self, writer: Writer, memory: AccountState) -> None:
         """Name what the destination did not take, and remember what it will never take."""
         run = self._run
         refused: list[tuple[Identity, int]] = []
@@ -353,9 +356,6 @@ class FetchSession:
                 refused.append((Identity(REFUSED_MARK + uid, occurrence), item.size))
         if refused:
             memory.note_refused(refused)
-        if run.options.fetch_again:
-            # What was refused before and is delivered now is refused no longer.
-            memory.forget([entry._replace(uid=REFUSED_MARK + entry.uid) for _, entry in receipts])
 
     def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
         """Hand *items* to *writer*; those that come too short are asked for once more.

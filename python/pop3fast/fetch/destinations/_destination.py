@@ -16,7 +16,7 @@ and never forgets: which messages are new, and what is remembered, its user deci
     destination.close()
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from pop3fast.fetch._identity import Entry, Identity, ReadBack
@@ -40,6 +40,14 @@ class Delivery(Protocol):
 
     def abandon(self) -> None:
         """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
+
+
+@runtime_checkable
+class Announced(Protocol):
+    """A destination that wants to know what is going to come."""
+
+    def announce(self, listed: Mapping[Identity, tuple[int, int]]) -> None:
+        """Take note of the message numbers and sizes of what is going to be delivered."""
 
 
 @runtime_checkable

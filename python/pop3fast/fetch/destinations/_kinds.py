@@ -14,6 +14,7 @@ from pop3fast.fetch._waiting import Clock, SystemClock
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
+from pop3fast.fetch.destinations._handler import HandlerDestination
 from pop3fast.fetch.destinations._maildir import Maildir
 from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._particulars import Particulars
@@ -77,6 +78,8 @@ def open_destination(
     ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
     none. *files* and *clock* stand in for the operating system.
     """
+    if isinstance(destination, HandlerDestination):
+        return destination  # which raises nothing of others
     words = f"maildir:{destination}" if isinstance(destination, PurePath) else destination
     if not isinstance(words, str):
         return _guarded(destination)

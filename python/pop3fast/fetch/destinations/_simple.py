@@ -91,13 +91,19 @@ class SimpleDestination:
             entry = entry._replace(copy=self._copies.take(entry.content))
             if self._journal is not None:
                 place = self._journal.place_of(entry.content, entry.copy)
-        if place is None:
+        if place is not None:
+            entry = entry._replace(place=place)
+        else:
             try:
-                place = self.deliver(self.outgoing(identity, content)) or b""
+                entry = self.settle(entry, self.outgoing(identity, content))
             except BaseException:
                 self._copies.give_back(entry)
                 raise
-        self._ended += (entry._replace(place=place),)
+        self._ended += (entry,)
+
+    def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
+        """Deliver *message*; return what is to be remembered of it."""
+        return entry._replace(place=self.deliver(message) or b"")
 
     def outgoing(self, identity: Identity, content: Content) -> OutgoingMessage:
         """Return what is to be delivered."""

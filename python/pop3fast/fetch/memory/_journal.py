@@ -47,6 +47,17 @@ class Intent(NamedTuple):
     """What the journal calls it, once it is kept."""
 
 
+class Attempts(Protocol):
+    """Where it is kept how often something was attempted with a message."""
+
+    def attempts(self, uid: bytes, content: bytes) -> int:
+        """Return how often it was attempted with the message with *uid* (empty without one) and *content*."""
+        ...
+
+    def note_attempt(self, uid: bytes, content: bytes, attempts: int) -> None:
+        """Keep, durably, that it is being attempted for that many times. Forgotten once the message is remembered."""
+
+
 class Journal(Protocol):
     """Where intents are kept, together with what has been delivered."""
 

@@ -239,6 +239,16 @@ class AccountState:
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
 
+    def attempts(self, uid: bytes, content: bytes) -> int:
+        """Return how often something was attempted with a message (`Attempts`)."""
+        with self._lock, self._reading():
+            return rows.attempts(self._database, self._id, uid, content)
+
+    def note_attempt(self, uid: bytes, content: bytes, attempts: int) -> None:
+        """Keep that it is attempted for so many times (`Attempts`)."""
+        with self._transaction() as database:
+            rows.note_attempt(database, self._id, uid, content, attempts, self._time())
+
     def note_refused(self, refused: Iterable[tuple[Identity, int]]) -> None:
         """Remember what the destination refused, by name and size: nothing of it was delivered."""
         with self._changing() as database:
@@ -310,6 +320,7 @@ class AccountState:
         if account == self._id:
             kept = [self._timed(entry) for entry in kept]
         rows.remember(database, account, kept)
+        rows.forget_attempts(database, account, kept)
         intents.drop_remembered(database, account, kept)
 
     def _time(self) -> int:

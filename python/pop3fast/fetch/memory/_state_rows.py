@@ -116,6 +116,31 @@ def leave(database: Connection, account: int, identities: Iterable[Identity], no
     )
 
 
+def attempts(database: Connection, account: int, uid: bytes, content: bytes) -> int:
+    """Return how often something was attempted with the message that has *uid* and *content*."""
+    query = "SELECT attempts FROM attempt WHERE account = ? AND uid = ? AND content = ?"
+    found = database.execute(query, (account, uid, content)).fetchone()
+    return 0 if found is None else operator.index(found[0])
+
+
+def note_attempt(database: Connection, account: int, uid: bytes, content: bytes, attempts: int, now: int) -> None:
+    """Keep that it is attempted for so many times, *now*."""
+    database.execute(
+        "INSERT INTO attempt (account, uid, content, attempts, at) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET attempts = excluded.attempts, at = excluded.at",
+        (account, uid, content, attempts, now),
+    )
+
+
+def forget_attempts(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Drop the attempts with *entries*, which are done."""
+    if _has_attempts(database, account):
+        database.executemany(
+            "DELETE FROM attempt WHERE account = ? AND uid = ? AND content = ?",
+            [(account, entry.uid, entry.content) for entry in entries],
+        )
+
+
 def note_refused(database: Connection, account: int, refused: Iterable[tuple[Identity, int]], now: int) -> None:
     """Keep what was *refused*, each with its size, from *now* on."""
     database.executemany(
@@ -182,6 +207,9 @@ def has_missing(database: Connection, account: int, oldest: float) -> bool:
 def forget_missing(database: Connection, account: int, oldest: float) -> int:
     """Drop what is missing since *oldest*; return how many messages that were."""
     forgotten = 0
+    if _has_attempts(database, account):
+        # Nothing was attempted with these for as long.
+        database.execute("DELETE FROM attempt WHERE account = ? AND at <= ?", (account, oldest))
     for table in ("content", "seen"):
         forgotten += database.execute(
             f"DELETE FROM {table} WHERE account = ? AND missing_since <= ?",  # noqa: S608 - constants
@@ -252,6 +280,10 @@ def copies_deleted(database: Connection, account: int, content: bytes) -> int:
         "SELECT sum(deletions) FROM content WHERE account = ? AND content = ?", (account, content)
     ).fetchone()
     return operator.index(found[0] or 0)
+
+
+def _has_attempts(database: Connection, account: int) -> bool:
+    return database.execute("SELECT 1 FROM attempt WHERE account = ? LIMIT 1", (account,)).fetchone() is not None
 
 
 def _for_each(

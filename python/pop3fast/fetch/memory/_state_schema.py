@@ -25,7 +25,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
 
-VERSION = 3
+VERSION = 4
 
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
@@ -105,6 +105,16 @@ CREATE TABLE content (
     place BLOB NOT NULL DEFAULT x'',
     PRIMARY KEY (account, content, copy)
 ) WITHOUT ROWID;
+-- How often a message was handed to a program that is not done with it yet.
+CREATE TABLE attempt (
+    account INTEGER NOT NULL REFERENCES account,
+    uid BLOB NOT NULL,
+    content BLOB NOT NULL,
+    attempts INTEGER NOT NULL,
+    -- When it was last.
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, uid, content)
+) WITHOUT ROWID;
 -- Device and inode are text: they may be greater than SQLite's integers.
 CREATE TABLE intent (
     id INTEGER PRIMARY KEY,
@@ -173,7 +183,18 @@ TO_VERSION_3 = """
 ALTER TABLE content ADD COLUMN place BLOB NOT NULL DEFAULT x''
 """
 
-MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3}
+TO_VERSION_4 = """
+CREATE TABLE attempt (
+    account INTEGER NOT NULL REFERENCES account,
+    uid BLOB NOT NULL,
+    content BLOB NOT NULL,
+    attempts INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, uid, content)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3, 3: TO_VERSION_4}
 """What makes the next version of a state of each older one."""
 
 
