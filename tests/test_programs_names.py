@@ -41,8 +41,8 @@ POPLIBS = {
     "sock",
     "welcome",
 }
-# It is there to be set, to a number.
-SETTING = {"max_octets"}
+# They are there to be set, to a number.
+SETTING = {"max_octets", "read_ahead"}
 
 
 def names_now() -> set[str]:

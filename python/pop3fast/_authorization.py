@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import BinaryIO, NoReturn
 
 from pop3fast import _login, _replies
-from pop3fast._conversation import Conversation, refuse_what_nobody_asked_for, turn
+from pop3fast._asking import Conversation
+from pop3fast._conversation import refuse_what_nobody_asked_for, turn
 from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto, name_reason
 from pop3fast._hooks import over_tls, reply_file, session_of
 from pop3fast._login import AuthObject, SaslExchange, Secret
@@ -22,9 +23,6 @@ from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
 from pop3fast._stream import ReplyStream
 from pop3fast._tls import check_no_tls, check_offers_stls, unverified_context
-
-# RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities.
-_MAX_CAPABILITIES_OCTETS = 64 * 1024
 
 
 class AuthorizationCommands(Conversation):
@@ -41,7 +39,7 @@ class AuthorizationCommands(Conversation):
         Raises `error_proto` when the server knows no CAPA; the session goes on.
         """
         session = session_of(self)
-        session.reply_limit = _MAX_CAPABILITIES_OCTETS
+        session.reply_limit = _replies.MAX_CAPABILITIES_OCTETS
         try:
             _, lines, _ = self._longcmd("CAPA")
         except CommandError as error:

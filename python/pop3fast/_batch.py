@@ -59,6 +59,8 @@ class Batch(Generic[T]):
 
     first_window = FIRST_WINDOW
     """So many commands may be in flight on a connection on which there never were any."""
+    bounds_octets = False
+    """Whether it keeps no more than so many octets itself, however many replies come."""
 
     def __init__(  # noqa: PLR0913 - each by its name, all but three with a default
         self,
@@ -111,6 +113,16 @@ class Batch(Generic[T]):
     def all_sent(self) -> bool:
         """Whether no command is left to be sent."""
         return self._sent == len(self._numbers)
+
+    @property
+    def is_satisfied(self) -> bool:
+        """Whether the loop has something to go on with, and nothing more is sent until it has."""
+        return bool(self.arrived)
+
+    @property
+    def has_spare(self) -> bool:
+        """Whether the program does not wait for what is sent next."""
+        return False
 
     @property
     def knows_sizes(self) -> bool:

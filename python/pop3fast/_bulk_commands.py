@@ -13,7 +13,7 @@ from pop3fast._authorization import AuthorizationCommands, what_it_can_do
 from pop3fast._batch import DEFAULT_WINDOW, ListingBatch, message_numbers
 from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_maker, pieces_of
 from pop3fast._bulk_loop import OnError, one_by_one, pipelined
-from pop3fast._conversation import can_pipeline, exchange, within
+from pop3fast._conversation import can_pipeline, exchange, take_note, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
@@ -77,6 +77,8 @@ class BulkCommands(AuthorizationCommands):
         def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
             if command in refused:
                 return _empty_or_refused(self, refused[command])
+            if self.read_ahead:
+                take_note(session_of(self), command, bodies[command])
             return _parsed(self, bodies[command], parse)
 
         uids, sizes = read("UIDL", parse_unique_ids), read("LIST", parse_sizes)

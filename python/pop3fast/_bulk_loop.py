@@ -5,19 +5,16 @@ the session in step. What may be in flight is the pipeline's business, moving oc
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TypeAlias, TypeVar
 
+from pop3fast._asking import Conversation
 from pop3fast._batch import Batch
-from pop3fast._conversation import (
-    Conversation,
-    await_batch,
-    body_of_reply,
-    check_nothing_is_left_over,
-    in_step,
-    within,
-)
+from pop3fast._conversation import await_batch, exchange, in_step, refuse_what_nobody_asked_for, within
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError
+from pop3fast._errors import CommandError, ConnectionLost
+from pop3fast._hooks import read_bytes, session_of
+from pop3fast._stream import ReplyStream
 
 T = TypeVar("T")
 
@@ -70,8 +67,8 @@ def one_by_one(
     while lines := batch.next_lines(1, 1):
         try:
             with within(pop, deadline):
-                body = body_of_reply(pop, lines[0], has_body=batch.has_body)
-                check_nothing_is_left_over(pop)
+                body = _body_of_reply(pop, lines[0], has_body=batch.has_body)
+                _check_nothing_is_left_over(pop)
         except CommandError as error:
             batch.take_refusal(error.response)
             if on_error is None or not in_step(pop):
@@ -79,3 +76,20 @@ def one_by_one(
             on_error(error)
         else:
             yield from batch.take_bodies([body])
+
+
+def _body_of_reply(pop: Conversation, line: str, *, has_body: bool) -> bytes:
+    """Send one command and return the body of its reply: nothing for a command that has none."""
+    if has_body:
+        return exchange(pop, line, lambda: read_bytes(pop))
+    pop._shortcmd(line)
+    return b""
+
+
+def _check_nothing_is_left_over(pop: Conversation) -> None:
+    """Raise the error for octets that have come behind the last reply: whether that was one is not known then."""
+    file: object = pop.file
+    # That the server has hung up since, the next command finds out.
+    with suppress(ConnectionLost):
+        if type(file) is ReplyStream and (octets := file.unexpected()):
+            refuse_what_nobody_asked_for(session_of(pop), octets)

@@ -17,7 +17,8 @@ from typing import BinaryIO, Final, Generic, Protocol, Self, TypeVar, cast, over
 from pop3fast import _protocol_log, _replies
 from pop3fast._batches import MessageNumber
 from pop3fast._bulk_commands import BulkCommands
-from pop3fast._conversation import close, exchange, in_step, pipelining_given_up, within
+from pop3fast._closing import close
+from pop3fast._conversation import exchange, in_step, pipelining_given_up, within
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
 from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, reply_file, session_of, stream_of_body

@@ -5,28 +5,25 @@ is the session is broken, nothing more is read from its connection, and every la
 step the `Session` knows.
 """
 
-import _socket
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import NoReturn, TypeVar, cast
 
 from pop3fast import _protocol_log
+from pop3fast._ahead import ReadAhead
 from pop3fast._batch import Batch
+from pop3fast._closing import CLOSED, close_discarded, unless_closed
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionBusy, ConnectionLost, ProtocolError, error_proto, protocol_error
+from pop3fast._errors import CommandError, ConnectionBusy, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError
 from pop3fast._hooks import (
     PUBLIC,
     ClientSession,
     Hooks,
-    LongResponse,
-    SupportsClose,
     getresp_is_ours,
     limit_of,
     put_many,
-    read_bytes,
     reads_whole_replies,
     session_of,
 )
@@ -40,68 +37,119 @@ from pop3fast._stream import ReplyStream
 T = TypeVar("T")
 
 
-_CLOSED = "the connection is closed"
-# What comes of a connection that ends, and of file and socket not being there any more.
-_SIGNS_OF_CLOSING = (OSError, ConnectionLost, ConnectionBusy, AttributeError, ValueError)
-
-
-class Conversation(Hooks):
-    """poplib's last two hooks: a command and its reply."""
-
-    def _shortcmd(self, line: str) -> bytes:
-        return exchange(self, line, self._getresp)
-
-    def _longcmd(self, line: str) -> LongResponse:
-        return exchange(self, line, self._getlongresp)
-
-
-def exchange(pop: Hooks, line: str, read: Callable[[], T]) -> T:
-    """Send a command and return what *read* makes of its reply."""
+def exchange(
+    pop: Hooks,
+    line: str,
+    read: Callable[[], T],
+    how: Callable[[Hooks, ClientSession, str, Callable[[], T]], T] | None = None,
+) -> T:
+    """Send a command and return what *read* makes of its reply; *how* is `converse`, unless it is given."""
     session = pop._pop3fast or session_of(pop)
     # What `turn` does; on the way of every command, a generator's context manager takes six times as long.
     turns = session.turns
     try:
         turns.take()
     except ConnectionBusy as busy:
-        raise _unless_closed(session, busy) from None
+        raise unless_closed(session, busy) from None
     try:
-        return _converse(pop, session, line, read)
+        return (how or converse)(pop, session, line, read)
     finally:
         turns.give_back()
         if session.discarded:
-            _close_discarded(session)
+            close_discarded(session)
 
 
-def _converse(pop: Hooks, session: ClientSession, line: str, read: Callable[[], T]) -> T:
+def converse(
+    pop: Hooks,
+    session: ClientSession,
+    line: str,
+    read: Callable[[], T],
+    put: Callable[[Hooks, ClientSession, str, str], None] | None = None,
+) -> T:
+    """Do what `exchange` does, in a turn that has been taken; *put* sends the command, where not the hooks do."""
     file: object = pop.file
     if file is None or not session.in_step:
         _say_why_not(pop, session)
-    pipeline = session.pipeline
     verb = "AUTH" if session.in_sasl else verb_of(line)
     session.begin()
     try:
-        if pipeline is not None and pipeline.in_flight:
-            _make_room(pop, pipeline, None if row(verb).alone else len(line) + len("\r\n"))
-        if type(file) is ReplyStream and (pipeline is None or not pipeline.in_flight) and (octets := file.unexpected()):
-            refuse_what_nobody_asked_for(session, octets)
-        try:
-            pop._putcmd(line)
-        except ValueError:  # refused before an octet was sent
-            session.settle()
-            raise
-        if pipeline is not None and pipeline.in_flight:
-            _take_replies_before(pop, pipeline)
+        (put or _put)(pop, session, line, verb)
         value = read()
     except BaseException as caught:
-        error = _unless_closed(session, caught)
+        error = unless_closed(session, caught)
         session.end(error, shown_verb(verb))
-        if pipeline is not None and session.why_not() is not None:
-            pipeline.break_off(error)
+        if session.pipeline is not None and session.why_not() is not None:
+            session.pipeline.break_off(error)
         if isinstance(error, error_proto):
             raise with_command(error, verb, line) from error.__cause__
         raise
     session.settle()
+    if pop.read_ahead or session.ahead is not None:
+        take_note(session, line, value)
     return value
+
+
+def _put(pop: Hooks, session: ClientSession, line: str, verb: str) -> None:
+    """Send a command, behind others in flight where it may be; of their replies none is left before its own."""
+    make_way(pop, session, line, verb)
+    try:
+        pop._putcmd(line)
+    except ValueError:  # refused before an octet was sent
+        session.settle()
+        raise
+    if session.pipeline is not None and session.pipeline.in_flight:
+        _take_replies_before(pop, session.pipeline)
+
+
+def make_way(pop: Hooks, session: ClientSession, line: str, verb: str) -> None:
+    """See to it that a command may be sent now."""
+    pipeline = session.pipeline
+    if session.ahead is not None:
+        take_unasked(pop, session, session.ahead)
+        session.ahead.before(verb, line)
+    if pipeline is not None and pipeline.in_flight:
+        _make_room(pop, pipeline, None if row(verb).alone else len(line) + len("\r\n"))
+    file: object = pop.file
+    if type(file) is ReplyStream and (pipeline is None or not pipeline.in_flight) and (octets := file.unexpected()):
+        refuse_what_nobody_asked_for(session, octets)
+
+
+def take_note(session: ClientSession, line: str, value: object) -> None:
+    """Remember what a command brought as far as it is about what to ask for ahead of the program."""
+    if session.ahead is None:
+        session.ahead = ReadAhead()
+    session.ahead.after(line, value)
+
+
+def take_unasked(pop: Hooks, session: ClientSession, ahead: ReadAhead) -> None:
+    """Take the replies to what was asked for ahead of the program, or raise why they do not come.
+
+    Behind them nothing is sent before they are there: that one of them is not what LIST said may mean that another one
+    is missing, and what comes behind them would be another command's reply then.
+    """
+    if ahead.failure is not None:
+        raise ahead.failure
+    if session.pipeline is not None and ahead.is_in_flight:
+        _make_room(pop, session.pipeline, None)
+
+
+def before_by_hand(pop: Hooks, session: ClientSession, ahead: ReadAhead) -> None:
+    """Give a program that reads past the commands what it sent for by hand, behind the replies to what it did not.
+
+    What that may have changed is not known, so nothing that was there before is given to it.
+    """
+    if not session.in_step or not ahead.is_busy:
+        return
+    pipeline = pipeline_of(pop, session)
+    session.begin()
+    try:
+        _take_replies_before(pop, pipeline)
+    except BaseException as error:
+        pipeline.break_off(error)
+        session.break_(error)
+        raise
+    session.settle()
+    ahead.forget()
 
 
 @contextmanager
@@ -111,13 +159,13 @@ def turn(pop: Hooks) -> Iterator[None]:
     try:
         session.turns.take()
     except ConnectionBusy as busy:
-        raise _unless_closed(session, busy) from None
+        raise unless_closed(session, busy) from None
     try:
         yield
     finally:
         session.turns.give_back()
         if session.discarded:
-            _close_discarded(session)
+            close_discarded(session)
 
 
 @contextmanager
@@ -154,7 +202,7 @@ def refuse_what_nobody_asked_for(session: Session, octets: bytes) -> NoReturn:
 
 def _say_why_not(pop: Hooks, session: Session) -> NoReturn:
     if cast("object", pop.sock) is None:
-        raise ProtocolError(_CLOSED)
+        raise ProtocolError(CLOSED)
     raise session.why_not() or ProtocolError("the connection has no file to read from")
 
 
@@ -165,101 +213,12 @@ def _set_deadline(pop: Hooks, deadline: Deadline | None) -> None:
         file.deadline = deadline
 
 
-# The end.
-
-
-def close(pop: Hooks) -> None:
-    """Close file and socket; a thread that waits for a reply is woken, and closes them at the end of its turn.
-
-    Until then their descriptor is not given back: the next connection of the program would get it, and the thread that
-    is still at it would read what comes there.
-    """
-    session = session_of(pop)
-    session.closed = True
-    file: SupportsClose | None = getattr(pop, "file", None)
-    sock: socket.socket | None = getattr(pop, "sock", None)
-    pop.file = None  # type: ignore[assignment]  # as poplib leaves it
-    pop.sock = None  # type: ignore[assignment]
-    if not session.turns.ours:
-        _close(file, sock)
-        return
-    session.discarded.append((file, sock))
-    if not _close_discarded(session) and sock is not None:
-        with suppress(OSError):
-            _hang_up(sock)
-
-
-def _close_discarded(session: ClientSession) -> bool:
-    """Close what is to be closed, and say so; unless another thread's turn has begun, which does it at its end."""
-    try:
-        session.turns.take()
-    except ConnectionBusy:
-        return False
-    try:
-        while session.discarded:
-            file, sock = session.discarded.pop()
-            if sock is None:
-                _close(file, sock)
-                continue
-            try:
-                with suppress(OSError):  # where the other side has gone already, which is no news
-                    sock.shutdown(socket.SHUT_RDWR)
-            finally:
-                _close(file, sock)
-    finally:
-        session.turns.give_back()
-    return True
-
-
-def _close(file: SupportsClose | None, sock: socket.socket | None) -> None:
-    try:
-        if file is not None:
-            file.close()
-    finally:
-        if sock is not None:
-            with suppress(OSError):
-                sock.close()
-
-
-def _hang_up(sock: socket.socket) -> None:
-    """End what is sent and received on *sock*, which another thread is at."""
-    if isinstance(cast("object", sock), _socket.socket):
-        # Not TLS's own: it forgets that there was TLS first, and the other thread could still send its command then.
-        _socket.socket.shutdown(sock, socket.SHUT_RDWR)
-    else:
-        sock.shutdown(socket.SHUT_RDWR)
-
-
-def _unless_closed(session: ClientSession, error: BaseException) -> BaseException:
-    """Return *error*, or what it means where `close` was called while its command was under way."""
-    if session.closed and isinstance(error, _SIGNS_OF_CLOSING):
-        return ProtocolError(_CLOSED)
-    return error
-
-
 # Many messages.
 
 
 def can_pipeline(pop: Hooks) -> bool:
     """Say whether whole replies are taken from the framer, so that they can be told apart ahead of time."""
     return reads_whole_replies(pop.file, pop) and getresp_is_ours(pop)
-
-
-def body_of_reply(pop: Conversation, line: str, *, has_body: bool) -> bytes:
-    """Send one command and return the body of its reply: nothing for a command that has none."""
-    if has_body:
-        return exchange(pop, line, lambda: read_bytes(pop))
-    pop._shortcmd(line)
-    return b""
-
-
-def check_nothing_is_left_over(pop: Conversation) -> None:
-    """Raise the error for octets that have come behind the last reply: whether that was one is not known then."""
-    file: object = pop.file
-    # That the server has hung up since, the next command finds out.
-    with suppress(ConnectionLost):
-        if type(file) is ReplyStream and (octets := file.unexpected()):
-            refuse_what_nobody_asked_for(session_of(pop), octets)
 
 
 def await_batch(pop: Hooks, batch: Batch[T]) -> None:
@@ -273,15 +232,17 @@ def await_batch(pop: Hooks, batch: Batch[T]) -> None:
 def _move_until_arrived(pop: Hooks, session: ClientSession, batch: Batch[T]) -> None:
     if cast("object", pop.sock) is None or not session.in_step:
         _say_why_not(pop, session)
-    stream = _stream(pop)
-    pipeline = session.pipeline = session.pipeline or Pipeline(stream.framer, stream.unexpected)
+    stream, pipeline = stream_of(pop), pipeline_of(pop, session)
     session.begin()
     try:
+        if session.ahead is not None:
+            take_unasked(pop, session, session.ahead)
+            session.ahead.before(batch.verb, "")
         _move(pop, batch, pipeline, stream)
         if _protocol_log.is_on():
             _record_refusals(pop, batch)
     except BaseException as caught:
-        error = protocol_error(caught) if isinstance(caught, FramingError) else _unless_closed(session, caught)
+        error = protocol_error(caught) if isinstance(caught, FramingError) else unless_closed(session, caught)
         failure = pipeline.break_off(error)
         if not isinstance(error, error_proto | OSError):
             raise
@@ -313,19 +274,27 @@ def _move(pop: Hooks, batch: Batch[T], pipeline: Pipeline, stream: ReplyStream) 
 def _make_room(pop: Hooks, pipeline: Pipeline, octets: int | None) -> None:
     """Take replies to commands in flight until one of so many *octets* may be sent; with None, until there are none."""
     limit, max_octets = PUBLIC._MAXLINE, limit_of(pop, session_of(pop))
-    _stream(pop).wait_for(lambda: pipeline.make_room(octets, limit, max_octets) or None)
+    stream_of(pop).wait_for(lambda: pipeline.make_room(octets, limit, max_octets) or None)
 
 
 def _take_replies_before(pop: Hooks, pipeline: Pipeline) -> None:
     """Take the replies that come before that to the command just sent."""
     limit, max_octets = PUBLIC._MAXLINE, limit_of(pop, session_of(pop))
-    _stream(pop).wait_for(lambda: pipeline.take_before(limit, max_octets) or None)
+    stream_of(pop).wait_for(lambda: pipeline.take_before(limit, max_octets) or None)
 
 
-def _stream(pop: Hooks) -> ReplyStream:
+def pipeline_of(pop: Hooks, session: ClientSession) -> Pipeline:
+    """Return the pipeline of the connection, made at its first use."""
+    stream = stream_of(pop)
+    session.pipeline = session.pipeline or Pipeline(stream.framer, stream.unexpected)
+    return session.pipeline
+
+
+def stream_of(pop: Hooks) -> ReplyStream:
+    """Return what replies come from; a `ProtocolError` when that was replaced."""
     file: object = pop.file
     if file is None:
-        raise ProtocolError(_CLOSED)
+        raise ProtocolError(CLOSED)
     if not isinstance(file, ReplyStream):
         raise ProtocolError("the file of the connection was replaced while commands were in flight")
     return file

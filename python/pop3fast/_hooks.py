@@ -8,6 +8,7 @@ The seam to poplib is ``file``. While it holds a `ReplyStream` and poplib's ``_g
 replies come from the framer; otherwise they are read line by line through the hooks, as poplib does.
 """
 
+import os
 import poplib
 import socket
 import ssl
@@ -18,6 +19,7 @@ from types import MethodType
 from typing import Any, BinaryIO, NoReturn, Protocol, TypeAlias, TypeGuard, cast
 
 from pop3fast import _protocol_log, _replies
+from pop3fast._ahead import ReadAhead, by_environment
 from pop3fast._by_lines import body_by_lines
 from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import status
@@ -46,12 +48,14 @@ class SupportsClose(Protocol):
 class ClientSession(Session):
     """What `POP3` keeps of its own: the session, and what the blocking client has besides."""
 
-    __slots__ = ("bare_lf", "closed", "discarded", "opener", "pipeline", "recorded")
+    __slots__ = ("ahead", "bare_lf", "closed", "discarded", "opener", "pipeline", "recorded")
 
     def __init__(self) -> None:
         """Begin a session of which nothing has been said yet."""
         super().__init__()
         self.pipeline: Pipeline | None = None
+        self.ahead: ReadAhead | None = None
+        """What is read ahead, once the program wants it."""
         self.opener: Callable[[tuple[str, int], float | None], socket.socket] | None = None
         """What makes the socket, in the place of ``socket.create_connection``; it is called alike."""
         self.closed = False
@@ -79,6 +83,11 @@ class Hooks(poplib.POP3):
     max_octets: int | None = 2**30
     """The largest multi-line response that is accepted, in octets; None for any. 1 GiB is more than mail servers
     accept, and less than what brings a machine down."""
+    read_ahead: int = by_environment(os.environ)
+    """How many messages are asked for ahead of a program that takes them one behind the other, by ``retr`` or ``top``,
+    where the server pipelines; 0 for none. Only what LIST, UIDL or STAT of the session has shown is asked for, and at
+    most 2 MiB of it. Every result, exception and event is what it would be without, and comes when the program asks.
+    But the server sees RETR for messages that the program may never take, and may count them as read."""
 
     # poplib's two; on the class too, because a subclass need not call our __init__.
     _debugging: int = 0
@@ -195,19 +204,29 @@ def send(pop: Hooks, octets: bytes) -> None:
 
 def put_many(pop: Hooks, lines: list[str]) -> None:
     """Send commands in one write, through the hooks where they are overridden."""
-    if not (_is_ours(pop._putcmd, _PUTCMD, pop) and _is_ours(pop._putline, _PUTLINE, pop)):
+    if not (is_ours(pop._putcmd, _PUTCMD, pop) and is_ours(pop._putline, _PUTLINE, pop)):
         for line in lines:
             pop._putcmd(line)
         return
     octets = [bytes(line, pop.encoding) for line in lines]
     recorded = _protocol_log.is_on()
     for line, line_octets in zip(lines, octets, strict=True):
-        if pop._debugging:
-            print("*cmd*", repr(line))
-        if recorded:
-            _protocol_log.sent(pop.host, pop.port, line, in_sasl=False)
-        sys.audit("poplib.putline", pop, line_octets)
+        announce(pop, line, line_octets, recorded=recorded)
     send(pop, b"\r\n".join([*octets, b""]))
+
+
+def put_quietly(pop: Hooks, lines: list[str]) -> None:
+    """Send commands in one write, and tell nobody: the program has not given them."""
+    send(pop, b"".join([bytes(f"{line}\r\n", pop.encoding) for line in lines]))
+
+
+def announce(pop: Hooks, line: str, octets: bytes, *, recorded: bool) -> None:
+    """Tell whoever watches of a command, which is no part of a login."""
+    if pop._debugging:
+        print("*cmd*", repr(line))
+    if recorded:
+        _protocol_log.sent(pop.host, pop.port, line, in_sasl=False)
+    sys.audit("poplib.putline", pop, octets)
 
 
 def over_tls(pop: Hooks, context: ssl.SSLContext, sock: socket.socket) -> ssl.SSLSocket:
@@ -301,16 +320,16 @@ def reads_whole_replies(file: object, pop: Hooks) -> TypeGuard[ReplyStream]:
     return (
         type(file) is ReplyStream
         and pop._debugging < 2  # noqa: PLR2004 - poplib's level for each line
-        and _is_ours(pop._getline, _GETLINE, pop)
+        and is_ours(pop._getline, _GETLINE, pop)
     )
 
 
 def getresp_is_ours(pop: Hooks) -> bool:
     """Say whether a status line, too, may come from the framer."""
-    return _is_ours(pop._getresp, _GETRESP, pop)
+    return is_ours(pop._getresp, _GETRESP, pop)
 
 
-def _is_ours(hook: object, function: object, pop: Hooks) -> bool:
+def is_ours(hook: object, function: object, pop: Hooks) -> bool:
     """Say whether *hook*, as found on *pop*, is our own method and no wrapper around it, however well it pretends.
 
     A hook may be a subclass's, or patched on the class or the instance; the method that is found tells them all.

@@ -83,7 +83,7 @@ class Pipeline:
             self._settle()
         self._take_all(limit, max_octets)
         # What has arrived is taken first: nothing is asked for further ahead than the loop is.
-        if batch.arrived:
+        if batch.is_satisfied:
             return []
         # What came behind the last reply may be an error, which the framer keeps for the next call.
         self._take_all(limit, max_octets)
@@ -158,6 +158,8 @@ class Pipeline:
 
     def _begin(self, batch: Batch[Any]) -> list[str]:
         """Return what is to be written when nothing is in flight."""
+        if self._drains and batch.has_spare:
+            return []  # a trial shows as much as goes out with it, so it is as large as it may be
         self._refuse_left_over()
         most = max(1, self._proof.room_for_a_trial // batch.line_octets)
         window = 1 if self.given_up else self._proof.window
@@ -230,7 +232,7 @@ class Pipeline:
         return answered == most or taken.refused is not None
 
     def _replies(self, batch: Batch[T], most: int, limit: int, max_octets: int, *, set_aside: bool) -> Taken[T]:
-        if not set_aside:
+        if not set_aside or batch.bounds_octets:
             return batch.take_replies(self._framer, limit, max_octets, most)
         allowed = MIN_IN_FLIGHT * max_octets
         left = max(0, allowed - self._set_aside_octets)

@@ -41,6 +41,9 @@ _TOO_MANY = re.compile(
 # Enough for any sentence that is meant for a person, and less than fills a terminal.
 _SHOWN_CHARACTERS = 500
 
+MAX_CAPABILITIES_OCTETS = 64 * 1024
+"""RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities."""
+
 _STAT_NUMBER = re.compile(rb"-?[0-9]+")
 
 # Both are linear: no character can be in two of the neighbouring runs, so nothing is tried twice. RFC 1939 section 7

@@ -53,6 +53,8 @@ class ReplyStream(io.BufferedIOBase):
         self._failure: type[ProtocolError] = ProtocolError
         self.deadline: Deadline | None = None
         """By when all waiting has to be over."""
+        self.by_hand: Callable[[], None] | None = None
+        """Called before anything is taken: a program may do so past the commands, while replies are in flight."""
         self._sock: socket.socket | None = None
         self._send_acknowledgement: Callable[[], object] = _nothing
         # Whether octets have come that nothing sent since has acknowledged.
@@ -193,6 +195,8 @@ class ReplyStream(io.BufferedIOBase):
 
     def read1(self, size: int = -1, /) -> bytes:
         """Return what is there, at most *size* octets; wait only when nothing is."""
+        if self.by_hand is not None:
+            self.by_hand()
         if not self.framer.unread():
             try:
                 self.fill()
@@ -213,6 +217,8 @@ class ReplyStream(io.BufferedIOBase):
 
     def wait_for(self, step: Callable[[*Ts], T | None], *limits: *Ts) -> T:
         """Return what *step* gives, as soon as enough has been received that it is not None."""
+        if self.by_hand is not None:
+            self.by_hand()
         try:
             if (value := step(*limits)) is None:
                 self._acknowledging = False  # a command may have been sent

@@ -41,6 +41,7 @@ GROUPS = {
             "test_quirks",
         ),
     ),
+    "ahead": Group(("_ahead", "_asking"), ("test_read_ahead", "test_read_ahead_broken")),
     "stream": Group(("_stream", "_session"), ("test_stream", "test_acknowledging", "test_every_octet", "test_client")),
     "login": Group(
         ("_login", "_authorization"),

@@ -121,6 +121,7 @@ def what_there_is_more_has_types(pop: pop3fast.POP3, destination: io.BytesIO) ->
     assert_type(pop.uids_and_sizes(), tuple[dict[int, str], dict[int, int]])
     assert_type(pop.uids_and_sizes(pipelining=False), tuple[dict[int, str], dict[int, int]])
     assert_type(pop.max_octets, int | None)
+    assert_type(pop.read_ahead, int)
     assert_type(pop.supports("TOP"), bool)
     capabilities: Mapping[str, tuple[str, ...]] = pop.capabilities()
     assert_type(capabilities["TOP"], tuple[str, ...])
