@@ -1,7 +1,8 @@
 """Deleting: from what may be deleted to what the server has deleted.
 
-Owns that DELE is sent for nothing but what was read back at its destination, is whole, and of which every copy with
-the same unique-id is; that what may be gone is marked in the state before QUIT is sent; and what its reply is worth.
+Owns three rules. DELE is sent only for a message that was read back at its destination and is whole, and only when
+every other message with the same unique-id was, too. What may be gone is marked in the state before QUIT is sent. The
+reply to QUIT decides what counts as deleted.
 """
 
 from pop3fast import POP3, CommandError, ConnectionLost
@@ -56,7 +57,7 @@ class Deleter:
     def quit(self, marked: list[Receipt], memory: AccountState | None, nameless: int) -> None:
         """End the session, which is what deletes the *marked* messages. *nameless* ones are listed in it.
 
-        Raises `ProtocolError` when the reply is none: nobody knows then what the replies before it were.
+        Raises `ProtocolError` when what comes is no reply: then nobody knows what the replies before it were.
         """
         if not marked or memory is None:
             self._quit()
@@ -79,7 +80,7 @@ class Deleter:
         run.settle_deletions(identities)
 
     def _quit(self) -> Exception | None:
-        """Return why it is not known how the session ended, if it is not."""
+        """Return why nobody knows how the session ended; None when it is known."""
         try:
             self._pop.quit()
         except (ConnectionLost, CommandError, OSError) as error:
@@ -87,7 +88,7 @@ class Deleter:
         return None
 
     def _whole(self, receipts: list[Receipt], memory: AccountState, *, fresh: bool) -> list[Receipt]:
-        """Return those of *receipts* that came whole and lie so at the destination."""
+        """Return those of *receipts* whose messages came whole and are whole at the destination."""
         run = self._run
         short = [each for each in receipts if each.entry.octets < each.item.size]
         if short and run.sizes.trust is Trust.ESTIMATES:

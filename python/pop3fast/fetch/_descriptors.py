@@ -1,9 +1,9 @@
-"""Descriptors: what opens a file waits until the process, and the machine, may have one more open.
+"""Descriptors: whoever opens a file waits until the process, and the machine, may have one more file open.
 
-Owns the rule for it, which is the same for whatever is opened: what the one who opens has open itself is synced and
-closed first, then it is tried again, for `SHORTAGE_SECONDS` at most. Others close theirs meanwhile: no message is in a
-file for long, and no lock is held while somebody waits here but the one that the file is opened under. Never waits for
-anything else, and tries nothing again but the opening.
+Owns the rule, which is the same for every file: the caller first syncs and closes the files that it has open itself,
+then tries again, for `SHORTAGE_SECONDS` at most. Others close theirs meanwhile, for no message is in a file for long.
+The only lock that is held during the wait is the one under which the file is opened. Never waits for anything else, and
+repeats nothing but the opening.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ SHORTAGE_SECONDS = 30.0
 POLL_SECONDS = 0.1
 
 SHORTAGE = {errno.EMFILE, errno.ENFILE}
-"""What is said when the process, or the machine, has too many files open."""
+"""The errors when the process, or the machine, has too many files open."""
 
 OPENING = ("open_folder", "open_parent", "create", "open_to_append", "open_to_read", "names")
 """The calls of `Files` that need a descriptor: reading a folder makes one, too."""
@@ -48,9 +48,9 @@ def when_there_is_one(
 ) -> T:
     """Return what *attempt* returns, as soon as there is a descriptor for it.
 
-    *lacks_one* says of an error of *attempt* that there was none, *let_go* syncs and closes what the caller has open.
-    Raises the error of the last attempt when there was none for `SHORTAGE_SECONDS`, or *hurried* says that nothing is
-    to be waited for; any other at once.
+    *lacks_one* tells whether an error of *attempt* means that there was none; *let_go* syncs and closes what the caller
+    has open. Raises the error of the last attempt when there was none for `SHORTAGE_SECONDS`, or when *hurried* says
+    that nobody is to wait. Raises any other error at once.
     """
     deadline: float | None = None
     while True:
@@ -77,7 +77,7 @@ class PatientFiles(Files):
         self._hurried = False
         self._here = threading.local()
         self.let_go: Callable[[], object] = _nothing
-        """What closes files, in a thread that has not said what else does."""
+        """What closes files in a thread that has said nothing else."""
         for name in dir(Files):
             if not name.startswith("_"):
                 call = getattr(files, name)
@@ -85,7 +85,7 @@ class PatientFiles(Files):
 
     @contextlib.contextmanager
     def letting_go(self, let_go: Callable[[], object] = _nothing) -> Iterator[None]:
-        """In here *let_go* is what closes files for this thread; without one it closes none."""
+        """Inside the block *let_go* closes files for this thread; without one, no files are closed."""
         before = getattr(self._here, "let_go", None)
         self._here.let_go = let_go
         try:

@@ -1,9 +1,10 @@
 """Doubt: whether a message that is listed under a remembered unique-id is the message that is remembered.
 
-Pure. Owns what its header decides, given by its fingerprint. What the server said that it deleted is gone: its
-unique-id stands for another message until the header says otherwise (quirks q122, q139, q142). A unique-id that is a
-small number may be given again at any time, so a few of them are looked at in every session, and all of them when one
-has changed. Where no header is to be had the message is fetched once more.
+Pure. Owns what is decided by a message's header, which is given as its fingerprint. When the server said that it
+deleted a message, the message is gone: its unique-id stands for another message until the header shows otherwise
+(quirks q122, q139, q142). A unique-id that is a small number may be given again at any time, so a few of them are
+looked at in every session, and all of them when one has changed. When the server gives no header, the message is
+fetched once more.
 """
 
 from collections.abc import Iterable, Mapping
@@ -45,7 +46,7 @@ T = TypeVar("T")
 def numbers_to_probe(uids: dict[int, str]) -> list[tuple[int, Identity]]:
     """Return messages whose unique-ids are small numbers, at both ends of the maildrop, each with its number.
 
-    Where messages come and go at the ends, which they do, and one has gone or come, the last is another one now.
+    Messages come and go at the ends of a maildrop: when one has, the last number is another message now.
     """
     ends = dict(islice(uids.items(), LOOK_AMONG)) | dict(islice(reversed(uids.items()), LOOK_AMONG))
     found: list[tuple[int, Identity]] = []
@@ -68,13 +69,13 @@ def prints_of(candidates: list[tuple[int, Identity]], seen: Seen) -> dict[Identi
 
 
 def choose_probes(candidates: list[tuple[int, Identity]], prints: Mapping[Identity, bytes]) -> dict[int, bytes]:
-    """Return which of *candidates* to look at, and their *prints*: the first and the last two of them."""
+    """Return which of *candidates* to look at, with their *prints*: the first one and the last two."""
     known = [(number, prints[identity]) for number, identity in candidates if prints.get(identity)]
     return dict([*known[:1], *known[-2:]])
 
 
 def numbers_changed(probes: Mapping[int, bytes], found: Mapping[int, bytes]) -> bool:
-    """Return whether a header that was *found* is not that of the message that was there."""
+    """Return whether the header that was *found* belongs to another message than before."""
     return any(number in found and found[number] != fingerprint for number, fingerprint in probes.items())
 
 
@@ -138,7 +139,7 @@ def settle(
 
 
 def _is_open(item: Item, remembered: Remembered) -> bool:
-    """Return whether *item* may be another message than the *remembered*, when its header is not to be had."""
+    """Return whether *item* may be another message than the *remembered* one, when the server gives no header."""
     if item.size and item.size != remembered.size:
         return bool(remembered.fingerprint)
     if not remembered.fingerprint:
@@ -171,8 +172,8 @@ def _settle_same(
 def _moved(items: list[Item], found: Mapping[int, bytes], seen: Seen, same: set[Identity]) -> dict[Item, Identity]:
     """Return which of *items* are messages that were remembered under other small numbers, and under which.
 
-    Only where unique-ids are message numbers do messages move. What the server said that it deleted has not: what is
-    alike to it is another copy. A header that two messages share says nothing.
+    Only where unique-ids are message numbers do messages move. A message that the server said it deleted has not moved:
+    one that is alike is another copy. A header that two messages share says nothing.
     """
     wanted = _once((found[item.number], item) for item in items if item.number in found and _is_its_number(item))
     if not wanted:
@@ -226,8 +227,8 @@ def to_probe(listing: Listing) -> list[int]:
 def uids_changed(found: Mapping[int, bytes], seen: Seen, options: Options, date: float) -> bool:
     """Return whether `all_gone` means that the unique-ids changed, given the fingerprints that were *found*.
 
-    What the server said that it deleted is gone for a reason, and so is what another program fetched and no listing
-    had.
+    Messages that the server said it deleted are gone for a reason, and so are those that another program fetched and no
+    listing had.
     """
     remembered = [entry for identity in seen if (entry := seen.get(*identity)) is not None and not entry.deletions]
     known = {entry.fingerprint for entry in remembered if entry.fingerprint}

@@ -1,7 +1,7 @@
 """Many mailboxes: each is one task for an executor, here or on other machines.
 
-Owns that one account's end is not the others', and that an account is fetched once at a time. What a task needs and
-what it gives can be pickled.
+Owns two rules: an account that fails does not end the others, and no account is fetched twice at the same time. What a
+task needs and what it returns can be pickled.
 """
 
 import contextlib
@@ -38,16 +38,16 @@ def fetch_many(
 ) -> list[FetchReport]:
     """Do all *jobs*, several at once, and return their reports in the same order.
 
-    *executor* is anything with the interface of ``concurrent.futures``, also one of processes or of other machines,
-    for instance ``Client(...).get_executor(pure=False)`` of ``dask.distributed``; destinations and states are files
-    there then. Without one there are threads, so many at most as *threads* says. Jobs for the same account are done one
-    behind the other; a host that refuses threads as too many sessions has no more at once than it has let in.
-    *on_report* is called with each report as it comes; *progress*, which no executor can call from elsewhere, in the
-    threads, as `fetch_mailbox` calls its own. Raises `ValueError` for an executor and either.
+    *executor* is anything with the interface of ``concurrent.futures``, also one of processes or of other machines, for
+    instance ``Client(...).get_executor(pure=False)`` of ``dask.distributed``; destinations and states are files there
+    then. Without one there are threads, at most as many as *threads* says. Jobs for the same account are done one after
+    the other. When a host refuses a session because there are too many, it gets no more at once than it has let in.
+    *on_report* is called with each report as it comes; *progress* is called in the threads, as `fetch_mailbox` calls
+    its own; no executor can call it from elsewhere. Raises `ValueError` for an executor and either.
 
-    What ends a job is in its report's ``error``, and ends no other. `KeyboardInterrupt` passes through, and so does
-    what *progress* raises that is no ``Exception``; both end all within a second where there are threads. With another
-    executor what is under way goes on there. What was delivered is remembered.
+    The error that ends a job is in its report's ``error``, and ends no other job. `KeyboardInterrupt` passes through,
+    and so does what *progress* raises unless it is an ``Exception``; with threads, both end all jobs within a second.
+    With another executor what is under way goes on there. What was delivered is remembered.
     """
     if executor is not None and (threads is not None or progress is not None):
         raise ValueError("threads and progress are for fetches in threads, not in an executor")

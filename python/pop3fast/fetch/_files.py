@@ -1,8 +1,8 @@
 """Files: every call to the operating system that delivering makes.
 
-Owns the flags, and nothing else: one method is one step that can fail, or that the process can be killed or the power
-be cut before. So a test that puts another `Files` in its place reaches every one of them. Never tries anything twice:
-a second ``fsync`` may succeed although the first one's octets are lost.
+Owns the flags, and nothing else. One method is one step: it can fail, and the process can be killed or the power be cut
+before it. So a test reaches every step by putting another `Files` in its place. Never tries anything twice: a second
+``fsync`` may succeed although the first one's octets are lost.
 """
 
 import errno

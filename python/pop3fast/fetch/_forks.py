@@ -1,9 +1,9 @@
-"""Forks: what a forked child of this process lets go of as soon as it is there.
+"""Forks: what a forked child of this process closes as soon as it exists.
 
-A lock belongs to an open file, which parent and child share: a child that was forked during a fetch, as multiprocessing
-does it, kept the account, the state and the mbox locked for as long as it lived, and a server's session open when its
-parent had been killed. Owns what of this process is a child's to close. What is closed in a child is closed for the
-child alone. Other connections are left as they are: a program may make one, fork, and go on in the child.
+A lock belongs to an open file, which parent and child share. A child that multiprocessing forked during a fetch kept
+the account, the state and the mbox locked for as long as it lived, and kept a server's session open after its parent
+had been killed. Owns the list of what a child has to close. That closes it for the child alone. Other connections are
+left as they are: a program may make one, fork, and go on in the child.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from threading import RLock
 
 NO_FORK = RLock()
-"""While somebody holds this nobody forks: for what has to be opened and noted in one step."""
+"""Nobody forks while this is held, so that something can be opened and noted in one step."""
 
 
 class _Held:
@@ -31,7 +31,7 @@ def hold(descriptor: int) -> None:
 
 
 def close(descriptor: int) -> None:
-    """Close *descriptor*, whether it is held or not; in a child that has let go of it there is nothing to do."""
+    """Close *descriptor*, whether it is held or not; a child that has closed it already does nothing."""
     if descriptor not in _Held.descriptors and descriptor not in _Held.let_go:
         os.close(descriptor)
         return

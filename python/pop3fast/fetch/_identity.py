@@ -27,7 +27,8 @@ UNUSABLE_PREFIX = b"ENOMEM-"
 
 
 _NUMBER = re.compile(rb"[^0-9]{0,16}[0-9]{1,5}")
-"""A small number, perhaps behind letters. Who fills it up with zeros has a counter for more messages than that."""
+"""A small number, perhaps behind letters. A number that is filled up with zeros comes from a counter for more
+messages."""
 
 
 class Identity(NamedTuple):
@@ -65,7 +66,7 @@ class Entry(NamedTuple):
         return Identity(self.uid, self.occurrence)
 
     def kept(self) -> "Entry":
-        """Return what of it the next session can use: without a unique-id that does not last."""
+        """Return the entry as the next session can use it: without a unique-id that does not last."""
         return self if is_lasting(self.uid) else self._replace(uid=b"", occurrence=self.copy)
 
 
@@ -88,8 +89,8 @@ def is_lasting(uid: bytes) -> bool:
 def is_number(uid: bytes) -> bool:
     """Return whether *uid* may be a message number, or one from a short count, and be given again (quirk q139).
 
-    So give simple servers, and RFC 1939 section 7 lets them once the message is gone. In what is longer there is a
-    time, a digest, or the number of the mailbox.
+    Simple servers give such unique-ids again, and RFC 1939 section 7 lets them once the message is gone. A longer one
+    contains a time, a digest, or the number of the mailbox.
     """
     return _NUMBER.fullmatch(uid) is not None
 
@@ -101,10 +102,9 @@ def none_deleted(content: bytes) -> int:
 
 
 class Copies:
-    """Which copy a message is that only its content tells apart: the first of its kind in this session, the second...
+    """Counts the copies of messages that only their content tells apart: the first one in this session, the second...
 
-    So the same maildrop counts the same in every session, whatever was deleted between them: counting begins behind
-    the copies that were.
+    Counting begins after the copies that were deleted, so the same message has the same number in every session.
     """
 
     def __init__(self, deleted: Callable[[bytes], int] = none_deleted) -> None:
@@ -137,7 +137,7 @@ def delivery_key(account: str, entry: Entry) -> str:
     """Return what stands for *entry* of *account* in the name of the file that it is delivered to.
 
     It is the same for the same message for ever, so a second delivery finds the first. A unique-id that the server uses
-    again for another message gets another key: taking that one for delivered would lose it.
+    again for another message gets another key: if it counted as delivered, it would be lost.
     """
     uid, occurrence, *_ = entry.kept()
     message = sha256(b"%s\0%d\0%s" % (account.encode(), occurrence, uid)).hexdigest()

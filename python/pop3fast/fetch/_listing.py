@@ -61,10 +61,11 @@ class Lister:
         return Listing(uids, sizes, complete)
 
     def mark(self, uids: dict[int, str]) -> bytes | None:
-        """Return what stands for the maildrop as it is now, None when something is to be deleted from it.
+        """Return a mark of the maildrop as it is now, None when something is to be deleted from it.
 
-        Where it is what it was when nothing in it was new, nothing is: of 100,000 messages the listing of sizes and all
-        comparing take longer than the unique-ids. The octets of STAT tell a unique-id that was used again.
+        When the mark is the same as in a session that found nothing new, nothing is new now. That saves the listing of
+        sizes and all comparing, which take longer than the unique-ids of 100,000 messages. The octets of STAT tell a
+        unique-id that was used again.
         """
         if self._run.options.deletes or not uids:
             return None
@@ -82,8 +83,8 @@ class Lister:
     def numbers_hold(self, uids: dict[int, str], memory: AccountState, seen: Seen | None = None) -> bool:
         """Return whether unique-ids that are small numbers stand for the messages that they stood for (quirk q139).
 
-        Where mail was deleted and as much has come, of the same size, nothing but a header tells. Two or three are
-        looked at, in one round trip. What is remembered is asked of *memory* where it was not *seen* as a whole.
+        When mail was deleted and as many messages of the same size came, only a header shows it. Two or three are
+        looked at, in one round trip. Without *seen*, *memory* is asked about these messages alone.
         """
         candidates = numbers_to_probe(uids)
         if not candidates:
@@ -104,16 +105,16 @@ class Lister:
         return not numbers_changed(probes, found)
 
     def nudge(self) -> None:
-        """Let the server hear something, so that it does not end the session. Raises `ProtocolError` or ``OSError``."""
+        """Send a command, so that the server does not end the session. Raises `ProtocolError` or ``OSError``."""
         with contextlib.suppress(CommandError):
             self._pop.noop()
 
     def check_step(self, messages: int) -> None:
         """Make sure that replies still belong to their commands. Raises `ProtocolError` when they do not.
 
-        Where a message forged a reply, each reply so far was taken for that of the next command, and the last one is
-        still to come (quirk q96). What STAT says has to be the number of *messages*; where it is not, or the server
-        does not say it, two NOOPs behind each other find what is left over.
+        When a message has forged a reply, each reply since was taken for that of the next command, and the last one is
+        still to come (quirk q96). STAT has to give the number of *messages*. When it does not, two NOOPs, one after the
+        other, find the reply that is left over.
         """
         try:
             if self._pop.stat()[0] == messages:

@@ -1,6 +1,7 @@
 """What a fetch is asked to do, apart from whose mail it fetches and to where.
 
-Owns the defaults, and which wishes contradict each other. A value: it can be pickled and sent to another machine.
+Owns the defaults, and the rules which options exclude each other. A value: it can be pickled and sent to another
+machine.
 """
 
 from collections.abc import Collection
@@ -9,18 +10,18 @@ from dataclasses import dataclass
 from pop3fast.fetch.memory._age import DAY_SECONDS
 
 CHECKPOINT_MESSAGES = 500
-"""Deletions are committed so often. Exchange Online was seen to fail on tens of thousands of DELE in one session
-(quirks q08, q129); this is what people who move such maildrops recommend."""
+"""After so many deletions they are committed. Exchange Online was seen to fail on tens of thousands of DELE in one
+session (quirks q08, q129); this is what people who move such maildrops recommend."""
 
 CHECKPOINT_OCTETS = 50_000_000
-"""The same for octets: what a broken connection can have to be looked at again stays small."""
+"""The same for octets: after a broken connection little has to be looked at again."""
 
 PATIENCE_SECONDS = 900.0
-"""How long a locked maildrop or a login delay is waited for in all. A server that lost a session may keep the lock for
+"""How long to wait in all for a locked maildrop or a login delay. A server that lost a session may keep the lock for
 ten minutes (RFC 1939 section 3, quirk q33)."""
 
 FORGET_DAYS = 30.0
-"""A message that is not listed is remembered for so long: Gmail and others list a part of the mailbox, and a server
+"""How long a message is remembered that is no longer listed: Gmail and others list a part of the mailbox, and a server
 that rebuilds its indexes lists nothing for a while (quirks q48, q49, q138). getmail does so for as long."""
 
 
@@ -39,7 +40,8 @@ class Options:
     """Fetch only what came since: the first time, what the server lists behind the last message that was fetched
     before, or everything, when it lists none that was; from then on, every message that it did not list then."""
     max_size: int | None = None
-    """Leave messages of more octets on the server, whether the scan listing says so or more than that come."""
+    """Leave messages of more octets on the server: those that the scan listing shows as larger, and those that turn out
+    to be."""
     limit: int | None = None
     """Fetch so many messages at most."""
     headers_only: bool = False
@@ -47,7 +49,7 @@ class Options:
     accept_uid_change: bool = False
     """Where every unique-id changed, fetch all messages again instead of raising `UidsChanged`."""
     dry_run: bool = False
-    """Fetch and delete nothing, and say what would be: in the report's ``to_fetch`` and ``to_delete``."""
+    """Fetch and delete nothing; the report's ``to_fetch`` and ``to_delete`` say what would be fetched and deleted."""
     checkpoint_messages: int | None = CHECKPOINT_MESSAGES
     """When deleting, end the session and begin another after so many messages; None: after none."""
     checkpoint_octets: int | None = CHECKPOINT_OCTETS
@@ -55,8 +57,8 @@ class Options:
     forget_after: float = FORGET_DAYS
     """Forget a message when no complete listing has had it for so many days."""
     trust_sizes: bool | None = None
-    """Whether a message that comes shorter than the scan listing says did not come whole, and is not deleted; None:
-    as the messages show that came before (Exchange lists estimates)."""
+    """Whether a message that is shorter than the scan listing says did not come whole, and is not deleted. None: decide
+    by the messages that came before (Exchange lists estimates)."""
     fetch_again: bool | Collection[str | bytes] = False
     """Take messages for new that were fetched, left or refused before: all of them, or those with these unique-ids."""
     patience: float = PATIENCE_SECONDS

@@ -1,6 +1,6 @@
-"""Whose a file is: whether mail may go into it, or what is remembered come out of it.
+"""Ownership of files: whether mail may be written to a file, and whether a state may be read from it.
 
-Owns who counts as somebody else, and what to do about it in a shell. Looks at nothing itself.
+Owns which users count as others, and the shell command that mends it. Never looks at a file itself.
 """
 
 import os
@@ -11,8 +11,8 @@ import stat as modes
 def objection_to(path: str, status: os.stat_result, folder: os.stat_result) -> str:
     """Return why the file *path* is not used, and what to run; empty when it may be.
 
-    *folder* is what it lies in. Where others may make files, as in /tmp, they can make one before we do: with our mail
-    going into it, or with what they want us to believe was delivered.
+    *folder* is what it lies in. In a folder such as /tmp others can make the file before we do. Then our mail goes into
+    their file, or they write into a state which messages were delivered.
     """
     quoted = shlex.quote(path)
     if modes.S_ISLNK(status.st_mode):
@@ -35,10 +35,10 @@ def objection_to(path: str, status: os.stat_result, folder: os.stat_result) -> s
 
 
 def _group_may(status: os.stat_result, folder: os.stat_result) -> bool:
-    """Return whether the file's group may put another file in its place anyway.
+    """Return whether the file's group could replace the file anyway.
 
-    So it is on Debian, where /var/mail and what is in it are of the group mail, and may be written to by it; and in the
-    home of a user whose files are made for a group of its own.
+    That is so on Debian, where /var/mail and its files belong to the group mail and may be written to by it, and in a
+    home whose files belong to the user's own group.
     """
     return status.st_gid == folder.st_gid and bool(folder.st_mode & modes.S_IWGRP)
 

@@ -16,14 +16,14 @@ BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """How long to wait before the first try, the second and so on; the last holds from there on."""
 
 MAX_TRIES = 6
-"""So many tries in a row without a message more, and it is given up: nearly two minutes."""
+"""After so many tries in a row without another message the fetch gives up: nearly two minutes."""
 
 MAX_KNOCKS = 3
 """The same for a host that has not let this fetch in yet, where it hangs up or refuses one of several: eight seconds.
-It may be a limit on connections (quirk q137), or a server that is being started; a dead host costs no more."""
+It may be a limit on connections (quirk q137), or a server that is starting; a dead host takes no longer."""
 
 MAX_SLOW_LISTINGS = 2
-"""So often a listing is asked for that does not come within the time-out. The first may have made the server build what
+"""How often to ask for a listing that does not come within the time-out. The first may have made the server build what
 the second is answered from, or the two were asked for at once and may not be (quirk q111)."""
 
 _HANGS_UP = (ConnectionLost, ConnectionResetError, BrokenPipeError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
@@ -44,8 +44,8 @@ class Patience:
     def begin(self) -> float | None:
         """Note that a session is about to begin; return how long it may wait for each reply until it is logged in.
 
-        None: as long as the account says. After a refusal no longer than patience lasts: a server that says only after
-        half a minute that a maildrop is in use (quirk q136) takes that from it, too.
+        None: as long as the account says. After a refusal it waits no longer than patience lasts: some servers take
+        half a minute to say that a maildrop is in use (quirk q136), and that counts, too.
         """
         self._began = self._run.clock.now()
         timeout = self._run.reconnector.account.timeout
@@ -78,7 +78,7 @@ class Patience:
         return self._until_login()
 
     def told(self, error: Exception) -> Exception:
-        """Return what a person is to be told when *error* was the last: what it came of, if that is known."""
+        """Return what to tell a person about *error*, the last one: its cause, if that is known."""
         if not isinstance(error, TimeoutError):
             return error
         if self._slow_listings >= MAX_SLOW_LISTINGS:
@@ -91,7 +91,7 @@ class Patience:
     # What is made of an error.
 
     def _is_refusal(self, error: Exception, visit: Visit) -> bool:
-        """Return whether the server said, one way or another, that a later session will be welcome."""
+        """Return whether the server said in any way that a later session may succeed."""
         if isinstance(error, CommandError) and (says_too_many(error.response) or _is_temporary(error)):
             return True
         if self._refusal is not None and isinstance(error, TimeoutError):
@@ -125,7 +125,7 @@ class Patience:
         run = self._run
         if self._is_at_the_door(error) and not run.report.sessions:
             if visit.had_company and not isinstance(error, TimeoutError):
-                # Whether that one is let in is not known yet. The next try is made when it has gone.
+                # Nobody knows yet whether that one is let in. The next try is made when it has gone.
                 visit.refused()
                 return MAX_KNOCKS
             return MAX_KNOCKS if isinstance(error, _HANGS_UP) else 0
@@ -134,7 +134,7 @@ class Patience:
         if run.is_listing and isinstance(error, TimeoutError):
             self._slow_listings += 1
             return MAX_TRIES if self._slow_listings < MAX_SLOW_LISTINGS else 0
-        # What is too long is so the next time, too.
+        # A reply that is too long is too long the next time, too.
         return 1 if isinstance(error, LimitExceeded) else MAX_TRIES
 
     def _until_login(self) -> float:
@@ -142,7 +142,7 @@ class Patience:
         return max(0.0, run.logged_in_at + run.login_delay - run.clock.now())
 
     def _wait(self, seconds: float) -> float | None:
-        """Return how long to wait for the server's sake, None when that is too long."""
+        """Return how long the server wants us to wait; None when that is too long."""
         seconds = max(seconds, self._until_login())
         self._waited += seconds
         return seconds if self._waited < self._run.options.patience else None

@@ -1,9 +1,9 @@
 """What to fetch and what may be deleted, from what the server lists, what is remembered and what was asked for.
 
-Pure: no socket, no disk, no clock. Owns what a unique-id is worth. The same one twice is two messages, told apart by
-their order; an empty one, or one that is known not to last, tells nothing, so its message is fetched every time and
-recognised by its content; one that may stand for another message now is doubtful, and asked about before anything is
-skipped or deleted (`_doubt`). In doubt a message is fetched once more rather than deleted once too early.
+Pure: no socket, no disk, no clock. Owns what a unique-id is worth. When two messages have the same one, their order
+tells them apart. When it is empty, or known not to last, the message is fetched every time and recognised by its
+content. When it may stand for another message now, it is doubtful, and `_doubt` decides before anything is skipped or
+deleted. In doubt a message is fetched once more rather than deleted once too early.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,8 @@ from pop3fast.fetch._sizes import kept_as_short
 from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, PATIENCE_WITH_DELETIONS, Remembered, Seen
 
 HEADER_MARK = b"\n"
-"""Before a unique-id: only the header was fetched. No server can send one with it, being part of a line end."""
+"""Before a unique-id: only the header was fetched. No server can send it in a unique-id, because it is part of a line
+end."""
 
 LEFT_MARK = b"\r"
 """Before a unique-id, in the same way: the message was there before `Options.since_last` began to count."""
@@ -29,7 +30,7 @@ REFUSED_MARK = b"\r\r"
 """The same: the destination refused the message for good."""
 
 MOST_OCTETS = 2**63 - 1
-"""What is listed as larger counts as this: it is what a state can hold, and no message is."""
+"""A larger size in a listing counts as this: a state can hold no more, and no message is that large."""
 
 REFUSED_BEFORE = "the destination refused it before, and it is not tried again until that is asked for"
 
@@ -99,8 +100,8 @@ class Plan:
     returned: list[Item] = field(default_factory=list)
     """Deleted, as the server said, and listed again."""
     again: dict[Item, bytes] = field(default_factory=dict)
-    """Fetched once more because nothing else shows whether they are the messages that are remembered, each with the
-    fingerprint of the one that is."""
+    """Fetched once more because nothing else shows whether they are the remembered messages; each with the fingerprint
+    of the remembered one."""
     sizes_changed: list[tuple[Identity, int]] = field(default_factory=list)
     """Messages that are the same although the server gives another size now."""
     relisted: list[Identity] = field(default_factory=list)
@@ -126,7 +127,7 @@ class Plan:
 
 
 def remembered_as(identity: Identity, options: Options) -> Identity:
-    """Return what a message is remembered as: one of which only the header was fetched is not that message."""
+    """Return the identity to remember a message by: another one when only its header was fetched."""
     if options.headers_only and is_lasting(identity.uid):
         return Identity(HEADER_MARK + identity.uid, identity.occurrence)
     return identity
@@ -210,7 +211,7 @@ class _Maker:
             return False
         if remembered or ((known := self._seen.get(*key)) is not None and known.fingerprint):
             return True
-        # Another program fetched it, and nobody knows its header: from here on its size tells what it can.
+        # Another program fetched it, and nobody knows its header: from now on only its size can show a change.
         self.plan.sizes_changed.append((key, size))
         return False
 
@@ -308,7 +309,7 @@ def plan_known(plan: Plan, item: Item, remembered: Remembered, options: Options,
 
 
 def all_gone(plan: Plan, seen: Seen) -> bool:
-    """Return whether messages are remembered, and others listed, and none is both."""
+    """Return whether there are remembered and listed messages, but none that is both."""
     return bool(plan.counts) and len(seen) > 0 and plan.seen == plan.others == 0
 
 
@@ -328,7 +329,8 @@ def missing_from(plan: Plan, seen: Seen) -> list[Identity]:
 def safe_to_delete(plan: Plan, items: list[Item]) -> tuple[list[Item], list[Item]]:
     """Return which of *items*, all delivered, may be deleted, and which not yet.
 
-    Of messages with the same unique-id all are deleted or none: were only the first, the second would be taken for it.
+    Messages with the same unique-id are deleted together or not at all: if only the first were deleted, the second
+    would be taken for it.
     """
     if len(plan.counts) == plan.listed:
         return items, []

@@ -1,7 +1,7 @@
 """Retrieval: messages of one session from the server to the writer.
 
-Owns how they are fetched: many at a time, in pieces and in constant memory; and whose fault it is when the connection
-is lost in the middle. Never deletes.
+Owns how they are fetched (many at a time, in pieces, in constant memory), and which message is to blame when the
+connection is lost in the middle. Never deletes.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from pop3fast.fetch.memory._fingerprint import fingerprint
 
 AHEAD_OCTETS = 64 * 2**20
 """How many octets are asked for ahead of time: as many as there are commands in flight, but for the largest messages.
-What is not taken the server does not send, and this loop, unlike one that may be left at any point, goes to its end."""
+The server sends no more than is taken, and this loop, unlike one that may be left at any point, goes to its end."""
 
 PROVEN_REPLIES = 100
 """A server that answered so many commands in this run can pipeline: that it hung up then was not because of it."""
@@ -37,7 +37,7 @@ class Short(NamedTuple):
 
 @dataclass
 class Coming:
-    """What has come of a message that is not whole yet."""
+    """The part of a message that has come so far."""
 
     octets: int = 0
     line_ends: int = 0
@@ -49,7 +49,7 @@ class Coming:
     same: bool = False
     """Whether it was delivered before, and is not handed on."""
     held: bytes | None = None
-    """What is held back of one that may have been, until its header is whole."""
+    """What is held back, until the header is whole, of a message that may have been delivered before."""
 
     def count_line_ends(self, content: bytes) -> None:
         """Count the CRLF in *content*, which may begin with the second octet of one."""
@@ -73,9 +73,9 @@ class Retrieval:
     def fetch(self, items: list[Item], writer: Writer, before: Short | None = None) -> Short | None:
         """Hand *items* to *writer*, in this order, up to one that is too short, which is returned.
 
-        Those that the server refuses are named in the report. *before* is how the same message came when it was too
-        short already: then it is handed on all the same where nothing shows that sizes can be relied on, and it came
-        alike. Raises `ProtocolError` or ``OSError`` when the connection is lost, and what made the writer stop.
+        Those that the server refuses are named in the report. *before* says how the same message came when it was too
+        short already. If it comes alike again, and nothing shows that sizes can be relied on, it is handed on all the
+        same. Raises `ProtocolError` or ``OSError`` when the connection is lost, and what made the writer stop.
         """
         if self._run.options.headers_only:
             self._fetch_headers(items, writer)
@@ -113,7 +113,7 @@ class Retrieval:
         return found
 
     def is_doubtful(self, error: Exception) -> bool:
-        """Return whether after *error* messages that were handed on may be others than they were taken for.
+        """Return whether *error* means that messages which were handed on may be other messages.
 
         A line that drops proves nothing, and nor does a message beyond a limit.
         """
@@ -155,7 +155,7 @@ class Retrieval:
         short: Short | None = None
 
         def refuse(error: CommandError) -> None:
-            # What is in flight when one is too short is asked for again, and refused again.
+            # What was in flight behind a message that is too short is asked for again, and refused again.
             if short is None:
                 self._run.give_up(awaited.popleft(), explained(error))
 
@@ -245,7 +245,8 @@ class Retrieval:
         short = Short(item, came.octets, too_short(came.octets, item.size))
         if too_few and before is None:
             return short  # it may come whole when it is asked for once more
-        # An estimate is the same each time. What came otherwise before was cut, and shows nothing of the sizes.
+        # An estimate is the same each time. A message that came otherwise before was cut, and shows nothing about the
+        # sizes.
         alike = before is not None and before.octets == came.octets > 0
         if not too_few or (alike and item.identity not in self._run.short_before):  # which each message shows once
             sizes.add(item.size, came.octets, came.line_ends)
@@ -283,10 +284,10 @@ class Retrieval:
         return not handed_on or (sizes[handed_on - 1] > 0 and sizes.count(sizes[handed_on - 1]) == 1)
 
     def _doubt_pipelining(self, error: Exception) -> None:
-        """Give one command at a time in the rest of the run, if *error* may come of pipelining.
+        """Give one command at a time in the rest of the run, if pipelining may be the cause of *error*.
 
-        That is what a server says out of step (quirk q110), and what made the connection give pipelining up; not a
-        refusal, and not a line that drops.
+        That is a reply out of step (quirk q110), or whatever made the connection give pipelining up; not a refusal, and
+        not a line that drops.
         """
         if isinstance(error, ConnectionLost) and self._run.answered >= PROVEN_REPLIES:
             return
@@ -302,5 +303,5 @@ class Retrieval:
 
 
 def _trouble(error: Exception) -> Exception:
-    """Return what *error* is once the connection is lost: no refusal, after which the session would go on."""
+    """Return *error* as it counts on a lost connection: not as a refusal, after which the session would go on."""
     return ProtocolError(explained(error)) if isinstance(error, CommandError) else error

@@ -1,4 +1,4 @@
-"""Engine: one fetch of one account, session after session, until all is done or nothing helps.
+"""Retrying: one fetch of one account, session after session, until all is done or another try would not help.
 
 Owns the order of things: the destination first, then the state, then sessions with pauses between them. Never waits
 longer than it was given, and never goes on after a destination that does not take mail.
@@ -165,7 +165,7 @@ def run_job(
     except Exception as error:
         if error is run.callback_failure or _makes_no_sense(error, run):
             raise
-        # Who is told to stop waits for no lock any more, which looks like a destination that is not to be had.
+        # After the word to stop nobody waits for a lock, which looks like a destination that cannot be used.
         world.stop.check()
         report.error = error
     finally:
@@ -174,21 +174,21 @@ def run_job(
 
 
 def _makes_no_sense(error: Exception, run: Run) -> bool:
-    """Return whether *error* is about the arguments, as a mechanism that nobody knows."""
+    """Return whether *error* is about the arguments, for instance an unknown mechanism."""
     elsewhere = isinstance(error, FetchError | error_proto | OSError) or error is run.reconnector.secret_failure
     return isinstance(error, ValueError) and not elsewhere
 
 
 @contextlib.contextmanager
 def _memory_of(job: Job, destination: Destination, clock: Clock) -> Iterator[AccountState | None]:
-    """Give what is remembered of the account, which is this fetch's alone meanwhile."""
+    """Give what is remembered of the account; no other fetch can use it meanwhile."""
     path = job.state or default_path(destination)
     if job.options.dry_run and not Path(path).exists():
         # Not even an empty state is made by it.
         yield None
         return
     if not job.options.dry_run:
-        # What is wrong with the destination is found out before anybody logs in.
+        # Faults of the destination are found before anybody logs in.
         destination.open()
         if job.state is None:
             make_home(str(path))
@@ -260,7 +260,7 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
                 run.login_delay = _login_delay(run, pop)
                 yield pop
         except Exception:
-            # Where it was the word to stop that ended the connection, that is what is to be told.
+            # If the word to stop ended the connection, say that.
             run.stop.check()
             raise
 

@@ -1,8 +1,8 @@
 """Run: what one fetch of one account keeps from session to session.
 
-Owns what was found out on the way (who broke the connection, what was refused), the report, and that a run ends:
-each session after a checkpoint follows one that achieved something which nothing achieves a second time in the run
-(`Run.achieve`), or it is the one session without a checkpoint. Never speaks to the server.
+Owns what was found out on the way (which message broke the connection, what was refused), the report, and that a run
+ends: after a checkpoint there is another session only if the last one achieved something that counts once in a run
+(`Run.achieve`); otherwise one session without a checkpoint is the last. Never speaks to the server.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.memory._state import AccountState
 
 MOST_BREAKS = 2
-"""A message in the middle of which the connection was lost so many times is left alone."""
+"""When the connection was lost so many times in the middle of the same message, that message is left alone."""
 
 MOST_WARNINGS = 100
 """A report is for a person, and kept in memory."""
@@ -49,7 +49,7 @@ class Run:
         self.clock = clock
         self.stop = stop
         self.inline = False
-        """Whether nothing is left to other threads."""
+        """Whether everything is done in the caller's thread."""
         self.began = clock.now()
         self.failed: set[Identity] = set()
         """What is not tried again in this run."""
@@ -65,17 +65,17 @@ class Run:
         self.sizes = Sizes(by_hand=options.trust_sizes)
         """What was learned of the scan listing's sizes."""
         self.again: dict[Item, bytes] = {}
-        """What is fetched in this session to see whether it has the header of the message that is remembered."""
+        """What is fetched in this session to compare its header with that of the remembered message."""
         self.same: list[Item] = []
-        """What had it, and was not delivered again."""
+        """What had the same header, and was not delivered again."""
         self.short_before: set[Identity] = set()
-        """What did so before this session, and shows nothing more of the sizes."""
+        """What had it before this session, and shows nothing more about the sizes."""
         self.keeps_nameless = False
-        """Whether the server has messages without a unique-id still after it said that it deleted them."""
+        """Whether the server still has messages without a unique-id after it said that it deleted them."""
         self.knows_left = False
         """Whether the state has what was there before `Options.since_last` began to count."""
         self.group: int | None = None
-        """How many messages are fetched at a time, since a reply turned out to be none of the server's."""
+        """How many messages are fetched at a time, since a message turned out to have forged a reply."""
         self.knows_maildrop = False
         """Whether a session has compared the maildrop with what is remembered."""
         self.may_pipeline = True
@@ -86,7 +86,7 @@ class Run:
         """The seconds between two logins that the server asks for."""
         self.logged_in_at = 0.0
         self.is_listing = False
-        """Whether the server was asked what there is, and has not said it all yet."""
+        """Whether the server was asked for its listings and has not given all of them yet."""
         self.advanced = False
         """Whether anything was achieved since this was last set to False."""
         self.has_checkpoints = True
@@ -134,7 +134,8 @@ class Run:
     def achieve(self, what: Hashable) -> None:
         """Note that something was achieved, which counts once in a run.
 
-        A server may keep what it said that it deleted, and what is fetched to be looked at comes in every session.
+        A server may keep what it said it deleted, and a message that is fetched only to be looked at comes in every
+        session.
         """
         if hash(what) not in self._achieved:
             self._achieved.add(hash(what))
@@ -153,7 +154,7 @@ class Run:
         self.achieve(("failed", item.identity))
 
     def leave(self, item: Item, octets: int) -> None:
-        """Leave a message out of the rest of the run that came larger than it may be."""
+        """Leave a message that came larger than it may be out of the rest of the run."""
         self.failed.add(item.identity)
         why = too_large(octets, self.options.max_size or 0)
         self._too_large.append(named(item, f"{why}, and not the {item.size:,} that the server lists"))
@@ -178,7 +179,7 @@ class Run:
             self.memory.note_names([Identity(SHORT_MARK + uid, occurrence)])
 
     def broke(self, item: Item, why: str) -> None:
-        """Note in the middle of which message the connection was lost."""
+        """Note that the connection was lost in the middle of a message."""
         self._breaks[item.identity] += 1
         if self._breaks[item.identity] >= MOST_BREAKS:
             self.give_up(item, f"the connection was lost in the middle of it {MOST_BREAKS} times: {why}")

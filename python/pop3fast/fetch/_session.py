@@ -1,9 +1,9 @@
-"""Session: from a login to QUIT. What is new is delivered, and what was delivered may then be deleted.
+"""FetchSession: from a login to QUIT. New messages are delivered, and only then may delivered ones be deleted.
 
-Owns the order that makes deleting safe: a message number is used in the session that listed it and in no other; DELE
-is sent for nothing but what is durable at its destination, remembered, whole as far as the server's own listing says,
-and listed completely; nothing is remembered before the replies are known to be those of their commands; and when
-anything goes wrong the connection is closed without DELE and without QUIT.
+Owns the order that makes deleting safe. A message number is used only in the session that listed it. DELE is sent only
+for a message that is durable at its destination, remembered, and whole as far as the listing shows, and only when the
+listing is complete. Nothing is remembered before the replies are known to belong to their commands. When anything goes
+wrong, the connection is closed without DELE and without QUIT.
 """
 
 from pop3fast import POP3, ProtocolError
@@ -36,13 +36,13 @@ from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state import AccountState
 
 CHECKPOINT_DELAY_SECONDS = 1.0
-"""A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180): what one
-saves is marking some hundred messages as deleted once more, which takes less than a second."""
+"""A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180). A
+checkpoint only saves marking some hundred messages as deleted once more, which takes less than a second."""
 
 NOT_COMPLETE = "LIST and UIDL do not agree, so one of them is not complete"
 
 GROUP_MESSAGES = 16
-"""When a message has forged a reply, and nobody knows which, so many are fetched at a time until it shows."""
+"""When an unknown message has forged a reply, so many messages are fetched at a time until it is found."""
 
 
 class FetchSession:
@@ -60,8 +60,8 @@ class FetchSession:
     def work(self) -> bool:
         """Do what there is to do, up to a checkpoint; return whether another session is to follow.
 
-        Raises `FetchError` for what no other session can mend, `CommandError` when the server refuses to list, and
-        `ProtocolError` or ``OSError`` when the connection is lost.
+        Raises `FetchError` for a fault that no other session can mend, `CommandError` when the server refuses to list,
+        and `ProtocolError` or ``OSError`` when the connection is lost.
         """
         run = self._run
         memory = run.memory
@@ -122,7 +122,7 @@ class FetchSession:
         try:
             self._deleter.quit(marked, run.memory, 0 if plan is None else plan.nameless)
         except ProtocolError as error:
-            # All else is done, and another session would hear the same.
+            # Everything else is done, and another session would get the same answer.
             run.report.error = error
             return False
         run.has_checkpoints = run.advanced or not more
@@ -137,7 +137,7 @@ class FetchSession:
             run.failed, run.deleted, run.recognised, run.knows_left, run.sizes.decide, estimates, run.fetched_again
         )
         plan = make_plan(listing, seen, options, date, known)
-        # In a later session they are gone because they were deleted; and nobody changes them meanwhile.
+        # In a later session they are gone because they were deleted.
         if not run.knows_maildrop and all_gone(plan, seen) and not options.accept_uid_change:
             found = self._retrieval.fingerprints(to_probe(listing))
             if uids_changed(found, seen, options, date):
@@ -224,7 +224,7 @@ class FetchSession:
         if memory.keeps_nameless(plan.nameless):
             run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
         if run.options.since_last and not run.knows_left and (complete or not len(seen)):
-            # Where nothing was remembered nothing is left, whatever this listing lacks.
+            # When nothing was remembered, nothing can be missing, whatever this listing lacks.
             memory.leave([Identity(LEFT_MARK + uid, occurrence) for uid, occurrence in plan.leave])
         if not complete:
             return
@@ -241,11 +241,11 @@ class FetchSession:
         options = self._run.options
         may_delete = options.deletes and (bool(plan.delete) or options.old_enough(self._date, self._date))
         run = self._run
-        # Where messages without a unique-id stay for ever, each session would begin with the same ones.
+        # When messages without a unique-id stay for ever, each session would begin with the same ones.
         pays = run.has_checkpoints and run.login_delay <= CHECKPOINT_DELAY_SECONDS and not run.keeps_nameless
         if not may_delete or not pays:
             return plan.delete, plan.fetch, False
-        # Of which a copy is missing they wait for it, and must not take its place.
+        # Those of which a copy is missing wait for it, and must not take the place of others.
         ready, waiting = safe_to_delete(plan, plan.delete)
         messages = options.checkpoint_messages or len(ready) + len(plan.fetch)
         # All copies of a unique-id go together, or none does.
@@ -276,7 +276,7 @@ class FetchSession:
         return receipts
 
     def _whole(self, receipts: list[Receipt], plan: Plan) -> list[Receipt]:
-        """Return *receipts* without those of messages that did not come whole, as all that came has shown by now."""
+        """Return *receipts* without those of messages that did not come whole, by all that has come so far."""
         run = self._run
         if run.options.headers_only or run.sizes.trust is Trust.ESTIMATES:
             return receipts
@@ -290,7 +290,7 @@ class FetchSession:
         return [each for each in receipts if each.item.number not in numbers]
 
     def _say_what_is_short(self, plan: Plan) -> None:
-        """Name what came shorter than it is listed and is not named as kept, where nobody knows what that means."""
+        """Name what came shorter than listed and is not named as kept, while nobody knows what that means."""
         run = self._run
         if short := [item for item in plan.short if item.identity not in run.kept]:
             run.warn(
@@ -334,7 +334,7 @@ class FetchSession:
                     raise
                 # Quirk q46: a server ends a session in which it hears nothing, while a slow destination works.
                 writer.finish(self._lister.nudge)
-                # Who was told to stop has not waited for the destination.
+                # After the word to stop the destination was not waited for.
                 run.stop.check()
         finally:
             receipts = writer.receipts()
@@ -351,17 +351,17 @@ class FetchSession:
         for item, error in writer.rejections():
             run.give_up(item, printable(str(error)))
             uid, occurrence = item.identity
-            # One that no later session can know by its name is refused in each.
+            # A message without a name that lasts is refused in each session.
             if isinstance(error, MessageRefused) and is_lasting(uid) and not writer.is_doubted:
                 refused.append((Identity(REFUSED_MARK + uid, occurrence), item.size))
         if refused:
             memory.note_refused(refused)
 
     def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
-        """Hand *items* to *writer*; those that come too short are asked for once more.
+        """Hand *items* to *writer*; ask once more for those that come too short.
 
-        A message that is too short may have forged a reply, and then every message behind it is another. So it ends
-        what is fetched at once, and before anything else is taken the conversation has to be in step.
+        A message that is too short may have forged a reply, and then every message after it is the wrong one. So
+        fetching stops at it, and goes on only when the conversation is shown to be in step.
         """
         rest = items
         self._retrieval.odd = False
@@ -381,15 +381,15 @@ class FetchSession:
         try:
             self._lister.check_step(listed)
         except ProtocolError:
-            # Sizes that are alike show nothing: an extra reply makes each message the one before it.
+            # Equal sizes show nothing: an extra reply makes each message the one before it.
             self._retrieval.odd = True
             raise
 
     def _doubt(self, error: ProtocolError, items: list[Item], writer: Writer) -> None:
-        """Take nothing of *items* for delivered that is not remembered, unless the line has merely dropped.
+        """Take none of *items* for delivered that is not remembered, unless the line merely dropped.
 
-        A message of them may have forged a reply, and all behind it be another message than it was taken for. They are
-        fetched in smaller groups until it shows which.
+        One of them may have forged a reply, and then every message after it is the wrong one. They are fetched in
+        smaller groups until it shows which one it was.
         """
         if not self._retrieval.is_doubtful(error):
             return

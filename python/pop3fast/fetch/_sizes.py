@@ -1,7 +1,7 @@
 """Sizes: what the scan listing's octets are worth, learned from the messages that came.
 
-Pure. Owns when a message is too short to be whole. RFC 1939 wants the octets that are sent; some servers count each
-line end as one, and Exchange gives what the message takes in its store (quirks q68, q102, q140).
+Pure. Owns when a message is too short to be whole. RFC 1939 wants the number of octets that are sent. Some servers
+count each line end as one, and Exchange gives the size in its store (quirks q68, q102, q140).
 
 The rule: sizes are *exact* when they were right more than four times as often as wrong; *without CR* when that was so
 of sizes that count line ends as one, at least three times; and *estimates* when at least three were too large, and they
@@ -16,10 +16,10 @@ ENOUGH = 3
 """One message that is cut short, or two, prove nothing about the others; nor does one estimate that fits by chance."""
 
 RATIO = 4
-"""One way of counting has to explain more than four times as many messages as speak against it."""
+"""A way of counting has to be right for more than four times as many messages as it is wrong for."""
 
 MOST_PAIRS = 1000
-"""Beyond so many, what was learned first counts half: a server may be set to count in another way."""
+"""Beyond so many messages, older ones count half: a server may be changed to count in another way."""
 
 FIELDS = 5
 """So many numbers are remembered of what was learned."""
@@ -58,7 +58,7 @@ class Sizes:
         return cls(exact, without_cr, larger, shorter, told=bool(told), by_hand=by_hand)
 
     def words(self) -> str:
-        """Return it in words, to be remembered."""
+        """Return what was learned in words, to be remembered."""
         return f"{self.exact} {self.without_cr} {self.larger} {self.shorter} {int(self.told)}"
 
     def add(self, listed: int, octets: int, line_ends: int) -> None:
@@ -95,7 +95,7 @@ class Sizes:
 
     @property
     def decide(self) -> bool:
-        """Whether a message that came shorter did not come whole."""
+        """Whether a message that came shorter than listed did not come whole."""
         return self.trust in {Trust.EXACT, Trust.WITHOUT_CR}
 
     def is_short(self, listed: int, octets: int, line_ends: int = 0) -> bool:
@@ -113,5 +113,5 @@ def too_short(octets: int, size: int) -> str:
 
 
 def kept_as_short(octets: int, size: int) -> str:
-    """Return why a message that came shorter than it is listed is not deleted, as far as sizes are not estimates."""
+    """Return why a message that came shorter than listed is not deleted, unless sizes are estimates."""
     return f"{too_short(octets, size)} (--no-trust-sizes deletes it all the same)"

@@ -1,7 +1,7 @@
-"""Takeover: what another program fetched is taken for seen.
+"""Takeover: messages that another program fetched count as seen.
 
-Owns what such a message counts as: one that was fetched, of which nobody knows how large it was or what was in it. So
-it is not fetched again, and never deleted.
+Owns what such a message counts as: it was fetched, but nobody knows its size or its content. So it is not fetched
+again, and never deleted.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ def import_seen(
     *,
     state: str | os.PathLike[str] | None = None,
 ) -> int:
-    """Take the messages of *account* that a file of getmail, mpop or fetchmail names for fetched; return how many.
+    """Let the messages that a file of getmail, mpop or fetchmail names for *account* count as fetched; return how many.
 
     *destination* and *state* are those of `fetch_mailbox`. What is remembered already stays as it is, so this may be
     repeated. Raises `SeenFileError` for a file that makes no sense, `DestinationError`, `StateError` and `ValueError`

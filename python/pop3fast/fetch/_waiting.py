@@ -1,7 +1,7 @@
-"""Waiting for time to pass: the one module of fetching that does for a server's or another program's sake.
+"""Waiting for time to pass: only this module waits for a server or another program.
 
-Owns the clock, and the word that ends a wait. Whoever wants to know the time, or to let some pass, is given a `Clock`,
-so that a test of an hour's back-off takes no time at all.
+Owns the clock, and the word that ends a wait. Everybody who asks for the time or waits is given a `Clock`, so that a
+test of an hour's back-off takes no time.
 """
 
 import contextlib
@@ -50,10 +50,10 @@ class SystemClock:
 
 
 class Stop:
-    """A word to fetches in other threads that they are to end, as an interrupt does in its own."""
+    """Tells fetches in other threads to end, as an interrupt does in the main thread."""
 
     def __init__(self, *, aside: bool = False) -> None:
-        """Nobody has said it yet. *aside*: those who listen are threads of ours, to which no interrupt comes."""
+        """Nobody has said it yet. *aside* means that the listeners are threads of ours, which get no interrupt."""
         self._aside = aside
         self._said = Event()
         self._sockets: set[socket.socket] = set()
@@ -74,10 +74,10 @@ class Stop:
             raise KeyboardInterrupt
 
     def outlast(self, call: Callable[[], T]) -> T:
-        """Return what *call* returns, which may take any time; the word ends the wait for it.
+        """Return what *call* returns, which may take any time; the word ends the wait.
 
-        In the thread of who asked for a fetch it is made there: an interrupt ends it, and it may need what belongs to
-        that thread.
+        When the caller's own thread fetches, the call is made in it: an interrupt ends it there, and it may need what
+        belongs to that thread.
         """
         if not self._aside:
             return call()
@@ -89,7 +89,7 @@ class Stop:
 
     @contextlib.contextmanager
     def telling(self, tell: Callable[[], object]) -> Iterator[None]:
-        """Let the word be told in here by calling *tell*, from another thread."""
+        """While the block runs, the word calls *tell*, from another thread."""
         self._others.add(tell)
         try:
             yield
@@ -98,16 +98,16 @@ class Stop:
 
     @contextlib.contextmanager
     def connecting(self) -> Iterator[Callable[[tuple[str, int], float | None], socket.socket]]:
-        """Give what connects as ``socket.create_connection`` does; the word ends every wait of such a socket in here.
+        """Give a function that connects as ``socket.create_connection`` does; the word ends each wait of its sockets.
 
-        That of the connection itself, too, of a TLS handshake and of a login.
+        That is so while the block runs: for the connection itself, a TLS handshake, a login and all later replies.
         """
         mine: list[socket.socket] = []
 
         def connected(address: tuple[str, int], timeout: float | None) -> socket.socket:
             sock = dial(address, timeout, check=self.check)
             try:
-                # TLS makes another object of the socket; this one stays, and is of the same connection.
+                # TLS makes another socket object; this one stays, and belongs to the same connection.
                 mine.append(sock.dup())
                 self._sockets.add(mine[-1])
                 self.check()  # which nobody does any more from here on

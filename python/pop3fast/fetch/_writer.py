@@ -1,12 +1,12 @@
 """The writer: a thread that delivers and remembers while the network goes on.
 
-Owns the order in which that is done: write, flush the destination, remember what it says is durable, and only then
-give a receipt. So what has a receipt may be deleted from the server, and nothing else may. When anything fails the
-writer stops, gives no more receipts, and its next caller gets the error.
+Owns the order: write, flush the destination, remember what it says is durable, and only then give a receipt. Only a
+message with a receipt may be deleted from the server. When anything fails the writer stops, gives no more receipts, and
+its next caller gets the error.
 
-The two sides share no lock, so that an interrupt may come at any point: all that is between them are two queues whose
-`put` never waits. What is on its way is bounded by ticks: every so often one goes along, and the caller waits when
-too many have not come back.
+The two sides share no lock, so that an interrupt may come at any point. Between them there are only two queues, whose
+`put` never waits. Ticks bound what waits to be written: one is sent along every so often, and the caller waits when too
+many have not come back.
 """
 
 from collections import deque
@@ -24,29 +24,29 @@ from pop3fast.fetch.destinations._destination import Delivery, Destination
 from pop3fast.fetch.memory._fingerprint import fingerprint
 
 BATCH_MESSAGES = 576
-"""So many messages are made durable at once: enough that the price of a transaction, and of waiting for the last files
-of a batch, is small beside theirs. 100 took a tenth longer; 2,000 gain nothing."""
+"""How many messages are made durable at once: so many that a transaction, and the wait for the last files of a batch,
+cost little in comparison. 100 took a tenth longer; 2,000 gain nothing."""
 
 BATCH_OCTETS = 64 * 2**20
-"""Or so many octets: at the end of a batch the disk is waited for, and with 16 MiB messages of 5 MB took 1.5 times as
+"""Or how many octets: each batch ends with a wait for the disk, and with 16 MiB messages of 5 MB took 1.5 times as
 long. None of it is in memory."""
 
 BATCH_SECONDS = 2.0
-"""Or what came in so many seconds: no more than that is fetched again when the machine stops."""
+"""Or how many seconds: when the machine stops, no more than that is fetched again."""
 
 TICK_OCTETS = 4 * 2**20
 TICK_MESSAGES = 128
 """A tick goes along with so many octets or messages."""
 
 TICKS = 4
-"""So many ticks may be under way: 16 MiB, or 512 messages, wait at most, and a piece or message more."""
+"""How many ticks may be under way: at most 16 MiB or 512 messages wait, and one piece or message more."""
 
 NUDGE_SECONDS = 20.0
-"""How long the server hears nothing while a slow destination works. The shortest time-outs seen are a minute long
+"""How long the server gets no command while a slow destination works. The shortest time-outs seen are a minute long
 (quirk q46)."""
 
 HEADER_OCTETS = 256 * 2**10
-"""Within so many octets the end of a header is looked for. Real ones have some ten thousand at most."""
+"""Within how many octets the end of a header is looked for. Real ones have some ten thousand at most."""
 
 
 class Receipt(NamedTuple):
@@ -57,7 +57,7 @@ class Receipt(NamedTuple):
 
 
 class Rejection(NamedTuple):
-    """A message that the destination did not take, and can do without the others hearing of it."""
+    """A message that the destination did not take; the others go on."""
 
     item: Item
     error: MessageError
@@ -122,15 +122,15 @@ class Writer:
         self._say(octets, len(octets), 0)
 
     def end(self) -> None:
-        """Take the message in pieces for whole."""
+        """End the message that came in pieces: it is whole."""
         self._say("end", 0, 0)
 
     def abandon(self) -> None:
-        """Take the message in pieces away."""
+        """Throw the message that came in pieces away."""
         self._say("abandon", 0, 0)
 
     def doubt(self) -> None:
-        """Neither make durable nor remember what has no receipt yet: perhaps it is not what it was taken for."""
+        """Neither make durable nor remember what has no receipt yet: it may be another message than it seemed."""
         self._work.doubted = True
 
     @property
@@ -180,7 +180,7 @@ class Writer:
         try:
             self._thread.join()
         except BaseException:
-            # Whoever is in a hurry now must still not take the destination from under its feet.
+            # Also in a hurry, the destination must not be closed while the thread uses it.
             self._work.hurry()
             self._thread.join()
             raise
@@ -252,14 +252,14 @@ class _Work:
         self.finish()
 
     def obey_in_time(self, order: _Order) -> None:
-        """Obey *order*, and before it the clock: what `run` does when it has waited for *order* until now."""
+        """Do what the clock demands, then *order*: what `run` does after it has waited for *order*."""
         if self._seconds_left() == 0:
             self._obey("late")
         self._obey(order)
 
     def finish(self) -> None:
         if self.failure is None or isinstance(self.failure, Exception):
-            # What had ended before a failure is delivered as well.
+            # Messages that had ended before a failure are delivered as well.
             self._try(self._finish)
 
     def _obey(self, order: _Order) -> None:

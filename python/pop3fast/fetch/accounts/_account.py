@@ -1,6 +1,6 @@
 """Account: whose mail is fetched, from where, and how to get in.
 
-Owns the way from an account to a session that is logged in, and the secret on it: no repr and no error shows one. A
+Owns the way from an account to a session that is logged in. It holds the secret, which no repr and no error shows. A
 value: it can be pickled, if its secret and context can.
 """
 
@@ -37,7 +37,7 @@ class Account:
     ca_file: str | os.PathLike[str] | None = None
     """A file of the certificates to trust instead of the system's."""
     context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
-    """What decides about certificates instead of *ca_file*. An account with one cannot be pickled."""
+    """The TLS context to use instead of one made from *ca_file*. An account with one cannot be pickled."""
     timeout: float | None = TIMEOUT_SECONDS
     """The seconds that each wait for the server may take."""
     deadline: float | None = None
@@ -114,16 +114,16 @@ class Account:
 
 
 class Reconnector:
-    """The way into one account, as often as it is needed."""
+    """Logs in to one account, as often as it is needed."""
 
     def __init__(self, account: Account, stop: Stop) -> None:
-        """Know of no quirks yet. *stop* ends the wait for who gives the password."""
+        """Know of no quirks yet. *stop* ends the wait for the password."""
         self.account = account
         self._stop = stop
         self.asks_capabilities = True
         """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
         self.secret_failure: Exception | None = None
-        """What the function raised that was to give the password or token, if it did."""
+        """What the function that gives the password or token raised, if it did."""
         self.has_shown_secret = False
         """Whether the last session came so far that a password or token was asked for."""
 
@@ -146,9 +146,9 @@ class Reconnector:
             if error.during != "CAPA" or not self.asks_capabilities or self.account.token is not None:
                 raise
             if self.account.mechanism is not None:
-                # A weaker one than was asked for is no way out.
+                # A weaker mechanism than the one that was asked for is no way out.
                 raise
-            # Quirk q15: what it can do stays unknown then, and everything goes one by one.
+            # Quirk q15: then it stays unknown what the server can do, and commands go one by one.
             self.asks_capabilities = False
             return self._log_in(sock, timeout)
         return pop
@@ -166,7 +166,7 @@ class Reconnector:
             password=self._noting(self.account.password),
             token=self._noting(self.account.token),
         )
-        # Any other mechanism is chosen by what the server says that it can do.
+        # Any other mechanism would be chosen by what the server says it can do.
         return (account if self.asks_capabilities else replace(account, mechanism="USER")).connect(sock)
 
     def _noting(self, secret: Secret | None) -> Secret | None:

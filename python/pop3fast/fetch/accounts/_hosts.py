@@ -1,8 +1,8 @@
 """Hosts: how many sessions this program has with each host at once, and how many the host takes.
 
-Owns what is learnt from a refusal (quirk q137: providers, Dovecot and Courier take so many connections from an address,
-and say so in words or by hanging up): from then on there are no more sessions with that host beside each other than it
-has let in beside each other before. It decides nothing about when to try again.
+Owns what is learnt from a refusal. Providers, Dovecot and Courier limit the connections from an address, and say so in
+words or by hanging up (quirk q137). From then on, there are at most as many sessions with that host at once as it has
+let in before. It decides nothing about when to try again.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ Where = tuple[str, int]
 
 
 class Host:
-    """What is known of a host. It knows no thread, and waits for nothing."""
+    """What is known of a host. It knows nothing of threads, and never waits."""
 
     def __init__(self) -> None:
         """Nobody has been there."""
@@ -35,7 +35,7 @@ class Host:
     @property
     def has_room(self) -> bool:
         """Whether one more may go there."""
-        # Who was on the way already may be let in yet, and then it is more.
+        # A visit that was on its way already may still be let in; then the limit is higher.
         return self.visits < (max(1, self._most_inside) if self._has_refused else inf)
 
     def arrive(self) -> None:
@@ -58,11 +58,11 @@ class Visit:
     """One session, from before it is connected until it is closed."""
 
     def __init__(self, host: Host, lock: Condition) -> None:
-        """Be on the way to *host*, of which *lock* is held."""
+        """Be on the way to *host*, whose *lock* is held."""
         self._host = host
         self._lock = lock
         self._is_inside = False
-        # A limit may have been met by one who has left when that is asked.
+        # A limit may have been reached because of a visit that has ended when this is asked.
         self._alone_until = host.arrivals + 1 if not host.visits else -1
         self._nobody_inside_until = host.entries if not host.inside else -1
         host.arrive()

@@ -1,7 +1,7 @@
 """Netrc: the format of ``~/.netrc``, entry by entry.
 
-Pure. The standard library's ``netrc`` keeps one entry a host, the last; who has two mailboxes on one server has two.
-Owns the grammar, and quotes nothing of the file in an error: any word of it may be a password.
+Pure. The standard library's ``netrc`` keeps only the last entry of each host; somebody with two mailboxes on one server
+has two. Owns the grammar, and quotes nothing of the file in an error: any word of it may be a password.
 """
 
 import re
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from pop3fast.fetch._errors import SecretError
 
-# In quotes, where a backslash stands before a character that is meant; or up to the next blank, and the same there.
+# In quotes, or up to the next blank. In both, a backslash stands before a character that is meant as it is.
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s\\]|\\.)+)', re.DOTALL)
 _NOT_BLANK = re.compile(r"\S")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -29,7 +29,7 @@ class Login(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What an entry says; None is what it does not say."""
+    """What an entry says; None for what it does not say."""
 
     host: str | None
     """None: it is for every host."""

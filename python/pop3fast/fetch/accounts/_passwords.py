@@ -1,7 +1,7 @@
-"""Passwords: what gives one, and when it is not believed.
+"""Passwords: where they come from, and which are refused.
 
-Owns the sources that are neither a person nor an argument: a command, a file, netrc. Never a shell, never an argument
-list that others can read; and no error shows a secret, or what a command printed.
+Owns the sources that are neither a person nor an argument: a command, a file, netrc. Never uses a shell or an argument
+list that others can read. No error shows a secret, or what a command printed.
 """
 
 import os
@@ -16,7 +16,7 @@ __all__ = ["Login", "checked_secret", "netrc_login", "read_password_file", "run_
 
 _SHELLS_WORDS = frozenset({"&", "&&", ";", "<"})
 _SHELLS_BEGINNINGS = ("|", ">", "2>")
-"""Words, and beginnings of words, that mean something to a shell, and hardly anything to a program."""
+"""Words, and beginnings of words, that a shell would replace and that hardly any program understands."""
 
 COMMAND_SECONDS = 120.0
 """How long a password command may take: somebody may have to type a passphrase or touch a key."""
@@ -78,7 +78,7 @@ def netrc_login(host: str, user: str | None = None) -> Login | None:
     try:
         path = named or str(Path("~/.netrc").expanduser())
     except RuntimeError:
-        # Who has no home has nothing in it.
+        # Without a home there is no such file.
         return None
     try:
         text = read_private(path).decode("utf-8-sig", "surrogateescape")
@@ -108,7 +108,7 @@ def checked_secret(secret: str, what: str) -> str:
 
 
 def _shells_names(words: list[str]) -> str:
-    """Return what is to be said where *words* have something in them that only a shell replaces."""
+    """Return a warning when *words* contain something that only a shell replaces."""
     if any(word.startswith("~") or "$" in word for word in words):
         return "; it is run without a shell, which alone knows ~ and $: write sh -c '...' around it"
     return ""

@@ -1,7 +1,7 @@
 """Private: files that hold a secret, which nobody else may have read or written.
 
-Owns who counts as somebody else, and what to do about it in a shell. What is looked at is the file that was opened,
-never the path once more: between two looks at a path there may be two files. No error shows an octet of a file.
+Owns which users count as others, and the shell command that mends it. The open file is checked, never its path again,
+because the path may name another file by then. No error shows an octet of a file.
 """
 
 import codecs
@@ -32,7 +32,7 @@ def read_contents(path: str) -> Contents:
         octets = file.read(MAX_OCTETS + 1)
         if len(octets) > MAX_OCTETS:
             raise SecretError(f"{path} is larger than {MAX_OCTETS:,} octets")
-        # Who may read it can change while it is read.
+        # The rights may change while it is read.
         return Contents(octets, objection or _objection(path, os.fstat(file.fileno())))
 
 
@@ -53,7 +53,7 @@ def read_private(path: str) -> bytes:
 
 
 def no_utf8(octets: bytes) -> str:
-    """Return what *octets* are that cannot be decoded, and what to do about it."""
+    """Return what is wrong with *octets* that cannot be decoded, and what to do about it."""
     if octets.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "UTF-16, as some editors write it: save it as UTF-8"
     return "no UTF-8"

@@ -1,7 +1,7 @@
 """Destination: what every place that mail goes to can do.
 
-Owns the two protocols, which anybody's object may have. A destination never speaks to the server that the mail is on
-and never forgets: which messages are new, and what is remembered, its user decides.
+Owns the two protocols, which anybody's object may have. A destination never speaks to the server that the mail is on,
+and never forgets: its user decides which messages are new, and what is remembered.
 
 ::
 
@@ -33,7 +33,7 @@ class Delivery(Protocol):
         """
 
     def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
-        """Take the message for whole; the next flush delivers it.
+        """End the message, which is whole; the next flush delivers it.
 
         *size* (its octets by the scan listing) and *fingerprint* are for its entry. Raises what `write` does.
         """
@@ -67,8 +67,8 @@ class Destination(Protocol):
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account* (its digest), whose lock the caller holds; open it if it is not.
 
-        To be called once for each session with the server, before asking what has been seen. What a session before
-        left half done is settled or taken away. Returns sentences for a person. Raises `DestinationError`.
+        To be called once for each session with the server, before asking what has been seen. What an earlier session
+        left half done is completed or taken away. Returns sentences for a person. Raises `DestinationError`.
         """
         ...
 
@@ -82,17 +82,17 @@ class Destination(Protocol):
     def flush(self) -> list[Entry]:
         """Make every message that has ended since the last flush durable and visible; return what to remember.
 
-        Raises `DestinationError` when that could not be done for all: its ``delivered`` are to be remembered, of the
-        others nothing is left. `MessageRefused` and `MessageDeferred` are about the messages that they name; flush is
-        called again for the others.
+        Raises `DestinationError` when that could not be done for all. Then remember its ``delivered``; nothing is left
+        of the others. `MessageRefused` and `MessageDeferred` are about the messages that they name; flush is called
+        again for the others.
         """
         ...
 
     def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
         """Read again what was delivered as *entries*, and return what is found of each, in the same order.
 
-        It is opened anew, and compared with what was received by its digest, which is of all its octets. *fresh* says
-        that it was delivered in this session: what is not there then was lost. To be called when it is prepared.
+        Each is opened anew, and the digest of all its octets is compared with that of what was received. *fresh* means
+        that it was delivered in this session: when it is not there, it was lost. To be called when it is prepared.
         Raises `DestinationError` when that cannot be seen; then nothing is to be deleted.
         """
         ...

@@ -1,7 +1,7 @@
 """A folder of ``.eml`` files: one file a message, every octet as the server has it.
 
-Owns what makes a folder of files that; how they get there is `_folder`'s business. Until a message is published its
-name begins with a dot, and ends in nothing that a mail program opens.
+Owns how such a folder differs from a Maildir; how files get there is `_folder`'s business. Until a message is published
+its name begins with a dot, and ends in nothing that a mail program opens.
 """
 
 from typing import ClassVar

@@ -1,10 +1,10 @@
-"""A folder with one file a message, which is what a Maildir and a folder of ``.eml`` files have in common.
+"""A folder with one file a message: what a Maildir and a folder of ``.eml`` files have in common.
 
-Owns the order that makes a delivery safe: write a hidden file, ``fsync`` it, link it to its name, ``fsync`` the
-folder, and only then say that it is delivered. A name that is there already is the same message (see `_identity`), so
-nothing is ever overwritten and nothing is there twice; a process that ends anywhere leaves hidden files, which the
-next session of the same account takes away. Never follows a symbolic link inside, and never keeps more in memory than
-a round of small messages (`_sync`).
+Owns the order that makes a delivery safe: write a hidden file, ``fsync`` it, link it to its name, ``fsync`` the folder,
+and only then say that it is delivered. A file with the same name is the same message (see `_identity`), so nothing is
+overwritten and nothing is there twice. A process that is stopped leaves hidden files, which the next session of the
+same account takes away. Never follows a symbolic link inside, and never keeps more in memory than a round of small
+messages (`_sync`).
 """
 
 import contextlib
@@ -28,10 +28,10 @@ from pop3fast.fetch.destinations._sync import MAX_ROUND, ROUND_OCTETS, GroupSync
 from pop3fast.fetch.memory._journal import Journal
 
 NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What file systems without hard links say: FAT, some of FUSE and SMB."""
+"""The errors of file systems without hard links: FAT, some of FUSE and SMB."""
 
 SMALL_OCTETS = 2**16
-"""Up to so many octets a message is kept in memory, and a file is made of it by the threads that sync: nine of ten are
+"""Up to so many octets, a message is kept in memory, and the threads that sync make the file. Nine of ten messages are
 no larger, and making a file costs as much as syncing it."""
 
 
@@ -42,7 +42,7 @@ class Published(NamedTuple):
     spot: tuple[str, ...]
     """Where it is, as `FolderIndex` has it."""
     key: str = ""
-    """What stands for it, where it was not there before."""
+    """Its key, if it was not there before."""
 
 
 class FolderDelivery:
@@ -114,7 +114,7 @@ class FolderDelivery:
 
 
 class FolderDestination:
-    """Files in a folder; what a Maildir and a folder of ``.eml`` files differ in is below."""
+    """Files in a folder. The class attributes are what differs between a Maildir and a folder of ``.eml`` files."""
 
     CONVERTS: ClassVar[bool]
     """Whether line ends become LF."""
@@ -146,7 +146,7 @@ class FolderDestination:
         self._unsynced: list[Written] = []
         self._unsynced_octets = self._unsynced_files = 0
         self._syncs = GroupSync(self.files)
-        # Once somebody has asked, it is begun before they ask again.
+        # After the first call of `read_back`, files are read again before they are asked for.
         self._reads_back = False
         self._whole: dict[bytes, Future[bool]] = {}
 
@@ -240,7 +240,7 @@ class FolderDestination:
         for delivered in batch:
             try:
                 if not delivered.durable:
-                    # Without an error when whoever waited for it was interrupted, and went on.
+                    # There is no error when the wait was interrupted, and the program went on.
                     raise delivered.failure or InterruptedError(errno.EINTR, os.strerror(errno.EINTR))
                 published.append(self._publish(delivered))
             except OSError as error:
@@ -249,7 +249,7 @@ class FolderDestination:
             self._let_go(delivered)
         if published:
             try:
-                # What was there may have been moved there since, and nobody may have synced that.
+                # A file that was there may have been moved there since, and perhaps nobody has synced that.
                 self._looked_up().sync({message.spot for message in published})
             except OSError as error:
                 failure = destination_error(self.path, "deliver to", error)
@@ -273,7 +273,7 @@ class FolderDestination:
             raise ValueError("the destination is not prepared")
         self._reads_back = True
         index = self._looked_up()
-        # What was added in this session is known. What mail programs have done meanwhile is not.
+        # The index knows what was added in this session, but not what mail programs have done meanwhile.
         index.renew()
         try:
             later = [entry for entry in entries if entry.place not in self._whole]
@@ -340,14 +340,14 @@ class FolderDestination:
         try:
             self.files.link(delivered.tmp_name, self._hidden, name, self._visible)
         except FileExistsError:
-            # NFS says so, too, of a link that it made when its first answer was lost. No name is given twice.
+            # NFS gives this error, too, when it made the link and its first answer was lost. No name is given twice.
             made = self.files.stat_name(name, self._visible)
             if not os.path.samestat(made, self.files.stat_name(delivered.tmp_name, self._hidden)):
                 raise
         except OSError as error:
             if error.errno not in NO_LINKS:
                 raise
-            # No name is given twice, and the account's lock keeps out whoever else could give this one.
+            # No name is given twice: the account's lock keeps out everybody else who could give this one.
             self.files.rename(delivered.tmp_name, self._hidden, name, self._visible)
         index.add(delivered.key, name)
         return Published(delivered.entry._replace(place=name.encode()), next(iter(self._spots)), delivered.key)
@@ -361,7 +361,7 @@ class FolderDestination:
         return self._index
 
     def _take_back(self, published: list[Published]) -> None:
-        """Make what is new of *published* invisible again: whether its names are durable nobody knows."""
+        """Make what is new of *published* invisible again: nobody knows whether the names are durable."""
         for entry, _, key in published:
             self._copies.give_back(entry)
             if key:
@@ -370,12 +370,12 @@ class FolderDestination:
                     self._looked_up().discard(key)
 
     def _take_away(self, tmp_name: str) -> None:
-        # What cannot be taken away now is litter, which hurts nobody and goes when the next session begins.
+        # What cannot be taken away now does no harm, and goes when the next session begins.
         with contextlib.suppress(OSError):
             self.files.unlink(tmp_name, self._hidden)
 
     def _let_go(self, delivered: Written) -> None:
-        # Open still where whoever was to sync it could not go on.
+        # It is still open when the thread that was to sync it could not go on.
         if delivered.file is not None:
             with contextlib.suppress(OSError):
                 self.files.close(delivered.file)

@@ -2,8 +2,8 @@
 
 Owns the form of the names, and with it their order: sorting them gives the order in which messages were delivered. A
 name is ``TIME.Mxxxxxx_KEY``: the seconds since 1970, the microseconds, and the key, which is the same for the same
-message for ever (`delivery_key`). The version before gave the key alone. Behind it stands what a mail program added,
-its flags or sizes. Never writes, and never takes a damaged file for a message.
+message for ever (`delivery_key`). The version before used the key alone. A mail program adds flags or sizes behind the
+key. Never writes, and never takes a damaged file for a message.
 """
 
 import contextlib
@@ -22,17 +22,17 @@ PIECE_OCTETS = 2**20
 """What is read at a time."""
 
 A_LINK = errno.ELOOP
-"""What is said of a link that somebody put in a file's place. Any other error of reading is no difference: what cannot
-be read now may be whole."""
+"""The errors for a link that somebody put in a file's place. Any other error shows no difference: a file that cannot be
+read now may be whole."""
 
 AHEAD_MICROSECONDS = 24 * 60 * 60 * 1_000_000
-"""A name that is further ahead of the clock is of a clock that was wrong: the next one need not come behind it."""
+"""A name that is further ahead of the clock came from a clock that was wrong: the next name need not follow it."""
 
 IN_A_MAILDIR = ("new", "cur")
 """Where each of a Maildir's folders (Maildir++), whose names begin with a dot, has messages."""
 
 NO_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES}
-"""What is said of one that is not there or not this user's to see."""
+"""The errors for a folder that does not exist, or that this user may not read."""
 
 
 class Stamps:
@@ -82,7 +82,7 @@ class FolderIndex:
             rf"(?:([0-9]{{10,}})\.M([0-9]{{6}})_)?({account}[0-9a-f]{{{MESSAGE_HEX}}}\.[0-9a-f]{{{CONTENT_HEX}}})"
             r"(?![0-9A-Za-z])"
         )
-        # Where there are several of a key, NULs between them: 100,000 lists take more memory than all the rest.
+        # Several names of one key are joined by NULs: 100,000 lists would take more memory than all the rest.
         self._known: dict[str, str] | None = None
         self._messages: dict[str, list[str]] | None = None
         self._spots: list[tuple[str, ...]] = []
@@ -92,12 +92,12 @@ class FolderIndex:
         return self._form.match(name) is not None
 
     def next_name(self, key: str) -> str:
-        """Return what the message *key* is to be called, behind every one that is there."""
+        """Return a name for the message *key* that sorts after all names that are there."""
         self._read()
         return f"{self._stamps.take()}{key}"
 
     def add(self, key: str, name: str) -> None:
-        """Note that the message *key* has been made as *name*."""
+        """Note that the message *key* is there as *name*."""
         _note(self._read(), key, 0, name)
 
     def discard(self, key: str) -> None:
@@ -128,11 +128,11 @@ class FolderIndex:
         return None
 
     def look_for(self, entry: Entry, *, fresh: bool) -> ReadBack:
-        """Return what has become of *entry*, wherever it is; *fresh* says that it was delivered in this session.
+        """Return what is found of *entry*, wherever it is; *fresh* means that it was delivered in this session.
 
         Raises `OSError` when that cannot be seen.
         """
-        # The server may have given it another unique-id since, by which it would be called now.
+        # The server may have given it another unique-id since; then its name would be another one now.
         placed = self._form.match(entry.place.decode("ascii", "replace"))
         key = delivery_key(self._account, entry) if placed is None else placed[3]
         message, _, _ = key.partition(".")
@@ -173,7 +173,7 @@ class FolderIndex:
                         _note(known, key, number, name)
                         newest = max(newest, int(f"{seconds}{microseconds}") if seconds else 0)
             self._stamps.come_behind(newest)
-            # Not before it is complete: what a listing lacks that was broken off would be delivered twice.
+            # Only when it is complete: messages that are missing in half a listing would be delivered twice.
             self._known = known
         return self._known
 
@@ -232,7 +232,7 @@ def is_whole(files: Files, folder: int, name: str, content: bytes) -> bool:
             for offset in range(0, status.st_size, PIECE_OCTETS):
                 digest.update(files.read(file, min(PIECE_OCTETS, status.st_size - offset), offset))
         finally:
-            # Nothing was written to it, so this says nothing about what was read.
+            # Nothing was written to it, so an error here says nothing about what was read.
             with contextlib.suppress(OSError):
                 files.close(file)
     except OSError as error:

@@ -1,8 +1,8 @@
 """A Maildir: one file a message, LF line ends, written in ``tmp`` and linked to ``new``.
 
-Owns what makes a folder of files a Maildir; how they get there is `_folder`'s business. The time of a file is when it
-was delivered. A mail program moves messages from ``new`` to ``cur`` and adds their flags behind a colon, so both are
-looked in.
+Owns how a Maildir differs from another folder of files; how files get there is `_folder`'s business. The time of a file
+is when it was delivered. A mail program moves messages from ``new`` to ``cur`` and adds flags behind a colon, so
+messages are looked for in both.
 """
 
 from typing import ClassVar

@@ -1,9 +1,9 @@
 """An mbox: all messages in one file, LF line ends, quoted as mboxrd.
 
-Owns the order that makes a delivery safe where nothing has a name: what is going to be appended is in the journal
-before the first octet of it is, and stays there until it is remembered. A process that ends anywhere leaves an intent,
-and the next session sees in the file what came of it. The file is locked only while it is read or written to, never
-while the network is waited for; when appending fails, it is cut back to what it was.
+Owns the order that makes a delivery safe although messages have no names: the journal has what is going to be appended
+before its first octet is written, and until it is remembered. A process that is stopped leaves an intent, and the next
+session looks in the file how far it came. The file is locked only while it is read or written to, never while the
+network is waited for; when appending fails, it is cut back to what it was.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ from pop3fast.fetch.destinations._sync import GroupSync
 from pop3fast.fetch.memory._journal import Intended, Intent, Journal
 
 MOST_FROMS = 1000
-"""So many places in a message that look like a From line are kept, while it is appended. Of one with more, what was
-begun of it stays when the append is stopped."""
+"""How many places that look like a From line are kept of a message while it is appended. When there are more, and the
+append is stopped, the beginning of the message stays in the file."""
 
 FRAGMENT = (
     "{}: a fetch was stopped while it appended a message, and the file was changed since; "
@@ -61,11 +61,11 @@ class Mbox:
         self._appended: dict[bytes, tuple[int, int]] = {}
         self._said: list[str] = []
         self._threads = GroupSync(self.files)
-        # Once somebody has asked, it is begun before they ask again.
+        # After the first call of `read_back`, messages are read again before they are asked for.
         self._reads_back = False
         self._whole: dict[bytes, Future[bool]] = {}
         self._before: set[bytes] = set()
-        """Where those were put that came once more in this session and were known by their content."""
+        """The places of messages that came once more in this session and were recognised by their content."""
 
     def open(self) -> None:
         """Check that the file is one, if it is there, and can be locked. Raises `DestinationError`.
@@ -88,10 +88,10 @@ class Mbox:
             raise
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
-        """Make ready for a session of *account* (`account_digest`), whose lock the caller holds and *journal* is of.
+        """Make ready for a session of *account* (`account_digest`), whose lock the caller holds and *journal* is.
 
-        What an earlier session was stopped in is settled: messages that are wholly there are remembered, what was
-        begun is taken away where it is safe to. Returns sentences for a person. Raises `DestinationError`.
+        An earlier session that was stopped is settled: messages that are there whole are remembered, and what was begun
+        is taken away where that is safe. Returns sentences for a person. Raises `DestinationError`.
         """
         self.open()
         parent = self._opened()
@@ -103,7 +103,7 @@ class Mbox:
         self._spool = self._new_spool()
         with self._lock(parent).locked(create=False) as file:
             self._settle_all(file, journal)
-            # Not before: what a fetch has begun to put into a new file need not look like an mbox.
+            # Only now: the beginning of a message in a new file need not look like an mbox.
             if file is not None:
                 self._check(file)
         said, self._said = self._said, []
@@ -144,7 +144,7 @@ class Mbox:
         try:
             spool.cut(size)
         except OSError:
-            # What ended before lies in it as it did.
+            # The messages before it are still in it.
             self._spool_is_spent = True
 
     def flush(self) -> list[Entry]:
@@ -224,7 +224,7 @@ class Mbox:
             raise DestinationError(self.path, "append to", "it is no mbox: it does not begin with a From line")
 
     def _check_end(self) -> None:
-        """Raise what happened when the file ends in something that has to be taken away first."""
+        """Raise the error that left something at the end of the file, which has to be taken away first."""
         if self._failure is not None:
             raise self._failure
 
@@ -248,7 +248,7 @@ class Mbox:
             self._cut_back(file, intent.size, journal, key, failure)
             raise failure from error
         except BaseException:
-            # Whoever interrupts this may go on, and append behind what was begun.
+            # A program may catch the interrupt, go on, and append behind what was begun.
             failure = DestinationError(self.path, "append to", "it was interrupted")
             self._cut_back(file, intent.size, journal, key, failure)
             raise
@@ -263,7 +263,7 @@ class Mbox:
         return entries
 
     def _there(self, places: Collection[Place]) -> set[Place]:
-        """Return which messages are where they were appended, without a lock: what has the digest is what was sent."""
+        """Return which messages are where they were appended. No lock is needed: the digest proves it."""
         begun = {place: self._whole.pop(place.packed(), None) for place in places}
         whole = {place for place, check in begun.items() if check is not None and check.result()}
         later = [place for place, check in begun.items() if check is None]
@@ -310,7 +310,7 @@ class Mbox:
         return Intent(self.path, status.st_dev, status.st_ino, size, before, pad, tuple(messages))
 
     def _note(self, batch: list[Ended]) -> None:
-        """Note what was appended, as long as something that is alike to the last octet may come behind it."""
+        """Note what was appended, while a message that is alike to the last octet may still come after it."""
         second = min(ended.second for ended in batch)
         self._appended = {likeness: noted for likeness, noted in self._appended.items() if noted[0] >= second}
         for ended in batch:
@@ -335,7 +335,7 @@ class Mbox:
             journal.settle(key, ())
 
     def _settle_all(self, file: int | None, journal: Journal) -> None:
-        """Settle what any account that *journal* knows of was stopped in, in this mbox, which is locked."""
+        """Settle the intents for this mbox, which is locked, of all accounts that *journal* knows."""
         for intent in journal.intents():
             try:
                 if not is_about(intent, self.files, file, self.path, self._opened()):
@@ -358,7 +358,7 @@ class Mbox:
         return Spool(self.files, self._opened(), f".{os.path.split(self.path)[1]}.pop3fast-{self._account}")
 
     def _unspent(self, spool: Spool) -> Spool:
-        """Return *spool* for the next message, or another one where something is left in it that is done with."""
+        """Return *spool* for the next message, or another one when *spool* holds something that is no longer needed."""
         if self._spool_is_spent:
             self._spool_is_spent = False
             if any(ended.spool is spool for ended in self._batch):
@@ -368,7 +368,7 @@ class Mbox:
         return spool
 
     def _clear(self, batch: list[Ended]) -> None:
-        """Clear every spool that *batch* was in, but for the one that a message under way lies in."""
+        """Clear every spool that *batch* was in, except the one with a message that is under way."""
         used = {self._spool, *(ended.spool for ended in batch)}
         if self._delivery is not None:
             # A long message would be copied with each flush; it stays where it is, and the next one begins elsewhere.

@@ -1,9 +1,9 @@
 """What an mbox shows of an intent: which messages are wholly there, and what of the rest may be taken away.
 
-Owns that nobody else's mail is ever cut off. Whether a message is there its content decides, where it was to be and,
-when it is not there, wherever a mail program has moved it. What was begun is taken away only when nobody can have
-touched the file since: what is before it, its beginning and its end are as intended, and nothing in it looks like a
-message of somebody else. In doubt it stays, and the message is delivered again.
+Owns that nobody else's mail is ever cut off. A message is found by its content: at its intended place, or wherever a
+mail program has moved it. The beginning of a message is taken away only when nobody can have touched the file since:
+what is before it, its own beginning and its end are as intended, and nothing in it looks like a message of somebody
+else. In doubt it stays, and the message is delivered again.
 """
 
 import os
@@ -115,7 +115,7 @@ def _search(files: Files, file: int, intent: Intent) -> tuple[list[Entry], bool]
     fragment = False
     taken = Counter({message.digest: message.earlier for message in reversed(intent.messages)})
     for message in intent.messages:
-        # Of those that are alike to the last octet, and of the same second, the first were there before.
+        # Of messages that are alike to the last octet, and have the same second, the first ones were there before.
         number, there = taken[message.digest], offsets.get(message.digest, [])
         taken[message.digest] += 1
         if number < len(there):

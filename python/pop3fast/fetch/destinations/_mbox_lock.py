@@ -1,8 +1,8 @@
 """The lock of an mbox: an fcntl lock on the file and ``PATH.lock`` beside it, since some programs know only one.
 
-Owns waiting for them, at most `LOCK_SECONDS`, and saying who has them. The file is locked first and for as long as
-``PATH.lock`` is there: so a ``PATH.lock`` of this program on this machine, found with the file locked, is one that a
-process left which was stopped, and may be taken away.
+Owns waiting for them, at most `LOCK_SECONDS`, and saying who has them. The file is locked first, and for as long as
+``PATH.lock`` is there. So when the file is locked, and there is a ``PATH.lock`` of this program on this machine, a
+process that was stopped has left it, and it may be taken away.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ POLL_SECONDS = 0.2
 """How often to look; what others use lies between 0.1 and some seconds."""
 
 NO_DOTLOCK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP}
-"""Where ``PATH.lock`` can never be made, as in /var/mail by a user, the lock on the file has to do."""
+"""A user cannot make ``PATH.lock`` in /var/mail; then the lock on the file has to be enough."""
 
 A_SECOND = 1_000_000_000
 
@@ -152,7 +152,7 @@ class MboxLock:
         return os.path.samestat(named, self._found)
 
     def _take_dotlock(self) -> str | None:
-        # With its content from the first moment on, and after a power cut: nobody could tell whose an empty one is.
+        # It has its content from the first moment on, also after a power cut: nobody could tell who made an empty one.
         tmp_name = f".{self._name}.pop3fast-lock"
         try:
             with contextlib.suppress(FileNotFoundError):
@@ -208,5 +208,5 @@ class MboxLock:
             self._files.close(file)
         mine = self._mark.split(b" ", 2)
         pid, _, host = rest.partition(b" ")
-        # Elsewhere the lock on the file keeps other threads of the process out of nothing.
+        # On other systems the lock on the file does not keep other threads of the process out.
         return program == mine[0] and host == mine[2] and (sys.platform == "linux" or pid != mine[1])

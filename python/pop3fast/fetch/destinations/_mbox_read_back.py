@@ -12,15 +12,15 @@ from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS, Place, digest_of, find, mark_of
 
 ShareOut = Callable[[Callable[[Place], bool], Sequence[Place]], list[bool]]
-"""What does a work for each of many, in several threads, and returns what it gives."""
+"""Calls a function for each of many places, in several threads, and returns the results."""
 
 LARGE_OCTETS = 2**16
-"""A message that is larger is worth a thread: of small ones the calls cost more than the reading."""
+"""Larger messages are worth a thread; for small ones the calls cost more than the reading."""
 
 
 def is_there(files: Files, file: int, place: Place) -> bool:
     """Return whether the message that was appended at *place* is there."""
-    # What is behind the end of the file reads as nothing, and has another digest.
+    # Reading behind the end of the file gives nothing, which has another digest.
     return digest_of(files, file, place.offset, place.offset + place.length).startswith(place.digest)
 
 
@@ -43,9 +43,9 @@ def read_back(
 ) -> list[ReadBack]:
     """Return what is found of *places* in the open and locked mbox *file*, None when it does not exist.
 
-    Those *whole* were there just now. What was put into one of the *fresh* places was put there in this session. One
-    that was delivered before, and of which only that is known, counts as moved; and so does one in whose place there is
-    another whose digest the state *knows*. Raises `OSError` when that cannot be seen.
+    The messages at *whole* were there just now; those at *fresh* were put there in this session. A message that was
+    delivered before, and of which nothing else is known, counts as moved. So does one in whose place there is another
+    message, with a digest that the state *knows*. Raises `OSError` when that cannot be seen.
     """
     known = {place for place in places if place is not None}
     found: set[Place] = set()
@@ -64,7 +64,7 @@ def read_back(
 
 
 def _lying(files: Files, file: int, missing: set[Place]) -> list[Place]:
-    """Return what lies where one of *missing* was put, or is alike to one."""
+    """Return the messages that are alike to one of *missing*, or lie where one of them was put."""
     offsets = {place.offset for place in missing}
     digests = {place.digest for place in missing}
     kept = len(next(iter(missing)).digest)
@@ -75,7 +75,7 @@ def _lying(files: Files, file: int, missing: set[Place]) -> list[Place]:
 
 
 def _found(lying: Sequence[Place], missing: set[Place], whole: set[Place]) -> list[Place]:
-    """Return which of *missing* are among those *lying* there: as many as there are, but for those that are *whole*."""
+    """Return which of *missing* are among those *lying* there; copies that count as *whole* are left out."""
     there = Counter(place.digest for place in lying)
     there.subtract(place.digest for place in whole)
     found: list[Place] = []

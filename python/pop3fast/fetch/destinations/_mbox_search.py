@@ -1,7 +1,7 @@
 """Finding messages in an mbox by their content, wherever a mail program has moved them.
 
-Owns the way through the file: once from its beginning to its end, and once more through the messages whose From line
-is one that is looked for. So the work is linear in the file, and memory does not grow with it. Never writes.
+Owns the way through the file: once from its beginning to its end, and once more through the messages whose From line is
+looked for. So the work is linear in the file, and memory does not grow with it. Never writes.
 """
 
 import re
@@ -19,8 +19,8 @@ PIECE_OCTETS = 2**18
 """What is read at a time."""
 
 LINE_OCTETS = 200
-"""How long a ``From `` line can be that was appended behind half a line; the time in it is near its beginning. And so
-much of one is compared."""
+"""How much of a line is looked at for a ``From `` line that was appended behind half a line, with the time near its
+beginning; and how much of a From line is compared."""
 
 A_FROM_LINE = re.compile(rb"From (?<=\nFrom )")
 
@@ -33,7 +33,7 @@ _PLACE = struct.Struct(">QQI16s")
 
 
 class Place(NamedTuple):
-    """Where a message lies, from its From line to the empty line behind it, and what it is known by."""
+    """Where a message lies, from its From line to the empty line behind it, and how to recognise it."""
 
     offset: int
     length: int

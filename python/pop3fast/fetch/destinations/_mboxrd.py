@@ -1,7 +1,7 @@
 """mboxrd: a message as it lies in an mbox, and can be taken out again to the octet.
 
-Pure. Owns the quoting, the ``From `` line, and the care that nothing in a message begins another one: only the line
-written here begins with ``From ``. And what a message is known by when a mail program has been there.
+Pure. Owns the quoting and the ``From `` line: no other line of a message begins with ``From ``, so nothing in a message
+begins another one. Owns, too, how a message is recognised after a mail program has changed it.
 """
 
 import re
@@ -11,7 +11,7 @@ from hashlib import sha256
 FROM = b"From "
 
 MAX_SENDER_OCTETS = 320
-"""The longest address there may be (RFC 3696 erratum 1690, rounded up); what is longer was not meant as one."""
+"""The longest address there may be (RFC 3696 erratum 1690, rounded up); anything longer is no address."""
 
 UNKNOWN_SENDER = b"MAILER-DAEMON"
 """What mail programs write when there is no sender."""

@@ -1,7 +1,7 @@
 """The folders of a destination: opened once, checked, and made when only their parent is there.
 
-Owns which folders are refused: one that is a symbolic link, that another user owns, or that holds other things.
-Whoever could turn such a folder elsewhere could have mail written over what is not his to write.
+Owns which folders are refused: a symbolic link, a folder of another user, and one that holds other things. Whoever
+could redirect such a folder could have mail written where he may not write himself.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ class Folders(NamedTuple):
 
 
 def open_folders(files: Files, path: str, inside: tuple[str, ...]) -> Folders:
-    """Open the folder *path* and the folders *inside*, which it is to have and nothing but.
+    """Open the folder *path* and the folders *inside*; it may contain nothing else unless it has one of these.
 
     What does not exist is made, if *path*'s parent exists, and its names are made durable. Raises `DestinationError`.
     """
@@ -95,7 +95,7 @@ def _check_kind(files: Files, root: int, path: str, inside: tuple[str, ...]) -> 
 
 
 def _sync_names(files: Files, root: int, path: str, parent_name: str) -> None:
-    # Always, not only when they were made now: whoever made them may have been stopped before this.
+    # Always, not only when they were made now: the process that made them may have been stopped before this.
     try:
         files.sync_folder(root)
         try:

@@ -1,6 +1,6 @@
 """Spool: a batch's messages until they are appended to an mbox, which others may use meanwhile.
 
-Owns the bound on memory: what is more goes to a file without a name.
+Owns the bound on memory: beyond it, octets go to a file without a name.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ class Spool:
     """Octets that are appended, cut and read again."""
 
     def __init__(self, files: Files, folder: int, name: str) -> None:
-        """Make the file, should there be one, in *folder*; for the moment that it has a name it is *name*."""
+        """If a file is needed, make it in *folder*; for the moment that it has a name, it is *name*."""
         self._files = files
         self._folder = folder
         self._name = name
@@ -66,7 +66,7 @@ class Spool:
                 self._files.close(file)
 
     def _in_file(self) -> int:
-        """Return a file of what is in memory. Where that fails it stays there: half of it must not pass for all."""
+        """Return a file of what is in memory. When that fails, it stays in memory: half of it must not pass for all."""
         file = self._nameless()
         try:
             self._files.write(file, bytes(self._memory))
@@ -79,7 +79,7 @@ class Spool:
         try:
             return self._create(self._folder)
         except PermissionError:
-            # As in /var/mail, where a user has a file and may make no other.
+            # As in /var/mail, where a user has one file and may make no others.
             import tempfile  # noqa: PLC0415 - hardly ever needed, and large
 
             elsewhere = self._files.open_parent(tempfile.gettempdir())
@@ -89,7 +89,7 @@ class Spool:
                 self._files.close(elsewhere)
 
     def _create(self, folder: int) -> int:
-        # Of a process that was stopped in that moment.
+        # It was left by a process that was stopped in that moment.
         with contextlib.suppress(FileNotFoundError):
             self._files.unlink(self._name, folder)
         file = self._files.create(self._name, folder)

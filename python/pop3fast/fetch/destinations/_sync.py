@@ -1,4 +1,4 @@
-"""Group commit: the files of a batch made, and made durable, many at a time.
+"""Group commit: makes the files of a batch, and makes them durable, many at a time.
 
 Owns the threads that wait for the disk, and how many files are open. Never makes anything visible, never tries a
 failed ``fsync`` again, and never has one account wait for the disk of another.
@@ -19,17 +19,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 SYNC_THREADS = 8
-"""How many threads a round is shared out to. A journalling file system commits those that wait together as one."""
+"""How many threads share a round. A journalling file system commits once for all that wait together."""
 
 MAX_ROUND = 192
 """How many messages one round has. Each thread makes its share, lets the disk begin with all of it, and only then
 waits: rounds of 64 took a quarter longer, of 512 no less."""
 
 MAX_LARGE = 16
-"""How many of them may be in files that are open before it begins."""
+"""How many messages of a round may be in open files before it begins."""
 
 ROUND_OCTETS = 4 * 2**20
-"""Or so many octets: the disk is not to wait until a batch of large messages has come whole."""
+"""Or how many octets: the disk should not have to wait until a batch of large messages has come whole."""
 
 MAX_SHARES = 16
 """At most so many shares sync at full width in one process; further ones sync `FEW` files at a time, which bounds the
@@ -41,7 +41,7 @@ FEW = 2
 USUAL_LIMIT = 1024
 """Where a process may open fewer files than that (256 on macOS), fewer are open here."""
 
-# A token for each. Taken and put back without a lock, which a fork could leave locked in the child for ever.
+# One token each. They are taken and put back without a lock, which a fork could leave locked in the child for ever.
 _tokens = deque(range(MAX_SHARES))
 
 
@@ -65,7 +65,7 @@ class Written:
         """Keep *content*, which is to be written to *tmp_name*, or the open *file* that it was written to."""
         self.tmp_name = tmp_name
         self.key = key
-        """What stands for it in the name that it gets when it is made visible."""
+        """The key in the name that it gets when it is made visible."""
         self.entry = entry
         self.content = content
         self.file = file
@@ -87,12 +87,12 @@ class GroupSync:
         self._pool: Executor | None = None
         self._under_way: list[Future[None]] = []
         self.failed: tuple[str, OSError] | None = None
-        """What could not be done since the last `wait`, and why: there is no sense in going on."""
+        """What could not be done since the last `wait`, and why: going on makes no sense."""
 
     def start(self, group: Sequence[Written], folder: int) -> None:
-        """Make the files of *group* in *folder* that are not there yet, and sync and close all.
+        """Make those files of *group* that are not in *folder* yet, and sync and close all.
 
-        Returns when those are durable that had to be made; those that were open may be waited for until the next round.
+        Returns when the files that had to be made are durable; those that were open may take until the next round.
         """
         self.finish()
         if not group:
@@ -106,7 +106,7 @@ class GroupSync:
             for start in range(0, len(group), share):
                 self._under_way.append(pool.submit(self._work, group[start : start + share], folder))
         except BaseException:
-            # A share may be in the queue although there was no thread to be had for it.
+            # A share may be in the queue although no thread could be started for it.
             self.close()
             raise
         if to_be_made:
@@ -153,7 +153,7 @@ class GroupSync:
 
     def _work(self, share: Sequence[Written], folder: int) -> None:
         limit = files_at_once()
-        # Below the usual limit half as many: what an account has open besides does not become less.
+        # Below the usual limit half as many: an account's other files do not become fewer.
         most, few = (MAX_SHARES, FEW) if limit == USUAL_LIMIT else (max(1, MAX_SHARES * limit // USUAL_LIMIT // 2), 1)
         try:
             token = _tokens.popleft() if MAX_SHARES - len(_tokens) < most else None
@@ -201,7 +201,7 @@ class GroupSync:
         try:
             self._files.sync(file)
         finally:
-            # On NFS and with quotas, closing is where a failed write may be told.
+            # On NFS and with quotas, a failed write may be reported only when the file is closed.
             written.file = None
             self._files.close(file)
         written.durable = True

@@ -1,8 +1,8 @@
 """Age: how much time has passed for an account, whatever its machine's clock says.
 
-Pure. Owns that a clock that was wrong makes nothing old early: what is to be deleted or forgotten after some days is
-measured in the account's own time. That goes on with the clock from one session to the next, and stands still where
-the clock went back, or ahead by more than anybody waits between two fetches.
+Pure. Owns that a wrong clock makes nothing old too early. Days after which messages are deleted or forgotten are
+counted in the account's own time. It goes on with the clock from one session to the next, and stands still when the
+clock went back, or ahead by more than anybody waits between two fetches.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 DAY_SECONDS = 86400
 
 MOST_SECONDS = 180 * DAY_SECONDS
-"""A clock that is further ahead than this since the session before was wrong then or is now: without a battery it
+"""When the clock is further ahead of the session before, it was wrong then or is wrong now. Without a battery a clock
 begins in 1970 or 2000, and a mistyped year is 365 days."""
 
 
@@ -22,7 +22,7 @@ class Age(NamedTuple):
     clock: int
     """What the clock said then, in seconds since 1970."""
     doubted: int | None = None
-    """What the clock has said since, when that is not to be believed before it is said a second time."""
+    """What the clock said in the last session, when that is believed only after it is said again."""
 
     def at(self, date: int) -> "Age":
         """Return the age in a session in which the clock says *date*."""

@@ -9,7 +9,7 @@ from hashlib import sha256
 FINGERPRINT_OCTETS = 16
 
 FIELDS = (b"message-id", b"date", b"from", b"to", b"subject")
-"""What makes a message that message, and no server rewrites when it moves a mailbox."""
+"""Fields that identify a message, and that no server rewrites when it moves a mailbox."""
 
 _FIELD = re.compile(rb"\n[\r\v\f]*(%s)[ \t\r\v\f]*:([^\n]*(?:\n[ \t][^\n]*)*)" % b"|".join(FIELDS), re.IGNORECASE)
 """One of `FIELDS` with the lines that it is folded over, behind a line end."""
@@ -20,7 +20,7 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 def fingerprint(header_octets: bytes) -> bytes:
     """Return 16 octets for a header, whether its line ends are CRLF or LF and however it is folded.
 
-    What is behind the first empty line does not count. Of a header without any of `FIELDS` all words count.
+    Octets behind the first empty line do not count. Without any of `FIELDS`, all words of the header count.
     """
     header = b"\n" + header_octets
     if (end := _EMPTY_LINE.search(header)) is not None:

@@ -1,7 +1,7 @@
 """What another program has fetched: the unique-ids in the files of getmail, mpop and fetchmail.
 
-Owns the three formats, and guesses nothing: a line that makes no sense is named, and then nothing is taken from the
-file. Never writes.
+Owns the three formats, and guesses nothing: an error names a line that makes no sense, and then nothing is taken from
+the file. Never writes.
 
 - getmail 4 to 6, ``oldmail-SERVER-PORT-USER``: a line is unique-id, NUL, seconds since 1970. getmail writes ``-`` in
   the place of a ``/`` in a unique-id.
@@ -78,7 +78,7 @@ def _getmail(lines: Lines, complain: Complain) -> list[bytes]:
 
 
 def _check_getmail_name(name: str, host: str, port: int, user: str, complain: Complain) -> None:
-    # The name is all that says which account it is of. Which characters getmail replaces differs by version.
+    # Only the file's name says which account it belongs to. Which characters getmail replaces differs by version.
     wanted = f"oldmail-{host}-{port}-{user}"
     if name.startswith("oldmail-") and _letters(name) != _letters(wanted):
         raise complain(0, f"by its name it is of another account; that of this one is {wanted}")
@@ -113,8 +113,8 @@ def _mpop(lines: Lines, complain: Complain) -> dict[tuple[str, str], list[bytes]
 def _without_times(uids: list[bytes], version: tuple[int, ...] | None) -> list[bytes]:
     """Return *uids* without the times that mpop of that *version* writes behind them.
 
-    A unique-id may have a space in it (quirk q71). Where nobody says which version it was, what looks like a time is
-    one when all have it.
+    A unique-id may have a space in it (quirk q71). When the version is not known, what looks like a time is one if all
+    have it.
     """
     timed = [_MPOP_TIMED.fullmatch(uid) for uid in uids]
     has_times = all(timed) if version is None else version >= MPOP_WITH_TIMES

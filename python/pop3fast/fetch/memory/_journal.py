@@ -1,6 +1,6 @@
-"""What an mbox needs to be remembered before it is touched, since nothing in it says whose message is whose.
+"""The journal: what has to be remembered before an mbox is touched, where nothing says whose message is whose.
 
-Owns the form of it. Where it is kept is `_state`'s business, what follows from it `_mbox`'s.
+Owns its form. `_state` keeps it, and `_mbox` decides what follows from it.
 """
 
 from collections.abc import Iterable
@@ -22,9 +22,10 @@ class Intended(NamedTuple):
     head: bytes
     """The first of them."""
     froms: tuple[tuple[int, int], ...] = ()
-    """Where in them something looks like a From line, and what stands for it (`mark_of`)."""
+    """The places in them that look like a From line, each with its mark (`mark_of`)."""
     earlier: int = 0
-    """How many that are alike to the last octet, and have the same second in their From line, were there before."""
+    """How many messages that are alike to the last octet, with the same second in their From line, were there
+    before."""
     alike: bool = True
     """False when version 1 kept it: then *digest* is of every octet."""
 
@@ -35,7 +36,7 @@ class Intent(NamedTuple):
     path: str
     device: int
     inode: int
-    """With *device*, which file *path* was."""
+    """With *device*, it tells which file *path* was."""
     size: int
     """Its octets before."""
     before: bytes
@@ -66,9 +67,9 @@ class Journal(Protocol):
         ...
 
     def intents(self) -> list[Intent]:
-        """Return the intents of which something has been neither remembered nor settled; the oldest first.
+        """Return the intents that are not yet remembered or settled completely, the oldest first.
 
-        Those of every account that is kept in the same place: several may append to one mbox.
+        They are of every account in the same state, because several may append to one mbox.
         """
         ...
 

@@ -1,7 +1,7 @@
 """What an account has fetched, as one session sees it: compact, and quick to ask 100,000 times.
 
-Owns the form in memory, some 40 octets a message beside its unique-id. A snapshot: what is remembered later is not in
-it.
+Owns the form in memory, some 40 octets a message besides its unique-id. It is a snapshot, without what is remembered
+later.
 """
 
 from array import array
@@ -13,16 +13,16 @@ from pop3fast.fetch._identity import Identity
 from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
 
 MOST_DELETIONS = 3
-"""So far deletions are counted. Whoever ignores the second will ignore any."""
+"""Deletions are counted up to this. A server that ignores the second will ignore any."""
 
 PATIENCE_WITH_DELETIONS = 2
-"""A message that is listed still after the server said so many times that it deleted it is left alone (quirk q142)."""
+"""After so many deletions, a message that the server still lists is left alone (quirk q142)."""
 
 MISSING = 4
-"""Beside the deletions, in one octet: whether the last complete listing lacked it."""
+"""A flag in the octet of the deletions: the last complete listing lacked the message."""
 
 MARKED = 8
-"""In the same: whether it was marked as deleted in a session of which nobody knows whether it ended well."""
+"""A flag in the same octet: it was marked as deleted in a session, and nobody knows whether that ended well."""
 
 Row: TypeAlias = tuple[bytes, int, int, bytes, int, int, int]
 
@@ -51,7 +51,7 @@ class Seen:
 
     def __init__(self) -> None:
         """Begin with none."""
-        # Nearly always the first occurrence is the only one: its key needs no tuple.
+        # The first occurrence is nearly always the only one, so its key needs no tuple.
         self._first: dict[bytes, int] = {}
         self._copies: dict[tuple[bytes, int], int] = {}
         self._sizes = array("q")

@@ -1,9 +1,8 @@
 """State: which messages of which account have been fetched, across sessions, crashes and power cuts.
 
-Owns the database and the lock that lets one session of an account run at a time. What it says was remembered is on
-the disk when the call returns; what it forgets, no complete listing had for days. It never keeps a unique-id that does
-not last (`is_lasting`). Nothing that is read from it is trusted to be what was written: it is checked, and what makes
-no sense is a `StateError`.
+Owns the database and the lock that lets one session of an account run at a time. What is remembered is on the disk when
+the call returns; a message is forgotten only when no complete listing had it for days. It never keeps a unique-id that
+does not last (`is_lasting`). Whatever is read from it is checked: what makes no sense is a `StateError`.
 """
 
 import contextlib
@@ -93,7 +92,7 @@ class AccountState:
                 self._lock_file = -1
 
     def begin_session(self, date: float, *, keep: bool = True) -> int:
-        """Let the account's own time go on to what the clock says now, *date*; return it (`_age`).
+        """Let the account's own time go on to *date*, which the clock says now; return it (`_age`).
 
         From here on, what is remembered was delivered then. Without *keep* nothing is written.
         """
@@ -107,7 +106,7 @@ class AccountState:
             age = Age(clock, clock) if before is None else before.at(clock)
             self._now = age.time
             self._is_time_known = age.doubted is None
-        # Written once a day: a session that finds nothing new shall write nothing.
+        # Written once a day at most, so that a session that finds nothing new writes nothing.
         if keep and (before is None or age.doubted != before.doubted or age.clock - before.clock >= DAY_SECONDS):
             with self._transaction() as database:
                 database.execute("UPDATE account SET time = ?, clock = ?, doubted = ? WHERE id = ?", (*age, self._id))
@@ -168,7 +167,7 @@ class AccountState:
             return rows.forget_missing(database, self._id, oldest)
 
     def note_marked(self, entries: Iterable[Entry], nameless: int = 0) -> None:
-        """Note that these messages are marked as deleted, before QUIT is sent: what is listed then may be others.
+        """Note that these messages are marked as deleted, before QUIT is sent: others may be listed after it.
 
         *nameless* is how many messages without a unique-id that lasts are listed.
         """
