@@ -1,7 +1,7 @@
 """Aside: what cannot be interrupted, in a thread of its own that can be left behind.
 
-Nothing in Python ends a call that waits in the operating system, or in somebody else's function. So it is made in a
-daemon thread, and whoever waits for it may stop to at any time: the thread ends when the call does, keeps no program
+Nothing in Python can end a call that waits in the operating system, or in somebody else's function. So the call is made
+in a daemon thread, and the caller may stop waiting at any time. The thread ends when the call does, keeps no program
 from ending, and nobody hears its answer.
 """
 
@@ -27,7 +27,7 @@ class Aside(Generic[T]):
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:
-        """Wait so long at most; return whether the call has returned. An interrupt ends the wait."""
+        """Wait at most so many *seconds*; return whether the call has returned. An interrupt ends the wait."""
         return self._done.wait(seconds)
 
     def result(self) -> T:

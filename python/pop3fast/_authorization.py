@@ -1,8 +1,8 @@
 """AuthorizationCommands: what a session can do before the maildrop is open (RFC 1939 section 4).
 
-Owns the capabilities, the ways to log in on the wire, and going over to TLS. Must never put anything in flight beside
-them, never try a second way to log in after a refusal, and never send a password that anybody could read to a server
-that nobody verified, unless it was told to by name.
+Owns the capabilities, the ways to log in on the wire, and going over to TLS. Must never put another command in flight
+beside them, and never try a second way to log in after a refusal. Must never send a readable password to a server that
+is not verified, unless that mechanism was asked for by name.
 """
 
 import re
@@ -222,9 +222,9 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
 
 
 def _answer(pop: AuthorizationCommands, exchange: SaslExchange, response: bytes) -> str:
-    """Return the answer to the challenge in *response*; where there is none, call the login off and raise."""
+    """Return the answer to the challenge in *response*; when there is none, call the login off and raise."""
     session = session_of(pop)
-    # A command that whoever is asked for the answer gave would be taken for the answer.
+    # A command that is given while the answer is asked for would be taken for the answer.
     session.begin("a login is under way")
     try:
         answer = exchange.answer(response)
@@ -236,7 +236,7 @@ def _answer(pop: AuthorizationCommands, exchange: SaslExchange, response: bytes)
             _call_off(pop, "")
         raise
     except BaseException as error:
-        # Whoever interrupts does not want to wait for the server's word on it.
+        # After an interrupt nobody wants to wait for the server's reply.
         session.break_(error, "a login was broken off")
         raise
     else:

@@ -1,7 +1,7 @@
 """Batch: the commands of one call, ``RETR 1``, ``RETR 2`` and so on, and what has come of them.
 
-Owns how far they are sent and answered, what is made of each reply, and whether it is as large as LIST said. Never
-decides what may be in flight, nor what is sure: that is the pipeline's.
+Owns how far they are sent and answered, what each reply becomes, and whether it is as large as LIST said. Never decides
+what may be in flight, nor which outcome is sure: the pipeline does.
 """
 
 import copy
@@ -16,22 +16,23 @@ from pop3fast._framing import Framer, strict_status
 from pop3fast._message import Piece
 
 DEFAULT_WINDOW = 100
-"""The greatest number of commands in flight. mpop's, which is in wide use; more gains nothing, since from there on the
-line is what limits, or MAX_EXPECTED_OCTETS."""
+"""The greatest number of commands in flight, as in mpop, which is widely used. More gains nothing: then the line is the
+limit, or MAX_EXPECTED_OCTETS."""
 
 MAX_EXPECTED_OCTETS = 2 * 2**20
-"""How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are what is
-thrown away when the loop is left early or the connection breaks."""
+"""How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are thrown
+away when the loop is left early or the connection breaks."""
 
 REFILL_FRACTION = 8
 """New commands go out when an eighth of the window is free, not one by one: a write costs as much as ten commands."""
 
 PIECE_OCTETS = 2**16
-"""How large a piece of a message is. A C library gives and takes memory of this size without the kernel: with four
-times as much, turning line ends took six times as long for each octet."""
+"""How large a piece of a message is. The C library allocates and frees memory of this size without the kernel; with
+four times as much, turning line ends took six times as long for each octet."""
 
 MIN_IN_FLIGHT = 2
-"""So many commands are in flight however large the replies, so that the next begins where the last one ends."""
+"""At least so many commands are in flight, however large the replies, so that the next reply follows the last one at
+once."""
 
 FIRST_WINDOW = 1
 """So many commands are in flight on a connection on which there never were any."""
@@ -191,8 +192,9 @@ class Batch(Generic[T]):
     def shows_its_place(self, back: int) -> bool:
         """Return whether the reply before the last *back* ones is as large as LIST said, and no other could be.
 
-        Then it is that command's reply, and so are those before it theirs: had one been left out, it would have the
-        size of a later one, and had one been sent twice, that of an earlier one from the last that was sure on.
+        Then it belongs to that command, and the replies before it belong to theirs. If a reply had been left out, this
+        one would have the size of a later one; if one had been sent twice, that of an earlier one since the last that
+        was sure.
         """
         place = self._answered - back - 1
         if self._sizes is None or place < 0 or not self._sizes[place]:
@@ -350,7 +352,7 @@ class ListingBatch(Batch[tuple[str, bytes]]):
 
 
 def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
-    """Return *numbers*, compactly; a `ValueError` names the one that is none."""
+    """Return *numbers* in compact form; a `ValueError` names the first that is no message number."""
     if isinstance(numbers, str | bytes):
         # An iterable, of which "12" has two.
         raise TypeError(f"numbers are an iterable of message numbers, not one: {numbers!r}")

@@ -1,7 +1,7 @@
 """Batches: which commands a call about many messages is made of, whichever client it is given to.
 
-Pure. Owns what the arguments of such a call have to be, which messages it is about when nobody says, and what sizes
-the pipeline is told.
+Pure. Owns which arguments such a call may have, which messages it is about when none are named, and which sizes the
+pipeline gets.
 """
 
 from array import array

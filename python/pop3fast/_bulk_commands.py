@@ -1,7 +1,7 @@
-"""BulkCommands: what is asked about many messages at once, by one command or by many in flight.
+"""BulkCommands: the methods for many messages at once, by one command or by many in flight.
 
-Owns the listings as Python has them, and which loop is taken. What a loop is `_bulk_loop` says, what may be in flight
-`_pipeline`.
+Owns the listings as Python values, and the choice of the loop. `_bulk_loop` says what a loop is, `_pipeline` what may
+be in flight.
 """
 
 from array import array
@@ -64,7 +64,7 @@ class BulkCommands(AuthorizationCommands):
     def uids_and_sizes(self, *, pipelining: bool | None = None) -> tuple[dict[int, str], dict[int, int]]:
         """Return what `uids` and `sizes` give, in one round trip where the server can pipeline.
 
-        Where it cannot, or *pipelining* is False, one is asked for behind the other. Raises what these raise; after a
+        When it cannot, or *pipelining* is False, one is asked for after the other. Raises what these raise; after a
         `CommandError`, whose ``command`` says which of them was refused, the session goes on.
         """
         if not _may_pipeline(self, pipelining):
@@ -224,7 +224,7 @@ def _parsed(pop: BulkCommands, body: bytes, parse: Callable[[bytes], dict[int, T
     try:
         return parse(body)
     except FramingError as error:
-        # Its end was found, but what is no listing may be the reply to another command.
+        # Its end was found, but a body that is no listing may be the reply to another command.
         raise session_of(pop).break_(protocol_error(error)) from None
 
 

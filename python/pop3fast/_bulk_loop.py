@@ -1,7 +1,7 @@
 """Many messages in one loop: the blocking side of the pipeline, and one by one where a server does not pipeline.
 
-Owns what a loop over messages is: its order, what is raised at whose turn, and that leaving it at any point leaves
-the session in step. What may be in flight is the pipeline's business, moving octets `_conversation`'s.
+Owns what a loop over messages is: its order, which error is raised at which message's turn, and that the session is in
+step wherever the loop is left. The pipeline decides what may be in flight, and `_conversation` moves the octets.
 """
 
 from collections.abc import Callable, Iterator
@@ -87,9 +87,9 @@ def _body_of_reply(pop: Conversation, line: str, *, has_body: bool) -> bytes:
 
 
 def _check_nothing_is_left_over(pop: Conversation) -> None:
-    """Raise the error for octets that have come behind the last reply: whether that was one is not known then."""
+    """Raise the error for octets that came after the last reply: then nobody knows whether that was one."""
     file: object = pop.file
-    # That the server has hung up since, the next command finds out.
+    # If the server has hung up since, the next command finds out.
     with suppress(ConnectionLost):
         if type(file) is ReplyStream and (octets := file.unexpected()):
             refuse_what_nobody_asked_for(session_of(pop), octets)

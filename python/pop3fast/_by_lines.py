@@ -1,9 +1,9 @@
 """A multi-line response, line by line, the way poplib reads it.
 
-For the connections whose replies do not come through a ReplyStream alone: a subclass has its own ``_getline``,
+It serves connections whose replies do not come through a ReplyStream alone: a subclass has its own ``_getline``,
 ``file`` is something else, or every line is printed. Ends and un-stuffs by the same rules as the Rust core
-(``src/body.rs``), from what poplib's ``_getline`` gives: a line without its line end, and its octets with it.
-Must never read on its own.
+(``src/body.rs``), from what poplib's ``_getline`` gives: a line without its line end, and its octets with it. Must
+never read on its own.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,8 @@ def body_by_lines(
         bare_lf = in_bare_lf(line, length)
         if lf_reply is None:
             lf_reply = bare_lf
-        # A CR before the dot, which _getline dropped, makes it text: who stuffs dots looks at the first octet.
+        # A CR before the dot, which _getline dropped, makes it text: a server that stuffs dots looks at the first
+        # octet.
         dotted = at_line_start and line.startswith(b".") and not (bare_lf and length - len(line) > 1)
         if dotted and line == b"." and (lf_reply or not bare_lf):
             return lines, octets

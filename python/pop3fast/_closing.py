@@ -1,7 +1,7 @@
 """Closing a connection, also while another thread waits on it.
 
-Owns when file and socket are really closed: a descriptor that is given back while somebody is still at it would be the
-next connection's of the program.
+Owns when file and socket are really closed: if a descriptor were given back while another thread uses it, the program's
+next connection could get it.
 """
 
 import _socket
@@ -21,8 +21,8 @@ _SIGNS_OF_CLOSING = (OSError, ConnectionLost, ConnectionBusy, AttributeError, Va
 def close(pop: Hooks) -> None:
     """Close file and socket; a thread that waits for a reply is woken, and closes them at the end of its turn.
 
-    Until then their descriptor is not given back: the next connection of the program would get it, and the thread that
-    is still at it would read what comes there.
+    Until then their descriptor is not given back: the program's next connection would get it, and the other thread
+    would read what comes there.
     """
     session = session_of(pop)
     session.closed = True

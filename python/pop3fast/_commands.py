@@ -1,8 +1,8 @@
-"""The commands: one row a verb, with everything that is to be known of it before it is sent.
+"""The commands: one row for each verb, with everything to know before it is sent.
 
-Owns what of a command may be shown, whether a body follows its +OK, what may be in flight beside it, whether it logs in
-and whether it is about a message. A verb that has no row here is shown to nobody, and shares the line with nobody.
-Must never look at what a server says.
+Owns how much of a command may be shown, whether a body follows its +OK, whether others may be in flight beside it,
+whether it logs in, and whether it is about a message. A verb without a row is never shown, and is alone in flight. Must
+never look at what a server says.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Verb(NamedTuple):
     """What is known of a command by its first word."""
 
     shown_words: int | None = None
-    """How many words of it are no secret, itself counted; None for all."""
+    """How many of its words may be shown, the verb included; None for all."""
     has_body: bool = False
     """Whether a body follows its +OK; behind that of LIST and UIDL, where they are about no message."""
     alone: bool = False

@@ -1,8 +1,8 @@
 """The conversation: one command out, its reply in, or many in flight.
 
-Owns which command a reply is for. Must never give a reply to another command: once it cannot be told any more whose it
-is the session is broken, nothing more is read from its connection, and every later command says so. Whether it is in
-step the `Session` knows.
+Owns which command a reply is for. Must never give a reply to another command. When nobody can tell any more whose reply
+it is, the session is broken: nothing more is read from its connection, and every later command says so. The `Session`
+knows whether it is in step.
 """
 
 from collections.abc import Callable, Iterator
@@ -154,7 +154,7 @@ def before_by_hand(pop: Hooks, session: ClientSession, ahead: ReadAhead) -> None
 
 @contextmanager
 def turn(pop: Hooks) -> Iterator[None]:
-    """Let no other thread come between the commands in here."""
+    """Let no other thread give a command while the block runs."""
     session = session_of(pop)
     try:
         session.turns.take()
@@ -170,7 +170,7 @@ def turn(pop: Hooks) -> Iterator[None]:
 
 @contextmanager
 def within(pop: Hooks, deadline: Deadline | None) -> Iterator[None]:
-    """Let all that is sent and received in here be over by *deadline*, and by the session's in any case."""
+    """Let everything that the block sends and receives be over by *deadline*, and by the session's in any case."""
     if deadline is None:
         yield
         return

@@ -1,6 +1,6 @@
-"""Deadline: the moment by which something has to be over, however busy the other side keeps us until then.
+"""Deadline: the moment by which something has to be over, however busy the server keeps us.
 
-A socket's time-out is for one wait; a server that sends an octet just before each one ends would hold a program for
+A socket's time-out is for one wait. A server that sends an octet just before each time-out would hold a program for
 ever. Owns that moment and the time-out of the waits before it. Must never wait itself.
 """
 
@@ -38,9 +38,9 @@ class Deadline:
 
     @contextmanager
     def bound(self, sock: socket.socket) -> Iterator[None]:
-        """Let nothing that is done with *sock* in here wait beyond the deadline: a `TimeoutError` says that it passed.
+        """While the block runs, let nothing wait on *sock* beyond the deadline: a `TimeoutError` says that it passed.
 
-        The time-out that *sock* has is there again afterwards, and holds in here where it is shorter.
+        The time-out of *sock* is restored afterwards, and holds during the block when it is shorter.
         """
         own = sock.gettimeout()
         left = self.left()

@@ -1,12 +1,12 @@
 """Dial: from a host's name and a port to a connected socket, within the time that there is for it.
 
-Owns which of a host's addresses is tried when (RFC 8305): a quarter of a second after the one before, the families in
-turn, and the first that answers is taken. What decides that is `Race`, which is told the time. Must never
-leave a socket open that it does not return, nor wait longer than it was told to, however many addresses say nothing.
+Owns when each of a host's addresses is tried (RFC 8305): a quarter of a second after the one before, the families in
+turn, and the first that answers is taken. `Race` decides that, and is told the time. Must never leave a socket open
+that it does not return, nor wait longer than it was told to, however many addresses do not answer.
 
-A look-up of a name cannot be interrupted: ``getaddrinfo`` comes back when the resolver has given up, which takes half a
-minute with three name servers that say nothing, and no signal ends it. So it runs `Aside`, and who has waited long
-enough, or is interrupted, leaves it behind. There are never more of them than `MOST_LOOKUPS`.
+A look-up of a name cannot be interrupted: ``getaddrinfo`` returns when the resolver has given up, which takes half a
+minute with three silent name servers, and no signal ends it. So it runs `Aside`, and whoever has waited long enough, or
+is interrupted, leaves it behind. There are never more of them than `MOST_LOOKUPS`.
 """
 
 import errno
@@ -29,35 +29,35 @@ LEAST_STAGGER_SECONDS = 0.01
 """RFC 8305 section 8 forbids less."""
 
 MOST_AT_ONCE = 16
-"""So many addresses are tried beside each other; more than any host has, and few enough for any limit on open files."""
+"""So many addresses are tried at the same time: more than any host has, and few enough for any limit on open files."""
 
 MOST_LOOKUPS = 64
 """So many look-ups are under way or left behind, each a thread: what comes then waits until one has ended."""
 
 STEP_SECONDS = 0.25
-"""So often somebody who waits looks whether he is to stop: before a person who has pressed Ctrl-C wonders."""
+"""How often a wait looks whether it is to stop: before a person who pressed Ctrl-C begins to wonder."""
 
 # What a connection says that is under way. (Windows has a number of its own for it.)
 _UNDER_WAY = {errno.EINPROGRESS, errno.EINTR, getattr(errno, "WSAEWOULDBLOCK", errno.EINPROGRESS)}
 
 
 class Address(NamedTuple):
-    """What a socket is made of, and what it connects to."""
+    """The arguments that make a socket, and the address that it connects to."""
 
     family: int
     protocol: int
     where: Any
-    """Of IPv6 it has the link, too, on which a link-local address is."""
+    """For IPv6 it includes the link of a link-local address."""
 
 
 class Race:
-    """When which of a host's addresses is tried. It knows no clock: it is told the seconds since it began."""
+    """Decides when each of a host's addresses is tried. It has no clock: it is told the seconds since it began."""
 
     def __init__(self, addresses: int, seconds: float) -> None:
         """Begin with so many *addresses*, which have *seconds* in all."""
         self._left = addresses
         self._running = 0
-        # So that the last has half of the time, at least.
+        # So that the last one has at least half of the time.
         fair = seconds / 2 / max(1, min(addresses, MOST_AT_ONCE))
         self._stagger = max(LEAST_STAGGER_SECONDS, min(STAGGER_SECONDS, fair))
         self._next = 0.0

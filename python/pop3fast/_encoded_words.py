@@ -1,8 +1,7 @@
 """Encoded words (RFC 2047): what they say.
 
-Takes time linear in the text, whoever wrote it: the standard library's decoder looks for the end of each encoded word
-behind every beginning of one, and needs hours for a subject of a megabyte. What makes no sense stays as it is. Never
-raises.
+Takes time linear in the text. The standard library's decoder looks for an end after every beginning of an encoded word,
+and needs hours for a hostile subject of a megabyte. What makes no sense stays as it is. Never raises.
 """
 
 import binascii

@@ -1,6 +1,6 @@
-"""The TLS handshake, waited for so that no server waits for an acknowledgement of ours.
+"""The TLS handshake, in which no server has to wait for an acknowledgement of ours.
 
-Owns how it waits, and nothing of what it verifies: that is the context's. Must never know why there is TLS.
+Owns how it waits. What is verified is the context's business. Must never know why there is TLS.
 """
 
 import select

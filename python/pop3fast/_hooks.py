@@ -1,8 +1,8 @@
 """Hooks: one line out, one reply in; poplib's underscored methods, to be called and to be overridden.
 
-Owns how the octets of a command leave and how those of a reply are taken, and the one attribute in which `POP3` keeps
-what is its own: every other name is poplib's, public, or a subclass's to use. What is no hook is a function that is
-given the `POP3`. Must never read past the end of a reply. Which command a reply is for is `_conversation`'s.
+Owns how the octets of a command leave and how those of a reply are taken. Owns the one attribute in which `POP3` keeps
+its own state: every other name is poplib's, public, or free for a subclass. Whatever is no hook is a function that is
+given the `POP3`. Must never read past the end of a reply. `_conversation` knows which command a reply is for.
 
 The seam to poplib is ``file``. While it holds a `ReplyStream` and poplib's ``_getline`` is not overridden, whole
 replies come from the framer; otherwise they are read line by line through the hooks, as poplib does.
@@ -38,7 +38,7 @@ PUBLIC: Any = sys.modules["pop3fast"]
 
 
 class SupportsClose(Protocol):
-    """A file as far as it is closed."""
+    """A file, of which only `close` is needed."""
 
     def close(self) -> None:
         """Close it."""

@@ -1,7 +1,7 @@
 """Logging in, as far as it is decided: which way, and what is said in it (RFC 1939 section 7, RFC 5034).
 
-Sees no connection and never waits. Must never choose what would show a password to a server that nobody verified, and
-never answer what makes no sense.
+Sees no connection and never waits. Must never choose a mechanism that shows a password to a server that is not
+verified, and never answer a challenge that makes no sense.
 """
 
 import hashlib

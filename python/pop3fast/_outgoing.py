@@ -1,7 +1,7 @@
-"""A command on its way out, and what an error that is the answer to it says of it.
+"""A command on its way out, and what an error says of the command that it answers.
 
-Owns that one command is one line: what would be two, or is longer than any server reads, is never sent. No error holds
-an argument of a command but its message number: it may be a secret.
+Owns that one command is one line: two lines, or more than any server reads, are never sent. No error holds an argument
+of a command but its message number: it may be a secret.
 """
 
 import re
@@ -36,7 +36,7 @@ def command_octets(line: str, encoding: str, *, in_sasl: bool) -> bytes:
 
 
 def with_command(error: error_proto, verb: str, line: str) -> error_proto:
-    """Return *error* with the command that it is about, of which only the verb and a message number are kept."""
+    """Return *error* with the command that it is about; only its verb and a message number are kept."""
     if row(verb).logs_in and isinstance(error, CommandError) and error.code in _CREDENTIALS_REFUSED:
         return AuthenticationError(error.response, command=verb)
     name_command(error, shown_verb(verb), message_number(verb, line))

@@ -8,12 +8,13 @@ and the asyncio client move the octets, by three calls:
 - `make_room`, before another command is sent behind those in flight, and `take_before`, before its reply is read;
 - `break_off` when anything went wrong: the one way in which an error ends what is in flight.
 
-An outcome is kept back until the next reply has begun like a reply. A server that ends a message too early, or begins
-the next reply before it has ended one, is found out by that, and the message before is not passed off as whole.
+An outcome is kept back until the next reply has begun like a reply. That finds a server which ends a message too early,
+or begins the next reply too early, and such a message is never given as whole.
 
 As long as a server is not proven (`Proof`) more is kept back: until every command in flight has been answered and
-nothing is left over, or until a reply shows by a size that no other one has whose it is. Where sizes are identities,
-one that is wrong throws away all that may be another's; it is asked for again, one command at a time from there on.
+nothing is left over, or until a reply shows by a size that no other one has whose it is. When sizes identify replies, a
+wrong size throws away everything that may belong to another command; it is asked for again, one command at a time from
+then on.
 """
 
 from collections import deque
@@ -29,8 +30,8 @@ from pop3fast._proof import PROVEN_REPLIES, REPLIES_BEFORE_A_TRIAL, Proof
 from pop3fast._replies import counted
 
 MAX_KEPT_BACK_OCTETS = 2 * MAX_EXPECTED_OCTETS
-"""How many octets of outcomes are kept back: what a trial asks for, and as much again where LIST said too little. What
-is more is handed over unproven, because memory must not grow with what a server likes to send."""
+"""How many octets of outcomes are kept back: what a trial asks for, and as much again where LIST said too little.
+Beyond that they are handed over unproven, because memory must not grow with what a server sends."""
 
 T = TypeVar("T")
 

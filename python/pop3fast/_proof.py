@@ -1,13 +1,13 @@
-"""Proof: what a server has shown that it can, and how much may therefore be in flight.
+"""Proof: what a server has shown that it can do, and so how much may be in flight.
 
 Owns the numbers: the window and its growth, the octets of commands that were answered when they came together, the
 replies that are known to have been in step, and whether LIST's sizes are exact. Never sees a command or a reply.
 
 That CAPA says PIPELINING proves little: a filter that passes it on answers the first command of what it reads, a small
 input buffer loses what does not fit into it (quirks q111, q132, q133). So commands are sent as *trials* at first, and
-nothing is sent behind a trial before it has been answered whole. When one of several commands was, they *slide*: a new
-one goes out as each reply comes in, for a server may wait with the last of what it was asked for until more comes. What
-more octets than before are in flight is a trial again.
+nothing is sent behind a trial before it has been answered whole. After a trial of several commands they *slide*: a new
+command goes out as each reply comes in, for a server may keep the last replies until more commands come. When more
+octets than before are in flight, that is a trial again.
 """
 
 from pop3fast._batch import FIRST_WINDOW

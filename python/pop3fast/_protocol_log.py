@@ -1,7 +1,7 @@
 """The protocol in the log: ``logging.getLogger("pop3fast")`` at DEBUG, one record a command and one a status line.
 
-Owns what such a record looks like. Never holds a secret (`_secrets` masks them by where in the protocol they stand),
-a line of a message, or a character that a terminal would obey. Costs one question a command while nobody listens.
+Owns the form of such a record. It never contains a secret (`_secrets` masks them by their place in the protocol), a
+line of a message, or a character that a terminal would obey. While nobody listens, it costs one question a command.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""SASL mechanisms: what the client says, and what it makes of a challenge.
+"""SASL mechanisms: what the client sends first, and how it answers a challenge.
 
-Owns their octets, from and to what base64 carries. Never sees a connection, and never lets a secret into an exception.
-What a server asks for that makes no sense is an `ExchangeError`, upon which the exchange is to be called off.
+Owns their octets, without and with base64. Never sees a connection, and never lets a secret into an exception. A
+challenge that makes no sense is an `ExchangeError`; then the exchange is called off.
 """
 
 import binascii

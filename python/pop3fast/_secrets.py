@@ -1,7 +1,7 @@
 """What of a command may be shown: every debug line, log record and exception asks here first.
 
-Owns the mask, and that what is not listed as showable in `_commands` gets it. Decided by verb and by where in a SASL
-exchange the line stands, never by what a secret looks like.
+Owns the mask, and that everything gets it which `_commands` does not list as showable. The verb and the place in a SASL
+exchange decide, never what a secret looks like.
 """
 
 from pop3fast._commands import VERBS, row, verb_of

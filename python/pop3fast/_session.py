@@ -81,8 +81,8 @@ class Session:
     def begin(self, what: str = UNFINISHED) -> None:
         """Begin something after which client and server are in step again only when `settle` says so.
 
-        No way out of it but the good ones, an interrupt included, leaves a connection in use out of step. *what* is
-        said to whoever comes between.
+        Whatever else ends it, an interrupt included, leaves the connection out of step, and so unusable. *what* is the
+        reason that later commands are given.
         """
         self._begun = what
         self.answered = False

@@ -1,4 +1,4 @@
-"""What a connected socket tells without waiting, and what it is told, whoever waits for it.
+"""What both clients ask of a connected socket without waiting, and what they tell it.
 
 Owns how much is received at a time, and that what has come is acknowledged. Never waits, and receives nothing.
 """
@@ -29,8 +29,8 @@ def acknowledgement(sock: socket.socket) -> Callable[[], object]:
     """Return a function that acknowledges what has come on *sock*, and has the kernel do so with what comes next.
 
     Quirk q131: most servers write a reply in pieces and leave Nagle's algorithm on, so that each piece is held back
-    until the one before is acknowledged. Left to itself the kernel does that 40 ms late, in the hope that something
-    will be sent along. What it is told it forgets as soon as something is sent.
+    until the one before is acknowledged. Left to itself, the kernel does that 40 ms late, in the hope of sending it
+    along with something else. It forgets the order as soon as something is sent.
     """
     if _ACKNOWLEDGE is None or getattr(sock, "family", None) not in {socket.AF_INET, socket.AF_INET6}:
         return _nothing

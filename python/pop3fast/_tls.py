@@ -58,7 +58,7 @@ def check_offers_stls(capabilities: Iterable[str]) -> None:
 
 
 def no_tls(error: error_proto) -> ProtocolError:
-    """Return what *error*, of STLS, is where TLS was asked for."""
+    """Return the error to raise when STLS failed with *error* and TLS was asked for."""
     if isinstance(error, CommandError):
         return ProtocolError(f"the server refuses STLS: {readable(error.response)}")
     return ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet")

@@ -1,7 +1,7 @@
-"""Turns: a connection is one thread's at a time, and of one process only.
+"""Turns: a connection belongs to one thread at a time, and to one process only.
 
-Owns who may use a connection now. Two threads that wait for replies on one connection would get each other's; so would
-a child process that shares its parent's. The one that comes second is told so before it sends an octet.
+Owns who may use a connection now. Two threads that wait for replies on one connection would get each other's, and so
+would a child process that shares its parent's. The second one gets an error before it sends an octet.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Arrivals: what has come for one loop, and who waits for it.
 
-Owns that wait. What comes is the pipeline's business, and what becomes of it the loop's.
+Owns that wait. The pipeline decides what comes, and the loop what becomes of it.
 """
 
 import asyncio

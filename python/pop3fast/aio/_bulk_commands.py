@@ -1,6 +1,6 @@
-"""BulkCommands: what is asked about many messages at once on an event loop.
+"""BulkCommands: the methods for many messages at once, on an event loop.
 
-Owns which loop is begun, and what is asked before. What a loop is `_bulk_loop` says.
+Owns which loop is begun, and which commands come before it. `_bulk_loop` says what a loop is.
 """
 
 from array import array
@@ -201,7 +201,7 @@ class BulkCommands:
         try:
             return parse(body)
         except FramingError as error:
-            # Its end was found, but what is no listing may be the reply to another command.
+            # Its end was found, but a body that is no listing may be the reply to another command.
             raise self._pop3fast.broken(protocol_error(error)) from None
 
     async def _empty_or_refused(self, error: CommandError) -> dict[int, T]:

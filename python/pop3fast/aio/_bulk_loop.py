@@ -1,7 +1,7 @@
 """Loops over many messages on one event loop: each message at its turn.
 
-Owns that a loop may be left at any point: what is still to come is thrown away, and the session stays in step. What is
-in flight is the pipeline's business.
+Owns that a loop may be left at any point: what is still to come is thrown away, and the session stays in step. The
+pipeline decides what is in flight.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

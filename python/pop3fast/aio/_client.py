@@ -1,7 +1,7 @@
 """POP3 on an event loop: the commands of the blocking client, awaited.
 
-Owns the commands and their results. Nothing about replies is decided here: in what order they come the conversation
-knows, what they mean the rooms that both clients share.
+Owns the commands and their results. Nothing about replies is decided here: the conversation knows their order, and the
+rooms that both clients share know what they mean.
 """
 
 import errno

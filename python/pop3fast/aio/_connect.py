@@ -1,7 +1,7 @@
 """connect: from a URL to a session on an event loop, over a connection that may be trusted.
 
-Owns the order of it, and that a connection which comes to nothing is closed. Must never go on in the clear where TLS
-was asked for. What a URL says `_location` knows.
+Owns the order of the steps, and that the connection is closed when one of them fails. Must never go on in the clear
+when TLS was asked for. `_location` knows what a URL says.
 """
 
 import asyncio

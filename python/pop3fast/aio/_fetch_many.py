@@ -1,8 +1,8 @@
 """fetch_many: many mailboxes at once in one process, for a program that runs on an event loop.
 
-Owns how many are fetched at the same time, and that none is when nobody wants it any more. Each is fetched by the
-engine that `pop3fast.fetch.fetch_mailbox` runs, in a thread of its own: it waits for disks as much as for servers, and
-what it guarantees does not depend on who waits. The loop waits for reports, and for nothing else.
+Owns how many are fetched at the same time, and that fetching stops when nobody wants it any more. Each mailbox is
+fetched as `pop3fast.fetch.fetch_mailbox` does it, in a thread of its own, because a fetch waits for disks as much as
+for servers; so the same guarantees hold. The loop waits for nothing but reports.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """LoginCommands: what a session on an event loop does before the maildrop is open (RFC 1939 section 4).
 
-Owns the order of a login and of going over to TLS. Which mechanism, and what is said in it, `pop3fast._login` decides.
-Must never put anything in flight beside them, nor let a blocking function of the caller's hold up the loop.
+Owns the order of a login and of going over to TLS. `pop3fast._login` decides on the mechanism and what is said in it.
+Must never put another command in flight beside them, nor let a blocking function of the caller hold up the loop.
 """
 
 import asyncio

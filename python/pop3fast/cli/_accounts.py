@@ -1,7 +1,7 @@
-"""Accounts: from what was said to somebody who can log in.
+"""Accounts: from settings to an account that can log in.
 
 Owns the order in which a password is looked for: a command, a file, ``$POP3FAST_PASSWORD``, netrc, and a person at a
-terminal. Nothing is asked of the server before the password is there: a person may take a minute to type it.
+terminal. The server is not contacted before the password is there: a person may take a minute to type it.
 """
 
 import os

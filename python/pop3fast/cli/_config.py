@@ -1,6 +1,6 @@
 """Configuration: a TOML file with one table an account, whose keys are the options' names.
 
-Owns the format and its errors, which name table and known key, and quote nothing else: it may be a password. A
+Owns the format and its errors. They name a table and a known key, and quote nothing else, which may be a password. A
 password may stand in the file when the file is this user's alone.
 """
 

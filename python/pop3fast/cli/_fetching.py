@@ -1,7 +1,7 @@
 """`pop3fast fetch`: one mailbox, or all that a configuration names.
 
-Owns what is said about a fetch while it runs and when it has ended, to a person and to a program; what a fetch does is
-the library's. What was received is not yet delivered: only the report says what was.
+Owns what a person and a program are told about a fetch, while it runs and when it has ended. The library does the
+fetching. A message that was received is not yet delivered: only the report says which were.
 """
 
 import argparse

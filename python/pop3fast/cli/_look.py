@@ -1,7 +1,6 @@
 """`pop3fast capa` and `pop3fast list`: a look at a server and at a maildrop. Nothing is changed.
 
-Owns what a line says. Whatever stands in a header, it is a line: text that is not what it should be is shown as it
-came.
+Owns what a line says. It is one line, whatever a header contains: text that is not as it should be is shown as it came.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Progress: how far a fetch is, on a terminal and nowhere else.
 
-Owns what is shown and how often. Costs a look at the clock for each message that is not shown, and never keeps the
-engine waiting. With the extra ``progress`` it is rich's bars, one a mailbox; without it one line for all.
+Owns what is shown and how often. For a message that is not shown it costs a look at the clock, and it never holds up
+the fetch. With the extra ``progress`` it is rich's bars, one a mailbox; without it one line for all.
 """
 
 import contextlib

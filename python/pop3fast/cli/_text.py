@@ -1,7 +1,7 @@
 """What the command line says, and to whom: results to standard output, everything else to standard error.
 
-Owns how text that a server sent is shown: no character of it is one that a terminal would obey. A JSON object is a
-line, and pure ASCII.
+Owns how text from a server is shown: without any character that a terminal would obey. A JSON object is one line of
+pure ASCII.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _UNITS = ("kB", "MB", "GB", "TB")
 
 
 class UsageError(Exception):
-    """What was asked for makes no sense: exit status 2."""
+    """The request makes no sense: exit status 2."""
 
 
 # No kind of ``Exception``: an ``OSError`` would be the network's, and a fetch of many accounts takes any other for the

@@ -1,7 +1,7 @@
 """One session of the embedded server: the states and commands of RFC 1939, over one connection.
 
-Owns what a command means and in which state it may be given. It knows neither the socket (that is the connection's)
-nor the other sessions; what sessions share, the maildrop and the record of commands, is handed in. It never lets an
+Owns what a command means and in which state it may be given. It knows neither the socket, which is the connection's,
+nor the other sessions; the maildrop and the record of commands, which sessions share, are handed in. It never lets an
 exception of the network out, and always leaves its connection closed.
 """
 
