@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from .own import OWN
 from .play import memory, play
 from .world import FEATURES, World
 
@@ -23,22 +24,24 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="the first of them")
     parser.add_argument("--seconds", type=float, help="stop after so long, whatever --seeds says")
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
+    parser.add_argument("--own", action="store_true", help="deliver to a destination of one's own")
     parser.add_argument("--without", action="append", default=[], metavar="FEATURE", help="leave a feature out")
     arguments = parser.parse_args()
     if unknown := set(arguments.without).difference(FEATURES):
         parser.error(f"no features: {', '.join(sorted(unknown))}; there are {', '.join(FEATURES)}")
     features = frozenset(FEATURES).difference(arguments.without)
+    needs = frozenset({OWN} if arguments.own else ())
     with memory() as folder:
         if arguments.seed is not None:
-            return _tell(arguments.seed, folder, features)
-        return _play(arguments, folder, features)
+            return _tell(arguments.seed, folder, features, needs)
+        return _play(arguments, folder, features, needs)
 
 
-def _play(arguments: argparse.Namespace, folder: Path, features: frozenset[str]) -> int:
+def _play(arguments: argparse.Namespace, folder: Path, features: frozenset[str], needs: frozenset[str]) -> int:
     began = told = time.perf_counter()
     sessions = broken = played = 0
     for seed in range(arguments.start, arguments.start + arguments.seeds):
-        world, error = _one(seed, folder, features)
+        world, error = _one(seed, folder, features, needs)
         sessions += world.sessions
         played += 1
         if error is not None:
@@ -61,26 +64,28 @@ def _play(arguments: argparse.Namespace, folder: Path, features: frozenset[str])
     return 1 if broken else 0
 
 
-def _tell(seed: int, folder: Path, features: frozenset[str]) -> int:
-    world, error = _one(seed, folder, features, tell=True)
+def _tell(seed: int, folder: Path, features: frozenset[str], needs: frozenset[str]) -> int:
+    world, error = _one(seed, folder, features, needs, tell=True)
     print(*(world.told or ()), sep="\n")
     print("features:", ", ".join(sorted(world.features)))
     if error is None:
         print(f"seed {seed}: every promise was kept")
         return 0
     print(f"seed {seed}: {_in_words(error)}")
-    needed = world.features
-    for feature in sorted(world.features):
-        fewer, still = _one(seed, folder, needed - {feature})
+    needed = world.features - needs
+    for feature in sorted(needed):
+        fewer, still = _one(seed, folder, needed - {feature}, needs)
         if still is not None and str(still) == str(error):
-            needed = fewer.features
+            needed = fewer.features - needs
     print("also with no more than:", ", ".join(sorted(needed)) or "nothing")
     return 1
 
 
-def _one(seed: int, folder: Path, features: frozenset[str], *, tell: bool = False) -> tuple[World, Exception | None]:
+def _one(
+    seed: int, folder: Path, features: frozenset[str], needs: frozenset[str], *, tell: bool = False
+) -> tuple[World, Exception | None]:
     try:
-        return play(seed, folder, features, tell=tell), None
+        return play(seed, folder, features, needs=needs, tell=tell), None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         return error.world, error  # type: ignore[attr-defined]
 

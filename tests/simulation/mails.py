@@ -82,4 +82,4 @@ class Senders:
 
 def text_of(content: bytes, kind: str) -> bytes:
     """Return what a reader finds of *content* at a destination of *kind*."""
-    return content if kind == "eml" else content.replace(b"\r\n", b"\n")
+    return content if kind in {"eml", "own"} else content.replace(b"\r\n", b"\n")

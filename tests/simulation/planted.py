@@ -12,6 +12,8 @@ from importlib import import_module
 from typing import NamedTuple
 from unittest import mock
 
+from .own import OWN
+
 
 class Planted(NamedTuple):
     """One fault."""
@@ -29,6 +31,22 @@ class Planted(NamedTuple):
 
 
 FAULTS = (
+    Planted(
+        "a message that is not taken is not named",
+        "_session",
+        "FetchSession._note_rejections",
+        "run.give_up(item, printable(str(error)))",
+        "run.failed.add(item.identity)",
+        frozenset({OWN}),
+    ),
+    Planted(
+        "what was refused before is left in silence",
+        "_plan",
+        "_Maker._add_new",
+        "plan.refused.append((item, REFUSED_BEFORE))",
+        "pass",
+        frozenset({OWN}),
+    ),
     Planted(
         "a flush takes away the message that is under way",
         "destinations._mbox",

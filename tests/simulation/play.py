@@ -24,6 +24,7 @@ from .database import Database
 from .disk import Disk
 from .line import Line, SimulatedAccount
 from .mails import Mail, Senders
+from .own import OWN, OwnPlace
 from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
@@ -69,6 +70,8 @@ class Story:
         self.disk.give_second_name("/mail", "post")
         kinds = [rng.choice(("maildir", "mbox", "mbox", "eml")) for _ in range(rng.choice((1, 1, 2)))]
         self.places = [Place(world, self.disk, kind, f"box{number}") for number, kind in enumerate(kinds)]
+        if OWN in world.features:
+            self.places = [OwnPlace(world, self.disk, f"box{number}") for number in range(len(kinds))]
         self.states = [str(folder / f"{world.seed}-{number}.sqlite") for number in range(rng.choice((1, 1, 2)))]
         senders = Senders(rng)
         self.drops: list[Maildrop] = []
@@ -177,10 +180,12 @@ class Story:
         """Fetch once; return the report, None when the process died or was told to stop."""
         world = self.world
         world.begin_fetch()
-        world.say(f"fetch {drop.name} to {job.destination}", _shown(job.options))
+        world.say(f"fetch {drop.name} to {job.words}", _shown(job.options))
         self._dialogues = []
         self.promises.options = job.options
         place = self.homes[drop.name]
+        if isinstance(place, OwnPlace):
+            job = replace(job, destination=place.destination())
         before = place.texts() + place.taken
         surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
         report = None
@@ -219,6 +224,9 @@ class Story:
         for drop in self.drops:
             job = self.jobs[drop.name]
             options = replace(job.options, since_last=False, limit=None, max_size=None)
+            if OWN in world.features and world.rng.random() < 0.5:
+                # What it refused before it takes when it is asked.
+                self._fetch(drop, replace(job, options=replace(options, fetch_again=True)))
             self._settle(drop, replace(job, options=options))
 
     def _settle(self, drop: Maildrop, job: Job) -> None:

@@ -16,6 +16,7 @@ from pop3fast.fetch._identity import is_lasting
 from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS
 
 from .mails import Mail
+from .own import OwnPlace
 from .places import Place
 from .server import Dialogue, Maildrop
 from .world import DAY, Broken, World
@@ -134,12 +135,24 @@ class Promises:
         self._check_size(drop, after - before)
         self._check_deletions(drop, report, dialogues)
         last = next((each for each in reversed(dialogues) if each.logged_in), None)
+        if isinstance(place, OwnPlace) and report.error is None and last is not None and not last.listed_badly:
+            self._check_named(place, report, last)
         if report.exit_status == 0 and last is not None:
             if not last.listed_badly and self.options == _all_of(self.options):
                 self.arrived(drop, last.shown, "the exit status was 0", report)
             if self.options == replace(_all_of(self.options), since_last=True) and not last.listed_badly:
                 self._check_new(drop, last, report)
             self._check_order(place, dialogues, before)
+
+    def _check_named(self, place: OwnPlace, report: FetchReport, last: Dialogue) -> None:
+        """Check that no listed message is between two stools: it was delivered, or is named."""
+        texts = place.texts()
+        names = {named.uid for named in (*report.failures, *report.left)}
+        for mail in last.shown:
+            if not texts[mail.text] and mail.uid not in names and not (mail.may_miss or mail.came_short):
+                raise Broken(f"{mail} was neither delivered nor named")
+            if not texts[mail.text] and mail.text in place.refused and mail.gone == "fetch":
+                raise Broken(f"{mail} was refused, and is deleted")
 
     def _check_size(self, drop: Maildrop, new: "Counter[bytes]") -> None:
         most = self.options.max_size
@@ -217,6 +230,8 @@ class Promises:
                 if not texts[mail.text] and not _says_short(report):
                     raise Broken(f"{why}, and nobody says that {mail} came short")
                 continue
+            if isinstance(place, OwnPlace) and mail.text in place.refused:
+                continue  # it is named
             alike = [each for each in self._mails(place) if each.text == mail.text and not each.may_miss]
             alike = [each for each in alike if not self._may_be_short(drop, each)]
             need = sum(each in wanted or each.gone == "fetch" for each in alike)
@@ -237,7 +252,7 @@ class Promises:
         mails = [*drop.mails, *(mail for mail in drop.ever if mail.gone == "fetch")]
         self.arrived(drop, mails, "all is settled", report)
         if self.options.delete and not drop.deaf_to_dele:
-            named = len(report.kept) + len(report.failures)
+            named = len(report.kept) + len(report.failures) + len(report.refused)
             left = [mail for mail in drop.mails if not mail.may_miss]
             if len(left) > named and not report.warnings:
                 raise Broken(f"{len(left)} messages are left on the server, {named} of them named, and nothing is said")

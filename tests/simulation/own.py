@@ -1,0 +1,82 @@
+"""A destination of one's own, which takes messages one by one and does not take every one.
+
+Owns a box that the world cannot damage, and what is promised of it: at least once, with the same key each time, and
+never a message between two stools.
+"""
+
+from collections import Counter
+
+from pop3fast.fetch import MessageDeferred, MessageRefused, OutgoingMessage, SimpleDestination
+
+from .disk import Disk
+from .places import Place
+from .world import World
+
+OWN = "own destination"
+"""The feature that makes every place one of this kind."""
+
+
+class OwnPlace(Place):
+    """What lies at such a destination."""
+
+    def __init__(self, world: World, disk: Disk, name: str) -> None:
+        super().__init__(world, disk, "own", name)
+        self.deliveries: list[tuple[str, bytes]] = []
+        """Key and content, as they came."""
+        self.refused: set[bytes] = set()
+        """The texts that it has refused for good."""
+
+    def destination(self) -> "OwnDestination":
+        """Return what a new process delivers through."""
+        return OwnDestination(self)
+
+    def texts(self, *, durable: bool = False) -> "Counter[bytes]":
+        """Return what it has: a message that came again with the same key is one."""
+        del durable
+        return Counter(dict(self.deliveries).values())
+
+    def in_order(self, *, durable: bool = False) -> list[bytes]:
+        """Return the texts in the order in which each came first."""
+        del durable
+        return [*dict.fromkeys(content for _, content in self.deliveries)]
+
+    def files(self, *, durable: bool = False) -> list[tuple[object, str, object]]:  # type: ignore[override]
+        """Return none: nobody else can look into it."""
+        del durable
+        return []
+
+    def work(self) -> None:
+        """Let nobody do anything in it."""
+
+    def damage(self) -> None:
+        """Damage nothing: it cannot be read back."""
+
+
+class OwnDestination(SimpleDestination):
+    """A process's end of it."""
+
+    def __init__(self, place: OwnPlace) -> None:
+        self.path = place.path
+        self.clock = place.world.clock
+        self.batch_messages = place.world.rng.choice((1, 1, 2, 5))
+        self._place = place
+
+    def deliver(self, message: OutgoingMessage) -> bytes:
+        """Take *message*, or do not; the process may end before and behind it."""
+        world, place = self._place.world, self._place
+        world.step("own deliver")
+        content = message.content
+        if world.chance("refusals", 0.1):
+            place.refused.add(content)
+            raise MessageRefused("no such message")
+        if world.chance("stops", 0.1):
+            raise MessageDeferred("not now")
+        if world.chance("disk errors", 0.05):
+            raise OSError(28, "No space left on device")
+        if world.chance("delays", 0.2):
+            world.clock.pause(30.0)
+        place.refused.discard(content)
+        place.deliveries.append((message.key, content))
+        world.say(f"own: {message.key[:8]} {content[:40]!r}")
+        world.step("own delivered")
+        return b""
