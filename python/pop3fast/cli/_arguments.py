@@ -22,7 +22,17 @@ def make_parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"pop3fast {__version__}", help="say which version it is"
     )
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
-    for add in (_add_fetch, _add_list, _add_show, _add_check, _add_status, _add_capa, _add_completion, _add_demo):
+    for add in (
+        _add_fetch,
+        _add_list,
+        _add_show,
+        _add_check,
+        _add_status,
+        _add_capa,
+        _add_import_config,
+        _add_completion,
+        _add_demo,
+    ):
         add(commands)
     return parser
 
@@ -126,6 +136,17 @@ def _add_status(commands: Any) -> None:  # noqa: ANN401
     said.add_argument(
         "--prometheus", action="store_true", help="for the textfile collector of Prometheus' node exporter"
     )
+
+
+def _add_import_config(commands: Any) -> None:  # noqa: ANN401
+    imported = commands.add_parser(
+        "import-config",
+        help="write the configuration of fetchmail, getmail or mpop as ours",
+        description="Write what a fetchmailrc, a getmailrc or an mpoprc says as tables of our configuration, to the "
+        "standard output. What has no counterpart is a comment with the number of its line.",
+    )
+    imported.add_argument("file", type=expanded, metavar="FILE", help="the other program's configuration")
+    imported.set_defaults(parser=imported)
 
 
 def _add_completion(commands: Any) -> None:  # noqa: ANN401

@@ -1,0 +1,203 @@
+"""The configuration of fetchmail: words that follow one another, in any number of lines.
+
+Owns what each of them means here. fetchmail's defaults count, too: it deletes what it has fetched, and gives it to the
+mail server of the machine.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pop3fast.cli._import_words import Server, Table, shell_pipe, url_of
+
+_TOKEN = re.compile(r"""#[^\n]*|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;:"'#=]+)|[\s,;:=]+""", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+# Words that are there to be read, and mean nothing.
+_NOISE = frozenset({"and", "with", "has", "wants", "options", "there", "here", "the"})
+
+_BEGIN = frozenset({"poll", "skip", "server", "defaults", "set"})
+
+# What is said of a server, before its users; each with a value behind it.
+_OF_SERVERS = frozenset({"via", "protocol", "port", "auth", "timeout", "interval"})
+_OF_USERS = frozenset(
+    {"password", "limit", "fetchlimit", "expunge", "batchlimit", "warnings", "mda", "bsmtp", "smtphost", "smtpname"}
+    | {"smtpaddress", "fetchdomains", "antispam", "preconnect", "postconnect", "plugin", "plugout", "properties"}
+    | {
+        "sslproto",
+        "sslcertfile",
+        "sslcertpath",
+        "sslfingerprint",
+        "sslcert",
+        "sslkey",
+        "sslcommonname",
+        "fetchsizelimit",
+    }
+    | {"folder", "envelope", "aka", "localdomains", "principal", "interface", "monitor", "service", "passwordfile"}
+)
+_SAME = {"proto": "protocol", "username": "user", "service": "port", "pass": "password"}
+
+
+class _Word(NamedTuple):
+    line: int
+    text: str
+    is_quoted: bool
+
+
+@dataclass
+class _User:
+    """What is said of a user, in front of whom stands what is said of the server."""
+
+    line: int
+    name: str | None = None
+    values: dict[str, _Word] = field(default_factory=dict)
+    flags: dict[str, _Word] = field(default_factory=dict)
+
+
+def read_fetchmail(text: str, _: str) -> list[Table]:
+    """Return the mailboxes of a fetchmailrc, one for each user of each server."""
+    words = [word for word in _words(text) if word.is_quoted or word.text.lower() not in _NOISE]
+    defaults = _User(0)
+    tables: list[Table] = []
+    settings: list[tuple[_Word, str]] = []
+    place = 0
+    while place < len(words):
+        begin = words[place]
+        end = next((n for n in range(place + 1, len(words)) if _begins(words[n])), len(words))
+        behind = words[place + 1 : end]
+        kind = begin.text.lower()
+        if kind == "set":
+            settings.append((begin, " ".join(word.text for word in behind[:1])))
+        elif kind == "defaults":
+            defaults = next(_users(behind, _User(0), None))
+        elif kind in _BEGIN and behind:
+            tables += _tables(kind, behind[0].text, list(_users(behind[1:], defaults, begin)))
+        place = end
+    for word, what in settings:
+        for table in tables[:1]:
+            table.lacks(word.line, f"set {what}", _INSTEAD.get(f"set {what.lower()}", ""))
+    return tables
+
+
+def _begins(word: _Word) -> bool:
+    return not word.is_quoted and word.text.lower() in _BEGIN
+
+
+def _words(text: str) -> Iterator[_Word]:
+    for found in _TOKEN.finditer(text):
+        quoted = found[1] if found[1] is not None else found[2]
+        line = text.count("\n", 0, found.start()) + 1
+        if quoted is not None:
+            yield _Word(line, _ESCAPED.sub(r"\1", quoted), is_quoted=True)
+        elif found[3]:
+            yield _Word(line, found[3], is_quoted=False)
+
+
+def _users(words: list[_Word], defaults: _User, begin: _Word | None) -> Iterator[_User]:
+    """Yield what *words* say of each user; of one without a name, when they name none."""
+    server = _User(0 if begin is None else begin.line, None, dict(defaults.values), dict(defaults.flags))
+    current = server
+    rest = iter(words)
+    for word in rest:
+        key = _SAME.get(word.text.lower(), word.text.lower())
+        if key == "user":
+            if current is not server:
+                yield current
+            name = next(rest, word)
+            current = _User(word.line, name.text, dict(server.values), dict(server.flags))
+        elif key in {"is", "to"}:
+            # Who gets the mail on this machine: here the destination says so.
+            next(rest, word)
+        elif key == "no":
+            following = next(rest, word)
+            current.flags[f"no{following.text.lower()}"] = following
+        elif key in _OF_SERVERS or key in _OF_USERS:
+            current.values[key] = next(rest, word)._replace(line=word.line)
+        else:
+            current.flags[key] = word
+    yield current
+
+
+def _tables(kind: str, name: str, users: list[_User]) -> list[Table]:
+    tables = []
+    for user in users:
+        protocol = user.values.pop("protocol", None)
+        if protocol is not None and protocol.text.lower() not in {
+            "pop3",
+            "auto",
+            "apop",
+            "kpop",
+            "rpop",
+            "pop2",
+            "sdps",
+        }:
+            continue
+        table = _table(name, user)
+        if protocol is not None and protocol.text.lower() == "apop":
+            table.say("mechanism", "APOP")
+        if kind == "skip":
+            table.notes.append("fetchmail skips this one unless it is named")
+        tables.append(table)
+    return tables
+
+
+def _table(name: str, user: _User) -> Table:
+    values, flags = user.values, user.flags
+    table = Table(name if user.name is None else f"{name}-{user.name}")
+    via, port = values.pop("via", None), values.pop("port", None)
+    server = Server(name if via is None else via.text, None if port is None else port.text, user.name)
+    table.say("url", url_of(server, _scheme(table, user)))
+    for word, key in (("password", "password"), ("passwordfile", "password-file"), ("sslcertfile", "ca-file")):
+        if (text := values.pop(word, None)) is not None:
+            table.say(key, text.text)
+    for word, key in (
+        ("limit", "max-size"),
+        ("fetchlimit", "limit"),
+        ("expunge", "checkpoint-messages"),
+        ("timeout", "timeout"),
+    ):
+        number = values.pop(word, None)
+        table.say_number(key, None if number is None else number.text)
+    _deliver(table, user)
+    is_said = "keep" in flags or "nokeep" in flags
+    table.say("delete", "keep" not in flags, "" if is_said else "what fetchmail does where nothing is said")
+    table.import_seen("~/.fetchids")
+    for word, one in sorted({**values, **flags}.items(), key=lambda item: item[1].line):
+        if word not in _NEEDLESS:
+            table.lacks(one.line, word, _INSTEAD.get(word, ""))
+    return table
+
+
+def _scheme(table: Table, user: _User) -> str:
+    protocol = user.values.pop("sslproto", None)
+    if user.flags.pop("ssl", None) is not None:
+        return "pop3s"
+    if protocol is not None and not protocol.text:
+        table.notes.append("fetchmail uses no TLS here; pop3s:// does, and keeps the password secret")
+        return "pop3+plain"
+    table.notes.append("fetchmail goes on without TLS where the server has none; pop3:// does not")
+    return "pop3"
+
+
+def _deliver(table: Table, user: _User) -> None:
+    command, host = user.values.pop("mda", None), user.values.pop("smtphost", None)
+    if command is not None:
+        table.say("to", shell_pipe(command.text))
+        if "%F" in command.text or "%T" in command.text:
+            table.lacks(command.line, "%F and %T, the envelope's addresses", "they stay as they are in the command")
+    else:
+        where = "the mail server of this machine" if host is None else f"the mail server {host.text}"
+        table.say("to", "maildir:~/Mail", f"fetchmail gives the mail to {where}: say where it is to go")
+
+
+_NEEDLESS = frozenset({"keep", "nokeep", "uidl", "sslcertck", "nofetchall", "norewrite", "nossl"})
+_INSTEAD = {
+    "fetchall": "only what is new is ever fetched",
+    "flush": "what was fetched before is deleted by delete = true",
+    "nosslcertck": "certificates are always verified; ca-file trusts one of your own",
+    "sslfingerprint": "it is an MD5; ca-file trusts one certificate alone",
+    "set daemon": "a timer of systemd or cron runs `pop3fast fetch --all`",
+    "set logfile": "2>>FILE",
+    "set idfile": "import-seen names the file",
+}
