@@ -11,15 +11,17 @@ import select
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from threading import get_ident
-from types import TracebackType
-from typing import Any, ClassVar, Self
+from types import ModuleType, TracebackType
+from typing import Any, ClassVar, Self, cast
 
 import pytest
 
 import pop3fast
 from pop3fast import _deadline, aio
 from pop3fast.aio._queue import lines, short
+from servers.comparison import assert_same
 
 
 class Twin:
@@ -27,6 +29,8 @@ class Twin:
 
     _all: ClassVar[list["Twin"]] = []
     _runners: ClassVar[dict[int, asyncio.Runner]] = {}
+    factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
+    """What makes a loop, if it is not to be asyncio's own."""
 
     pop: aio.POP3
 
@@ -77,10 +81,12 @@ class Twin:
 
     def _begin(self) -> None:
         # A loop costs more than a session, so all of a test's sessions share one; but each thread has its own.
-        self.runner = self._runners.setdefault(get_ident(), asyncio.Runner())
+        factory = type(self).factory
+        self.runner = self._runners.setdefault(get_ident(), asyncio.Runner(loop_factory=factory))
         self.loop = self.runner.get_loop()
-        # One clock for both, which a test may put forward.
-        self.loop.time = self._now  # type: ignore[method-assign]
+        if factory is None:
+            # One clock for both, which a test may put forward.
+            self.loop.time = self._now  # type: ignore[method-assign]
         self._all.append(self)
 
     @staticmethod
@@ -215,7 +221,9 @@ class Twin:
 class _Public:
     """The package, with another `connect`."""
 
+    __name__ = "pop3fast"
     connect = staticmethod(Twin.of_url)
+    POP3 = POP3_SSL = Twin
 
     def __getattr__(self, name: str) -> Any:
         return getattr(pop3fast, name)
@@ -229,6 +237,7 @@ _SIGNAL = "a signal's exception in the middle of the event loop is nothing that 
 _SOONER = "octets that nobody asked for are found when they come, and so before the reply in front of them is believed"
 _ENCODING = "its commands are always sent in UTF-8"
 _DEBUG = "the asyncio client prints no debug lines; what it records is in the log"
+_APOP = "after STLS the drop-in takes the time stamp from before it, as poplib does; the asyncio client never does"
 _IN_STEP = "what a file or a progress raises leaves the session in step: the rest of the message is thrown away"
 
 DIFFERENCES = {
@@ -288,8 +297,11 @@ DIFFERENCES = {
         "it looks at the socket; see test_aio"
     ),
     "test_stls::test_quirk_apop_after_stls_takes_the_time_stamp_from_before_it_as_poplib_does_and_login_does_not": (
-        "the quirk is poplib's, and so the drop-in's alone"
+        _APOP
     ),
+    "test_real_servers::test_apop_logs_in_as_poplibs_does": _APOP,
+    "test_real_servers::test_utf8_rpop_and_apop_after_login_are_poplibs": _APOP,
+    "test_real_servers::test_after_quit_there_is_no_socket_and_no_file": _HOOKS,
     "test_secrets::test_a_sasl_exchange_by_hand_prints_no_secret": _HOOKS,
     "test_secrets::test_a_sasl_exchange_that_failed_hides_nothing_of_the_next_command": _DEBUG,
     "test_secrets::test_a_secret_that_cannot_be_encoded_is_not_in_the_error": _ENCODING,
@@ -306,10 +318,13 @@ DIFFERENCES = {
 }
 """Tests, by module and name, that are not for the asyncio client, and why."""
 
-LESS: dict[str, dict[str, tuple[object, ...]]] = {
-    "test_secrets": {"level": (0,)},  # _DEBUG
-    "test_secrets_login": {"level": (0,)},  # _DEBUG
-    "test_protocol_log::test_secrets_are_masked_and_so_is_every_line_of_a_sasl_exchange": {"level": (0,)},  # _DEBUG
+LESS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "test_secrets": {"level": lambda level: level == 0},  # _DEBUG
+    "test_secrets_login": {"level": lambda level: level == 0},  # _DEBUG
+    "test_real_servers": {"commands": lambda commands: commands[0][0] != "apop"},  # _APOP
+    "test_protocol_log::test_secrets_are_masked_and_so_is_every_line_of_a_sasl_exchange": {
+        "level": lambda level: level == 0  # _DEBUG
+    },
 }
 """Of which parameters of a module's tests, or of one test, only these values are for the asyncio client, and why."""
 
@@ -333,6 +348,10 @@ INSTEAD: dict[str, dict[str, object]] = {
     "test_client": {"POP3": Twin, "connect": Twin.of_server},
     "test_small_buffers": {"POP3": Twin},
     "test_real_logins": {"pop3fast": _Public()},
+    "test_real_servers": {
+        "pop3fast": _Public(),
+        "assert_same": partial(assert_same, ours=cast("ModuleType", _Public())),
+    },
 }
 """The modules whose dialogues both clients hold, and what makes a session in the place of the blocking client's."""
 
@@ -356,9 +375,9 @@ def held_again(name: str) -> dict[str, object]:
     }
 
 
-def _take_only(test: object, parameter: str, values: tuple[object, ...]) -> None:
+def _take_only(test: object, parameter: str, wanted: Callable[[Any], bool]) -> None:
     marks: list[pytest.Mark] = getattr(test, "pytestmark", []) if inspect.isfunction(test) else []
     for place, mark in enumerate(marks):
         if mark.args[:1] == (parameter,):
-            left = [value for value in mark.args[1] if value in values]
-            marks[place] = pytest.mark.parametrize(parameter, left).mark
+            left = [value for value in mark.args[1] if wanted(value)]
+            marks[place] = pytest.mark.parametrize(parameter, left, **mark.kwargs).mark

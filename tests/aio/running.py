@@ -29,13 +29,9 @@ def run(main: Callable[[], Coroutine[Any, Any, object]], factory: Callable[[], A
         assert transports(loop) == 0
         gc.collect()
 
-    gc.freeze()  # what was there before is much, and need not be looked through each time
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(whole())
-        gc.collect()
-    finally:
-        gc.unfreeze()
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(whole())
+    gc.collect()
     assert complaints == []
 
 

@@ -74,12 +74,16 @@ def numbers_of(client: poplib.POP3) -> range:
 
 
 def assert_same(
-    server: RealServer, transport: str, script: Callable[[poplib.POP3], object], mailbox: Mailbox | None = None
+    server: RealServer,
+    transport: str,
+    script: Callable[[poplib.POP3], object],
+    mailbox: Mailbox | None = None,
+    ours: ModuleType = pop3fast,
 ) -> None:
     """Assert that a script gives through pop3fast what it has just given through poplib."""
     with logged_in(poplib, server, transport, mailbox) as client:
         expected = script(client)
         client.quit()
-    with logged_in(pop3fast, server, transport, mailbox) as client:
+    with logged_in(ours, server, transport, mailbox) as client:
         assert script(client) == expected
         client.quit()
