@@ -278,6 +278,31 @@ def test_every_place_is_taken() -> None:
     assert {*CLIENT, *AIO, *SERVER, *FETCH, *PROGRAMS} == {name_of(path) for path in modules()}
 
 
+def rows() -> dict[str, int]:
+    """Return in which row of CONTRIBUTING's table each module of the package stands."""
+    table = (ROOT / "CONTRIBUTING.md").read_text("utf-8").partition("## The rooms")[2].partition("\n## ")[0]
+    found: dict[str, int] = {}
+    for number, line in enumerate(table.splitlines()):
+        names = re.findall(r"`([\w./]+)`", line.partition(" | ")[0]) if line.startswith("| ") else []
+        folder = names.pop(0) if line.startswith("| in ") else ""
+        for name in names:
+            path = PACKAGE / folder / name
+            # Of `fetch/` each module has a row of its own; of another room all are in one.
+            files = [*path.glob("*.py")] if path.is_dir() and name != "fetch/" else [path]
+            found.update({name_of(file): number for file in files if file.is_file()})
+    return found
+
+
+def test_the_table_of_rooms_has_every_module_and_none_knows_one_behind_it() -> None:
+    # What is imported from the package or from `fetch` is public.
+    known = {name_of(path): {*imported(parse(path))} - {"__init__", "fetch"} for path in modules()}
+    del known["__init__"], known["fetch"]
+    places = rows()
+    assert {*known} <= {*places}
+    behind = [f"{name} knows {other}" for name in known for other in known[name] if places[other] > places[name]]
+    assert behind == []
+
+
 def waits(path: Path) -> set[str]:
     """Return the names in a module that stand for waiting."""
     found: set[str] = set()
