@@ -45,6 +45,8 @@ class Mutant:
     what: str
     source: str
     """The whole module with it."""
+    at_import: bool = False
+    """Whether the place is run when the module is imported, and no test is seen to reach it."""
 
     @property
     def name(self) -> str:
@@ -56,13 +58,17 @@ def mutants(source: str) -> list[Mutant]:
     """Return the faults of a module, in the order of its lines; no two alike."""
     lines = source.splitlines(keepends=True)
     found: dict[str, Mutant] = {}
-    for node, replacement in _Changes().of(ast.parse(source)):
+    tree = ast.parse(source)
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.Lambda)]
+    for node, replacement in _Changes().of(tree):
         before = "".join(lines[node.lineno - 1 : node.end_lineno])
         changed = _replaced(lines, node, replacement)
         if changed == source or not _compiles(changed):
             continue
         after = _region(changed, node.lineno, len(lines) - (node.end_lineno or 0))
-        mutant = Mutant(node.lineno, node.end_lineno or node.lineno, _difference(before, after), changed)
+        at_import = not any(node in ast.walk(part) for function in functions for part in _body(function))
+        what = _difference(before, after)
+        mutant = Mutant(node.lineno, node.end_lineno or node.lineno, what, changed, at_import)
         found.setdefault(mutant.source, mutant)
     return sorted(found.values(), key=lambda mutant: mutant.line)
 
@@ -146,6 +152,10 @@ def _text(node: ast.expr) -> str:
 
 def _negated(test: ast.expr) -> str:
     return f"(not ({ast.unparse(test)}))"
+
+
+def _body(function: ast.FunctionDef | ast.Lambda) -> list[ast.stmt] | list[ast.expr]:
+    return [function.body] if isinstance(function, ast.Lambda) else function.body
 
 
 def _is_docstring(node: ast.stmt) -> bool:

@@ -180,7 +180,11 @@ class Room:
     def _looking_at(self, mutant: Mutant) -> tuple[list[str], float]:
         """Return the tests that reach *mutant*, the best finders first; and how long they take."""
         lines = set(range(mutant.line, mutant.last_line + 1))
-        reaching = {test: seconds for test, (seconds, reached) in self._reaching.items() if lines.intersection(reached)}
+        reaching = {
+            test: seconds
+            for test, (seconds, reached) in self._reaching.items()
+            if mutant.at_import or lines.intersection(reached)
+        }
         finders = Counter(said.by for said in self._known.values())
         # In each file those first that found others, then the quickest; and of all files their first ones first, for
         # tests of one file look at one side of a thing.
