@@ -74,6 +74,13 @@ def test_a_server_that_is_set_to_count_in_another_way_is_believed_in_time() -> N
     assert learned(*[SHORT] * MOST_PAIRS, *[EXACT] * 7 * MOST_PAIRS).trust is Trust.EXACT
 
 
+@pytest.mark.parametrize("pair", [EXACT, WITHOUT_CR, LARGER, SHORT])
+def test_beyond_a_thousand_what_was_learned_first_counts_half(pair: tuple[int, int, int]) -> None:
+    words = learned(*[pair] * MOST_PAIRS).words().split()
+    assert sum(map(int, words)) == MOST_PAIRS
+    assert sum(map(int, learned(*[pair] * (MOST_PAIRS + 1)).words().split())) == MOST_PAIRS // 2
+
+
 def test_words_that_make_no_sense_say_nothing() -> None:
     for words in ("", "1 2 3", "1 2 3 4 x", "1 2 3 4 5 6", "-1 2 3 4 0", "\u0661 2 3 4 0", "1 " * 5000):
         assert Sizes.parse(words) == Sizes()
@@ -83,6 +90,7 @@ def test_words_that_make_no_sense_say_nothing() -> None:
 
 def test_time_passes_as_the_clock_says() -> None:
     age = Age(5, 1000)
+    assert age.at(1000) == age, "two sessions of one second"
     for date in (1000, 1007, 1007 + MOST_SECONDS):
         age = age.at(date)
     assert age == Age(12 + MOST_SECONDS, 1007 + MOST_SECONDS)

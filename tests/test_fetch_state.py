@@ -10,12 +10,14 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fetching import flags_of, in_child
 from pop3fast.fetch import AccountBusy, Entry, Identity, Options, Remembered, State, StateError
 from pop3fast.fetch.memory._journal import Intended, Intent
+from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state_schema import MIGRATIONS
 
 PRINT = bytes(range(16))
@@ -154,6 +156,17 @@ def test_a_fingerprint_may_be_unknown_and_nothing_else(path: str) -> None:
         with pytest.raises(ValueError, match="16 octets"):
             account.remember([entry(b"2"), entry(b"3")._replace(fingerprint=b"short")])
         assert len(account.seen()) == 1
+
+
+@pytest.mark.parametrize(
+    "wrong", [{0: "text"}, {1: b"\0"}, {1: None}, {2: "many"}, {3: b"x"}, {4: None}, {5: 0.5}, {6: 256}]
+)
+def test_of_rows_with_one_that_is_none_nothing_is_believed(wrong: dict[int, object]) -> None:
+    row: list[object] = [b"1", 0, 1000, b"f" * 16, 1_700_000_000, 1000, 0]
+    rows: list[Any] = [row, [wrong.get(place, value) for place, value in enumerate(row)]]
+    for some in (rows, rows[::-1], rows[1:]):
+        with pytest.raises((TypeError, ValueError, OverflowError)):
+            Seen().extend(some)
 
 
 def test_what_no_listing_had_for_days_is_forgotten_and_nothing_else(path: str) -> None:
