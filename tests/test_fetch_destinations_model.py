@@ -1,7 +1,8 @@
 """Each destination by itself, in any order of what can be done with it, and of what can happen to it.
 
-The disk, the clock and the mail programs are the simulation's. The model knows what was begun, what has ended and what
-is remembered; the destination has to have all that is remembered, and nothing twice, whatever came between.
+The disk, the clock and the mail programs are the simulation's. The model knows what was begun, what has ended, what is
+remembered and what was damaged; the destination has to have all that is remembered, and nothing twice, and what is read
+back has to be what lies there, whatever came between.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pop3fast.fetch import DestinationError, Identity, State, StateError, open_destination
+from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch.destinations._destination import Delivery
 from simulation.disk import Disk
 from simulation.mails import Senders, text_of
@@ -49,6 +51,7 @@ class Destinations(RuleBasedStateMachine):
         self.contents.append(self.contents[-1])
         self.texts = [text_of(content, self.kind) for content in self.contents]
         self.remembered: set[int] = set()
+        self.damaged: set[int] = set()
         self.may_repeat: set[bytes] = set()
         self.start_process()
 
@@ -67,6 +70,7 @@ class Destinations(RuleBasedStateMachine):
 
     def forget_session(self) -> None:
         self.begun: set[int] = set()
+        self.fresh: set[int] = set()
         self.ended: list[int] = []
         self.delivery: Delivery | None = None
         self.number = self.written = 0
@@ -198,9 +202,39 @@ class Destinations(RuleBasedStateMachine):
             with contextlib.suppress(StateError):
                 self.account.remember(entries)
                 delivered = {entry.identity for entry in entries}
-                self.remembered |= {number for number in ended if number < NAMED and identity(number) in delivered}
+                now = {number for number in ended if number < NAMED and identity(number) in delivered}
+                self.remembered |= now
+                self.fresh |= now
+                self.damaged -= now
 
         self.attempt(flush)
+
+    @precondition(lambda self: self.prepared and self.remembered)
+    @rule()
+    def read_back(self) -> None:
+        self.attempt(lambda: self.look_at(self.fresh & self.remembered, fresh=True))
+        self.attempt(lambda: self.look_at(self.remembered - self.fresh, fresh=False))
+
+    def look_at(self, numbers: set[int], *, fresh: bool) -> None:
+        if not self.prepared or not numbers:
+            return  # the process has died meanwhile
+        faults = self.world.faults
+        try:
+            entries = self.account.entries([identity(number) for number in numbers])
+            found = self.destination.read_back([entries[identity(number)] for number in numbers], fresh=fresh)
+        except (DestinationError, StateError):
+            return
+        for number, there in zip(numbers, found, strict=True):
+            if number in self.damaged:
+                assert there is not ReadBack.WHOLE, f"message {number} is damaged"
+            elif self.world.faults == faults:
+                assert there is ReadBack.WHOLE if fresh else there is not ReadBack.DIFFERS, f"message {number}: {there}"
+            if there is ReadBack.DIFFERS:
+                with contextlib.suppress(StateError):
+                    self.account.forget([entries[identity(number)]])
+                    self.remembered.discard(number)
+                    self.damaged.discard(number)
+                    self.may_repeat.add(self.texts[number])
 
     @rule()
     def hurry(self) -> None:
@@ -221,8 +255,15 @@ class Destinations(RuleBasedStateMachine):
     def let_a_mail_program_work(self) -> None:
         self.place.work()
 
+    @rule()
+    def damage(self) -> None:
+        found = self.place.damage()
+        if found is not None and found[0] in self.texts:
+            self.damaged.add(self.texts.index(found[0]))
+
     def note_taken(self, text: bytes) -> None:
         number = self.texts.index(text) if text in self.texts else -1
+        self.fresh.discard(number)
         if number not in self.remembered:
             self.may_repeat.add(text)
 
@@ -232,7 +273,7 @@ class Destinations(RuleBasedStateMachine):
     def all_that_is_remembered_is_durable(self) -> None:
         if hasattr(self, "place"):
             there = self.place.texts(durable=True) + self.place.taken
-            for number in getattr(self, "remembered", ()):
+            for number in getattr(self, "remembered", set()) - getattr(self, "damaged", set()):
                 assert there[self.texts[number]], f"message {number} is remembered, and is not there"
 
     @invariant()
