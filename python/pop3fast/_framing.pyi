@@ -18,6 +18,7 @@ __all__ = [
     "Framer",
     "FramingError",
     "FramingLimitError",
+    "__version__",
     "most_lines",
     "parse_sizes",
     "parse_unique_ids",

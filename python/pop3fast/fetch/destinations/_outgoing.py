@@ -54,7 +54,7 @@ class Content:
         self._memory = bytearray()
         self._file: BinaryIO | None = None
         self._digest = sha256()
-        self.octets = 0
+        self.octets: int = 0
 
     def append(self, octets: bytes) -> None:
         """Append *octets*. Raises `DestinationError` when there is no room for them."""
@@ -129,8 +129,8 @@ class OutgoingMessage:
 
     def __init__(self, account: str, identity: Identity, content: Content, number: int = 0) -> None:
         """Stand for the message *identity* of *account* (its digest)."""
-        self.identity = identity
-        self.number = number
+        self.identity: Identity = identity
+        self.number: int = number
         """Its message number, in the session that fetched it; 0 when that is not known."""
         self._content = content
         self.key: str = message_key(account, identity.uid, content.digest())
