@@ -76,6 +76,7 @@ AIO = (
     "aio._bulk_commands",
     "aio._bulk_loop",
     "aio._conversation",
+    "aio._traffic",
     "aio._arrivals",
     "aio._patience",
     "aio._queue",

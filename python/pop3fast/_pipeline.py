@@ -79,15 +79,17 @@ class Pipeline:
         otherwise, and it has not ended, more octets have to come first. Raises `ProtocolError` when something is no
         reply, and ``FramingError``; `break_off` has to follow.
         """
-        if not self._runs:
+        if self._runs:
+            self._take_all(limit, max_octets)
+        else:
             # Another command's reply, good or bad, has been read behind those to this loop's.
             self._settle()
-        self._take_all(limit, max_octets)
         # What has arrived is taken first: nothing is asked for further ahead than the loop is.
         if batch.is_satisfied:
             return []
-        # What came behind the last reply may be an error, which the framer keeps for the next call.
-        self._take_all(limit, max_octets)
+        if self._runs:
+            # What came behind the last reply may be an error, which the framer keeps for the next call.
+            self._take_all(limit, max_octets)
         return self._fill(batch)
 
     def make_room(self, octets: int | None, limit: int, max_octets: int) -> bool:
@@ -230,7 +232,7 @@ class Pipeline:
             self._settle()
         elif self._framer.in_body() and not self._doubts:
             self._hand_over()
-        return answered == most or taken.refused is not None
+        return bool(self._runs) and (answered == most or taken.refused is not None)
 
     def _replies(self, batch: Batch[T], most: int, limit: int, max_octets: int, *, set_aside: bool) -> Taken[T]:
         if not set_aside or batch.bounds_octets:

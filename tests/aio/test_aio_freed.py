@@ -72,7 +72,7 @@ def test_nothing_is_left_of_a_session_that_is_over(use: Callable[[aio.POP3], Any
         context = None if scheme == "pop3+plain" else server.client_context
         pop = await aio.connect(url_of(server, scheme), user="user", password="password", context=context)
         conversation = pop._pop3fast
-        known.extend(weakref.ref(one) for one in (pop, conversation, conversation.wire, conversation.queue))
+        known.extend(weakref.ref(one) for one in (pop, conversation, conversation.wire, conversation.traffic.queue))
         del conversation
         await use(pop)
 

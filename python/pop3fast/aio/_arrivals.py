@@ -35,12 +35,12 @@ class Arrivals(Generic[T]):
         arrival.set_result(None)
         return True
 
-    async def wait(self, pump: Callable[[], None]) -> None:
-        """Return when something has arrived, or nothing more will; *pump* sees to what has come already."""
+    async def wait(self, move: Callable[[], None]) -> None:
+        """Return when something has arrived, or nothing more will; *move* sees to what has come already."""
         if self.waits:
             raise RuntimeError("another task waits for this loop's next message")
         arrival = self._arrival = asyncio.get_running_loop().create_future()
         # What has come already needs no round of the event loop.
-        pump()
+        move()
         if not arrival.done():
             await arrival

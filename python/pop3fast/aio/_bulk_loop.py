@@ -80,14 +80,15 @@ class Loop(AsyncIterator[T]):
             if batch.failure is not None:
                 raise batch.failure
             self._conversation.check()
-            await arrivals.wait(self._conversation.pump)
+            await arrivals.wait(self._conversation.traffic.move)
 
     async def _open(self) -> Arrivals[T]:
         conversation, deadline = self._conversation, self._deadline
         conversation.check()
         self._alarm = conversation.patience.alarm(deadline)
         arrivals = self._arrivals = Arrivals(await self._begin())
-        conversation.open_loop(arrivals)
+        conversation.check()
+        conversation.traffic.open_loop(arrivals)
         return arrivals
 
     def _leave(self) -> None:
@@ -97,4 +98,4 @@ class Loop(AsyncIterator[T]):
         if self._arrivals is not None:
             self._arrivals.batch.abandoned = True
             self._arrivals.batch.arrived.clear()
-            self._conversation.close_loop(self._arrivals)
+            self._conversation.traffic.close_loop(self._arrivals)

@@ -155,8 +155,11 @@ class POP3(BulkCommands, LoginCommands):
         *deadline* is the seconds that it may take in all, after which it is a ``TimeoutError`` and the connection
         broken. (RFC 1939 section 5.)
         """
-        with self._pop3fast.patience.within(None if deadline is None else Deadline(deadline, f"RETR {which}")):
-            return await self._pop3fast.command(f"RETR {which}", whole)
+        line = f"RETR {which}"
+        if deadline is None:
+            return await self._pop3fast.command(line, whole)
+        with self._pop3fast.patience.within(Deadline(deadline, line)):
+            return await self._pop3fast.command(line, whole)
 
     async def retr_into(
         self,

@@ -12,23 +12,21 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import MappingProxyType
+from threading import get_ident
 from typing import Any, TypeVar
 
 from pop3fast import _protocol_log
-from pop3fast._batch import DEFAULT_WINDOW
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError
 from pop3fast._outgoing import command_octets, with_command
 from pop3fast._pipeline import Pipeline
-from pop3fast._replies import counted, parse_capabilities, pipelines
+from pop3fast._replies import parse_capabilities
 from pop3fast._session import NO_LIMIT, Session
-from pop3fast._socket import RECEIVE_SIZE
-from pop3fast.aio._arrivals import Arrivals
 from pop3fast.aio._patience import Patience
 from pop3fast.aio._queue import Exchange, Hold, Queue, Take, fail, lines
+from pop3fast.aio._traffic import MAX_CAPABILITIES_OCTETS, PUBLIC, Traffic
 from pop3fast.aio._wire import Wire
 
 T = TypeVar("T")
@@ -37,12 +35,6 @@ Failure = TypeVar("Failure", bound=BaseException)
 ENCODING = "UTF-8"
 
 ELSEWHERE = "a session belongs to the event loop, and so to the thread, that connected it"
-
-# The package, whose attributes programs patch as they patch poplib's.
-PUBLIC: Any = sys.modules["pop3fast"]
-
-# RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities.
-_MAX_CAPABILITIES_OCTETS = 64 * 1024
 
 
 class Conversation:
@@ -54,23 +46,28 @@ class Conversation:
         self.port: int = port
         self.session: Session = Session()
         self.session.deadline = deadline
-        self.queue: Queue = Queue(self.record)
         self.wire: Wire = Wire(self._heard, self._lost)
         self.patience: Patience = Patience(timeout, deadline, awaits_octets=self._awaits_octets, give_up=self.break_)
+        self.traffic: Traffic = Traffic(
+            self.session,
+            self.wire,
+            Queue(self.record),
+            limit=self._limit,
+            send=self._send,
+            patience=self.patience,
+            give_up=self.break_,
+        )
         self.closed: bool = False
         self.went_over: bool = False
         """Whether TLS began in the middle, so that what was said before may be somebody else's words."""
         self._context: ssl.SSLContext | None = None
         self._pop = pop
         self._loop = asyncio.get_running_loop()
+        # The loop's, when it was seen last.
+        self._thread = get_ident()
         self._greeting: asyncio.Future[bytes] = self._loop.create_future()
-        self.pipeline: Pipeline = Pipeline(self.wire.framer)
-        self._loops: list[Arrivals[Any]] = []
         self._turn = asyncio.Lock()
-        self._pump_is_due = self._has_looked = False
-        self._asks_capabilities = False
-        # Why no more octets will come, once they will not; and an error that has reached nobody yet.
-        self._end: BaseException | None = None
+        # An error that has reached nobody yet.
         self._unheard: BaseException | None = None
 
     # The connection.
@@ -95,8 +92,12 @@ class Conversation:
             raise
         self._context = context
         self.went_over = True
-        self.pipeline = Pipeline(self.wire.framer)
-        self.forget_capabilities()
+        self.traffic.start_anew()
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The commands in flight."""
+        return self.traffic.pipeline
 
     @property
     def is_tls(self) -> bool:
@@ -147,23 +148,20 @@ class Conversation:
         self.check()
         in_sasl = hold is not None and self.session.in_sasl
         octets = command_octets(line, ENCODING, in_sasl=in_sasl)
-        exchange = Exchange(line, octets, "AUTH" if in_sasl else verb_of(line), take, in_sasl=in_sasl)
-        exchange.hold, exchange.max_octets = hold, max_octets
-        self.queue.append(exchange)
-        if self.pipeline.in_flight or self.queue.waiting > 1:
-            self.pump_soon()
-        else:  # nobody is there with whom it could go out
-            self.pump()
+        verb = "AUTH" if in_sasl else verb_of(line)
+        answer: asyncio.Future[T] = self._loop.create_future()
+        exchange = Exchange(line, octets, verb, take, answer, hold=hold, in_sasl=in_sasl, max_octets=max_octets)
+        self.traffic.give(exchange)
         try:
-            return await exchange.answer
+            return await answer
         except asyncio.CancelledError:
             self._cancelled(exchange)
             raise
         except error_proto as error:
             raise with_command(error, exchange.verb, line) from error.__cause__
         finally:
-            # Its answer, if it is an error, knows this frame.
-            del exchange
+            # The answer, if it is an error, knows this frame.
+            del exchange, answer
 
     async def capabilities(self) -> Mapping[str, tuple[str, ...]]:
         """Return what the server says that it can do, asked once."""
@@ -175,13 +173,13 @@ class Conversation:
                 raise
             except error_proto:
                 listed = {}
-            known = self._learn(listed)
+            known = self.traffic.learn(listed)
         return known
 
     async def capa(self) -> dict[str, list[str]]:
         """Ask the server what it can do; `error_proto` when it does not know the question."""
         try:
-            _, said, _ = await self.command("CAPA", lines, max_octets=_MAX_CAPABILITIES_OCTETS)
+            _, said, _ = await self.command("CAPA", lines, max_octets=MAX_CAPABILITIES_OCTETS)
         except ProtocolError:
             raise
         except error_proto as error:
@@ -196,40 +194,27 @@ class Conversation:
             try:
                 yield hold
             finally:
-                self.queue.release(hold)
-                self.pump_soon()
-
-    def open_loop(self, loop: Arrivals[Any]) -> None:
-        """Let *loop* have what comes of its batch from now on."""
-        self.check()
-        self._loops.append(loop)
-
-    def close_loop(self, loop: Arrivals[Any]) -> None:
-        """Let what is still to come of *loop* be thrown away."""
-        if loop in self._loops:
-            self._loops.remove(loop)
-            if not self._loop.is_closed():
-                self.pump_soon()
+                self.traffic.queue.release(hold)
+                self.traffic.move_soon()
 
     @property
     def in_step(self) -> bool:
         """Whether a command could be given."""
-        return not self.closed and self.session.in_step and self._end is None
-
-    @property
-    def limit(self) -> int:
-        """How many octets the body of a reply may have."""
-        most: int | None = self._pop.max_octets
-        return NO_LIMIT if most is None else most
+        return not self.closed and self.session.in_step and self.traffic.end is None
 
     def check(self) -> None:
         """Raise why nothing can be asked here and now, if nothing can."""
-        try:
-            running: object = asyncio.get_running_loop()
-        except RuntimeError:
-            running = None
-        if running is not self._loop:
-            raise RuntimeError(ELSEWHERE)
+        # Which loop is running asyncio asks the kernel about, until 3.12: as much as a tenth of what a command costs.
+        if not (self._loop.is_running() and get_ident() == self._thread):
+            try:
+                running: object = asyncio.get_running_loop()
+            except RuntimeError:
+                running = None
+            if running is not self._loop:
+                raise RuntimeError(ELSEWHERE)
+            self._thread = get_ident()
+        if self.traffic.flows:
+            return
         if self.closed:
             raise ProtocolError("the connection is closed")
         unheard, self._unheard = self._unheard, None
@@ -257,125 +242,22 @@ class Conversation:
         self.session.break_(failure, why)
         self._end_all(failure)
 
-    def forget_capabilities(self) -> None:
-        """Ask anew what the server can do, when it is of importance: a login or TLS may change it."""
-        self.session.capabilities = None
-        self.queue.window = 1
-
-    # What is there to be done.
-
-    def pump_soon(self) -> None:
-        """Look what can be sent and taken, when all tasks have said what they want."""
-        if not self._pump_is_due:
-            self._pump_is_due = True
-            self._loop.call_soon(self.pump)
-
-    def pump(self) -> None:
-        """Take what has come, and send what may be sent now."""
-        self._pump_is_due = False
-        if self.closed or not self.session.in_step or not self._greeting.done():
-            return
-        if self._has_to_look():
-            return
-        # A loop that was left by a break says so in no other way.
-        self._loops = [loop for loop in self._loops if not loop.batch.abandoned]
-        takes = self._takes
-        try:
-            if takes:
-                self._ask_for_capabilities()
-                self._send(self._step())
-            if not self.pipeline.in_flight and (octets := self.wire.framer.next_octets(RECEIVE_SIZE)):
-                raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
-        except (error_proto, FramingError) as error:
-            self.break_(error)
-            return
-        for loop in self._loops:
-            loop.wake()
-        if self._end is not None and takes and self._takes:
-            self.break_(self._end)
-            return
-        self.wire.read(self._takes)
-        self.patience.watch()
-
-    def _has_to_look(self) -> bool:
-        """Return whether something has come that has to be seen before anything is sent, and see to it.
-
-        While nothing is in flight nothing should come, and what does is not to be taken for the reply to the next.
-        """
-        looked, self._has_looked = self._has_looked, False
-        if looked or self.pipeline.in_flight or not (self.queue.waiting or self._loops):
-            return False
-        if not self.wire.has_arrived():
-            return False
-        # The loop receives it in its next round, behind what is due there already.
-        self._has_looked = self._pump_is_due = True
-        self._loop.call_soon(self._loop.call_soon, self.pump)
-        return True
-
-    def _step(self) -> list[str]:
-        limit, max_octets = PUBLIC._MAXLINE, self.limit
-        queue, pipeline = self.queue, self.pipeline
-        if self.session.capabilities is not None:
-            queue.window = DEFAULT_WINDOW if pipelines(self.session.capabilities) else 1
-        alone = queue.wants_silence
-        if alone or any(loop.batch.arrived for loop in self._loops):
-            # What comes of loops meanwhile is kept for them, within bounds.
-            is_silent = pipeline.make_room(None, limit, max_octets)
-            if alone and not is_silent:
-                return []
-        queue.measure()
-        said = pipeline.step(queue, limit, max_octets)
-        if not alone:
-            for loop in self._loops:
-                said += pipeline.step(loop.batch, limit, max_octets)
-        return said
-
-    @property
-    def _takes(self) -> bool:
-        """Whether what comes is taken: not while it is all for loops that are busy elsewhere."""
-        if self.queue.flying or self.queue.waiting or not self._loops:
-            return True
-        return any(loop.waits for loop in self._loops)
-
-    def _ask_for_capabilities(self) -> None:
-        """Find out whether commands may go out together, when there are several for the first time."""
-        queue = self.queue
-        if self.session.capabilities is not None or self._asks_capabilities or queue.wants_silence:
-            return
-        if queue.waiting + queue.flying < 2:  # noqa: PLR2004 - a command given alone is no reason to ask
-            return
-        self._asks_capabilities = True
-        exchange = Exchange("CAPA", b"CAPA", "CAPA", lines)
-        exchange.max_octets = _MAX_CAPABILITIES_OCTETS
-        exchange.answer.add_done_callback(self._capabilities_came)
-        queue.put_first(exchange)
-
-    def _capabilities_came(self, answer: "asyncio.Future[Any]") -> None:
-        self._asks_capabilities = False
-        if answer.cancelled():
-            return
-        if answer.exception() is None:
-            self._learn(parse_capabilities(answer.result()[1]))
-        elif self.session.in_step:
-            self._learn({})
-        self.pump_soon()
-
-    def _learn(self, listed: dict[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
-        known = MappingProxyType({name.upper(): tuple(listed[name]) for name in listed})
-        self.session.capabilities = known
-        return known
+    # What traffic asks for.
 
     def _send(self, said: list[str]) -> None:
-        if not said:
-            return
         recorded = _protocol_log.is_on()
         octets = [line.encode(ENCODING) for line in said]
         for line, line_octets in zip(said, octets, strict=True):
             if recorded:
-                _protocol_log.sent(self.host, self.port, line, in_sasl=self.queue.in_sasl)
+                _protocol_log.sent(self.host, self.port, line, in_sasl=self.traffic.queue.in_sasl)
             sys.audit("poplib.putline", self._pop, line_octets)
         self.wire.write(b"\r\n".join([*octets, b""]))
         self.patience.something_happened()
+
+    def _limit(self) -> int:
+        """Return how many octets the body of a reply may have."""
+        most: int | None = self._pop.max_octets
+        return NO_LIMIT if most is None else most
 
     def record(self, response: bytes, in_sasl: bool = False) -> None:  # noqa: FBT001, FBT002 - as the queue calls it
         """Put a status line into the log, if somebody reads it."""
@@ -396,21 +278,22 @@ class Conversation:
                 return
             self.record(line)
             self._greeting.set_result(line)
-        self.pump()
+            self.traffic.flows = True
+        self.traffic.move()
         if self.pipeline.in_flight:
             self.wire.acknowledge()
 
     def _lost(self, error: BaseException | None) -> None:
-        if self.closed or self.session.is_broken or self._end is not None:
+        if not self.is_alive or self.traffic.end is not None:
             return
-        self._end = error if isinstance(error, OSError) else ConnectionLost("-ERR EOF")
+        self.traffic.end = error if isinstance(error, OSError) else ConnectionLost("-ERR EOF")
         if self._greeting.done():
-            self.pump()
+            self.traffic.move()
         else:
-            self.break_(self._end)
+            self.break_(self.traffic.end)
 
     def _awaits_octets(self) -> bool:
-        return self.is_alive and (not self._greeting.done() or (self.pipeline.in_flight and self._takes))
+        return self.is_alive and (not self._greeting.done() or (self.pipeline.in_flight and self.traffic.takes))
 
     # Ends.
 
@@ -418,16 +301,13 @@ class Conversation:
         """Tell everybody who waits *failure*, and let go of the connection."""
         self.patience.end()
         self.wire.end()
-        self.pipeline = Pipeline(self.wire.framer)
         heard = False
-        sent, unsent = self.queue.end()
+        sent, unsent = self.traffic.queue.end()
         # A single command names itself; only of many in flight it has to be said which of them got no reply.
         single = ConnectionLost("-ERR EOF") if isinstance(failure, ConnectionLost) else failure
         for exchange in sent:
             heard = fail(exchange.answer, copy.copy(single) if heard else single) or heard
-        for loop in self._loops:
-            loop.batch.failure = loop.batch.failure or self.session.why_not() or failure
-            heard = loop.wake() or heard
+        heard = self.traffic.stop(failure) or heard
         heard = fail(self._greeting, failure) or heard
         for exchange in unsent:
             error = (self.session.why_not() or copy.copy(failure)) if heard else failure
@@ -440,7 +320,7 @@ class Conversation:
         answer = exchange.answer
         if answer.done() and not answer.cancelled():
             answer.exception()  # or asyncio complains that nobody asked for it
-        if self.queue.leave_out(exchange) or self.closed:
+        if self.traffic.queue.leave_out(exchange) or self.closed:
             return
         if exchange.hold is not None or row(exchange.verb).logs_in or exchange.verb == "STLS":
             self.broken(ProtocolError(f"{exchange.verb} was cancelled"))

@@ -131,7 +131,7 @@ class LoginCommands:
 
     async def _log_in(self, line: str) -> bytes:
         response = await self._pop3fast.command(line, short)
-        self._pop3fast.forget_capabilities()
+        self._pop3fast.traffic.forget_capabilities()
         return response
 
     # A SASL exchange.
@@ -146,7 +146,7 @@ class LoginCommands:
                 raise
             finally:
                 conversation.session.in_sasl = False
-                conversation.forget_capabilities()
+                conversation.traffic.forget_capabilities()
 
     async def _exchange(self, exchange: SaslExchange, hold: Hold, *, in_a_thread: bool) -> bytes:
         conversation = self._pop3fast

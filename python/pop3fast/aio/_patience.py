@@ -53,13 +53,18 @@ class Patience:
         self._timer: asyncio.TimerHandle | None = None
         self._at_the_end = self.alarm(deadline)
 
+    @property
+    def watches(self) -> bool:
+        """Whether the time is minded already."""
+        return self._timer is not None
+
     def something_happened(self) -> None:
         """Begin anew to wait: octets have come, or a command has been sent."""
         self._since = self._loop.time()
 
     def watch(self) -> None:
         """Mind the time, if octets are waited for."""
-        if self.timeout is not None and self._timer is None and self._awaits_octets():
+        if self.timeout is not None and not self.watches and self._awaits_octets():
             self._since = self._loop.time()
             self._timer = self._loop.call_later(self.timeout, self._look)
 
@@ -68,14 +73,13 @@ class Patience:
         return None if deadline is None else Alarm(deadline, self._give_up)
 
     @contextmanager
-    def within(self, deadline: Deadline | None) -> Iterator[None]:
+    def within(self, deadline: Deadline) -> Iterator[None]:
         """Give up if what is waited for in here is not over by *deadline*."""
-        alarm = self.alarm(deadline)
+        alarm = Alarm(deadline, self._give_up)
         try:
             yield
         finally:
-            if alarm is not None:
-                alarm.call_off()
+            alarm.call_off()
 
     def end(self) -> None:
         """Mind the time no more, and know nobody any more who would want to hear of it."""

@@ -62,29 +62,32 @@ class Hold:
 class Exchange(Generic[T]):
     """One command and its reply."""
 
-    __slots__ = ("answer", "hold", "in_sasl", "line", "max_octets", "octets", "take", "verb")
+    __slots__ = ("alone", "answer", "hold", "in_sasl", "line", "max_octets", "octets", "take", "verb")
 
-    def __init__(self, line: str, octets: bytes, verb: str, take: Take[T], *, in_sasl: bool = False) -> None:
-        """Send *octets*, which are *line* of *verb*, and *take* the reply."""
+    def __init__(  # noqa: PLR0913 - five are the command, the others seldom there
+        self,
+        line: str,
+        octets: bytes,
+        verb: str,
+        take: Take[T],
+        answer: "asyncio.Future[T]",
+        *,
+        hold: Hold | None = None,
+        in_sasl: bool = False,
+        max_octets: int | None = None,
+    ) -> None:
+        """Send *octets*, which are *line* of *verb*, and *take* the reply, which *answer* waits for."""
         self.line: str = line
         self.octets: bytes = octets
         self.verb: str = verb
         self.take: Take[T] = take
         self.in_sasl: bool = in_sasl
-        self.max_octets: int | None = None
+        self.max_octets: int | None = max_octets
         """A limit for the body that is tighter than the session's."""
-        self.hold: Hold | None = None
-        self.answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-
-    @property
-    def alone(self) -> bool:
+        self.hold: Hold | None = hold
+        self.alone: bool = in_sasl or hold is not None or row(verb).alone
         """Whether nothing may be in flight beside it."""
-        return self.in_sasl or self.hold is not None or row(self.verb).alone
-
-    @property
-    def abandoned(self) -> bool:
-        """Whether nobody waits for the reply any more."""
-        return self.answer.done()
+        self.answer: asyncio.Future[T] = answer
 
 
 class Queue(Batch[Any]):
@@ -133,14 +136,19 @@ class Queue(Batch[Any]):
         return True
 
     @property
-    def waiting(self) -> int:
-        """How many commands wait to be sent."""
-        return len(self._waiting)
+    def waiting(self) -> bool:
+        """Whether commands wait to be sent."""
+        return bool(self._waiting)
 
     @property
-    def flying(self) -> int:
-        """How many commands have been sent and not been answered for sure."""
-        return len(self._flying) + len(self._kept_back)
+    def is_idle(self) -> bool:
+        """Whether nothing waits, and nothing was sent that has not been answered for sure."""
+        return not (self._flying or self._waiting or self._kept_back)
+
+    @property
+    def has_several(self) -> bool:
+        """Whether there is more than one command, waiting or sent and not answered for sure."""
+        return len(self._waiting) + len(self._flying) + len(self._kept_back) > 1
 
     @property
     def in_sasl(self) -> bool:
@@ -187,9 +195,8 @@ class Queue(Batch[Any]):
 
     def measure(self) -> None:
         """Take note of how long the next commands are."""
-        exchange = self._next()
         # By this number the pipeline counts what is in flight; it has to be the same when the reply comes.
-        if exchange is not None and not self._flying:
+        if not self._flying and (exchange := self._next()) is not None:
             self.line_octets = max(USUAL_LINE_OCTETS, len(exchange.octets) + len(b"\r\n"))
 
     def next_lines(self, most: int, window: int, ahead: int | None = None) -> list[str]:  # noqa: ARG002 - no sizes known
@@ -220,13 +227,14 @@ class Queue(Batch[Any]):
             response, value = reply
             self._record(response, exchange.verb == "AUTH")
             said = strict_status(response) if together else status(response)
-            if said == "malformed" and not together:
-                raise ProtocolError(response)
-            if strict_status(response) == "error" or (together and said != "ok"):
-                return Taken(len(outcomes), outcomes, response, None)
-            if said == "error after ok" and exchange.take is not short:
-                # Whether a body follows cannot be known.
-                raise CommandError(response)
+            if said != "ok":
+                if together or strict_status(response) == "error":
+                    return Taken(len(outcomes), outcomes, response, None)
+                if said == "malformed":
+                    raise ProtocolError(response)
+                if said == "error after ok" and exchange.take is not short:
+                    # Whether a body follows cannot be known.
+                    raise CommandError(response)
             if exchange.verb == "QUIT":
                 # Quirk q121: qmail says two things; the first counts, and nothing follows that it could be taken for.
                 framer.next_octets(framer.unread())

@@ -28,7 +28,8 @@ class Wire(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._arrived: Callable[[], object] = _nothing
         self._acknowledge: Callable[[], object] = _nothing
-        self._reading = True
+        self.reads: bool = True
+        """Whether what comes is received, and not left with the kernel."""
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -75,9 +76,9 @@ class Wire(asyncio.BufferedProtocol):
     def read(self, wanted: bool) -> None:  # noqa: FBT001 - it is what it is about
         """Receive what comes, or leave it with the kernel, so that the server has to wait."""
         transport = self._transport
-        if wanted == self._reading or transport is None or transport.is_closing():
+        if wanted == self.reads or transport is None or transport.is_closing():
             return
-        self._reading = wanted
+        self.reads = wanted
         if wanted:
             transport.resume_reading()
         else:

@@ -1,0 +1,233 @@
+"""Traffic: what is sent and what is taken on one connection, for all tasks that ask at the same time.
+
+Owns when commands go out and whether what comes is taken: the turns of single commands and loops, back-pressure, and
+asking what the server can do before several commands go out together. Which command a reply is for the pipeline knows;
+what an error means to whoever waits, its owner. Must never wait.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from pop3fast._batch import DEFAULT_WINDOW
+from pop3fast._errors import ProtocolError, error_proto
+from pop3fast._framing import FramingError
+from pop3fast._pipeline import Pipeline
+from pop3fast._replies import counted, parse_capabilities, pipelines
+from pop3fast._session import Session
+from pop3fast._socket import RECEIVE_SIZE
+from pop3fast.aio._arrivals import Arrivals
+from pop3fast.aio._patience import Patience
+from pop3fast.aio._queue import Exchange, Queue, lines
+from pop3fast.aio._wire import Wire
+
+# The package, whose attributes programs patch as they patch poplib's.
+PUBLIC: Any = sys.modules["pop3fast"]
+
+MAX_CAPABILITIES_OCTETS = 64 * 1024
+"""RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities."""
+
+
+class Traffic:
+    """The commands and replies of one connection."""
+
+    def __init__(
+        self,
+        session: Session,
+        wire: Wire,
+        queue: Queue,
+        *,
+        limit: Callable[[], int],
+        send: Callable[[list[str]], object],
+        patience: Patience,
+        give_up: Callable[[BaseException], object],
+    ) -> None:
+        """Begin when the greeting has come, which `flows` says.
+
+        *limit* says how many octets a body may have, *send* writes commands, and *give_up* is called with the error
+        after which nothing is in step.
+        """
+        self.queue: Queue = queue
+        self.pipeline: Pipeline
+        self.flows: bool = False
+        """Whether commands may be sent: from the greeting on, until the connection ends."""
+        self.end: BaseException | None = None
+        """Why no more octets will come, once they will not."""
+        self._session = session
+        self._wire = wire
+        self._limit = limit
+        self._send = send
+        self._patience = patience
+        self._give_up = give_up
+        self._loop = asyncio.get_running_loop()
+        self._loops: list[Arrivals[Any]] = []
+        self._is_due = self._has_looked = False
+        self._asks_capabilities = False
+        self.start_anew()
+
+    # What is asked of it.
+
+    def give(self, exchange: Exchange[Any]) -> None:
+        """Let *exchange* go out when it is its turn."""
+        others_wait = self.queue.waiting
+        self.queue.append(exchange)
+        if others_wait or self.pipeline.in_flight:
+            self.move_soon()
+        else:  # nobody is there with whom it could go out
+            self.move()
+
+    def open_loop(self, loop: Arrivals[Any]) -> None:
+        """Let *loop* have what comes of its batch from now on."""
+        self._loops.append(loop)
+
+    def close_loop(self, loop: Arrivals[Any]) -> None:
+        """Let what is still to come of *loop* be thrown away."""
+        if loop in self._loops:
+            self._loops.remove(loop)
+            if not self._loop.is_closed():
+                self.move_soon()
+
+    def stop(self, failure: BaseException) -> bool:
+        """Send and take nothing any more because of *failure*; return whether a loop that waits was told."""
+        self.flows = False
+        told = False
+        for loop in self._loops:
+            loop.batch.failure = loop.batch.failure or self._session.why_not() or failure
+            told = loop.wake() or told
+        # Whoever has been served is forgotten, so that a session that is over is freed at once.
+        self._loops = []
+        self._limit, self._send, self._give_up = int, _nothing, _nothing
+        self._open_pipeline()
+        return told
+
+    def start_anew(self) -> None:
+        """Forget what the connection was good for, if there was one: from here on it is another, over TLS."""
+        self._open_pipeline()
+        self.forget_capabilities()
+
+    def learn(self, listed: dict[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+        """Remember what the server can do, and return it."""
+        known = MappingProxyType({name.upper(): tuple(listed[name]) for name in listed})
+        self._session.capabilities = known
+        self.queue.window = DEFAULT_WINDOW if pipelines(known) else 1
+        return known
+
+    def forget_capabilities(self) -> None:
+        """Ask anew what the server can do, when it is of importance."""
+        self._session.capabilities = None
+        self.queue.window = 1
+
+    @property
+    def takes(self) -> bool:
+        """Whether what comes is taken: not while it is all for loops that are busy elsewhere."""
+        if not self._loops or not self.queue.is_idle:
+            return True
+        return any(loop.waits for loop in self._loops)
+
+    def _open_pipeline(self) -> None:
+        framer = self._wire.framer
+        self.pipeline = Pipeline(framer, partial(framer.next_octets, RECEIVE_SIZE))
+
+    # What is there to be done.
+
+    def move_soon(self) -> None:
+        """Look what can be sent and taken, when all tasks have said what they want."""
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self.move)
+
+    def move(self) -> None:
+        """Take what has come, and send what may be sent now."""
+        self._is_due = False
+        if not self.flows or self._has_to_look():
+            return
+        if self._loops:  # one that was left by a break says so in no other way
+            self._loops = [loop for loop in self._loops if not loop.batch.abandoned]
+        takes = not self._loops or self.takes
+        try:
+            self._exchange(takes=takes)
+        except (error_proto, FramingError) as error:
+            self._give_up(error)
+            return
+        for loop in self._loops:
+            loop.wake()
+        still_takes = not self._loops or self.takes
+        if self.end is not None and takes and still_takes:
+            self._give_up(self.end)
+            return
+        if still_takes is not self._wire.reads:
+            self._wire.read(still_takes)
+        if not self._patience.watches:
+            self._patience.watch()
+
+    def _has_to_look(self) -> bool:
+        """Return whether something has come that has to be seen before anything is sent, and see to it.
+
+        While nothing is in flight nothing should come, and what does is not to be taken for the reply to the next.
+        """
+        if self.pipeline.in_flight:
+            self._has_looked = False
+            return False
+        looked, self._has_looked = self._has_looked, False
+        if looked or not (self.queue.waiting or self._loops) or not self._wire.has_arrived():
+            return False
+        # The loop receives it in its next round, behind what is due there already.
+        self._has_looked = self._is_due = True
+        self._loop.call_soon(self._loop.call_soon, self.move)
+        return True
+
+    def _exchange(self, *, takes: bool) -> None:
+        """Take replies and send commands, if what comes is taken now."""
+        if takes:
+            self._ask_for_capabilities()
+            if said := self._step():
+                self._send(said)
+        if not self.pipeline.in_flight and (octets := self._wire.framer.next_octets(RECEIVE_SIZE)):
+            raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
+
+    def _step(self) -> list[str]:
+        limit, max_octets = PUBLIC._MAXLINE, self._limit()
+        queue, pipeline = self.queue, self.pipeline
+        alone = queue.wants_silence
+        if alone or (self._loops and any(loop.batch.arrived for loop in self._loops)):
+            # What comes of loops meanwhile is kept for them, within bounds.
+            is_silent = pipeline.make_room(None, limit, max_octets)
+            if alone and not is_silent:
+                return []
+        if queue.waiting:
+            queue.measure()
+        said = pipeline.step(queue, limit, max_octets)
+        if not alone:
+            for loop in self._loops:
+                said += pipeline.step(loop.batch, limit, max_octets)
+        return said
+
+    def _ask_for_capabilities(self) -> None:
+        """Find out whether commands may go out together, when there are several for the first time."""
+        queue = self.queue
+        # A command given alone is no reason to ask.
+        if not queue.has_several or self._session.capabilities is not None or self._asks_capabilities:
+            return
+        if queue.wants_silence:
+            return
+        self._asks_capabilities = True
+        answer = self._loop.create_future()
+        answer.add_done_callback(self._capabilities_came)
+        queue.put_first(Exchange("CAPA", b"CAPA", "CAPA", lines, answer, max_octets=MAX_CAPABILITIES_OCTETS))
+
+    def _capabilities_came(self, answer: "asyncio.Future[Any]") -> None:
+        self._asks_capabilities = False
+        if answer.cancelled():
+            return
+        if answer.exception() is None:
+            self.learn(parse_capabilities(answer.result()[1]))
+        elif self._session.in_step:
+            self.learn({})
+        self.move_soon()
+
+
+def _nothing(_: object) -> None:
+    """Do nothing for a session that is over."""
