@@ -815,3 +815,41 @@ def test_quirk_q68_line_ends_count_also_where_a_piece_ends_at_the_listed_size(tm
     with ScriptedServer(GREETING, drop) as server:
         report = fetch_from(server, f"maildir:{tmp_path}/box")
     assert [each.number for each in report.failures] == [8], "seven have shown that sizes are without CR"
+
+
+def test_without_top_a_piece_of_what_is_looked_at_never_takes_the_place_of_the_whole(tmp_path: Path) -> None:
+    to = f"mbox:{tmp_path}/box"
+    drop = named(1, 2)
+
+    def instead(command: bytes) -> bytes | Reply | None:
+        if command == b"QUIT" and drop.sessions == 1:
+            return Reply(b"-ERR [SYS/TEMP] nothing was removed\r\n", then="fin")
+        if command == b"RETR 1" and drop.sessions == 2:
+            return b"+OK\r\n" + drop.messages[0][1][:20] + b"\r\n.\r\n"
+        return b"-ERR no TOP\r\n" if command.startswith(b"TOP") else None
+
+    drop.instead = instead
+    drop.sizes = {drop.messages[1][0]: 300}  # so that nobody knows what sizes are worth
+    drop.messages[0] = (b"1", drop.messages[0][1])  # a number, of which only the content tells what it is
+    with ScriptedServer(GREETING, drop) as server:
+        for _ in range(3):
+            fetch_from(server, to, DELETE)
+    assert delivered(to) == sorted([mail(1), mail(2)])
+
+
+@pytest.mark.parametrize("uid", [b"", b"ENOMEM-%d"])
+def test_a_message_without_a_lasting_unique_id_that_breaks_each_session_is_left_alone(
+    tmp_path: Path, uid: bytes
+) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = Maildrop((uid, mail(1)), (b"x", mail(2)))
+
+    def instead(command: bytes) -> bytes | None:
+        drop.messages[0] = (uid % drop.sessions if b"%" in uid else uid, mail(1))
+        return b"what?\r\n" if command == b"RETR 1" else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to)
+    assert ([each.number for each in report.failures], report.error) == ([1], None)
+    assert delivered(to) == [mail(2)]

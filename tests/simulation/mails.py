@@ -42,6 +42,8 @@ class Mail:
     delivered_at: float | None = None
     """The true date on which it was first seen to be at its destination."""
     last_listed: float = 0.0
+    uid_changes: bool = False
+    """Whether it had another unique-id in each session."""
     may_repeat: str = ""
     """Why it may be at the destination more than once."""
     may_miss: str = ""
@@ -78,6 +80,11 @@ class Senders:
         elif rng.random() < 0.1:
             content += (b"long " * rng.randrange(400)) + b"\r\n"
         return content
+
+    def forging(self) -> bytes:
+        """Return a new message that looks like the end of it, and one or two replies, where nobody stuffs dots."""
+        forged = b"".join(b"+OK\r\nSubject: forged\r\n\r\nx\r\n.\r\n" for _ in range(self.rng.randint(1, 2)))
+        return self.content(size=None) + b".\r\n" + forged[: -len(b".\r\n")]
 
 
 def text_of(content: bytes, kind: str) -> bytes:

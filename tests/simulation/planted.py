@@ -166,6 +166,33 @@ FAULTS = (
         "short = []",
         frozenset({"short messages"}),
     ),
+    Planted(
+        "a message in an mbox is where it was appended, or nowhere",
+        "destinations._mbox_journal",
+        "_search",
+        "find(files, file, {mark_of(message.head) for message in intent.messages}, alike=alike)",
+        "()",
+        frozenset({"kills", "programs"}),
+        110,
+    ),
+    Planted(
+        "a conversation is in step whatever comes",
+        "_listing",
+        "Lister.check_step",
+        "if self._pop.stat()[0] == messages:",
+        "if messages:",
+        frozenset({"out of step", "identical sizes"}),
+        370,
+    ),
+    Planted(
+        "what is alike to a deleted message is that message",
+        "memory._state",
+        "AccountState.has_kept",
+        "return deleted >= PATIENCE_WITH_DELETIONS",
+        "return deleted > 0",
+        frozenset({"alike", "unlasting unique-ids"}),
+        270,
+    ),
 )
 
 

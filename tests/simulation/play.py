@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from pop3fast.fetch import FetchReport, Options, UidsChanged
+from pop3fast.fetch import FetchReport, Named, Options, UidsChanged
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 
 from .database import Database
@@ -86,7 +86,10 @@ class Story:
                 "pop3+plain://mail.example.org", user=drop.name, password="password", dial=partial(self._dial, drop)
             )
             words = place.words if rng.random() < 0.7 else place.words.replace("/mail/", "/post/")
-            self.jobs[drop.name] = Job(account, words, rng.choice(self.states), self._options())
+            options = self._options()
+            if drop.headers_only:
+                options = replace(options, headers_only=True, delete=False, delete_after=None, max_size=None)
+            self.jobs[drop.name] = Job(account, words, rng.choice(self.states), options)
         self.promises = Promises(world, self.homes, self.drops)
         for place in self.places:
             place.on_taken = partial(self._before_taking, place)
@@ -230,6 +233,7 @@ class Story:
             self._settle(drop, replace(job, options=options))
 
     def _settle(self, drop: Maildrop, job: Job) -> None:
+        failures: list[Named] = []
         for _ in range(MOST_CALM_FETCHES):
             self.world.clock.time += 3600.0
             report = self._fetch(drop, job)
@@ -239,15 +243,20 @@ class Story:
                 for mail in drop.ever:
                     mail.may_repeat = "the unique-ids changed"
                 job = replace(job, options=replace(job.options, accept_uid_change=True))
+            elif report.error is not None and drop.login_delay and not drop.stuffs:
+                # Each message that breaks a session takes two, and the pauses between them more than the patience.
+                return
             elif report.error is not None:
                 raise Broken(f"in calm weather: {report.error!r}") from report.error
             elif (
                 (not report.deleted or drop.deaf_to_dele)
-                and not report.failures
+                # What a server spoils each time fails each time.
+                and (not report.failures or (not drop.stuffs and report.failures == failures))
                 and not (report.fetched and report.forgotten)
             ):
                 self.promises.settled(drop, report)
                 return
+            failures = report.failures
         raise Broken(f"after {MOST_CALM_FETCHES} fetches in calm weather there is still something to do")
 
     # What is remembered.

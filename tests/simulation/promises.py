@@ -192,7 +192,7 @@ class Promises:
                 raise Broken(f"{named} failed or is kept, and nobody says why")
 
     def _check_deletions(self, drop: Maildrop, report: FetchReport, dialogues: list[Dialogue]) -> None:
-        if drop.id_is_number or any(not is_lasting(mail.uid) for mail in drop.ever):
+        if drop.id_is_number or any(not is_lasting(mail.uid) or mail.uid_changes for mail in drop.ever):
             return  # what is listed afterwards does not tell what was deleted
         removed = sum(len(dialogue.removed) for dialogue in dialogues)
         if report.deleted + report.deletions_unknown < removed:
@@ -300,4 +300,5 @@ def _all_of(options: Options) -> Options:
         checkpoint_octets=options.checkpoint_octets,
         patience=options.patience,
         accept_uid_change=options.accept_uid_change,
+        headers_only=options.headers_only,
     )

@@ -40,6 +40,9 @@ class Maildrop:
         self.window = world.rng.randint(1, 4) if world.chance("windows", 0.9) and not self.steady else 0
         self.window_of_newest = world.rng.random() < 0.5
         self.deaf_to_dele = world.chance("deaf to dele", 0.8)
+        self.headers_only = world.chance("headers only", 0.7) and self.tops
+        # Where sizes are not exact nothing tells that a message ended early.
+        self.stuffs = self.sized != "exact" or not world.chance("dots are not stuffed", 0.9)
         self.login_delay = world.rng.choice((1, 10, 90)) if world.chance("login delay") else 0
         self.codes = world.rng.random() < 0.5
         self.locked_until = 0.0
@@ -57,8 +60,13 @@ class Maildrop:
         if self.ever and world.chance("alike", 0.4):
             content = world.rng.choice(self.ever).content
         if content is None:
+            if not self.stuffs and world.chance("dots are not stuffed", 0.4):
+                return self._arrived(self.senders.forging())
             equal = "identical sizes" in world.features and world.rng.random() < 0.8
             content = self.senders.content(size=world.rng.choice(PLAIN_SIZES) if equal else None)
+        return self._arrived(content)
+
+    def _arrived(self, content: bytes) -> Mail:
         mail = self._new(content, b"")
         self._name(mail)
         if any(each.content == content for each in self.ever if each is not mail) and (
@@ -66,7 +74,7 @@ class Maildrop:
         ):
             mail.may_miss = mail.may_repeat = "it is alike to another message, and its unique-id tells nothing"
         self.mails.append(mail)
-        world.say(f"{self.name}: arrived {mail}")
+        self.world.say(f"{self.name}: arrived {mail}")
         return mail
 
     def replace(self, mail: Mail) -> None:
@@ -129,12 +137,15 @@ class Maildrop:
 
     def _new(self, content: bytes, uid: bytes) -> Mail:
         rng = self.world.rng
-        mail = Mail(len(self.senders.all), content, uid, text_of(content, self.kind))
+        delivered = header_of(content) if self.headers_only else content
+        mail = Mail(len(self.senders.all), content, uid, text_of(delivered, self.kind))
         mail.listed_size = max(1, len(content) + rng.randint(-20, 20))
         mail.last_listed = self.world.clock.time
         if self.id_is_number:
             mail.may_repeat = "its unique-id is a message number"
             mail.may_miss = ""
+        if not self.stuffs and not self.headers_only and (b"\r\n" + content).find(b"\r\n.") >= 0:
+            mail.may_miss = "the server lets a dot end it, or takes one away"
         self.senders.all.append(mail)
         self.ever.append(mail)
         return mail
@@ -182,6 +193,7 @@ class Dialogue:
         """The messages that RETR gave."""
         self.sent_short = 0
         self.removed: list[Mail] = []
+        self.is_out_of_step = False
         self.listed_badly = False
         """Whether UIDL or LIST lacked a message."""
         self._deleted = deleted
@@ -253,6 +265,7 @@ class Dialogue:
                 lasting = world.rng.random() < 0.3
                 mail.uid = b"%s%d" % (b"" if lasting else b"ENOMEM-", world.rng.randrange(10**9))
                 mail.may_repeat = "its unique-id did not last"
+                mail.uid_changes = True
             mail.last_listed = world.clock.time
         self._ids = [mail.uid for mail in self.shown]
         return b"+OK\r\n"
@@ -280,7 +293,9 @@ class Dialogue:
         if verb == b"TOP":
             if not self.maildrop.tops:
                 return b"-ERR no TOP\r\n"
-            content = content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+            content = header_of(content)
+            if self.maildrop.headers_only:
+                self.sent_whole.append(mail)
         elif mail.short and not self.world.calm:
             lines = content.splitlines(keepends=True)
             content = b"".join(lines[: self.world.rng.randrange(len(lines))])
@@ -289,8 +304,25 @@ class Dialogue:
         else:
             self.sent_whole.append(mail)
             self.maildrop.shown_whole.add(mail.key)
-        stuffed = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
-        return b"+OK\r\n" + stuffed + b".\r\n"
+        if self.maildrop.stuffs:
+            content = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
+        reply = b"+OK\r\n" + content + b".\r\n"
+        return reply * (1 + self._comes_twice(verb))
+
+    def _comes_twice(self, verb: bytes) -> bool:
+        """Return whether a reply comes twice, so that each one behind it is taken for that of the next command.
+
+        Once in a session; and only where the size of each message is its own, or nothing is remembered before the end
+        of the session: what was remembered before anybody could know is not looked at again.
+        """
+        world, drop = self.world, self.maildrop
+        if verb != b"RETR" or drop.sized != "exact" or self.is_out_of_step or not world.chance("out of step", 0.1):
+            return False
+        sizes = {drop.listed_size(mail) for mail in self.shown}
+        if len(sizes) < len(self.shown) and world.features & {"small limits", "delays"}:
+            return False
+        self.is_out_of_step = True
+        return True
 
     def _quit(self) -> bytes:
         world, drop = self.world, self.maildrop
@@ -316,6 +348,12 @@ class Dialogue:
             return b""
         self.said_goodbye = True
         return b"+OK bye\r\n"
+
+
+def header_of(content: bytes) -> bytes:
+    """Return the header of *content*, with the empty line behind it, if there is one."""
+    header, empty, _ = content.partition(b"\r\n\r\n")
+    return header + empty
 
 
 def _short(reply: bytes) -> str:

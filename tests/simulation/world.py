@@ -17,7 +17,7 @@ FIRST_DATE = 1_750_000_000.0
 
 DAY = 86_400.0
 
-FEATURES = (
+EARLIER_FEATURES = (
     "alike",  # messages that are alike to the last octet
     "broken promises of sync",  # a sync that fails loses what it was to keep
     "changes by others",  # messages are deleted, and put in another's place, by others between two sessions
@@ -59,6 +59,16 @@ FEATURES = (
     "unlasting unique-ids",
     "windows",
 )
+
+
+LATER_FEATURES = (
+    "dots are not stuffed",  # a message with a line that begins with a dot ends early, or comes changed
+    "headers only",  # the option
+    "out of step",  # a reply comes twice
+)
+"""Drawn by a chance of their own, so that the stories without them are what they were before there were these."""
+
+FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES
 
 
 class Death(BaseException):
@@ -103,7 +113,9 @@ class World:
     ) -> None:
         self.seed = seed
         self.rng = Random(f"pop3fast {seed}")  # noqa: S311 - the same each time is what is wanted
-        chosen = frozenset(feature for feature in FEATURES if self.rng.random() < 0.3)
+        chosen = frozenset(feature for feature in EARLIER_FEATURES if self.rng.random() < 0.3)
+        later = Random(f"pop3fast later {seed}")  # noqa: S311 - as above
+        chosen |= {feature for feature in LATER_FEATURES if later.random() < 0.15}
         self.features = (chosen if features is None else chosen & features) | needs
         self.clock = Clock()
         self.stop = Stop()

@@ -148,7 +148,9 @@ def make_plan(
     """
     maker = _Maker(seen, options, date, known or Known(), doubts_numbers=doubts_numbers)
     for number, text in listing.uids.items():
-        maker.add(number, text.encode("latin-1"), listing.sizes.get(number, 0))
+        uid = text.encode("latin-1")
+        # What does not last is none: in the next session nothing of it would be known.
+        maker.add(number, uid if is_lasting(uid) else b"", listing.sizes.get(number, 0))
     plan = maker.plan
     plan.listed = len(listing.uids)
     plan.nameless = sum(count for uid, count in plan.counts.items() if not is_lasting(uid))
@@ -289,12 +291,13 @@ def plan_new(plan: Plan, item: Item, options: Options, known: Known) -> None:
 
 def plan_known(plan: Plan, item: Item, remembered: Remembered, options: Options, date: float, known: Known) -> None:
     """Delete *item*, which is the message that is *remembered*, if that is asked for and it came whole."""
-    if 0 < remembered.octets < remembered.size and known.sizes_are_exact:
+    may_be_short = remembered.octets > 0 and not options.headers_only
+    if may_be_short and remembered.octets < remembered.size and known.sizes_are_exact:
         # It was fetched when nobody knew yet that these sizes are exact.
         plan.seen -= 1
         plan_new(plan, item, options, known)
         return
-    if 0 < remembered.octets < min(item.size, remembered.size) and not known.sizes_are_estimates:
+    if may_be_short and remembered.octets < min(item.size, remembered.size) and not known.sizes_are_estimates:
         plan.short.append(item)
     if not options.deletes or item.identity in known.deleted or not options.old_enough(remembered.delivered_at, date):
         return

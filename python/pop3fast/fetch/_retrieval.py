@@ -253,7 +253,8 @@ class Retrieval:
         if not too_few:
             return None
         self._run.note_short(item)
-        return None if alike and not sizes.decide else short
+        # In the place of a whole message that is remembered, and may be the same one, no piece is.
+        return None if alike and not sizes.decide and item not in self._run.again else short
 
     def _end_early(self, pieces: Iterator[Piece], item: Item) -> None:
         """Take from the connection what is in flight behind *item*, and throw it away."""
