@@ -232,6 +232,7 @@ def killed_while_appending(box: Path, *messages: bytes, octets: int) -> None:
     assert in_child(lambda: append(box, *messages, files=Killing())) == -signal.SIGKILL
 
 
+@pytest.mark.timeout(300)  # some hundred processes, one after the other, on a machine that may be busy
 @pytest.mark.parametrize("before", [b"", THEIRS])
 def test_killed_at_every_octet(tmp_path: Path, before: bytes) -> None:
     """Whole messages are kept and remembered, a piece is taken away, and what was there stays."""

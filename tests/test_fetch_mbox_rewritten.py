@@ -196,6 +196,7 @@ def test_a_message_that_was_deleted_meanwhile_comes_again_and_no_other_is_taken_
 LOOKS_LIKE = b"Subject: x\r\n\r\nI wrote: From me@x Mon Jan  5 10:00:00 2026\r\nFrom me at 10:00\r\n" * 20
 
 
+@pytest.mark.timeout(300)  # as below
 def test_text_that_looks_like_a_from_line_keeps_nothing_from_being_taken_away(box: Path) -> None:
     box.write_bytes(THEIRS)
     for after in range(400, 1200, 37):
@@ -205,6 +206,7 @@ def test_text_that_looks_like_a_from_line_keeps_nothing_from_being_taken_away(bo
     assert len(found(box)) == 2
 
 
+@pytest.mark.timeout(300)  # 90 processes, one after the other, on a machine that may be busy
 @pytest.mark.parametrize("theirs", [THEIRS, b"From me@x Tue Jan  6 11:11:11 2026\n\n", b"From x 10:00"])
 def test_what_somebody_appended_where_such_text_was_cut_stays(box: Path, theirs: bytes) -> None:
     """Right behind every octet of a piece, also where the next octets of the message would begin with From, too."""
