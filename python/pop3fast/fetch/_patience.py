@@ -97,9 +97,9 @@ class Patience:
         if self._refusal is not None and isinstance(error, TimeoutError):
             return True
         # While others of ours are welcome.
-        return self._is_at_the_door(error) and visit.saw_another_inside
+        return self._came_before_login(error) and visit.saw_another_inside
 
-    def _is_at_the_door(self, error: Exception) -> bool:
+    def _came_before_login(self, error: Exception) -> bool:
         """Return whether *error* came before a password was asked for, and says nothing of why."""
         if self._run.reconnector.has_shown_secret or isinstance(error, AuthenticationError):
             return False
@@ -111,7 +111,7 @@ class Patience:
 
     def _after_refusal(self, error: Exception, seconds: float, visit: Visit) -> float | None:
         in_words = isinstance(error, CommandError) and (says_too_many(error.response) or not error.command)
-        if in_words or self._is_at_the_door(error):
+        if in_words or self._came_before_login(error):
             # Quirk q137: it is about how many there are, and not about this maildrop.
             visit.refused()
         if isinstance(error, CommandError):
@@ -123,7 +123,7 @@ class Patience:
 
     def _most_tries(self, error: Exception, visit: Visit) -> int:
         run = self._run
-        if self._is_at_the_door(error) and not run.report.sessions:
+        if self._came_before_login(error) and not run.report.sessions:
             if visit.had_company and not isinstance(error, TimeoutError):
                 # Nobody knows yet whether that one is let in. The next try is made when it has gone.
                 visit.refused()
