@@ -18,6 +18,7 @@ import pop3fast
 ROOT = Path(__file__).parent.parent
 PACKAGE = Path(pop3fast.__file__).parent
 DROP_IN = ROOT / "tests" / "typing" / "drop_in.py"
+CLAIMS = (DROP_IN, ROOT / "tests" / "typing" / "on_a_loop.py")
 
 # A type checker that has nothing in its cache reads the standard library's types first, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(300)
@@ -70,15 +71,15 @@ def test_package_and_tests_are_strictly_typed() -> None:
     assert checked(done, r"Success: no issues found in (\d+) source files") >= len(files) > 0
 
 
-def test_results_have_the_types_of_poplibs() -> None:
-    assert checked(run("mypy", "--strict", DROP_IN), r"Success: no issues found in (\d+) source file") == 1
+def test_results_have_the_types_of_poplibs_awaited_or_not() -> None:
+    assert checked(run("mypy", "--strict", *CLAIMS), r"Success: no issues found in (\d+) source file") == len(CLAIMS)
 
 
 def test_results_have_the_types_of_poplibs_for_pyright_too() -> None:
-    done = run("basedpyright", "--level", "error", "--outputjson", DROP_IN)
+    done = run("basedpyright", "--level", "error", "--outputjson", *CLAIMS)
     report = json.loads(done.stdout)
     assert [one["message"] for one in report["generalDiagnostics"]] == []
-    assert report["summary"]["filesAnalyzed"] == 1
+    assert report["summary"]["filesAnalyzed"] == len(CLAIMS)
 
 
 def test_a_wrong_type_of_a_result_would_be_found(tmp_path: Path) -> None:
@@ -104,6 +105,8 @@ def test_the_type_of_every_public_name_is_known() -> None:
     ]
     assert unknown == []
     assert report["completenessScore"] == 1
+    named = {symbol["name"] for symbol in report["symbols"]}
+    assert {"pop3fast.aio.POP3", "pop3fast.aio._connect.connect", "pop3fast.aio._fetch_many.fetch_many"} <= named
     assert Path(report["pyTypedPath"]).samefile(PACKAGE / "py.typed")
     counts = report["exportedSymbolCounts"]
     assert counts["withKnownType"] >= len(pop3fast.__all__) > 0
