@@ -32,14 +32,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector leave alone what was collected here, some million objects.
-
-    Otherwise it waits until a quarter as many new ones are there before it looks at all of them, and in a thousand
-    tests that caught exceptions there are gigabytes of buffers by then.
-    """
+    """Let the garbage collector leave alone what was collected here, some million objects: some tests call it often."""
     gc.collect()
     gc.freeze()
     gc.collect()  # which notices that it has next to nothing to look at
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Free what the tests of a module left.
+
+    What is caught knows the frames that it went through, and so the messages of a mailbox, in circles. They are few
+    objects with many octets; the collector counts objects, and so left gigabytes of them.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
 
 
 @pytest.fixture
