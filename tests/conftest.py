@@ -38,17 +38,6 @@ def pytest_collection_finish() -> None:
     gc.collect()  # which notices that it has next to nothing to look at
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Free what the tests of a module left.
-
-    What is caught knows the frames that it went through, and so the messages of a mailbox, in circles. They are few
-    objects with many octets; the collector counts objects, and so left gigabytes of them.
-    """
-    if nextitem is None or nextitem.path != item.path:
-        gc.collect()
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Yield a folder in memory where there is one: many hundred fetches are synced to it."""

@@ -22,16 +22,30 @@ from unittest import mock
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-EVENTS: list[tuple[str, tuple[object, ...]]] = []
-"""The audit events of poplib, as they come. A hook cannot be taken out again, so it is put in once."""
+Events = list[tuple[str, tuple[object, ...]]]
+
+_LISTENING: list[Events] = []
 
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if event.startswith("poplib."):
-        EVENTS.append((event, arguments))
+    if _LISTENING and event.startswith("poplib."):
+        _LISTENING[-1].append((event, arguments))
 
 
+# A hook cannot be taken out again, so it is put in once. Whoever is not listened to any more must not be kept by it:
+# the events name sessions.
 sys.addaudithook(_hook)
+
+
+@contextlib.contextmanager
+def audited() -> Iterator[Events]:
+    """Give a list of the audit events of poplib, as they come in the block."""
+    events: Events = []
+    _LISTENING.append(events)
+    try:
+        yield events
+    finally:
+        _LISTENING.remove(events)
 
 
 @dataclass(frozen=True)
@@ -180,16 +194,15 @@ def play(
 
 
 def _look(wire: Wire, connections: list[poplib.POP3], call: Callable[..., object], *args: object) -> Seen:
-    del EVENTS[:]
     before = len(wire.sent)
     result: Returned | Raised
-    with contextlib.redirect_stdout(io.StringIO()) as printed:
+    with audited() as heard, contextlib.redirect_stdout(io.StringIO()) as printed:
         try:
             result = Returned(_plain(call(*args)))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is compared
             result = Raised(error)
     events = []
-    for name, (subject, *rest) in EVENTS:
+    for name, (subject, *rest) in heard:
         assert not connections or subject is connections[0]
         assert isinstance(subject, poplib.POP3)
         events.append((name, tuple(rest)))
