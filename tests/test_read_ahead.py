@@ -22,6 +22,7 @@ from pop3fast import POP3, error_proto
 from pop3fast._ahead import MAX_AHEAD_OCTETS
 from pop3fast.testing import MailboxServer
 from test_bulk import RecordedPOP3
+from transcripts.player import audited
 
 MOST = 20
 
@@ -38,17 +39,6 @@ class Seen(NamedTuple):
     audited: list[tuple[str, object]]
     printed: str
     logged: list[str]
-
-
-_events: list[tuple[object, str, object]] = []
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "poplib.putline":
-        _events.append((arguments[0], event, arguments[1]))
-
-
-sys.addaudithook(_audit)
 
 
 def by_hand(pop: POP3, line: str) -> object:
@@ -93,14 +83,15 @@ def run(pop: POP3, program: Program, out: Callable[[], str], log: "LogRecords") 
     """Run *program* to its end, whatever comes of its steps."""
     seen = []
     for name, argument in program:
-        del _events[:], log.lines[:]
+        del log.lines[:]
         outcome: object
-        try:
-            outcome = STEPS[name](pop, argument)
-        except (error_proto, OSError, ValueError, AttributeError) as error:
-            number = getattr(error, "number", None)
-            outcome = type(error), error.args, getattr(error, "command", ""), number
-        events = [(event, line) for whose, event, line in _events if whose is pop]
+        with audited() as heard:
+            try:
+                outcome = STEPS[name](pop, argument)
+            except (error_proto, OSError, ValueError, AttributeError) as error:
+                number = getattr(error, "number", None)
+                outcome = type(error), error.args, getattr(error, "command", ""), number
+        events = [(event, each[1]) for event, each in heard if event == "poplib.putline" and each[0] is pop]
         state = pop.in_step, pop.sock is None
         seen.append(Seen(outcome, state, events, out(), list(log.lines)))
     return seen
