@@ -90,9 +90,11 @@ def test_quirk_q96_a_dot_that_was_not_stuffed() -> None:
     unstuffed = b"+OK\r\nmessage 2\r\n.\r\nthe rest of message 2\r\n.\r\n"
     with ScriptedServer(GREETING, [reply(1), unstuffed, *map(reply, range(3, 9))]) as server:
         pop = POP3(*server.address)
+        assert pop.pipelining_given_up is None
         came, said = numbers_until_it_breaks(pop, ProtocolError)
         assert came == [1]
         assert "may not be whole" in said
+        assert "did not fit" in str(pop.pipelining_given_up)
         assert_over(pop, server)
 
 

@@ -17,7 +17,7 @@ import test_hostile
 import test_secrets
 import test_secrets_login
 from asking import ASKS, SILENT, Spy
-from pop3fast import POP3, error_proto
+from pop3fast import POP3, aio, error_proto
 from pop3fast._commands import VERBS, verb_of
 from scripted import ScriptedServer
 
@@ -38,6 +38,23 @@ def called(asks: Iterable[Callable[[POP3], object]]) -> set[str]:
 
 def parameters(name: str) -> set[str]:
     return set(inspect.signature(getattr(POP3, name)).parameters)
+
+
+# What the asyncio client has not, and why.
+BLOCKING_ALONE = {
+    "set_debuglevel": "poplib's, of which the asyncio client has nothing but the results",
+    "encoding": "likewise",
+    "timestamp": "likewise",
+    "read_ahead": "for programs that cannot be changed",
+}
+
+
+def test_both_clients_have_the_same_names_with_the_same_parameters() -> None:
+    blocking, awaited = ({name for name in dir(cls) if not name.startswith("_")} for cls in (POP3, aio.POP3))
+    assert blocking - awaited == BLOCKING_ALONE.keys()
+    assert awaited <= blocking
+    for name in awaited & CALLED:
+        assert parameters(name) == set(inspect.signature(getattr(aio.POP3, name)).parameters), name
 
 
 def test_every_command_is_listed() -> None:

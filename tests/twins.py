@@ -165,6 +165,11 @@ class Twin:
         value: bool = self.pop.in_step
         return value
 
+    @property
+    def pipelining_given_up(self) -> str | None:
+        why: str | None = self.pop.pipelining_given_up
+        return why
+
     def getwelcome(self) -> bytes:
         welcome: bytes = self.pop.getwelcome()
         return welcome

@@ -70,6 +70,11 @@ class POP3(BulkCommands, LoginCommands):
         """Whether a command could be given: the connection is open, and client and server are in step."""
         return self._pop3fast.in_step
 
+    @property
+    def pipelining_given_up(self) -> str | None:
+        """Why commands are sent one at a time on this connection, whatever the server says; None while they are not."""
+        return self._pop3fast.pipeline.given_up
+
     def getwelcome(self) -> bytes:
         """Return the greeting, without its line end (RFC 1939 section 4)."""
         return self.welcome

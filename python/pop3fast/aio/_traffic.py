@@ -100,7 +100,9 @@ class Traffic:
         # Whoever has been served is forgotten, so that a session that is over is freed at once.
         self._loops = []
         self._limit, self._send, self._give_up = int, _nothing, _nothing
+        why = self.pipeline.given_up
         self._open_pipeline()
+        self.pipeline.given_up = why
         return told
 
     def start_anew(self) -> None:
