@@ -1,8 +1,8 @@
-"""Reading ahead: which messages a program that takes them one behind the other will ask for next, and what came of it.
+"""Reading ahead: which messages a program that takes them one after the other will ask for next.
 
-Owns what the session's listings have shown, in which order the program goes through it, and the replies that are there
-before they were asked for. Only what a listing has shown is asked for, and only behind two commands for neighbours in
-it. Never decides what may be in flight: that is the pipeline's. Sees no socket.
+Owns what the session's listings have shown, the order in which the program goes through them, and the replies that came
+before the program asked for them. Only messages in a listing are asked for, and only after two commands for neighbours
+in it. Never decides what may be in flight: the pipeline does. Sees no socket.
 """
 
 import warnings

@@ -1,8 +1,8 @@
 """Conversation: poplib's last two hooks, a command and its reply; and those behind it, read ahead of the program.
 
-Owns when something is asked for ahead of the program (``POP3.read_ahead``), and that the program cannot tell: every
-result, exception, event and line of output is that of one command after the other, at the time when it is given. What
-is asked for `_ahead` decides, what may be in flight the pipeline.
+Owns when messages are asked for ahead of the program (``POP3.read_ahead``), and that the program cannot notice it:
+every result, exception, event and line of output is the same as with one command after the other, and comes at the same
+time. `_ahead` decides what is asked for, the pipeline what may be in flight.
 """
 
 from collections.abc import Callable
@@ -57,7 +57,7 @@ _HOOKS = (
 
 
 def _converse_ahead(pop: Hooks, session: ClientSession, line: str, read: Callable[[], LongResponse]) -> LongResponse:
-    """Do as `converse`, but let the messages behind this one be on their way already."""
+    """Do as `converse`, but let the messages after this one be on their way already."""
     ahead, command = session.ahead, command_of(line)
     if ahead is None or command is None or not session.in_step or not _hooks_are_ours(pop):
         return converse(pop, session, line, read)

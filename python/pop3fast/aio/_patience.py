@@ -1,6 +1,6 @@
 """Patience: how long a conversation waits for octets, on the clock of its event loop.
 
-Owns the timers. What is to become of a connection whose time is over its owner says.
+Owns the timers. The owner of a connection decides what happens when its time is over.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Patience:
         return self._timer is not None
 
     def something_happened(self) -> None:
-        """Begin anew to wait: octets have come, or a command has been sent."""
+        """Begin to wait anew: octets have come, or a command has been sent."""
         self._since = self._loop.time()
 
     def watch(self) -> None:
@@ -74,7 +74,7 @@ class Patience:
 
     @contextmanager
     def within(self, deadline: Deadline) -> Iterator[None]:
-        """Give up if what is waited for in here is not over by *deadline*."""
+        """Give up if the block is not over by *deadline*."""
         alarm = Alarm(deadline, self._give_up)
         try:
             yield
@@ -82,7 +82,7 @@ class Patience:
             alarm.call_off()
 
     def end(self) -> None:
-        """Mind the time no more, and know nobody any more who would want to hear of it."""
+        """Stop the timers, and forget whom to tell."""
         if self._timer is not None:
             self._timer.cancel()
         if self._at_the_end is not None:

@@ -1,8 +1,8 @@
-"""The queue of single commands: each with what is made of its reply, in the order in which they were given.
+"""The queue of single commands, in the order in which they were given; each says what becomes of its reply.
 
-To the pipeline they are one `Batch`, so commands that many tasks give go out together where the server can take them
-together, and no reply is given to another's. Owns who may send now: a command that is alone in flight, or a login of
-several lines, keeps all others waiting. Never waits, and sees no socket.
+To the pipeline they are one `Batch`. So the commands of many tasks go out together when the server can take that, and
+no task gets another's reply. Owns who may send now: a command that is alone in flight, or a login of several lines,
+keeps all others waiting. Never waits, and sees no socket.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ USUAL_LINE_OCTETS = 32
 
 
 class Hold:
-    """Several commands of one task that no other task's may come between."""
+    """Several commands of one task; no other task's command may come between them."""
 
 
 class Exchange(Generic[T]):
@@ -106,7 +106,7 @@ class Queue(Batch[Any]):
         """Whose commands alone may be sent."""
         self._waiting: deque[Exchange[Any]] = deque()
         self._flying: deque[Exchange[Any]] = deque()
-        # Answered, as it seems, but the pipeline is not sure of it yet.
+        # Their replies have come, but the pipeline is not sure of them yet.
         self._kept_back: deque[Exchange[Any]] = deque()
 
     # Giving commands.
@@ -216,7 +216,7 @@ class Queue(Batch[Any]):
     def take_replies(self, framer: Framer, limit: int, max_octets: int, most: int) -> Taken[Any]:
         """Take replies to the oldest commands from *framer*, *most* at the most."""
         outcomes: list[tuple[Exchange[Any], Any]] = []
-        # Behind others a line is a reply only if it can be nothing else; see `strict_status`.
+        # After other replies, a line is a reply only if it can be nothing else; see `strict_status`.
         together = len(self._flying) > 1
         while len(outcomes) < most:
             exchange = self._flying[0]

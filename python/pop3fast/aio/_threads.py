@@ -1,7 +1,7 @@
 """Threads for what would hold up the event loop: looking a name up, a caller's own function, deriving a key.
 
-Each call has a daemon thread of its own, and not one of the loop's executor: that has few, and a program cannot end
-before they have. Whoever is cancelled leaves the thread behind, and nobody hears what it has to say.
+Each call has a daemon thread of its own, not one of the loop's executor, which has few, and which a program has to wait
+for at its end. A task that is cancelled leaves the thread behind, and nobody hears its answer.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 async def in_thread(work: Callable[[], T], *, unwanted: Callable[[T], object] | None = None) -> T:
-    """Return what *work* gives, done in a thread. *unwanted* is called with it if nobody waits for it any more."""
+    """Return the result of *work*, done in a thread. *unwanted* is called with it if nobody waits for it any more."""
     errand = _Errand(work, unwanted)
     try:
         Thread(target=errand.run, name="pop3fast-aio", daemon=True).start()

@@ -1,8 +1,8 @@
 """Traffic: what is sent and what is taken on one connection, for all tasks that ask at the same time.
 
 Owns when commands go out and whether what comes is taken: the turns of single commands and loops, back-pressure, and
-asking what the server can do before several commands go out together. Which command a reply is for the pipeline knows;
-what an error means to whoever waits, its owner. Must never wait.
+asking what the server can do before several commands go out together. The pipeline knows which command a reply is for;
+the conversation decides what an error means to those who wait. Must never wait.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ class Traffic:
         self._loops.append(loop)
 
     def close_loop(self, loop: Arrivals[Any]) -> None:
-        """Let what is still to come of *loop* be thrown away."""
+        """Throw away what is still to come for *loop*."""
         if loop in self._loops:
             self._loops.remove(loop)
             if not self._loop.is_closed():
@@ -97,7 +97,7 @@ class Traffic:
         for loop in self._loops:
             loop.batch.failure = loop.batch.failure or self._session.why_not() or failure
             told = loop.wake() or told
-        # Whoever has been served is forgotten, so that a session that is over is freed at once.
+        # Those who have been served are forgotten, so that a session that is over is freed at once.
         self._loops = []
         self._limit, self._send, self._give_up = int, _nothing, _nothing
         why = self.pipeline.given_up

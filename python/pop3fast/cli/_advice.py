@@ -1,7 +1,7 @@
 """Advice: what to do about an error, in one sentence, where that is known.
 
-Pure. Owns what the commonest mistakes look like from here, and never quotes what a server said, or a secret. An error
-of which too little is known has no advice: a wrong one costs more time than none.
+Pure. Owns how the commonest mistakes show, and never quotes a server or a secret. When too little is known there is no
+advice: wrong advice costs more time than none.
 """
 
 import shlex

@@ -1,4 +1,4 @@
-"""Arguments: what can be said behind `pop3fast`, and what its help says of it.
+"""Arguments: what can follow `pop3fast` on the command line, and what its help says.
 
 The one source of the help, of the completions of shells and of the manual page. Owns names, metavariables and which
 option belongs to which command; what a setting means is the settings' own.

@@ -1,7 +1,7 @@
 """`pop3fast check`: everything that a fetch needs is tried, and nothing is fetched or changed.
 
-Owns the order, which is a fetch's, and what is said of each step. One that fails is not the end: who mends a
-configuration wants to hear of all that is wrong with it at once.
+Owns the order, which is that of a fetch, and what is said of each step. A step that fails is not the end: somebody who
+mends a configuration wants to hear of all its faults at once.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Selection: which accounts a command is about, by what name, and what is said of each.
+"""Selection: which accounts a command is about, by which name, and with which settings.
 
-Owns what ``NAME``, ``URL`` and ``--all`` mean, and the placeholders. What was said on the command line is over what the
-account's table says, and that over ``[defaults]``. No error quotes what was typed: it may be a password.
+Owns what ``NAME``, ``URL`` and ``--all`` mean, and the placeholders. The command line overrides the account's table,
+and that overrides ``[defaults]``. No error quotes what was typed: it may be a password.
 """
 
 import argparse

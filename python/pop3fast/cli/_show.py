@@ -1,7 +1,7 @@
 """`pop3fast show`: one message to the standard output, or deleted from the server.
 
-Owns what a terminal is shown of it: every character that one would obey is escaped. Whatever else reads the standard
-output gets the message octet by octet, as the server has it.
+Owns how a message is shown on a terminal: with every character escaped that a terminal would obey. Any other reader of
+the standard output gets the message octet by octet, as the server has it.
 """
 
 import argparse

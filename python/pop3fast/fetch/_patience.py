@@ -1,6 +1,6 @@
 """Patience: whether a fetch that was stopped by an error tries again, and after how long.
 
-Owns the back-off and the limits of trying. It knows no clock but the run's, and waits for nothing. Never tries again
+Owns the back-off, and how often a fetch tries again. It has no clock but the run's, and never waits. Never tries again
 after a login that was refused, or a certificate that is not the server's.
 """
 

@@ -1,7 +1,7 @@
-"""Portions: how many messages are fetched before the destination is waited for.
+"""Portions: how many messages are fetched before the fetch waits for the destination.
 
-Pure. Owns that a slow destination never makes the server wait in the middle of a reply: what is asked for together
-fits into what may wait to be written, so it comes at once, and then the session can be kept alive (quirk q46).
+Pure. Owns that a slow destination never makes the server wait in the middle of a reply. A portion fits into what may
+wait to be written, so it comes at once, and after it the session can be kept alive (quirk q46).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""Processing: a function is called with each new message, in the thread of who asked for it.
+"""Processing: a function is called with each new message, in the caller's thread.
 
-Owns the way between that thread and those that fetch: they ask for calls, and wait for the answers. What a call is
-worth, and when a message counts as done, others decide (`HandlerDestination`).
+Owns the way between that thread and those that fetch: they ask for calls, and wait for the answers.
+`HandlerDestination` decides what the outcome of a call means, and when a message counts as done.
 """
 
 import contextlib

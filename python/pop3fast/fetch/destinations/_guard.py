@@ -1,7 +1,7 @@
-"""Guard: between fetch and a destination that somebody else wrote.
+"""Guard: stands between fetch and a destination that somebody else wrote.
 
-Owns that what such a destination raises is about the destination: an ``OSError`` of it is never taken for the
-network's, nor a ``ValueError`` for an argument's. Interrupts pass through.
+Owns that an exception of such a destination counts as the destination's: its ``OSError`` is never taken for one of the
+network, nor its ``ValueError`` for one about an argument. Interrupts pass through.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
-"""A function that is called with each message, and what becomes of those that it fails on.
+"""A function that is called with each message, and what becomes of messages on which it fails.
 
-Owns that an attempt is remembered before the function is called, so that a message which kills the process counts too;
-and that after so many attempts a message is put aside, or is left on the server, and stands in nobody's way. Where the
-function is called is the caller's business.
+Owns that an attempt is remembered before the function is called, so that a message which kills the process counts, too.
+After so many attempts the message is put aside, or left on the server, and no longer stands in the way. The caller
+decides where the function is called.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
-"""The kinds of destinations: what a person writes for each, and what it is.
+"""The kinds of destinations: what a person writes for each, and what that means.
 
-Owns the registry. Every sentence that lists the kinds comes from it, and so does the file where what was delivered is
-remembered. Nothing is opened here, and no error quotes what was written: there may be a secret in it.
+Owns the registry. Every sentence that lists the kinds comes from it, and so does the path of the state for each.
+Nothing is opened here, and no error quotes what was written: there may be a secret in it.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """A message that has come whole, on its way to where it is delivered.
 
-Owns its content: in memory as long as it is small, and beyond that in a file without a name, which is gone with the
-message. Counts and digests it as it comes.
+Owns its content: in memory while it is small, otherwise in a file without a name, which goes with the message. Counts
+and digests it as it comes.
 """
 
 import io

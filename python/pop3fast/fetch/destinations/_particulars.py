@@ -1,4 +1,4 @@
-"""Particulars: what a destination has to be told beside its words. A value."""
+"""Particulars: what a destination needs to know besides the words that name it. A value."""
 
 from dataclasses import dataclass
 

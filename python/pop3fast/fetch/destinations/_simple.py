@@ -1,8 +1,8 @@
-"""A destination that takes one message after the other, and says of each what became of it.
+"""A destination that takes one message after the other, and reports on each.
 
-Owns what such destinations have in common: a message is kept until it is whole, counted and digested; what has no
-unique-id that lasts is recognised by its content; and what was delivered is remembered before the next one begins, so
-no more than one is delivered twice when the process is killed. It delivers at least once, with the same key each time.
+Owns what such destinations have in common. A message is kept until it is whole, counted and digested. A message without
+a unique-id that lasts is recognised by its content. Each message is remembered before the next one begins, so at most
+one is delivered twice when the process is killed. It delivers at least once, with the same key each time.
 """
 
 from collections.abc import Sequence

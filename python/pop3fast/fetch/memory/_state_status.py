@@ -1,6 +1,6 @@
-"""What is known of an account without asking its server: for whoever watches over many.
+"""What is known of an account without asking its server, for a person or program that watches many.
 
-Owns what is counted, and never waits for a fetch that runs: it takes no lock, and reads what was committed last.
+Owns what is counted. Never waits for a fetch that runs: it takes no lock, and reads what was committed last.
 """
 
 import contextlib
