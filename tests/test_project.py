@@ -49,6 +49,7 @@ CLIENT = (
     "_pipeline",
     "_proof",
     "_batch",
+    "_writing",
     "_message",
     "_header_policy",
     "_encoded_words",

@@ -1,8 +1,8 @@
 """Conversation: poplib's last two hooks, a command and its reply; and those behind it, read ahead of the program.
 
 Owns when messages are asked for ahead of the program (``POP3.read_ahead``), and that the program cannot notice it:
-every result, exception, event and line of output is the same as with one command after the other, and comes at the same
-time. `_ahead` decides what is asked for, the pipeline what may be in flight.
+every result, exception, event and line of output is the same as with one command after the other, and comes when its
+command is given. `_ahead` decides what is asked for, the pipeline what may be in flight.
 """
 
 from collections.abc import Callable

@@ -4,8 +4,6 @@ Owns the commands and their results. How a command goes out and its reply comes 
 """
 
 import contextlib
-import errno
-import io
 import poplib
 import socket
 import sys
@@ -22,6 +20,7 @@ from pop3fast._conversation import exchange, in_step, pipelining_given_up, withi
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ConnectionBusy
 from pop3fast._hooks import ClientSession, LongResponse, limit_of, read_bytes, reply_file, session_of, stream_of_body
+from pop3fast._writing import left_of
 
 T = TypeVar("T")
 
@@ -287,10 +286,4 @@ def _write_all(file: SupportsWrite, octets: bytes) -> None:
     rest: bytes | memoryview = octets
     while rest:
         taken = file.write(rest)  # type: ignore[arg-type]  # a view only where a file takes octets in parts
-        if taken is None and isinstance(file, io.RawIOBase):
-            raise BlockingIOError(errno.EAGAIN, "the file would block; nothing was written", 0)
-        if taken is None or taken >= len(rest):
-            return
-        if taken <= 0:
-            raise OSError(errno.EIO, "the file takes nothing more")
-        rest = memoryview(rest)[taken:]
+        rest = left_of(rest, taken, file)

@@ -4,8 +4,6 @@ Owns the commands and their results. Nothing about replies is decided here: the 
 rooms that both clients share know what they mean.
 """
 
-import errno
-import io
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
@@ -16,6 +14,7 @@ from pop3fast._batches import MessageNumber
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError
 from pop3fast._message import Piece
+from pop3fast._writing import left_of
 from pop3fast.aio._bulk_commands import BulkCommands
 from pop3fast.aio._login import LoginCommands
 from pop3fast.aio._queue import LongResponse, lines, short, whole
@@ -218,10 +217,4 @@ async def _write_all(file: SupportsWrite, octets: bytes) -> None:
     rest: bytes | memoryview = octets
     while rest:
         taken: Any = await asked(file.write, rest)
-        if taken is None and isinstance(file, io.RawIOBase):
-            raise BlockingIOError(errno.EAGAIN, "the file would block; nothing was written", 0)
-        if taken is None or taken >= len(rest):
-            return
-        if taken <= 0:
-            raise OSError(errno.EIO, "the file takes nothing more")
-        rest = memoryview(rest)[taken:]
+        rest = left_of(rest, taken, file)
