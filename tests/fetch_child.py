@@ -1,7 +1,7 @@
 """Fetches in children that are going to be killed; a program for `test_fetch_killed.py`.
 
-Reads one line of JSON a fetch (URL, destination, whether to delete, the step to be killed before), forks, and writes
-the child's process id and then how it ended. It has one thread, so that forking is safe.
+Reads one line of JSON a fetch (URL, destination, whether to delete, the step to be killed before, whether on an event
+loop), forks, and writes the child's process id and then how it ended. It has one thread, so that forking is safe.
 """
 
 import json
@@ -10,13 +10,13 @@ import signal
 import sys
 from collections.abc import Iterable
 
-from fetching import CountedFiles
+from fetching import CountedFiles, fetched_on_a_loop
 from pop3fast.fetch import Account, Entry, Options
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch.memory._state import AccountState
 
 
-def fetch(url: str, destination: str, place: int, *, delete: bool) -> int:
+def fetch(url: str, destination: str, place: int, *, delete: bool, on_a_loop: bool) -> int:
     def before(step: int, _: str) -> None:
         if step == place:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -32,17 +32,18 @@ def fetch(url: str, destination: str, place: int, *, delete: bool) -> int:
     AccountState.remember = remember_in_steps  # type: ignore[assignment, method-assign]
     account = Account(url, password="password", timeout=20)
     options = Options(delete=delete, checkpoint_messages=10)
-    return run_job(Job(account, destination, None, options), Surroundings(files=files)).exit_status
+    do = fetched_on_a_loop if on_a_loop else run_job
+    return do(Job(account, destination, None, options), Surroundings(files=files)).exit_status
 
 
 def main() -> None:
     for line in sys.stdin:
-        url, destination, delete, place = json.loads(line)
+        url, destination, delete, place, on_a_loop = json.loads(line)
         child = os.fork()
         if not child:
             status = 99
             try:
-                status = fetch(url, destination, place, delete=delete)
+                status = fetch(url, destination, place, delete=delete, on_a_loop=on_a_loop)
             finally:
                 os._exit(status)
         print(child, flush=True)

@@ -4,15 +4,20 @@ Owns no test. `CountedFiles` does what it is told before its n-th call; `Forgetf
 the power is cut; `fetch` is the smallest session that does everything in the right order.
 """
 
+import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import aclosing
 from functools import partial
 from types import FunctionType
 from typing import Any, Literal
+from unittest import mock
 
-from pop3fast.fetch import Entry, Identity, State, open_destination
+from pop3fast import aio
+from pop3fast.fetch import Entry, FetchReport, Identity, State, open_destination
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._retrying import Job, Surroundings
 from pop3fast.fetch.memory._seen import MARKED, MISSING
 
 CALLS = [name for name, what in vars(Files).items() if isinstance(what, FunctionType) and not name.startswith("_")]
@@ -232,3 +237,18 @@ def counted(contents: Iterable[bytes]) -> Mapping[bytes, int]:
     for content in contents:
         found[content] = found.get(content, 0) + 1
     return found
+
+
+def fetched_on_a_loop(job: Job, world: Surroundings) -> FetchReport:
+    """Do what `run_job` does, by way of `aio.fetch_many`."""
+
+    async def reports() -> list[FetchReport]:
+        async with aclosing(aio.fetch_many([job])) as coming:
+            return [report async for report in coming]
+
+    # Where fetch_many makes the surroundings of each of its threads.
+    with mock.patch("pop3fast.fetch._fetch_many.Surroundings", return_value=world):
+        came = asyncio.run(reports())
+    if not came:
+        raise KeyboardInterrupt  # which is how the job was ended
+    return came[0]

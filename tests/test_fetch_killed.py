@@ -24,13 +24,18 @@ from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 
 KINDS = ["maildir", "mbox", "eml"]
+WAYS = [
+    *(pytest.param(kind, False, id=kind) for kind in KINDS),
+    *(pytest.param(kind, True, id=f"{kind}-on_a_loop") for kind in ("maildir", "mbox")),
+]
 MESSAGES = [mail(number, octets=number * 20) for number in range(1, 26)]
 
 
 class Children:
     """Fetches in children, one behind the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, on_a_loop: bool = False) -> None:
+        self._on_a_loop = on_a_loop
         program = Path(__file__).with_name("fetch_child.py")
         self._process = subprocess.Popen(
             [sys.executable, program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -52,7 +57,7 @@ class Children:
     def start(self, url: str, to: str, *, delete: bool, place: int = 0) -> None:
         """Begin a fetch that is killed before step *place*."""
         assert self._process.stdin is not None
-        print(json.dumps([url, to, delete, place]), file=self._process.stdin, flush=True)
+        print(json.dumps([url, to, delete, place, self._on_a_loop]), file=self._process.stdin, flush=True)
         self.child = int(self._line())
 
     def status(self) -> int:
@@ -78,11 +83,11 @@ def check(to: str, messages: list[bytes]) -> None:
         assert list(Path(to.partition(":")[2], "tmp").iterdir()) == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_every_step(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "on_a_loop"), WAYS)
+def test_killed_at_every_step(folder: Path, kind: str, *, on_a_loop: bool) -> None:
     messages = MESSAGES[:4]
     place, status = 0, -signal.SIGKILL
-    with Children() as children:
+    with Children(on_a_loop=on_a_loop) as children:
         while status:
             place += 1
             assert status == -signal.SIGKILL
@@ -99,10 +104,10 @@ def test_killed_at_every_step(folder: Path, kind: str) -> None:
     assert place > 30
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_every_command(folder: Path, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "on_a_loop"), WAYS)
+def test_killed_at_every_command(folder: Path, kind: str, *, on_a_loop: bool) -> None:
     place, status = 0, -signal.SIGKILL
-    with Children() as children:
+    with Children(on_a_loop=on_a_loop) as children:
         while status:
             place += 1
             to = f"{kind}:{folder}/{place}"

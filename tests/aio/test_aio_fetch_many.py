@@ -4,16 +4,22 @@ import asyncio
 import threading
 from collections import Counter
 from contextlib import ExitStack, aclosing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aio.running import run, until, url_of
+from fetching import CountedFiles, fetched_on_a_loop
 from maildrops import account_of, delivered, mail
 from pop3fast import aio
 from pop3fast.fetch import Account, FetchReport, Job, Progress
+from pop3fast.fetch._retrying import Surroundings
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
+from simulation.play import play
+from simulation.world import FEATURES
 
 MESSAGES = [mail(number) for number in range(1, 6)]
 
@@ -94,9 +100,75 @@ def test_when_nobody_wants_it_any_more_it_ends(how: str, tmp_path: Path) -> None
     run(main)
 
 
+class Empty(asyncio.Protocol):
+    """An empty maildrop of every user, which counts who is there."""
+
+    there = most = 0
+
+    def connection_made(self, transport: Any) -> None:  # noqa: ANN401 - of two kinds, as asyncio has it
+        self._transport = transport
+        Empty.there += 1
+        Empty.most = max(Empty.most, Empty.there)
+        self._transport.write(b"+OK\r\n")
+
+    def data_received(self, data: bytes) -> None:
+        for line in data.splitlines():
+            has_body = line in {b"CAPA", b"LIST", b"UIDL"}
+            said = b"+OK 0 0\r\n.\r\n" if has_body else b"+OK 0 0\r\n"
+            # A round trip, in which others could come.
+            asyncio.get_running_loop().call_later(0.002, self._transport.write, said)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        Empty.there -= 1
+
+
+def test_a_server_sees_as_many_connections_as_the_limit_and_no_more(tmp_path: Path) -> None:
+    async def main() -> None:
+        server = await asyncio.get_running_loop().create_server(Empty, "127.0.0.1", 0)
+        url = f"pop3+plain://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        jobs = [
+            Job(Account(url, user=f"user{number}", password="word"), f"maildir:{tmp_path}/{number}")
+            for number in range(60)
+        ]
+        # The server is on the same loop: whatever held that up would hold up all of them.
+        reports = [report async for report in aio.fetch_many(jobs, limit=12)]
+        server.close()
+        await server.wait_closed()
+        assert [report.error for report in reports] == [None] * 60
+        assert Empty.most == 12
+        await until(lambda: not Empty.there)
+
+    run(main)
+
+
+def test_nothing_is_done_to_the_disk_in_the_loop_s_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    files = CountedFiles(lambda *_: threads.add(threading.get_ident()))
+    monkeypatch.setattr(
+        "pop3fast.fetch._fetch_many.Surroundings", lambda **given: replace(Surroundings(**given), files=files)
+    )
+
+    async def main() -> None:
+        with MailboxServer(MESSAGES) as server:
+            jobs = jobs_of([server], tmp_path)
+            assert [report.fetched async for report in aio.fetch_many(jobs)] == [len(MESSAGES)]
+
+    run(main)
+    assert threads
+    assert threading.get_ident() not in threads
+
+
 def test_a_limit_below_one_is_a_mistake() -> None:
     async def main() -> None:
         with pytest.raises(ValueError, match="limit"):
             await anext(aio.fetch_many([], limit=0))
 
     run(main)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_promise_is_kept_in_a_story_on_a_loop_too(
+    seed: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("simulation.play.run_job", fetched_on_a_loop)
+    play(seed, folder, frozenset(FEATURES))
