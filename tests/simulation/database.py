@@ -19,10 +19,61 @@ INSTEAD = {
 """What makes a database durable takes time, and here nothing but the process ever ends."""
 
 
+class Databases:
+    """Those of one story. Opening one, and reading its statements anew, takes longer than all that is asked of it.
+
+    So a connection that is closed is kept, and given to who opens the same file next. What a process that died had
+    begun is gone when the next one opens it.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._open: list[Database] = []
+        self._idle: dict[str, list[Database]] = {}
+
+    def connect(self, path: str, *arguments: Any, **named: Any) -> "Database":  # noqa: ANN401
+        """Return a connection to *path*, as `sqlite3.connect` does."""
+        for database in self._open:
+            if database.process != self._world.process:
+                database.give_back()
+        self._open = [each for each in self._open if each.in_use]
+        idle = self._idle.setdefault(path, [])
+        if idle:
+            database = idle.pop()
+        else:
+            database = CONNECT(path, *arguments, factory=Database, **named)
+            database.world, database.idle = self._world, idle
+        database.process = self._world.process
+        database.in_use = True
+        self._open.append(database)
+        return database
+
+    def close(self) -> None:
+        """Close all."""
+        for database in (*self._open, *(each for idle in self._idle.values() for each in idle)):
+            sqlite3.Connection.close(database)
+
+
+CONNECT = sqlite3.connect
+
+
 class Database(sqlite3.Connection):
     """A connection that dies with its process."""
 
     world: World
+    idle: "list[Database]"
+    process = 0
+    in_use = False
+
+    def close(self) -> None:
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Let the next one have it, without what was begun and not committed."""
+        if self.in_use:
+            self.in_use = False
+            self.rollback()
+            self.idle.append(self)
 
     def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401
         if sql.startswith(("SELECT", "PRAGMA")):

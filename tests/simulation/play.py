@@ -14,13 +14,12 @@ from functools import partial
 from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from pop3fast.fetch import FetchReport, Named, Options, UidsChanged
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 
-from .database import Database
+from .database import Databases
 from .disk import Disk
 from .line import Line, SimulatedAccount
 from .mails import Mail, Senders
@@ -303,15 +302,10 @@ _connect = sqlite3.connect
 @contextlib.contextmanager
 def surroundings(world: World) -> Iterator[None]:
     """Put a simulated SQLite in the place of the real one, and small limits in the place of large ones."""
-
-    def connect(path: str, *arguments: Any, **named: Any) -> sqlite3.Connection:  # noqa: ANN401
-        database = _connect(path, *arguments, factory=Database, **named)
-        if isinstance(database, Database):
-            database.world = world
-        return database
-
+    databases = Databases(world)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(sqlite3, "connect", connect))
+        stack.callback(databases.close)
+        stack.enter_context(mock.patch.object(sqlite3, "connect", databases.connect))
         stack.enter_context(mock.patch("pop3fast._stream.RECEIVE_SIZE", RECEIVE_OCTETS))
         for module, name, values in SMALL_LIMITS:
             if world.chance("small limits", 0.5):
