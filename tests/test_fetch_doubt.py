@@ -7,6 +7,9 @@ import pytest
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
 from pop3fast import ProtocolError
 from pop3fast.fetch import Entry, Options, ReadBack, UidsChanged, fetch_mailbox
+from pop3fast.fetch._files import Files
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations._maildir import Maildir
 from scripted import Reply, ScriptedServer
 
@@ -853,3 +856,29 @@ def test_a_message_without_a_lasting_unique_id_that_breaks_each_session_is_left_
         report = fetch_from(server, to)
     assert ([each.number for each in report.failures], report.error) == ([1], None)
     assert delivered(to) == [mail(2)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch", [1, 2, 576])
+def test_what_was_remembered_of_a_conversation_out_of_step_is_forgotten_but_what_sizes_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, batch: int
+) -> None:
+    """A reply comes twice, late, and batches are remembered before anybody can know."""
+    monkeypatch.setattr("pop3fast.fetch._writer.BATCH_MESSAGES", batch)
+    to = f"{kind}:{tmp_path}/box"
+    octets = [40, 41, *[42] * 6]
+    drop = Maildrop(*((b"unique-id-of-%06d" % n, mail(n, size)) for n, size in enumerate(octets, 1)))
+
+    def instead(command: bytes) -> bytes | None:
+        if drop.sessions != 1 or not command.startswith((b"RETR", b"STAT")):
+            return None
+        number = int(command[5:] or 9)
+        return drop.content(number - 1) if number > 4 else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        world = Surroundings(FastClock(), Files(), Stop(), inline=True)
+        report = run_job(Job(account_of(server), to, None, DELETE), world)
+    assert (report.fetched, report.deleted, drop.messages, report.failures) == (8, 8, [], [])
+    assert {*delivered(to)} == {mail(n, size) for n, size in enumerate(octets, 1)}
+    assert delivered(to).count(mail(1)) == delivered(to).count(mail(2, 41)) == 1

@@ -4,6 +4,7 @@ Owns a maildrop (`Maildrop`) and one dialogue with it (`Dialogue`). What a maild
 session it misbehaves each time anew. It knows nothing of pop3fast: octets come in, octets go out.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from .mails import PLAIN_SIZES, Mail, Senders, text_of
@@ -174,6 +175,9 @@ class Maildrop:
             mail.may_miss = f"it has the unique-id of {leaver}"
 
 
+ENDINGS = {"kills", "power cuts", "stops", "hang-ups", "silence", "disk errors", "full disk"}
+"""What ends a session early."""
+
 Deleted = Callable[[Maildrop, list[Mail]], object]
 
 
@@ -312,15 +316,19 @@ class Dialogue:
     def _comes_twice(self, verb: bytes) -> bool:
         """Return whether a reply comes twice, so that each one behind it is taken for that of the next command.
 
-        Once in a session; and only where the size of each message is its own, or nothing is remembered before the end
-        of the session: what was remembered before anybody could know is not looked at again.
+        Once in a session. Where messages have the same size, what was remembered before anybody could know comes once
+        more; and nobody may ever know when the session, or the process, ends before the last reply but by its own end.
         """
         world, drop = self.world, self.maildrop
         if verb != b"RETR" or drop.sized != "exact" or self.is_out_of_step or not world.chance("out of step", 0.1):
             return False
-        sizes = {drop.listed_size(mail) for mail in self.shown}
-        if len(sizes) < len(self.shown) and world.features & {"small limits", "delays"}:
-            return False
+        sizes = Counter(drop.listed_size(mail) for mail in self.shown)
+        alike = [mail for mail in self.shown if sizes[drop.listed_size(mail)] > 1]
+        if alike and world.features & {"small limits", "delays"}:
+            if world.features & ENDINGS:
+                return False
+            for mail in alike:
+                mail.may_repeat = "its size does not show that it came before a reply that was one too many"
         self.is_out_of_step = True
         return True
 

@@ -39,6 +39,10 @@ CHECKPOINT_DELAY_SECONDS = 1.0
 """A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180). A
 checkpoint only saves marking some hundred messages as deleted once more, which takes less than a second."""
 
+MOST_TOO_MANY = 16
+"""By so many replies a conversation may be out of step: a size that none of so many messages before has shows that it
+is not."""
+
 NOT_COMPLETE = "LIST and UIDL do not agree, so one of them is not complete"
 
 GROUP_MESSAGES = 16
@@ -292,6 +296,12 @@ class FetchSession:
     def _say_what_is_short(self, plan: Plan) -> None:
         """Name what came shorter than listed and is not named as kept, while nobody knows what that means."""
         run = self._run
+        if run.sizes.decide:
+            # What has come since shows that they did not come whole. The next fetch asks for them again.
+            for item in plan.short:
+                run.kept.pop(item.identity, None)
+                run.give_up(item, f"it came shorter than the {item.size} octets that the server lists")
+            return
         if short := [item for item in plan.short if item.identity not in run.kept]:
             run.warn(
                 f"{len(short)} messages came shorter than the server lists them, the first of them {named(short[0])}; "
@@ -338,11 +348,31 @@ class FetchSession:
                 run.stop.check()
         finally:
             receipts = writer.receipts()
+            if writer.is_doubted:
+                receipts = self._take_back_unshown(items, receipts, memory)
             run.take(receipts)
             self._note_rejections(writer, memory)
         if writer.failure is not None:
             raise writer.failure
         return receipts
+
+    def _take_back_unshown(self, items: list[Item], receipts: list[Receipt], memory: AccountState) -> list[Receipt]:
+        """Return those *receipts* of a conversation out of step that a size shows to be right; forget the others.
+
+        Where a reply was one too many, each message behind it is the one before. They come again.
+        """
+        sizes = [item.size for item in items]
+        place = {item: number for number, item in enumerate(items)}
+        shown = -1
+        for item, entry in receipts:
+            number = place[item]
+            as_listed = entry.octets == item.size or self._run.sizes.trust is Trust.WITHOUT_CR
+            if as_listed and item.size and item.size not in sizes[max(0, number - MOST_TOO_MANY) : number]:
+                shown = max(shown, number)
+        unshown = [entry for item, entry in receipts if place[item] > shown]
+        if unshown:
+            memory.forget(unshown)
+        return [each for each in receipts if place[each.item] <= shown]
 
     def _note_rejections(self, writer: Writer, memory: AccountState) -> None:
         """Name what the destination did not take, and remember what it will never take."""
