@@ -35,10 +35,15 @@ class Arrivals(Generic[T]):
         arrival.set_result(None)
         return True
 
+    def leave(self) -> None:
+        """Throw away what has come and what is to come, and let whoever waits for it go on."""
+        self.batch.abandoned = True
+        self.batch.arrived.clear()
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+
     async def wait(self, move: Callable[[], None]) -> None:
         """Return when something has arrived, or nothing more will; *move* sees to what has come already."""
-        if self.waits:
-            raise RuntimeError("another task waits for this loop's next message")
         arrival = self._arrival = asyncio.get_running_loop().create_future()
         # What has come already needs no round of the event loop.
         move()

@@ -38,24 +38,29 @@ class Loop(AsyncIterator[T]):
         self._deadline = deadline
         self._arrivals: Arrivals[T] | None = None
         self._alarm: Alarm | None = None
-        self._over = False
+        self._over = self._busy = False
 
     def __aiter__(self) -> "Loop[T]":
         """Return itself."""
         return self
 
     async def __anext__(self) -> T:
-        """Return the next message; what it raises ends the loop."""
+        """Return the next message; what it raises ends the loop. One task at a time may ask."""
         if self._over:
             raise StopAsyncIteration
+        if self._busy:
+            raise RuntimeError("another task waits for this loop's next message")
+        self._busy = True
         try:
             return await self._next()
         except BaseException:
             self._leave()
             raise
+        finally:
+            self._busy = False
 
     async def aclose(self) -> None:
-        """Leave the loop: what is still to come is thrown away."""
+        """Leave the loop: what is still to come is thrown away, and a task that waits for it has seen the last."""
         self._leave()
 
     def __del__(self) -> None:
@@ -66,7 +71,7 @@ class Loop(AsyncIterator[T]):
     async def _next(self) -> T:
         arrivals = self._arrivals or await self._open()
         batch = arrivals.batch
-        while True:
+        while not self._over:
             while batch.arrived:
                 outcome = batch.arrived.popleft()
                 if not isinstance(outcome, CommandError):
@@ -81,13 +86,17 @@ class Loop(AsyncIterator[T]):
                 raise batch.failure
             self._conversation.check()
             await arrivals.wait(self._conversation.traffic.move)
+        raise StopAsyncIteration
 
     async def _open(self) -> Arrivals[T]:
         conversation, deadline = self._conversation, self._deadline
         conversation.check()
         self._alarm = conversation.patience.alarm(deadline)
-        arrivals = self._arrivals = Arrivals(await self._begin())
+        batch = await self._begin()
+        if self._over:
+            raise StopAsyncIteration
         conversation.check()
+        arrivals = self._arrivals = Arrivals(batch)
         conversation.traffic.open_loop(arrivals)
         return arrivals
 
@@ -96,6 +105,5 @@ class Loop(AsyncIterator[T]):
         if self._alarm is not None:
             self._alarm.call_off()
         if self._arrivals is not None:
-            self._arrivals.batch.abandoned = True
-            self._arrivals.batch.arrived.clear()
+            self._arrivals.leave()
             self._conversation.traffic.close_loop(self._arrivals)

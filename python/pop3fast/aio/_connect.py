@@ -22,6 +22,7 @@ from pop3fast._tls import no_tls, warn_about
 from pop3fast.aio._client import POP3
 from pop3fast.aio._conversation import Conversation
 from pop3fast.aio._login import Secret
+from pop3fast.aio._patience import bounded
 from pop3fast.aio._threads import in_thread
 
 SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket | Awaitable[socket.socket]]
@@ -159,11 +160,11 @@ async def _get_through(conversation: Conversation, wishes: _Wishes) -> None:
     location, deadline = wishes.location, wishes.deadline
     step, context, sock = "connection", None, None
     try:
-        async with _bounded(wishes.timeout, deadline):
+        async with bounded(wishes.timeout, deadline):
             sock = await _socket(wishes)
         if location.scheme == "pop3s":
             step, context = "TLS handshake", wishes.context or ssl.create_default_context()
-        async with _bounded(wishes.timeout, deadline):
+        async with bounded(wishes.timeout, deadline):
             await conversation.open(sock, context)
     except BaseException as error:
         if sock is not None:
@@ -209,27 +210,6 @@ class _Stop:
 def _close(made: object) -> None:
     if isinstance(made, socket.socket):
         made.close()
-
-
-class _bounded:  # noqa: N801 - it reads as a phrase
-    """``asyncio.timeout`` for the shorter of a time-out and a deadline, each with its own words."""
-
-    def __init__(self, timeout: float | None, deadline: Deadline | None) -> None:
-        self._deadline = deadline
-        self._timeout = asyncio.timeout(timeout if deadline is None else deadline.shorter(timeout))
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            if self._deadline is not None:
-                self._deadline.left()
-            raise TimeoutError("timed out") from None
 
 
 async def _greeting(conversation: Conversation) -> bytes:

@@ -16,6 +16,7 @@ from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
 from pop3fast._tls import check_no_tls, check_offers_stls, unverified_context
 from pop3fast.aio._conversation import ENCODING, Conversation
+from pop3fast.aio._patience import bounded
 from pop3fast.aio._queue import Hold, short
 from pop3fast.aio._threads import asked, in_thread
 
@@ -114,20 +115,25 @@ class LoginCommands:
             name = _login.choose(offered, verified=conversation.is_verified, by_token=token is not None)
         else:
             name = _login.named(mechanism)
-        given = await _given(password if token is None else token)
+        async with bounded(None, conversation.session.deadline):
+            given = await _given(password if token is None else token)
         secret = _login.secret_for(name, *((given, None) if token is None else (None, given)))
         if name == "USER":
-            try:
-                await self.user(user)
-            except asyncio.CancelledError:
-                conversation.broken(ProtocolError("a login was cancelled"))
-                raise
-            return await self.pass_(secret)
+            return await self._log_in_by_two_lines(f"USER {user}", f"PASS {secret}")
         if name == "APOP":
             return await self.apop(user, secret)
         return await self._authenticate(
             name, _login.mechanism_of(name, user, secret, conversation.host, conversation.port)
         )
+
+    async def _log_in_by_two_lines(self, first: str, second: str) -> bytes:
+        conversation = self._pop3fast
+        # Another task's login in between would be one user with the password of another.
+        async with conversation.hold() as hold:
+            await conversation.command(first, short, hold=hold)
+            response = await conversation.command(second, short, hold=hold)
+        conversation.traffic.forget_capabilities()
+        return response
 
     async def _log_in(self, line: str) -> bytes:
         response = await self._pop3fast.command(line, short)

@@ -6,6 +6,7 @@ Owns the timers. The owner of a connection decides what happens when its time is
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import TracebackType
 
 from pop3fast._deadline import Deadline
 
@@ -100,3 +101,24 @@ class Patience:
             self._give_up(TimeoutError("timed out"))
         else:
             self._timer = self._loop.call_later(left, self._look)
+
+
+class bounded:  # noqa: N801 - it reads as a phrase
+    """``asyncio.timeout`` for the shorter of a time-out and a deadline, each with its own words."""
+
+    def __init__(self, timeout: float | None, deadline: Deadline | None) -> None:
+        self._deadline = deadline
+        self._timeout = asyncio.timeout(timeout if deadline is None else deadline.shorter(timeout))
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._timeout.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            if self._deadline is not None:
+                self._deadline.left()
+            raise TimeoutError("timed out") from None
