@@ -105,6 +105,8 @@ DESTINATIONS = (
     "fetch.destinations._guard",
     "fetch.destinations._handler",
     "fetch.destinations._pipe",
+    "fetch.destinations._lmtp",
+    "fetch.destinations._lmtp_session",
     "fetch.destinations._simple",
     "fetch.destinations._outgoing",
     "fetch.destinations._particulars",

@@ -146,7 +146,7 @@ class Settings:
     trust_sizes: bool | None = _said(
         EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
     )
-    recipient: str | None = _said(TEXT, "fetch", "for whom the mail is (pipe:; default: the user who logs in)")
+    recipient: str | None = _said(TEXT, "fetch", "for whom the mail is (pipe:, lmtp:; default: the user who logs in)")
     pipe_timeout: float | None = _said(
         SECONDS, "fetch", "how long a program (pipe:) may take for one message (default: 600)"
     )

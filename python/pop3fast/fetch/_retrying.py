@@ -7,6 +7,7 @@ longer than it was given, and never goes on after a destination that does not ta
 import contextlib
 import os
 import socket
+import ssl
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -46,9 +47,11 @@ class Job:
     """The file that remembers what was fetched; without one it is `default_path`."""
     options: Options = field(default_factory=Options)
     recipient: str | tuple[str, ...] | None = None
-    """For whom the mail is (``pipe:``); without it, for the account's user."""
+    """For whom the mail is (``pipe:``, ``lmtp:``); without it, for the account's user."""
     pipe_timeout: float = PIPE_SECONDS
     """The seconds that a program (``pipe:``) may take for one message."""
+    to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    """TLS to the server that the mail goes to (``lmtp:``), and whom it trusts. A job with one cannot be pickled."""
 
     @property
     def words(self) -> str:
@@ -95,6 +98,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     fetch_again: bool | Collection[str | bytes] = False,
     recipient: str | tuple[str, ...] | None = None,
     pipe_timeout: float = PIPE_SECONDS,
+    to_context: ssl.SSLContext | None = None,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
     """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
@@ -104,9 +108,9 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     happens on the way and however often this is called; where nothing shows what was delivered, at least once
     (`Kind.once`). *state* is the file that remembers what was fetched; without one it is ``pop3fast.sqlite`` in the
     folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
-    *recipient* and *pipe_timeout* are those of `Job`, the other arguments those of `Options`. Nothing is deleted from
-    the server unless *delete*, or *delete_after* (days), says so. *progress* is called as messages come, in the
-    caller's thread.
+    *recipient*, *pipe_timeout* and *to_context* are those of `Job`, the other arguments those of `Options`. Nothing is
+    deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is called as messages come,
+    in the caller's thread.
 
     A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
     locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``:
@@ -133,7 +137,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         patience=patience,
         fetch_again=fetch_again,
     )
-    return run_job(Job(account, destination, state, options, recipient, pipe_timeout), progress=progress)
+    return run_job(Job(account, destination, state, options, recipient, pipe_timeout, to_context), progress=progress)
 
 
 def run_job(
@@ -145,7 +149,7 @@ def run_job(
     """Do *job* as `fetch_mailbox` does."""
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.words)
-    particulars = Particulars(job.account.login, job.recipient, job.pipe_timeout)
+    particulars = Particulars(job.account.login, job.recipient, job.pipe_timeout, job.to_context)
     destination = open_destination(job.destination, world.files, world.clock, particulars)
     run = Run(
         Reconnector(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress

@@ -15,6 +15,7 @@ from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
 from pop3fast.fetch.destinations._handler import HandlerDestination
+from pop3fast.fetch.destinations._lmtp import Lmtp
 from pop3fast.fetch.destinations._maildir import Maildir
 from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._particulars import Particulars
@@ -53,11 +54,16 @@ def _pipe(words: str, particulars: Particulars, _: Files, clock: Clock) -> Desti
     return Guarded(Pipe(words, particulars, clock))
 
 
+def _lmtp(words: str, particulars: Particulars, _files: Files, _clock: Clock) -> Destination:
+    return Guarded(Lmtp(words, particulars))
+
+
 KINDS: dict[str, Kind] = {
     "maildir": Kind("maildir:PATH", _folder(Maildir), once=True),
     "mbox": Kind("mbox:PATH", _mbox, once=True),
     "eml": Kind("eml:PATH", _folder(EmlFolder), once=True),
     "pipe": Kind("pipe:COMMAND", _pipe, once=False),
+    "lmtp": Kind("lmtp:HOST:PORT", _lmtp, once=False),
 }
 
 

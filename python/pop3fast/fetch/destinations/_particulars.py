@@ -1,6 +1,7 @@
 """Particulars: what a destination needs to know besides the words that name it. A value."""
 
-from dataclasses import dataclass
+import ssl
+from dataclasses import dataclass, field
 
 PIPE_SECONDS = 600.0
 """How long a program may take for one message: longer than a virus scanner or a busy database does, and short enough
@@ -17,6 +18,8 @@ class Particulars:
     """For whom the mail is; without it, for *user*."""
     pipe_timeout: float = PIPE_SECONDS
     """The seconds that a program may take for one message."""
+    to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
+    """What decides about the certificate of a server that the mail goes to, and that there is to be TLS."""
 
     def __post_init__(self) -> None:
         if not self.pipe_timeout > 0:

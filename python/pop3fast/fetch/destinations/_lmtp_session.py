@@ -1,0 +1,228 @@
+"""One connection to an LMTP server (RFC 2033): envelope, content, and a reply for each recipient.
+
+Owns what is sent and what a reply is. A content can end nothing and begin nothing: whatever its line ends, it is sent
+with CRLF and with each leading dot doubled, for there are servers that take ``LF . LF`` for its end. What a reply means
+for a message others decide.
+"""
+
+import contextlib
+import re
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+
+from pop3fast import _replies
+
+SECONDS = 600.0
+"""How long each reply may take: that to the end of a message ten minutes (RFC 5321 section 4.5.3.2.6)."""
+
+MOST_LINE = 8192
+"""A reply's line has 512 octets at most (RFC 5321 section 4.5.3.1.5). Some servers say more."""
+
+MOST_LINES = 100
+"""No reply to these commands has as many."""
+
+PIECE_OCTETS = 2**16
+
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+_LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
+_REPLY = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
+
+
+class LostError(Exception):
+    """The connection is of no use any more, for the reason that this says."""
+
+
+class Reply(NamedTuple):
+    """What the server said."""
+
+    code: int
+    text: str
+
+    @property
+    def good(self) -> bool:
+        """Whether it is done."""
+        return 200 <= self.code < 300  # noqa: PLR2004 - RFC 5321 section 4.2.1
+
+    @property
+    def final(self) -> bool:
+        """Whether it will never be done."""
+        return self.code >= 500  # noqa: PLR2004 - as above
+
+    def __str__(self) -> str:
+        return _replies.printable(f"{self.code} {self.text}")
+
+
+class Envelope(NamedTuple):
+    """From whom a message comes and to whom it goes."""
+
+    sender: str
+    recipients: Sequence[str]
+    octets: int
+    is_8bit: bool
+
+
+class LmtpSession:
+    """A connection, until it is lost. Every method raises `LostError`."""
+
+    def __init__(self, where: str | tuple[str, int], context: ssl.SSLContext | None) -> None:
+        """Connect to *where*, a socket's path or a host and port, and say LHLO; with a *context*, over TLS.
+
+        Raises ``OSError``, too.
+        """
+        self.capabilities: frozenset[str] = frozenset()
+        self._sock = _connected(where)
+        self._file = self._sock.makefile("rb")
+        try:
+            self._demand(self.reply(), "the greeting")
+            self._greet()
+            if context is not None:
+                self._start_tls(context, where)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it, without QUIT."""
+        with contextlib.suppress(OSError):
+            # Who waits for a reply in another thread waits no longer.
+            self._sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError):
+            # As long as it is open, the socket is.
+            self._file.close()
+            self._sock.close()
+
+    def quit(self) -> None:
+        """End it as it ought to be. Raises nothing."""
+        with contextlib.suppress(OSError):
+            self._sock.sendall(b"QUIT\r\n")
+        self.close()
+
+    def envelope(self, envelope: Envelope) -> list[Reply]:
+        """Send an envelope; return the replies to MAIL, to each RCPT and to DATA."""
+        commands = self._commands(envelope)
+        if "PIPELINING" in self.capabilities:
+            self._send(b"".join(commands))
+            return [self.reply() for _ in commands]
+        replies: list[Reply] = []
+        for command in commands:
+            self._send(command)
+            replies.append(self.reply())
+            if command.startswith(b"MAIL") and not replies[0].good:
+                break
+        return replies
+
+    def content(self, file: BinaryIO, recipients: int) -> list[Reply]:
+        """Send the content behind the last envelope; return a reply for each of so many *recipients* (section 4.2)."""
+        for piece in smtp_data(file):
+            self._send(piece)
+        return [self.reply() for _ in range(recipients)]
+
+    def reset(self) -> None:
+        """Forget the last envelope."""
+        self._send(b"RSET\r\n")
+        self._demand(self.reply(), "RSET")
+
+    def reply(self) -> Reply:
+        """Return the next reply."""
+        texts: list[str] = []
+        while len(texts) < MOST_LINES:
+            try:
+                line = self._file.readline(MOST_LINE)
+            except (OSError, ValueError) as error:
+                raise LostError(str(error)) from error
+            if not line.endswith(b"\n"):
+                raise LostError("the server hung up" if len(line) < MOST_LINE else "the server's line is too long")
+            found = _REPLY.fullmatch(line.rstrip(b"\r\n"))
+            if found is None:
+                raise LostError(f"the server said {_replies.printable(repr(line[:80]))}, which is no reply")
+            texts.append(found[3].decode("utf-8", "backslashreplace"))
+            if found[2] != b"-":
+                reply = Reply(int(found[1]), " ".join(texts))
+                if reply.code == 421:  # noqa: PLR2004 - RFC 5321 section 3.8: it closes the connection
+                    raise LostError(f"the server said {reply}")
+                return reply
+        raise LostError("the server's reply has no end")
+
+    def _commands(self, envelope: Envelope) -> list[bytes]:
+        mail = f"MAIL FROM:<{envelope.sender}>"
+        if "SIZE" in self.capabilities:
+            mail += f" SIZE={envelope.octets}"
+        if envelope.is_8bit and "8BITMIME" in self.capabilities:
+            mail += " BODY=8BITMIME"
+        if not all(each.isascii() for each in (envelope.sender, *envelope.recipients)):
+            mail += " SMTPUTF8"
+        lines = [mail, *(f"RCPT TO:<{recipient}>" for recipient in envelope.recipients), "DATA"]
+        return [f"{line}\r\n".encode() for line in lines]
+
+    def _greet(self) -> None:
+        self._send(f"LHLO {socket.gethostname() or 'localhost'}\r\n".encode("ascii", "replace"))
+        reply = self._demand(self.reply(), "LHLO")
+        self.capabilities = frozenset(reply.text.upper().split())
+
+    def _start_tls(self, context: ssl.SSLContext, where: str | tuple[str, int]) -> None:
+        self._send(b"STARTTLS\r\n")
+        self._demand(self.reply(), "STARTTLS")
+        self._file.close()
+        host = where[0] if isinstance(where, tuple) else "localhost"
+        self._sock = context.wrap_socket(self._sock, server_hostname=host)
+        # What came before the handshake, and was not asked for, is gone with the file that it lies in.
+        self._file = self._sock.makefile("rb")
+        self._greet()
+
+    def _send(self, octets: bytes) -> None:
+        try:
+            self._sock.sendall(octets)
+        except OSError as error:
+            raise LostError(str(error)) from error
+
+    def _demand(self, reply: Reply, what: str) -> Reply:
+        if not reply.good:
+            raise LostError(f"the server refused {what}: {reply}")
+        return reply
+
+
+def smtp_data(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of *file* as DATA sends it, with its end: lines end with CRLF, and no line is a dot."""
+    starts = True
+    last = b"\r\n"
+    for piece in _whole_line_ends(file):
+        octets = _LINE_END.sub(b"\n", piece)
+        stuffed = _LEADING_DOT.sub(b"..", octets if starts else b"\0" + octets)
+        stuffed = stuffed if starts else stuffed[1:]
+        starts = octets.endswith(b"\n")
+        last = stuffed = stuffed.replace(b"\n", b"\r\n")
+        yield stuffed
+    yield b".\r\n" if last.endswith(b"\r\n") else b"\r\n.\r\n"
+
+
+def _whole_line_ends(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the pieces of *file*, none of which ends between CR and LF, nor is empty."""
+    kept = b""
+    while octets := file.read(PIECE_OCTETS):
+        octets, kept = kept + octets, b""
+        if octets.endswith(b"\r"):
+            octets, kept = octets[:-1], b"\r"
+        if octets:
+            yield octets
+    if kept:
+        yield kept
+
+
+def has_8bit(pieces: Iterable[bytes]) -> bool:
+    """Return whether any octet is above 127."""
+    return not all(piece.isascii() for piece in pieces)
+
+
+def _connected(where: str | tuple[str, int]) -> socket.socket:
+    if isinstance(where, tuple):
+        return socket.create_connection(where, timeout=SECONDS)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(SECONDS)
+        sock.connect(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

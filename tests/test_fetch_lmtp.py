@@ -1,0 +1,238 @@
+"""`lmtp:`: each reply decides about a message, and no content ends one or begins another."""
+
+import io
+import itertools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lmtp import LmtpServer
+from maildrops import Maildrop, account_of, mail
+from pop3fast.fetch import DestinationError, FetchReport, Job, Options, fetch_mailbox
+from pop3fast.fetch._retrying import Surroundings, run_job
+from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.destinations import _lmtp_session as session
+from pop3fast.fetch.destinations._lmtp_session import smtp_data
+from pop3fast.testing import MailboxServer
+from scripted import ScriptedServer
+from shapes import GREETING
+
+MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 4)]
+
+
+@pytest.fixture
+def drop() -> Maildrop:
+    return Maildrop(*MAILS)
+
+
+@pytest.fixture
+def server(drop: Maildrop) -> Iterator[ScriptedServer]:
+    with ScriptedServer(GREETING, drop) as server:
+        yield server
+
+
+@pytest.fixture
+def lmtp() -> Iterator[LmtpServer]:
+    with LmtpServer() as lmtp:
+        yield lmtp
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def fetch(
+    server: ScriptedServer, lmtp: LmtpServer, options: Options | None = None, recipient: str | tuple[str, ...] = "me"
+) -> FetchReport:
+    return run_job(Job(account_of(server), f"lmtp:{lmtp.where}", None, options or Options(), recipient))
+
+
+def test_each_message_is_delivered_over_one_connection_and_deleted(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer
+) -> None:
+    report = fetch(server, lmtp, Options(delete=True))
+    assert (report.fetched, report.deleted, report.exit_status) == (3, 3, 0)
+    assert [got.content for got in lmtp.got] == [content for _, content in MAILS]
+    assert lmtp.got[0].mail == b"MAIL FROM:<a@example.org> SIZE=%d" % len(mail(1))
+    assert [got.recipients for got in lmtp.got] == [[b"RCPT TO:<me>"]] * 3
+    assert lmtp.connections == 1
+    lmtp.wait()
+    assert lmtp.commands[-1] == b"QUIT"
+    assert drop.messages == []
+
+
+def test_a_socket_of_the_file_system_is_one_too_and_without_recipient_it_is_the_user(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    with LmtpServer(tmp_path / "socket", capabilities=b"8BITMIME") as lmtp:
+        report = fetch_mailbox(account_of(server), f"lmtp:{tmp_path}/socket")
+        assert report.fetched == 3
+        assert lmtp.got[0].recipients == [b"RCPT TO:<user>"]
+        assert lmtp.commands[1:4] == [b"MAIL FROM:<a@example.org>", b"RCPT TO:<user>", b"DATA"]
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("at", [b"MAIL", b"RCPT", b"DATA", b". "])
+@pytest.mark.parametrize("code", [421, 450, 451, 452, 500, 550, 552, 554])
+def test_a_reply_decides_about_its_message_and_the_others_go_on(
+    server: ScriptedServer, drop: Maildrop, at: bytes, code: int, *, pipelining: bool
+) -> None:
+    with LmtpServer(capabilities=b"PIPELINING" if pipelining else b"SIZE") as lmtp:
+        seen = itertools.count()
+
+        def instead(command: bytes) -> bytes | None:
+            if command.startswith(at) and next(seen) == 1:
+                return b"%d 4.2.0 no\x1b[2J\r\n" % code
+            return None
+
+        lmtp.instead = instead
+        report = fetch(server, lmtp, Options(delete=True))
+        if code == 421 and at != b". ":
+            # The server closes the connection: it is asked once more over another one.
+            assert (report.fetched, report.error) == (3, None) or report.failures
+        else:
+            assert [named.uid for named in report.failures] == [b"u2"]
+            assert str(code) in report.failures[0].why
+            assert report.failures[0].why.isprintable()
+            assert (report.fetched, report.deleted, report.exit_status, report.error) == (2, 2, 1, None)
+            assert [uid for uid, _ in drop.messages] == [b"u2"]
+        lmtp.instead = lambda _: None
+        report = fetch(server, lmtp, Options(delete=True))
+        assert [named.uid for named in report.refused] == ([b"u2"] if code >= 500 else [])
+        assert len(drop.messages) == len(report.refused)
+
+
+def test_of_several_recipients_only_who_lacks_it_gets_it_again(server: ScriptedServer, lmtp: LmtpServer) -> None:
+    lmtp.instead = lambda command: b"450 full\r\n" if command.startswith(b". RCPT TO:<b>") else None
+    report = fetch(server, lmtp, Options(delete=True, limit=1), ("a", "b"))
+    assert report.failures[0].why == "b: 450 full (delivered to a)"
+    assert (report.deleted, [len(got.recipients) for got in lmtp.got]) == (0, [2])
+
+
+@pytest.mark.parametrize("codes", [(550, 550), (550, 250), (250, 450), (450, 550)])
+def test_what_one_recipient_did_not_get_is_not_deleted(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer, codes: tuple[int, int]
+) -> None:
+    by_recipient = dict(zip((b"RCPT TO:<a>", b"RCPT TO:<b>"), codes, strict=True))
+    lmtp.instead = lambda command: b"%d said\r\n" % by_recipient[command] if command in by_recipient else None
+    report = fetch(server, lmtp, Options(delete=True), ("a", "b"))
+    assert (report.deleted, len(report.failures), len(drop.messages)) == (0, 3, 3)
+    lmtp.instead = lambda _: None
+    refused = fetch(server, lmtp, Options(), ("a", "b")).refused
+    assert len(refused) == (0 if 450 in codes else 3)
+
+
+def test_a_server_that_is_lost_behind_the_message_is_doubtful_which_is_said_and_it_comes_again(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer
+) -> None:
+    seen = itertools.count()
+    lmtp.instead = lambda command: b"" if command.startswith(b". ") and next(seen) == 1 else None
+    report = fetch(server, lmtp, Options(delete=True))
+    assert [named.uid for named in report.failures] == [b"u2"]
+    assert "it will be sent again" in report.failures[0].why
+    assert (report.deleted, report.error, lmtp.connections) == (2, None, 2)
+    assert fetch(server, lmtp, Options(delete=True)).deleted == 1
+    assert [got.content for got in lmtp.got].count(mail(2)) == 2
+    assert drop.messages == []
+
+
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(server: ScriptedServer, lmtp: LmtpServer) -> None:
+    seen = itertools.count()
+    lmtp.instead = lambda command: b"" if command.startswith(b"MAIL") and next(seen) == 1 else None
+    report = fetch(server, lmtp)
+    assert (report.fetched, report.failures, lmtp.connections) == (3, [], 2)
+
+
+@pytest.mark.parametrize(
+    "reply", [b"nonsense\r\n", b"250", b"250-\r\n" * 200, b"2" * 9000 + b"\r\n", b"999 x\r\n", b"\r\n"]
+)
+@pytest.mark.parametrize("at", [b"greeting", b"LHLO", b"MAIL", b". "])
+def test_a_server_that_says_nonsense_loses_nothing(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer, at: bytes, reply: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "SECONDS", 0.2)
+    lmtp.instead = lambda command: reply if command.startswith(at) else None
+    report = fetch(server, lmtp, Options(delete=True))
+    assert (report.fetched, report.deleted, len(drop.messages)) == (0, 0, 3)
+    assert report.exit_status in {1, 5}
+    lmtp.instead = lambda _: None
+    assert fetch(server, lmtp, Options(delete=True)).deleted == 3
+
+
+def test_who_does_not_answer_at_all_ends_the_fetch_before_anybody_logs_in(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer
+) -> None:
+    report = fetch_mailbox(account_of(server), "lmtp:/nowhere/socket")
+    assert isinstance(report.error, DestinationError)
+    assert (report.exit_status, drop.sessions) == (5, 0)
+    lmtp.instead = lambda command: b"554 not for you\r\n" if command == b"greeting" else None
+    report = fetch(server, lmtp)
+    assert "554 not for you" in str(report.error)
+
+
+def test_the_word_to_stop_ends_the_wait_for_a_reply(server: ScriptedServer, lmtp: LmtpServer) -> None:
+    stop, asked = Stop(), threading.Event()
+
+    def instead(command: bytes) -> bytes | None:
+        if command.startswith(b". "):
+            asked.set()
+            stop.say()
+            threading.Event().wait(0.5)
+        return None
+
+    lmtp.instead = instead
+    with pytest.raises(KeyboardInterrupt):
+        run_job(Job(account_of(server), f"lmtp:{lmtp.where}"), Surroundings(stop=stop))
+    assert asked.is_set()
+
+
+def test_content_that_would_end_itself_stays_content(lmtp: LmtpServer) -> None:
+    evil = b"Subject: x\r\n\r\n.\r\nMAIL FROM:<evil>\r\n\n.\nRCPT TO:<you>\n\r.\rDATA\r\n..\r\n.x"
+    with MailboxServer([evil]) as server:
+        report = run_job(Job(account_of(server), f"lmtp:{lmtp.where}"))
+    assert (report.fetched, len(lmtp.got)) == (1, 1)
+    assert not any(command.startswith(b"MAIL FROM:<evil") for command in lmtp.commands)
+    lines = evil.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+    assert lmtp.got[0].content.split(b"\r\n")[: len(lines)] == lines
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 7])
+def test_every_short_content_is_sent_with_crlf_and_doubled_dots(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "PIECE_OCTETS", piece)
+    for length in range(6):
+        for octets in itertools.product((b"a", b".", b"\r", b"\n"), repeat=length):
+            content = b"".join(octets)
+            sent = b"".join(smtp_data(io.BytesIO(content)))
+            lines = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+            if lines[-1] == b"":
+                lines.pop()
+            assert sent == b"".join(b"." * line.startswith(b".") + line + b"\r\n" for line in lines) + b".\r\n"
+
+
+def test_eight_bits_and_names_beyond_ascii_are_announced(lmtp: LmtpServer) -> None:
+    with MailboxServer([b"From: a@example.org\r\n\r\ncaf\xc3\xa9\r\n"]) as server:
+        run_job(Job(account_of(server), f"lmtp:{lmtp.where}", recipient="josé@example.org"))
+    assert lmtp.got[0].mail.endswith(b" BODY=8BITMIME SMTPUTF8")
+    assert lmtp.got[0].recipients == ["RCPT TO:<josé@example.org>".encode()]
+
+
+def test_with_a_context_there_is_tls_or_nothing(server: ScriptedServer, drop: Maildrop) -> None:
+    with MailboxServer(tls=True) as tls, LmtpServer() as lmtp:
+        context = tls.client_context
+        context.check_hostname = False
+        job = Job(account_of(server), f"lmtp:{lmtp.where}", to_context=context)
+        lmtp.instead = lambda command: b"502 no\r\n" if command == b"STARTTLS" else None
+        report = run_job(job)
+        assert "refused STARTTLS" in str(report.error)
+        assert drop.sessions == 0
+
+
+@pytest.mark.parametrize(
+    "words", ["", "host", "host:", "host:0", "host:65536", ":24", "a b:24", "user@host:24", "x/y:24"]
+)
+def test_words_that_name_no_server_are_an_error_in_words(words: str, server: ScriptedServer) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        fetch_mailbox(account_of(server), f"lmtp:{words}")
