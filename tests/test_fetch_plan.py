@@ -3,7 +3,7 @@
 import pytest
 
 from fetching import flags_of
-from pop3fast.fetch import Identity, Options, Seen
+from pop3fast.fetch import Entry, Identity, Options, Seen
 from pop3fast.fetch._doubt import (
     choose_probes,
     doubt_deletions,
@@ -15,6 +15,7 @@ from pop3fast.fetch._doubt import (
     to_probe,
     uids_changed,
 )
+from pop3fast.fetch._identity import Copies
 from pop3fast.fetch._plan import (
     BEFORE_THE_LAST,
     HEADER_MARK,
@@ -458,3 +459,52 @@ def test_in_a_large_maildrop_that_was_seen_nothing_is_new() -> None:
 def test_wishes_that_make_no_sense(wishes: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=r"one of the two|not deleted|at least"):
         Options(**wishes)  # type: ignore[arg-type]
+
+
+def test_without_its_size_and_its_header_a_message_is_kept() -> None:
+    """Nothing shows that it is the message that was delivered, and nothing speaks against it."""
+    known, options = seen(b"unique-id-of-a-message"), Options(delete=True)
+    plan = planned(listing("unique-id-of-a-message", sizes={}), known, options)
+    assert numbers(plan.doubtful) == [1]
+    settle(plan, {}, known, options, NOW)
+    assert (plan.fetch, plan.delete, plan.again) == ([], [], {})
+    assert [item.number for item, _ in plan.kept] == [1]
+
+
+def test_a_size_that_the_server_says_no_more_stays_remembered() -> None:
+    known = seen(b"a", flags=flags_of(marked=True))
+    plan = planned(listing("a", sizes={}), known)
+    assert numbers(plan.doubtful) == [1]
+    settle(plan, {1: PRINT}, known, Options(), NOW)
+    assert (plan.sizes_changed, plan.relisted) == ([], [Identity(b"a")])
+    plan = planned(listing("a"), known)
+    settle(plan, {1: PRINT}, known, Options(), NOW)
+    assert plan.sizes_changed == [], "it is what it was"
+
+
+def test_no_message_moves_from_where_it_is_still() -> None:
+    """The second one is another message with the header of the first."""
+    known = remembering((b"1", mark_of(1), 0), (b"2", mark_of(2), 0))
+    plan = planned_in_doubt(listing("1", "2"), known, {1: mark_of(1), 2: mark_of(1)}, Options(delete=True))
+    assert (plan.renamed, numbers(plan.fetch), numbers(plan.delete)) == ({}, [2], [1])
+
+
+@pytest.mark.parametrize("flags", [flags_of(deletions=2, missing=True), flags_of(deletions=3, missing=True)])
+def test_what_was_gone_after_two_deletions_is_another_message_where_nothing_shows_that_it_is_not(flags: int) -> None:
+    known, options = seen(b"unique-id-of-a-message", flags=flags), Options(delete=True)
+    plan = planned(listing("unique-id-of-a-message"), known, options)
+    settle(plan, {}, known, options, NOW)
+    assert (numbers(plan.fetch), numbers([*plan.again]), plan.delete) == ([1], [1], [])
+
+
+def entry(uid: bytes, content: bytes, copy: int = 0) -> Entry:
+    return Entry(uid, 0, 100, 100, PRINT, int(NOW), content, copy)
+
+
+def test_copies_count_behind_those_that_were_deleted_and_what_is_given_back_comes_next() -> None:
+    copies = Copies(lambda content: 2 if content == b"a" else 0)
+    assert [copies.take(b"a") for _ in range(3)] == [2, 3, 4]
+    copies.give_back(entry(b"", b"a", 3))
+    copies.give_back(entry(b"a unique-id that lasts", b"a", 4))
+    assert [copies.take(b"a") for _ in range(2)] == [3, 5]
+    assert [Copies().take(b"a")] == [0]
