@@ -24,10 +24,10 @@ class Planted(NamedTuple):
     function: str
     right: str
     wrong: str
+    seed: int
+    """Which story is played first to find it."""
     needs: frozenset[str] = frozenset()
     """The features of the world without which it does not show."""
-    first: int = 0
-    """From which seed on it is looked for, where it takes many."""
 
 
 FAULTS = (
@@ -37,6 +37,7 @@ FAULTS = (
         "FetchSession._note_rejections",
         "run.give_up(item, printable(str(error)))",
         "run.failed.add(item.identity)",
+        4,
         frozenset({OWN}),
     ),
     Planted(
@@ -45,6 +46,7 @@ FAULTS = (
         "_Maker._add_new",
         "plan.refused.append((item, REFUSED_BEFORE))",
         "pass",
+        25,
         frozenset({OWN}),
     ),
     Planted(
@@ -53,8 +55,8 @@ FAULTS = (
         "Mbox._clear",
         "used.discard(self._delivery.spool)",
         "pass",
+        290,
         frozenset({"delays", "cuts", "small limits"}),
-        289,
     ),
     Planted(
         "what is deleted is not read back",
@@ -62,6 +64,7 @@ FAULTS = (
         "Deleter._whole",
         "found = run.destination.read_back([entry for _, entry in whole], fresh=fresh) if whole else []",
         "found = [ReadBack.WHOLE] * len(whole)",
+        24,
         frozenset({"damage"}),
     ),
     Planted(
@@ -70,6 +73,7 @@ FAULTS = (
         "_Maker._is_doubtful",
         "if not flags and not self._doubts_numbers:",
         "if flags is not None:",
+        87,
         frozenset({"unique-ids again", "identical sizes"}),
     ),
     Planted(
@@ -78,6 +82,7 @@ FAULTS = (
         "AccountState.forget_missing",
         "oldest = self._time() - days * DAY_SECONDS",
         "oldest = self._time() + 1",
+        26,
         frozenset({"listings that are empty", "windows"}),
     ),
     Planted(
@@ -86,6 +91,7 @@ FAULTS = (
         "Sizes.is_short",
         "return octets - (line_ends if trust is Trust.WITHOUT_CR else 0) < listed",
         "return False",
+        71,
         frozenset({"short messages"}),
     ),
     Planted(
@@ -94,6 +100,7 @@ FAULTS = (
         "_Maker.__init__",
         "self._counts_position = options.since_last and not known.left",
         "self._counts_position = options.since_last",
+        5,
         frozenset({"since last", "newest first"}),
     ),
     Planted(
@@ -102,6 +109,7 @@ FAULTS = (
         "Age.at",
         "return self._replace(doubted=date)",
         "return Age(date, date)",
+        49,
         frozenset({"clock of 1970"}),
     ),
     Planted(
@@ -110,8 +118,8 @@ FAULTS = (
         "Copies.take",
         "return copy",
         "return 0",
+        174,
         frozenset({"alike", "unique-ids missing"}),
-        100,
     ),
     Planted(
         "sizes are as large as a server likes",
@@ -119,6 +127,7 @@ FAULTS = (
         "_Maker.add",
         "size = min(size, MOST_OCTETS)",
         "pass",
+        1,
         frozenset({"huge sizes"}),
     ),
     Planted(
@@ -127,6 +136,7 @@ FAULTS = (
         "Retrieval._is_too_large",
         "return most is not None and octets > most",
         "return False",
+        10,
         frozenset({"largest size"}),
     ),
     Planted(
@@ -135,6 +145,7 @@ FAULTS = (
         "GroupSync._sync",
         "self._files.sync(file)",
         "pass",
+        4,
     ),
     Planted(
         "the names of messages are not synced",
@@ -142,6 +153,7 @@ FAULTS = (
         "FolderDestination.flush",
         "self._looked_up().sync({message.spot for message in published})",
         "pass",
+        4,
     ),
     Planted(
         "an mbox is not synced",
@@ -149,6 +161,7 @@ FAULTS = (
         "Mbox._make_durable",
         "self.files.sync(file)",
         "pass",
+        1,
     ),
     Planted(
         "what could not be delivered has a receipt",
@@ -156,6 +169,7 @@ FAULTS = (
         "_Work._finish",
         "self._abandon()",
         "self._end_pieces()",
+        0,
         frozenset({"hang-ups", "cuts", "small limits"}),
     ),
     Planted(
@@ -164,6 +178,7 @@ FAULTS = (
         "Deleter._whole",
         "short = [each for each in receipts if each.entry.octets < each.item.size]",
         "short = []",
+        23,
         frozenset({"short messages"}),
     ),
     Planted(
@@ -172,8 +187,8 @@ FAULTS = (
         "_search",
         "find(files, file, {mark_of(message.head) for message in intent.messages}, alike=alike)",
         "()",
+        120,
         frozenset({"kills", "programs"}),
-        110,
     ),
     Planted(
         "a conversation is in step whatever comes",
@@ -181,8 +196,8 @@ FAULTS = (
         "Lister.check_step",
         "if self._pop.stat()[0] == messages:",
         "if messages:",
+        379,
         frozenset({"out of step", "identical sizes"}),
-        370,
     ),
     Planted(
         "what is alike to a deleted message is that message",
@@ -190,8 +205,8 @@ FAULTS = (
         "AccountState.has_kept",
         "return deleted >= PATIENCE_WITH_DELETIONS",
         "return deleted > 0",
+        280,
         frozenset({"alike", "unlasting unique-ids"}),
-        270,
     ),
 )
 
