@@ -1,6 +1,7 @@
 """`pop3fast fetch`: what it is asked, what it says while it runs and when it has ended, several accounts at once."""
 
 import json
+import re
 import sqlite3
 import threading
 from pathlib import Path
@@ -90,9 +91,41 @@ def test_verbose_quiet_and_json(tmp_path: Path) -> None:
         quiet = fetch(tmp_path, server, "--to", "eml:2", "-q")
         assert (quiet.out, quiet.err) == ("", "")
         rows = [json.loads(line) for line in fetch(tmp_path, server, "--to", "eml:3", "--json").out.splitlines()]
-    assert [row["event"] for row in rows] == ["received"] * 5 + ["end"]
+    assert [row["event"] for row in rows] == ["received"] * 5 + ["delivered"] * 5 + ["end"]
     assert rows[1]["uid"] == "uid00000002"
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", row["time"]) for row in rows)
+    assert [row["uid"] for row in rows[5:10]] == [f"uid0000000{number}" for number in range(1, 6)]
+    assert sorted(Path(row["path"]).read_bytes() for row in rows[5:10]) == sorted(MAIL)
     assert (rows[-1]["fetched"], rows[-1]["error"], rows[-1]["exit_status"]) == (5, None, 0)
+
+
+@pytest.mark.parametrize(("kind", "where"), [("maildir", "new/"), ("mbox", ""), ("pipe", None)])
+def test_delivered_says_in_which_file(kind: str, where: str | None, tmp_path: Path) -> None:
+    with MailboxServer(MAIL[:1], password=PASSWORD) as server:
+        to = f"{kind}:{'true' if kind == 'pipe' else tmp_path / 'box'}"
+        rows = [json.loads(line) for line in fetch(tmp_path, server, "--to", to, "--json").out.splitlines()]
+    (path,) = [row["path"] for row in rows if row["event"] == "delivered"]
+    if where is None:
+        assert path is None
+    else:
+        assert path.startswith(f"{tmp_path}/box{'/' if where else ''}{where}")
+        assert Path(path).is_file()
+
+
+def test_a_wait_is_told_when_it_begins_and_why(tmp_path: Path) -> None:
+    drop = Maildrop((b"one", MAIL[0]))
+    refusals = iter([b"-ERR [IN-USE] in use\r\n"])
+    drop.instead = lambda command: next(refusals, None) if command[:4] == b"PASS" else None
+    with ScriptedServer(GREETING, drop) as server:
+        ran = fetch(tmp_path, server, "--to", "eml:box", "--json", "--mechanism", "USER")
+        rows = [json.loads(line) for line in ran.out.splitlines()]
+        refusals = iter([b"-ERR [IN-USE] in use\r\n"])
+        verbose = fetch(tmp_path, server, "--to", "eml:box", "-v", "--mechanism", "USER")
+    assert [row["event"] for row in rows] == ["waiting", "received", "delivered", "warning", "end"]
+    assert rows[0]["why"].endswith("login: PASS: -ERR [IN-USE] in use")
+    assert rows[0]["time"] <= rows[0]["until"]
+    who = f"user on 127.0.0.1:{server.port}"
+    assert re.match(rf"pop3fast: {who}: waiting until \d\d:\d\d:\d\d: .*: PASS: -ERR \[IN-USE\] in use\n", verbose.err)
 
 
 def test_what_is_left_is_named_and_what_is_kept_is_named_even_with_q(tmp_path: Path) -> None:

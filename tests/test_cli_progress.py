@@ -59,6 +59,37 @@ def test_the_line_is_about_all_mailboxes_and_no_wider_than_the_terminal() -> Non
     assert len(shown) < 80
 
 
+@pytest.mark.parametrize("kind", [Line, Bars])
+def test_what_begins_is_shown_at_once_and_what_is_waited_for(kind: Callable[[TextIO, Time], Line | Bars]) -> None:
+    now, stream = Time(), Terminal()
+    display = kind(stream, now)
+    begun = Progress(0, 0, 0, 0, 0.0, None)
+    for doing in ("connecting", "listing"):
+        # No time has passed: what begins does not wait for its turn.
+        display.show("ada on mail\x1b[2J", begun._replace(doing=doing))
+        assert doing in stream.getvalue()
+    display.show("ada on mail\x1b[2J", begun._replace(doing="waiting", why="in\x1buse", until=0.0))
+    assert "waiting until " in stream.getvalue()
+    assert r"in\x1buse" in stream.getvalue()
+    assert "\x1b[2J" not in stream.getvalue()
+    display.close()
+
+
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_the_line_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def size(_: int) -> os.terminal_size:
+        return os.terminal_size((columns, 24))
+
+    monkeypatch.setattr(os, "get_terminal_size", size)
+    monkeypatch.setattr(Terminal, "fileno", lambda _: 2)
+    now, stream = Time(), Terminal()
+    line = Line(stream, now)
+    line.show("ada on mail.example.org:995", Progress(0, 0, 0, 0, 0.0, None, "connecting"))
+    line.show("ada on mail.example.org:995", at(5, 5000)._replace(doing="waiting", why="x" * 300, until=0.0))
+    for drawn in stream.getvalue().split("\r")[1:]:
+        assert len(drawn.removesuffix("\x1b[K")) <= columns - 1
+
+
 def test_the_rate_is_that_of_the_last_seconds() -> None:
     now = Time()
     rate = Rate(now)

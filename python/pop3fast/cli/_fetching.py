@@ -7,6 +7,7 @@ fetching. A message that was received is not yet delivered: only the report says
 import argparse
 import contextlib
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import Any, cast
@@ -14,18 +15,19 @@ from typing import Any, cast
 from pop3fast._location import parse_url
 from pop3fast.cli._accounts import account_of, described
 from pop3fast.cli._advice import advice
-from pop3fast.cli._progress import Display, on_terminal
+from pop3fast.cli._progress import Display, doing_in_words, on_terminal
 from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings, demand
 from pop3fast.cli._text import (
     UsageError,
     complain,
     in_words,
+    moment,
     of_account,
     plural,
     printable,
     say,
-    say_json,
+    say_event,
     shown_size,
 )
 from pop3fast.fetch import (
@@ -67,8 +69,13 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     ]
     jobs = [task for task in tasks if isinstance(task, Job)]
     shows_progress = not (command.quiet or command.verbose or command.json or command.debug)
-    with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
-        done = iter(_run(jobs, command, _teller(display, command), alone=alone))
+    safe = _Safe()
+    try:
+        with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
+            done = iter(_run(jobs, command, safe.watching(_teller(display, command)), alone=alone))
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note(safe.in_words())
+        raise
     reports = [next(done) if isinstance(task, Job) else task for task in tasks]
     for task, report in zip(tasks, reports, strict=True):
         hint = _advice(task, report)
@@ -77,6 +84,35 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
         else:
             _tell_person(report, task.options if isinstance(task, Job) else Options(), command, hint)
     return status_of([report.exit_status for report in reports])
+
+
+class _Safe:
+    """How many messages are safe, and of how many, for who interrupts a fetch."""
+
+    def __init__(self) -> None:
+        self._delivered: Counter[str] = Counter()
+        self._in_all: dict[str, int] = {}
+
+    def watching(self, tell: Tell | None) -> Tell:
+        """Return what counts, and then calls *tell*."""
+
+        def count(job: Job, progress: Progress) -> None:
+            account = str(job.account)
+            self._in_all[account] = progress.messages_in_all
+            self._delivered[account] += len(progress.delivered)
+            if tell is not None:
+                tell(job, progress)
+
+        return count
+
+    def in_words(self) -> str:
+        """Return what a person is told who interrupted."""
+        in_all = sum(self._in_all.values())
+        if not in_all:
+            return "interrupted: nothing was fetched yet; run the same command again"
+        safe = f"{self._delivered.total():,} of {plural(in_all, 'message')}"
+        verb = "is" if in_all == 1 else "are"
+        return f"interrupted: {safe} {verb} safe; run the same command again to go on"
 
 
 def _task_of(account: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job | FetchReport:
@@ -156,26 +192,32 @@ def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None, *, alo
 
 
 def _teller(display: Display | None, command: argparse.Namespace) -> Tell | None:
-    """Return what is told about each message as it comes."""
-
-    def draw(job: Job, progress: Progress) -> None:
-        if display is not None:
-            display.show(str(job.account), progress)
-
-    def tell_program(job: Job, progress: Progress) -> None:
-        if progress.message is not None:
-            say_json(event="received", account=str(job.account), **_fields(progress.message))
-
-    def tell_person(job: Job, progress: Progress) -> None:
-        if progress.message is not None:
-            count = f"{progress.messages:,} of {progress.messages_in_all:,}"
-            say(f"{printable(str(job.account))}: {progress.message}, {progress.message.size:,} octets ({count})")
-
+    """Return what is told while a fetch runs."""
     if command.json:
-        return tell_program
+        return _tell_program_now
     if command.verbose:
-        return tell_person
-    return None if display is None else draw
+        return _tell_person_now
+    return None if display is None else lambda job, progress: display.show(str(job.account), progress)
+
+
+def _tell_program_now(job: Job, progress: Progress) -> None:
+    account = str(job.account)
+    if progress.message is not None:
+        say_event("received", account, **_fields(progress.message))
+    for one in progress.delivered:
+        say_event("delivered", account, **_fields(one.message), path=one.path)
+    if progress.doing == "waiting":
+        say_event("waiting", account, why=progress.why, until=moment(progress.until or 0.0))
+
+
+def _tell_person_now(job: Job, progress: Progress) -> None:
+    account = printable(str(job.account))
+    if progress.message is not None:
+        count = f"{progress.messages:,} of {progress.messages_in_all:,}"
+        say(f"{account}: {progress.message}, {progress.message.size:,} octets ({count})")
+    elif progress.doing == "waiting" or (progress.doing != "receiving" and sys.stderr.isatty()):
+        # No result; and what takes a moment is for who looks on.
+        complain(f"{account}: {doing_in_words(progress)}")
 
 
 def _fields(message: Named) -> dict[str, object]:
@@ -194,13 +236,13 @@ def _tell_program(report: FetchReport, hint: str) -> None:
         ("kept", report.kept),
     ):
         for message in messages:
-            say_json(event=event, account=account, **_fields(message))
+            say_event(event, account, **_fields(message))
     for warning in report.warnings:
-        say_json(event="warning", account=account, text=warning)
+        say_event("warning", account, text=warning)
     counts = ("fetched", "octets", "seen", "deleted", "deletions_unknown", "forgotten", "sessions", "seconds")
-    say_json(
-        event="end",
-        account=account,
+    say_event(
+        "end",
+        account,
         destination=report.destination,
         **{name: getattr(report, name) for name in counts},
         left=len(report.left),

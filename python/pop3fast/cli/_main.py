@@ -49,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _FAILED
     except OutputGone:
         return _OUTPUT_GONE
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         with contextlib.suppress(OSError):
             print(file=sys.stderr)  # the shell's prompt begins a line
-        if command.command == "fetch":
-            complain("interrupted; what was delivered stays delivered, and is remembered")
+        for note in getattr(interrupt, "__notes__", ()):
+            complain(note)
         return _INTERRUPTED
 
 

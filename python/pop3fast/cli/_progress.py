@@ -83,7 +83,7 @@ class Line:
         """Draw the line anew, if it is time."""
         with self._lock:
             self._latest[account] = progress
-            if self._pace.is_due():
+            if self._pace.is_due() or progress.doing != "receiving":
                 latest = self._latest.values()
                 octets = sum(one.octets for one in latest)
                 text = describe(
@@ -93,6 +93,10 @@ class Line:
                     sum(one.octets_in_all for one in latest),
                     self._rate.add(octets),
                 )
+                if not any(one.messages_in_all for one in latest):
+                    text = f"{printable(account)}: {doing_in_words(progress)}"
+                elif progress.doing == "waiting":
+                    text = f"{doing_in_words(progress)}   {text}"
                 # One column stays free: in the last one some terminals begin another line.
                 self._stream.write(f"\r{text[: _columns(self._stream) - 1]}\x1b[K")
                 self._stream.flush()
@@ -120,7 +124,7 @@ class Bars:
         self._bars = rich.Progress(
             rich.TextColumn("{task.description}", markup=False),
             rich.BarColumn(),
-            rich.TextColumn("{task.fields[messages]} messages", markup=False),
+            rich.TextColumn("{task.fields[messages]}", markup=False),
             rich.DownloadColumn(),
             rich.TransferSpeedColumn(),
             rich.TimeRemainingColumn(),
@@ -137,16 +141,17 @@ class Bars:
         """Draw the bars anew, if it is time."""
         with self._lock:
             if account not in self._tasks:
-                self._tasks[account] = self._bars.add_task(
-                    printable(account), total=progress.octets_in_all, messages="0"
-                )
+                self._tasks[account] = self._bars.add_task(printable(account), total=None, messages="")
                 self._paces[account] = Pace(self._now)
-            if self._paces[account].is_due() or progress.messages == progress.messages_in_all:
+            goes_on = progress.doing == "receiving" and progress.messages != progress.messages_in_all
+            if self._paces[account].is_due() or not goes_on:
+                count = f"{progress.messages:,} of {progress.messages_in_all:,} messages"
                 self._bars.update(
                     self._tasks[account],
                     completed=progress.octets,
-                    total=progress.octets_in_all,
-                    messages=f"{progress.messages:,} of {progress.messages_in_all:,}",
+                    # As long as nothing is known of how much there is, the bar only moves.
+                    total=progress.octets_in_all if progress.messages_in_all else None,
+                    messages=count if progress.doing == "receiving" else doing_in_words(progress),
                     refresh=True,
                 )
 
@@ -208,6 +213,14 @@ def describe(messages: int, messages_in_all: int, octets: int, octets_in_all: in
     if rate > 0:
         parts.append(f"{shown_time((octets_in_all - octets) / rate)} left")
     return "   ".join(parts)
+
+
+def doing_in_words(progress: Progress) -> str:
+    """Return what a fetch does, for a person."""
+    if progress.doing != "waiting":
+        return progress.doing
+    until = "" if progress.until is None else time.strftime(" until %H:%M:%S", time.localtime(progress.until))
+    return f"waiting{until}: {printable(progress.why)}"
 
 
 def _columns(stream: TextIO) -> int:

@@ -4,7 +4,7 @@ Owns the words for it. A report can be pickled: it may come from another machine
 """
 
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from pop3fast import AuthenticationError, error_proto
 from pop3fast.fetch._errors import AccountBusy, DestinationError, SecretError, StateError
@@ -37,6 +37,18 @@ class Named(NamedTuple):
         return f"{text}: {self.why}" if self.why else text
 
 
+class Delivered(NamedTuple):
+    """A message that is safe and remembered."""
+
+    message: Named
+    path: str | None
+    """The file that it was put into; None where a destination is no file."""
+
+
+Doing: TypeAlias = Literal["connecting", "listing", "receiving", "waiting"]
+"""What a fetch does: connecting includes the login."""
+
+
 class Progress(NamedTuple):
     """How far a fetch is, as far as is known while it runs."""
 
@@ -52,6 +64,14 @@ class Progress(NamedTuple):
     """Since the beginning."""
     message: Named | None
     """The message that has just been received, if it is about one."""
+    doing: Doing = "receiving"
+    """What has just begun, or goes on."""
+    why: str = ""
+    """What is waited for. May be shown on a terminal."""
+    until: float | None = None
+    """When waiting will end, in seconds since 1970."""
+    delivered: tuple[Delivered, ...] = ()
+    """The messages that have just become safe, if it is about some."""
 
 
 @dataclass

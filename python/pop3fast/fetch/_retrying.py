@@ -225,7 +225,7 @@ _IN_USE_CHANGED = Condition()
 def _hold_sessions(run: Run, hosts: Hosts) -> None:
     patience = Patience(run)
     while (seconds := _hold_session(run, hosts, patience)) is not None:
-        run.stop.pause(run.clock, seconds)
+        run.wait(seconds)
 
 
 def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
@@ -234,9 +234,11 @@ def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
     with hosts.visit(run.reconnector.account.where, run.stop) as visit:
         timeout = patience.begin()
         try:
+            run.begin("connecting")
             with _logged_in(run, timeout) as pop:
                 visit.let_in()
                 patience.let_in()
+                run.waits_for = "the server asks for a pause between logins"
                 return patience.at_checkpoint() if FetchSession(run, pop).work() else None
         except (error_proto, OSError) as error:
             if error is run.callback_failure:
@@ -247,7 +249,8 @@ def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
                 if told is error:
                     raise
                 raise told from error
-            run.warn(f"trying again after: {explained(error)}")
+            run.waits_for = explained(error)
+            run.warn(f"trying again after: {run.waits_for}")
             return seconds
 
 

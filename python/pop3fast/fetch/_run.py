@@ -11,12 +11,13 @@ from collections.abc import Callable, Hashable, Iterable
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import SHORT_MARK, Item, too_large
-from pop3fast.fetch._report import FetchReport, Named, Progress
+from pop3fast.fetch._report import Delivered, Doing, FetchReport, Named, Progress
 from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch._writer import Receipt
 from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.destinations._destination import Destination
+from pop3fast.fetch.destinations._kinds import path_of
 from pop3fast.fetch.memory._state import AccountState
 
 MOST_BREAKS = 2
@@ -91,6 +92,8 @@ class Run:
         """Whether anything was achieved since this was last set to False."""
         self.has_checkpoints = True
         """Whether a session may end before all is done. One that did so and achieved nothing was the last."""
+        self.waits_for = ""
+        """Why there is a pause before the next session."""
         self.callback_failure: BaseException | None = None
         self._progress = progress
         self._breaks: Counter[Identity] = Counter()
@@ -105,20 +108,21 @@ class Run:
         self._messages, self._octets = self.report.fetched + len(self.report.failures), self.report.octets
         self._messages_in_all = self._messages + len(items)
         self._octets_in_all = self._octets + sum(item.size for item in items)
-        self._tell(None, 0)
+        self._went_on(None, 0)
 
     def received(self, item: Item, octets: int) -> None:
         """Note that a message has come."""
         self._messages += 1
         self._octets += octets
-        self._tell(item, 0)
+        self._went_on(item, 0)
 
     def receiving(self, octets: int) -> None:
         """Note how much of a message has come that is not whole yet."""
-        self._tell(None, octets)
+        self._went_on(None, octets)
 
     def take(self, receipts: list[Receipt]) -> None:
         """Count what is durable and remembered."""
+        delivered: list[Delivered] = []
         for item, entry in receipts:
             if self.options.fetch_again:
                 self.fetched_again.add(item.identity)
@@ -130,6 +134,10 @@ class Run:
             self.report.fetched += 1
             self.report.octets += entry.octets
             self.achieve(("fetched", entry.uid, entry.content, entry.copy))
+            if self._progress is not None:
+                delivered.append(Delivered(named(item), path_of(self.destination, entry)))
+        if delivered:
+            self._tell(self._how_far()._replace(delivered=tuple(delivered)))
 
     def achieve(self, what: Hashable) -> None:
         """Note that something was achieved, which counts once in a run.
@@ -201,16 +209,34 @@ class Run:
         self.report.deletions_unknown = len(self.unsure)
         self.report.seconds = self.clock.now() - self.began
 
-    def _tell(self, item: Item | None, under_way: int) -> None:
+    def begin(self, doing: Doing) -> None:
+        """Tell what begins now."""
+        if self._progress is not None:
+            self._tell(self._how_far()._replace(doing=doing))
+
+    def wait(self, seconds: float) -> None:
+        """Tell that nothing happens for so many *seconds*, and why; then wait."""
+        if seconds and self._progress is not None:
+            until = self.clock.date() + seconds
+            self._tell(self._how_far()._replace(doing="waiting", why=self.waits_for, until=until))
+        self.stop.pause(self.clock, seconds)
+
+    def _went_on(self, item: Item | None, under_way: int) -> None:
         self.stop.check()
+        if self._progress is not None:
+            self._tell(self._how_far(under_way)._replace(message=None if item is None else named(item)))
+
+    def _how_far(self, under_way: int = 0) -> Progress:
+        octets = self._octets + under_way
+        in_all = max(octets, self._octets_in_all)
+        seconds = self.clock.now() - self.began
+        return Progress(self._messages, self._messages_in_all, octets, in_all, seconds, None)
+
+    def _tell(self, progress: Progress) -> None:
         if self._progress is None:
             return
-        octets = self._octets + under_way
-        seconds = self.clock.now() - self.began
-        in_all = max(octets, self._octets_in_all)
-        message = None if item is None else named(item)
         try:
-            self._progress(Progress(self._messages, self._messages_in_all, octets, in_all, seconds, message))
+            self._progress(progress)
         except BaseException as error:
             # An OSError from here is not the connection's.
             self.callback_failure = error

@@ -73,6 +73,7 @@ class FetchSession:
             self._begin(memory)
         noted = None if memory is None or run.options.fetch_again else memory.maildrop()
         run.is_listing = True
+        run.begin("listing")
         uids, sizes = self._lister.unique_ids(sizes_too=noted is None)
         if memory is not None and noted is not None and noted == self._lister.mark(uids):
             self._numbers_changed = not self._lister.numbers_hold(uids, memory)

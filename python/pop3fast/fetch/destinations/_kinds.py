@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import cast
 
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._identity import Entry
 from pop3fast.fetch._waiting import Clock, SystemClock
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._eml import EmlFolder
@@ -114,6 +115,16 @@ def default_path(destination: Destination) -> str:
     if isinstance(destination, Maildir | EmlFolder):
         return f"{destination.path}/{FILE_NAME}"
     return state_at_home(words_of(destination))
+
+
+def path_of(destination: Destination, entry: Entry) -> str | None:
+    """Return the file in which *destination* put a message; None where it is no file of ours."""
+    if isinstance(destination, Mbox):
+        return destination.path
+    if isinstance(destination, Maildir | EmlFolder):
+        folder = f"{destination.path}/new" if isinstance(destination, Maildir) else destination.path
+        return f"{folder}/{entry.place.decode('ascii', 'replace')}" if entry.place else None
+    return None
 
 
 def _guarded(destination: object) -> Destination:
