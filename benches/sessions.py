@@ -14,8 +14,8 @@ from pop3fast.testing import MailboxServer
 
 CRLF = b"\r\n"
 
-# What ends a multi-line response, with the line end before it.
-_END = b"\r\n.\r\n"
+END = b"\r\n.\r\n"
+"""What ends a multi-line response, with the line end before it."""
 
 # Less costs more calls, and more than this gained nothing.
 _RECEIVE_SIZE = 64 * 1024
@@ -78,11 +78,11 @@ class RawSession:
         self._sock.sendall(command)
         received = self._receive()
         octets = len(received)
-        while not received.endswith(_END):
+        while not received.endswith(END):
             before, received = received, self._receive()
             octets += len(received)
-            if len(received) < len(_END):
-                received = before[-len(_END) :] + received
+            if len(received) < len(END):
+                received = before[-len(END) :] + received
         return octets
 
     def discard_many(self, commands: Sequence[bytes], sizes: Sequence[int], window: int) -> None:
@@ -98,11 +98,11 @@ class RawSession:
         self._sock.sendall(command)
         received = self._receive()
         pieces = [received]
-        while not received.endswith(_END):
+        while not received.endswith(END):
             before, received = received, self._receive()
             pieces.append(received)
-            if len(received) < len(_END):
-                received = before[-len(_END) :] + received
+            if len(received) < len(END):
+                received = before[-len(END) :] + received
         response = b"".join(pieces)
         return unstuffed(response[response.index(CRLF) + len(CRLF) : -len(b".\r\n")])
 

@@ -1,0 +1,249 @@
+"""The asyncio client beside the blocking one: one by one, many in one loop, and over a line with a round trip of 40 ms.
+
+The floor is a bare protocol on asyncio's own event loop, which sends a command, throws its reply away and wakes whoever
+waits for it. A call retrieves a whole mailbox, for beginning to run an event loop costs as much as a message.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import poplib
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from typing import Any, Self
+
+import pytest
+
+from benches.delay import delayed
+from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
+from benches.mail import attachment
+from benches.sessions import CRLF, END, pop3fast_session, poplib_session
+from pop3fast import POP3, aio
+from pop3fast.testing import MailboxServer
+
+pytestmark = MARKS
+
+TABLE = "On an event loop"
+FAR_TABLE = "4 KB messages on an event loop, 40 ms of round trip"
+BLOCKING = "pop3fast"
+OURS = "pop3fast.aio"
+UVLOOP = "pop3fast.aio on uvloop"
+FLOOR = "bare protocol on asyncio"
+GATHERED = "pop3fast.aio, 500 at once by `gather()`"
+
+ROUND_TRIP = 0.04
+FAR_MESSAGES = 500
+# One by one each takes a round trip: more of them say nothing more.
+FAR_ONE_BY_ONE = 25
+
+
+@dataclass(frozen=True)
+class Mailbox:
+    title: str
+    octets: int
+    messages: int
+    many: bool = False
+    tls: bool = False
+
+
+ONE_BY_ONE_4_KB = Mailbox("4 KB, one by one", 4_000, 100)
+MANY_4_KB = Mailbox("4 KB, `retr_many()`", 4_000, 1_000, many=True)
+ONE_BY_ONE_50_KB = Mailbox("50 KB, one by one", 50_000, 40)
+ONE_BY_ONE_5_MB = Mailbox("5 MB, one by one", 5_000_000, 2)
+TLS_50_KB = Mailbox("50 KB, one by one, TLS", 50_000, 40, tls=True)
+MAILBOXES = [ONE_BY_ONE_4_KB, MANY_4_KB, ONE_BY_ONE_50_KB, ONE_BY_ONE_5_MB, TLS_50_KB]
+
+
+class Bare(asyncio.BufferedProtocol):
+    """One command at a time, and its reply thrown away."""
+
+    def __init__(self) -> None:
+        self._buffer = memoryview(bytearray(256 * 1024))
+        self._end = CRLF
+        self._last = b""
+        self._loop = asyncio.get_running_loop()
+        self._reply: asyncio.Future[None] = self._loop.create_future()
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one for all reads
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._last = (self._last + self._buffer[max(0, nbytes - len(END)) : nbytes])[-len(END) :]
+        if self._last.endswith(self._end):
+            self._reply.set_result(None)
+
+    async def close(self) -> None:
+        self._transport.abort()
+        await asyncio.sleep(0)
+
+    async def reply(self, command: bytes, end: bytes = END) -> None:
+        """Send *command* and wait for the end of its reply; without one, for the greeting."""
+        if command:
+            self._reply = self._loop.create_future()
+            self._last, self._end = b"", end
+            self._transport.write(command)
+        await self._reply
+
+
+class Loops:
+    """Event loops that run for a call, and stand still while the others have their turn."""
+
+    def __init__(self, server: MailboxServer, port: int | None = None, *, tls: bool = False) -> None:
+        self._server = server
+        self._url = f"{'pop3s' if tls else 'pop3+plain'}://{server.host}:{port or server.port}"
+        self._context = server.client_context if tls else None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def runner(self, factory: Callable[[], Any] | None = None) -> asyncio.Runner:
+        """Return a new one."""
+        return self._stack.enter_context(asyncio.Runner(loop_factory=factory))
+
+    def session(self, runner: asyncio.Runner) -> aio.POP3:
+        """Log in on *runner*; log out at the end."""
+
+        async def connected() -> aio.POP3:
+            server = self._server
+            return await aio.connect(self._url, user=server.user, password=server.password, context=self._context)
+
+        pop = runner.run(connected())
+        self._stack.callback(lambda: runner.run(pop.quit()))
+        return pop
+
+    def bare(self, runner: asyncio.Runner) -> Bare:
+        """Log in on *runner* without a client; hang up at the end."""
+
+        async def connected() -> Bare:
+            server, loop = self._server, asyncio.get_running_loop()
+            _, protocol = await loop.create_connection(Bare, server.host, server.port, ssl=self._context)
+            await protocol.reply(b"")
+            for command in (f"USER {server.user}\r\n", f"PASS {server.password}\r\n"):
+                await protocol.reply(command.encode(), CRLF)
+            return protocol
+
+        floor = runner.run(connected())
+        self._stack.callback(lambda: runner.run(floor.close()))
+        return floor
+
+
+def _retrieving(pop: aio.POP3, mailbox: Mailbox, count: int) -> Callable[[], Coroutine[Any, Any, None]]:
+    async def many() -> None:
+        async for _ in pop.retr_many(range(1, count + 1)):
+            pass
+
+    async def one_by_one() -> None:
+        for number in range(1, count + 1):
+            await pop.retr_bytes(number)
+
+    return many if mailbox.many else one_by_one
+
+
+def _retrieving_blocked(pop: POP3, mailbox: Mailbox, count: int) -> Callable[[], None]:
+    def many() -> None:
+        for _ in pop.retr_many(range(1, count + 1)):
+            pass
+
+    def one_by_one() -> None:
+        for number in range(1, count + 1):
+            pop.retr_bytes(number)
+
+    return many if mailbox.many else one_by_one
+
+
+@pytest.fixture(scope="module", params=MAILBOXES, ids=lambda mailbox: mailbox.title)
+def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
+    mailbox: Mailbox = request.param
+    count = max(2, mailbox.messages // 4) if quick else mailbox.messages
+    tls, numbers = mailbox.tls, range(1, count + 1)
+    messages = [attachment(mailbox.octets, seed) for seed in range(min(count, 40))]
+    messages = [messages[number % len(messages)] for number in range(count)]
+    with MailboxServer(messages, tls=tls, process=True) as server, ExitStack() as stack:
+        theirs = stack.enter_context(poplib_session(server, tls=tls))
+        blocking = stack.enter_context(pop3fast_session(server, tls=tls))
+        loops = stack.enter_context(Loops(server, tls=tls))
+        runner = loops.runner()
+        ours, floor = loops.session(runner), loops.bare(runner)
+        if runner.run(ours.retr_bytes(1)) != messages[0] or runner.run(ours.retr_bytes(count)) != messages[-1]:
+            raise AssertionError("the asyncio client retrieved something else")
+        retrieving = _retrieving(ours, mailbox, count)
+        # What a runner does besides takes as long as several messages.
+        run = runner.get_loop().run_until_complete
+
+        async def discard() -> None:
+            for number in numbers:
+                await floor.reply(b"RETR %d\r\n" % number)
+
+        contestants = [
+            Contestant(BASELINE, lambda: [theirs.retr(number) for number in numbers]),
+            Contestant(BLOCKING, _retrieving_blocked(blocking, mailbox, count)),
+            Contestant(OURS, lambda: run(retrieving())),
+        ]
+        if not mailbox.many:
+            contestants.append(Contestant(FLOOR, lambda: run(discard())))
+        if importlib.util.find_spec("uvloop"):
+            other = loops.runner(importlib.import_module("uvloop").new_event_loop)
+            on_uvloop = _retrieving(loops.session(other), mailbox, count)
+            run_other = other.get_loop().run_until_complete
+            contestants.append(Contestant(UVLOOP, lambda: run_other(on_uvloop())))
+        return Column(TABLE, mailbox.title, interleave(contestants, pace))
+
+
+@pytest.mark.parametrize("way", [BASELINE, BLOCKING, OURS, UVLOOP, FLOOR])
+def test_retrieving_on_an_event_loop(near: Column, way: str, benchmark: Benchmark) -> None:
+    if way not in near.rounds:
+        pytest.skip("uvloop not installed" if way == UVLOOP else "the floor is one command at a time")
+    near.hand_over(way, benchmark)
+
+
+@pytest.fixture(scope="module")
+def far(*, quick: bool) -> Column:
+    """Seconds a message, over the line."""
+    few, many = (5, 25) if quick else (FAR_ONE_BY_ONE, FAR_MESSAGES)
+    with (
+        MailboxServer([attachment(4_000, 1)] * many, process=True) as server,
+        delayed(server.port, ROUND_TRIP) as port,
+        Loops(server, port) as loops,
+    ):
+        runner = loops.runner()
+        pop = loops.session(runner)
+
+        async def one_by_one() -> None:
+            for number in range(1, few + 1):
+                await pop.retr_bytes(number)
+
+        async def at_once() -> None:
+            await asyncio.gather(*(pop.retr_bytes(number) for number in range(1, many + 1)))
+
+        with closing(poplib.POP3(server.host, port)) as theirs:
+            theirs.user(server.user)
+            theirs.pass_(server.password)
+            start = time.perf_counter()
+            for number in range(1, few + 1):
+                theirs.retr(number)
+            rounds = {BASELINE: [(time.perf_counter() - start) / few]}
+            theirs.quit()
+        rounds[OURS] = [_seconds(runner, one_by_one) / few]
+        rounds[GATHERED] = [_seconds(runner, at_once) / many]
+        return Column(FAR_TABLE, "a message", rounds)
+
+
+@pytest.mark.parametrize("way", [BASELINE, OURS, GATHERED])
+def test_many_tasks_over_a_line(far: Column, way: str, benchmark: Benchmark) -> None:
+    far.hand_over(way, benchmark)
+
+
+def _seconds(runner: asyncio.Runner, call: Callable[[], Coroutine[Any, Any, None]]) -> float:
+    start = time.perf_counter()
+    runner.run(call())
+    return time.perf_counter() - start
