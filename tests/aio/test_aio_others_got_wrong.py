@@ -277,3 +277,25 @@ def test_a_refusal_among_many_tasks_and_a_hang_up_behind_it_are_each_their_own()
             await pop.close()
 
     run(main)
+
+
+def test_a_message_of_any_size_goes_into_a_slow_file_in_constant_memory() -> None:
+    large = b"Subject: large\r\n\r\n" + (b"x" * 70 + b"\r\n") * 500_000
+    held: list[int] = []
+
+    async def main() -> None:
+        with MailboxServer([large]) as server:
+            async with connecting(server) as pop:
+
+                async def write(octets: bytes) -> int:
+                    for _ in range(5):
+                        await asyncio.sleep(0)
+                    held.append(len(octets) + pop._pop3fast.wire.framer.unread())
+                    return len(octets)
+
+                assert await pop.retr_into(1, File(write)) == len(large)
+
+    run(main)
+    assert len(held) > 20
+    # A megabyte is written at a time; the framer keeps what came with one read, and grows by doubling.
+    assert max(held) <= 2 * 2**20
