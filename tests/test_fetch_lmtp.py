@@ -105,7 +105,7 @@ def test_a_reply_decides_about_its_message_and_the_others_go_on(
         assert len(drop.messages) == len(report.refused)
 
 
-def test_of_several_recipients_only_who_lacks_it_gets_it_again(server: ScriptedServer, lmtp: LmtpServer) -> None:
+def test_of_several_recipients_it_is_said_who_has_it_and_who_has_not(server: ScriptedServer, lmtp: LmtpServer) -> None:
     lmtp.instead = lambda command: b"450 full\r\n" if command.startswith(b". RCPT TO:<b>") else None
     report = fetch(server, lmtp, Options(delete=True, limit=1), ("a", "b"))
     assert report.failures[0].why == "b: 450 full (delivered to a)"

@@ -1,7 +1,9 @@
-"""Mail goes to Dovecot: by LMTP, and by its delivery program. It is there as its own POP3 server shows it."""
+"""Mail goes to Dovecot: by LMTP, by IMAP, and by its delivery program. It is there as its own POP3 server shows it."""
 
 import shutil
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,13 @@ import pytest
 from maildrops import account_of, mail
 from pop3fast.fetch import Job, Options
 from pop3fast.fetch._retrying import run_job
+from pop3fast.fetch.destinations._imap import Imap
+from pop3fast.fetch.destinations._imap_session import ImapSession
 from pop3fast.testing import MailboxServer
 from servers import DovecotServer, Mailbox, require
 
 SETTINGS = """
-protocols = pop3 lmtp
+protocols = pop3 lmtp{imap}
 postmaster_address = postmaster@example.org
 mail_fsync = optimized
 service lmtp {{
@@ -21,6 +25,7 @@ service lmtp {{
     mode = 0666
   }}
 }}
+{imap_login}
 service auth {{
   unix_listener auth-userdb {{
     mode = 0666
@@ -29,18 +34,46 @@ service auth {{
 """
 
 
+IMAP_LOGIN = """
+service imap-login {{
+  chroot =
+  service_count = 0
+  inet_listener imap {{
+    port = 0
+  }}
+  inet_listener imaps {{
+    port = {port}
+    ssl = yes
+  }}
+}}
+"""
+
+
+def _free_port() -> int:
+    """Return a port that is free now, and was the kernel's choice."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+IMAP_PORT = _free_port()
+
+
 @pytest.fixture(scope="module")
 def dovecot() -> Iterator[DovecotServer]:
     require(DovecotServer)
     if not Path("/usr/lib/dovecot/lmtp").exists():
         pytest.skip("dovecot-lmtpd is not installed")
 
-    class WithLmtp(DovecotServer):
+    has_imap = Path("/usr/lib/dovecot/imap").exists()
+
+    class WithMore(DovecotServer):
         def configure(self) -> list[str]:
-            self.settings = SETTINGS.format(folder=self.folder)
+            login = IMAP_LOGIN.format(port=IMAP_PORT) if has_imap else ""
+            self.settings = SETTINGS.format(folder=self.folder, imap=" imap" * has_imap, imap_login=login)
             return super().configure()
 
-    with WithLmtp() as running:
+    with WithMore() as running:
         yield running
 
 
@@ -97,3 +130,49 @@ def test_by_its_delivery_program_all_arrives(dovecot: DovecotServer) -> None:
         report = run_job(Job(account_of(server), to, None, Options(delete=True)))
         assert (report.fetched, report.deleted, report.failures, report.error) == (3, 3, [], None)
     assert bodies(mailbox) == expected(*range(3))
+
+
+def test_by_imap_all_is_appended_once_unread_and_deleted_only_then(dovecot: DovecotServer) -> None:
+    if not Path("/usr/lib/dovecot/imap").exists():
+        pytest.skip("dovecot-imapd is not installed")
+    mailbox = dovecot.add_mailbox("imapuser")
+    to = f"imaps://imapuser@127.0.0.1:{IMAP_PORT}/INBOX"
+    messages = [mail(number) for number in range(80)]
+    with MailboxServer(messages) as server:
+        job = Job(account_of(server), to, None, Options(delete=True))
+        job = replace(job, to_password=mailbox.password, to_context=dovecot.client_context())
+        report = run_job(job)
+        assert (report.fetched, report.deleted, report.failures, report.error) == (80, 80, [], None)
+        assert run_job(job).fetched == 0
+    assert bodies(mailbox) == expected(*range(80))
+    assert not [path for path in (mailbox.maildir / "cur").iterdir() if "S" in path.name.partition(":2,")[2]]
+
+
+def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
+    dovecot: DovecotServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/usr/lib/dovecot/imap").exists():
+        pytest.skip("dovecot-imapd is not installed")
+    mailbox = dovecot.add_mailbox("doubt")
+    to = f"imaps://doubt@127.0.0.1:{IMAP_PORT}/INBOX"
+    with MailboxServer([mail(1), mail(2)]) as server:
+        job = Job(account_of(server), to, None, Options(delete=True))
+        job = replace(job, to_password=mailbox.password, to_context=dovecot.client_context())
+        with monkeypatch.context() as patched:
+            answer = ImapSession.answer
+            collect = Imap._collect
+
+            def collect_nothing(imap: Imap) -> None:
+                if imap._pending and imap._session is not None:
+                    # The server has it, and nobody hears so.
+                    for pending in imap._pending:
+                        answer(imap._session, pending.tag)
+                    imap._session.close()
+                collect(imap)
+
+            patched.setattr(Imap, "_collect", collect_nothing)
+            report = run_job(job)
+        assert (report.fetched, report.deleted, len(report.failures)) == (0, 0, 2)
+        assert "it will be looked for" in report.failures[0].why
+        assert run_job(job).deleted == 2
+    assert bodies(mailbox) == expected(1, 2)

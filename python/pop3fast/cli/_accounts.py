@@ -156,13 +156,17 @@ def _location(url: str) -> Location:
         raise UsageError(str(error)) from None
 
 
-def _check_ca_file(path: str | None) -> None:
-    if path is None:
-        return
+def trusting(path: str) -> ssl.SSLContext:
+    """Return what trusts the certificates in the file *path*, and no others. Raises `UsageError`."""
     try:
         with Path(path).open("rb"):
-            ssl.create_default_context(cafile=path)
+            return ssl.create_default_context(cafile=path)
     except ssl.SSLError:
         raise UsageError(f"{path} has no certificates (PEM)") from None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _check_ca_file(path: str | None) -> None:
+    if path is not None:
+        trusting(path)

@@ -147,6 +147,13 @@ class Settings:
         EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
     )
     recipient: str | None = _said(TEXT, "fetch", "for whom the mail is (pipe:, lmtp:; default: the user who logs in)")
+    to_password_command: str | None = _said(
+        COMMAND, "fetch", "a command that prints the password for the server that the mail goes to (imaps:)"
+    )
+    to_token_command: str | None = _said(
+        COMMAND, "fetch", "a command that prints an OAuth 2 access token for that server"
+    )
+    to_ca_file: str | None = _said(FILE, "fetch", "certificates to trust for that server instead of the system's (PEM)")
     pipe_timeout: float | None = _said(
         SECONDS, "fetch", "how long a program (pipe:) may take for one message (default: 600)"
     )

@@ -21,6 +21,8 @@ Owns the classes and what each says to a person. Every one can be pickled: it ma
 import errno
 import os
 import shlex
+import socket
+import ssl
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -104,6 +106,9 @@ def explained(error: BaseException) -> str:
 def destination_error(path: str, tried: str, error: OSError) -> DestinationError:
     """Return what the operating system's *error* means for a delivery."""
     number = error.errno
+    if isinstance(error, ssl.SSLError | socket.gaierror):
+        # Their numbers are no numbers of the operating system.
+        return DestinationError(path, tried, error.strerror or str(error))
     return DestinationError(path, tried, str(error) if number is None else system_words(number), number)
 
 

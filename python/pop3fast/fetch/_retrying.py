@@ -30,7 +30,7 @@ from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
-from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars
+from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars, Secret
 from pop3fast.fetch.memory._state import AccountState, State
 from pop3fast.fetch.memory._state_home import make_home
 
@@ -50,8 +50,12 @@ class Job:
     """For whom the mail is (``pipe:``, ``lmtp:``); without it, for the account's user."""
     pipe_timeout: float = PIPE_SECONDS
     """The seconds that a program (``pipe:``) may take for one message."""
+    to_password: Secret | None = field(default=None, repr=False)
+    """The password for the server that the mail goes to (``imaps:``)."""
+    to_token: Secret | None = field(default=None, repr=False)
+    """An OAuth 2 access token for it."""
     to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
-    """TLS to the server that the mail goes to (``lmtp:``), and whom it trusts. A job with one cannot be pickled."""
+    """TLS to that server (``imaps:``, ``lmtp:``), and whom it trusts. A job with one cannot be pickled."""
 
     @property
     def words(self) -> str:
@@ -98,6 +102,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     fetch_again: bool | Collection[str | bytes] = False,
     recipient: str | tuple[str, ...] | None = None,
     pipe_timeout: float = PIPE_SECONDS,
+    to_password: Secret | None = None,
+    to_token: Secret | None = None,
     to_context: ssl.SSLContext | None = None,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
@@ -108,7 +114,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     happens on the way and however often this is called; where nothing shows what was delivered, at least once
     (`Kind.once`). *state* is the file that remembers what was fetched; without one it is ``pop3fast.sqlite`` in the
     folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
-    *recipient*, *pipe_timeout* and *to_context* are those of `Job`, the other arguments those of `Options`. Nothing is
+    *recipient*, *pipe_timeout* and those with *to_* are those of `Job`, the others those of `Options`. Nothing is
     deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is called as messages come,
     in the caller's thread.
 
@@ -137,7 +143,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         patience=patience,
         fetch_again=fetch_again,
     )
-    return run_job(Job(account, destination, state, options, recipient, pipe_timeout, to_context), progress=progress)
+    job = Job(account, destination, state, options, recipient, pipe_timeout, to_password, to_token, to_context)
+    return run_job(job, progress=progress)
 
 
 def run_job(
@@ -149,7 +156,9 @@ def run_job(
     """Do *job* as `fetch_mailbox` does."""
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.words)
-    particulars = Particulars(job.account.login, job.recipient, job.pipe_timeout, job.to_context)
+    particulars = Particulars(
+        job.account.login, job.recipient, job.pipe_timeout, job.to_password, job.to_token, job.to_context
+    )
     destination = open_destination(job.destination, world.files, world.clock, particulars)
     run = Run(
         Reconnector(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress

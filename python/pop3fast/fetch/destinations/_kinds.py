@@ -16,6 +16,7 @@ from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
 from pop3fast.fetch.destinations._handler import HandlerDestination
+from pop3fast.fetch.destinations._imap import Imap
 from pop3fast.fetch.destinations._lmtp import Lmtp
 from pop3fast.fetch.destinations._maildir import Maildir
 from pop3fast.fetch.destinations._mbox import Mbox
@@ -59,12 +60,18 @@ def _lmtp(words: str, particulars: Particulars, _files: Files, _clock: Clock) ->
     return Guarded(Lmtp(words, particulars))
 
 
+def _imap(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination]:
+    return lambda words, particulars, _files, _clock: Guarded(Imap(f"{scheme}:{words}", particulars))
+
+
 KINDS: dict[str, Kind] = {
     "maildir": Kind("maildir:PATH", _folder(Maildir), once=True),
     "mbox": Kind("mbox:PATH", _mbox, once=True),
     "eml": Kind("eml:PATH", _folder(EmlFolder), once=True),
     "pipe": Kind("pipe:COMMAND", _pipe, once=False),
     "lmtp": Kind("lmtp:HOST:PORT", _lmtp, once=False),
+    "imaps": Kind("imaps://user@host/FOLDER", _imap("imaps"), once=False),
+    "imap": Kind("imap://user@host/FOLDER", _imap("imap"), once=False),
 }
 
 

@@ -9,7 +9,8 @@ from threading import Lock
 
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageRefused, destination_error
-from pop3fast.fetch.destinations._lmtp_session import PIECE_OCTETS, Envelope, LmtpSession, LostError, Reply, has_8bit
+from pop3fast.fetch.destinations._lmtp_session import PIECE_OCTETS, Envelope, LmtpSession, Reply, has_8bit
+from pop3fast.fetch.destinations._lost import LostError
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._simple import SimpleDestination
@@ -34,8 +35,6 @@ class Lmtp(SimpleDestination):
         self._session: LmtpSession | None = None
         self._lock = Lock()
         self._in_a_hurry = False
-        # To whom a message was delivered already that another recipient could not get yet.
-        self._done: dict[str, set[str]] = {}
 
     def open(self) -> None:
         """Connect. Raises `DestinationError`."""
@@ -46,21 +45,18 @@ class Lmtp(SimpleDestination):
 
     def deliver(self, message: OutgoingMessage) -> None:
         """Send *message*, and wait for what the server says of each recipient."""
-        done = self._done.setdefault(message.key, set())
-        recipients = [recipient for recipient in self._recipients if recipient not in done]
         try:
-            replies = self._send(message, recipients)
+            replies = self._send(message)
         except LostError as error:
             self._hang_up()
             raise MessageDeferred(str(error)) from error
-        done.update(recipient for recipient, reply in replies.items() if reply.good)
+        done = [recipient for recipient, reply in replies.items() if reply.good]
         bad = {recipient: reply for recipient, reply in replies.items() if not reply.good}
         if not bad:
-            del self._done[message.key]
             return
         why = "; ".join(f"{_replies.printable(recipient)}: {reply}" for recipient, reply in bad.items())
         if done:
-            why += f" (delivered to {_replies.printable(', '.join(sorted(done)))})"
+            why += f" (delivered to {_replies.printable(', '.join(done))})"
         # One that is refused for one of them is not deleted, or nobody would ever know.
         raise (MessageRefused if all(reply.final for reply in bad.values()) else MessageDeferred)(why)
 
@@ -79,11 +75,11 @@ class Lmtp(SimpleDestination):
         if session is not None:
             session.quit()
 
-    def _send(self, message: OutgoingMessage, recipients: list[str]) -> dict[str, Reply]:
+    def _send(self, message: OutgoingMessage) -> dict[str, Reply]:
         """Return what the server says, by recipient. Raises `LostError`, which says whether it had the message."""
         if self._in_a_hurry:
             raise LostError("it was not sent: the fetch was interrupted")
-        session = self._connected()
+        session, recipients = self._connected(), self._recipients
         envelope = Envelope(message.sender(), recipients, message.octets, self._is_8bit(message))
         try:
             replies = session.envelope(envelope)

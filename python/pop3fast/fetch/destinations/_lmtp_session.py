@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from pop3fast import _replies
+from pop3fast.fetch.destinations._lost import LostError
 
 SECONDS = 600.0
 """How long each reply may take: that to the end of a message ten minutes (RFC 5321 section 4.5.3.2.6)."""
@@ -28,10 +29,6 @@ PIECE_OCTETS = 2**16
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 _REPLY = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
-
-
-class LostError(Exception):
-    """The connection is of no use any more, for the reason that this says."""
 
 
 class Reply(NamedTuple):

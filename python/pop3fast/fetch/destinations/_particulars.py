@@ -1,7 +1,12 @@
-"""Particulars: what a destination needs to know besides the words that name it. A value."""
+"""Particulars: what a destination has to be told beside its words. A value; no repr of it shows a secret."""
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
+
+Secret: TypeAlias = str | Callable[[], str]
+"""A password or token, or what gives one when it is asked."""
 
 PIPE_SECONDS = 600.0
 """How long a program may take for one message: longer than a virus scanner or a busy database does, and short enough
@@ -18,10 +23,16 @@ class Particulars:
     """For whom the mail is; without it, for *user*."""
     pipe_timeout: float = PIPE_SECONDS
     """The seconds that a program may take for one message."""
+    to_password: Secret | None = field(default=None, repr=False)
+    """What logs in to the server that the mail goes to."""
+    to_token: Secret | None = field(default=None, repr=False)
+    """An OAuth 2 access token for it."""
     to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     """What decides about the certificate of a server that the mail goes to, and that there is to be TLS."""
 
     def __post_init__(self) -> None:
+        if self.to_password is not None and self.to_token is not None:
+            raise ValueError("a password or a token logs in to where the mail goes, one of to_password and to_token")
         if not self.pipe_timeout > 0:
             raise ValueError(f"pipe_timeout is a number of seconds above 0, not {self.pipe_timeout!r}")
         # Who logs in may have any name.

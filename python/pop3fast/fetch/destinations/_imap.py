@@ -1,0 +1,336 @@
+"""A folder on an IMAP server as a destination: messages are appended, with the date of their receipt, as not read.
+
+Owns what an answer means for a message, and that one whose fate is doubtful is looked for before it is appended again:
+that it is going to be sent is remembered before it is. So nothing is lost, and nothing is there twice as far as the
+server finds what it has.
+"""
+
+import base64
+import imaplib
+import re
+import ssl
+from collections import deque
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
+from threading import Lock
+from typing import NamedTuple, cast
+from urllib.parse import unquote, urlsplit
+
+from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError, MessageRefused, destination_error
+from pop3fast.fetch._identity import Entry
+from pop3fast.fetch.destinations._imap_session import Answer, ImapSession, with_crlf
+from pop3fast.fetch.destinations._lost import LostError
+from pop3fast.fetch.destinations._outgoing import OutgoingMessage
+from pop3fast.fetch.destinations._particulars import Particulars, Secret
+from pop3fast.fetch.destinations._simple import SimpleDestination
+from pop3fast.fetch.memory._journal import Attempts, Journal
+
+IN_FLIGHT = 32
+"""So many messages are appended before the first answer is waited for: what hides a delay of 40 ms, and no more than
+that comes in doubt when a connection is lost."""
+
+PORTS = {"imap": 143, "imaps": 993}
+
+DOUBTFUL = "it was sent, and the server was lost before it said what became of it: it will be looked for"
+
+_LITERAL = re.compile(rb"\{([0-9]+)\}\r?\n")
+_APPENDUID = re.compile(r"APPENDUID (\d+) (\d+)")
+
+
+class Place(NamedTuple):
+    """What a URL says."""
+
+    scheme: str
+    host: str
+    port: int
+    user: str
+    folder: str
+
+
+class Pending(NamedTuple):
+    """A message that was sent, and not answered yet."""
+
+    entry: Entry
+    tag: bytes
+
+
+class Imap(SimpleDestination):
+    """A folder; one connection, used again."""
+
+    batch_messages = IN_FLIGHT
+
+    def __init__(self, url: str, particulars: Particulars) -> None:
+        """Append to the folder that *url* names. Raises `ValueError`, which does not quote it, when it names none."""
+        self._place = parse_imap(url, particulars.user)
+        self.path = url
+        self._folder = quoted(utf7(self._place.folder))
+        self._password = particulars.to_password
+        self._token = particulars.to_token
+        self._context = particulars.to_context
+        self._session: ImapSession | None = None
+        self._lock = Lock()
+        self._in_a_hurry = False
+        self._attempts: Attempts | None = None
+        self._pending: deque[Pending] = deque()
+        self._answered: list[tuple[Entry, Answer | str]] = []
+        self._failed: deque[tuple[Entry, MessageError | DestinationError]] = deque()
+        # What was sent in this session is in no doubt, and another message may be alike to it.
+        self._noted: set[tuple[bytes, bytes]] = set()
+
+    def open(self) -> None:
+        """Connect, log in, and look for the folder. Raises `DestinationError`."""
+        self._in_a_hurry = False
+        self._connected()
+
+    def prepare(self, account: str, journal: Journal) -> list[str]:
+        """Make ready for a session of *account*. Raises `DestinationError`."""
+        said = super().prepare(account, journal)
+        self._pending.clear()
+        self._answered = []
+        self._failed.clear()
+        self._noted.clear()
+        # Who remembers what was fetched remembers attempts.
+        self._attempts = cast("Attempts", journal)
+        return said
+
+    def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
+        """Send *message*; what the server answers, `flush` says. Raises `MessageError` and `DestinationError`."""
+        if self._attempts is None:
+            raise TypeError("the destination is not prepared")
+        if self._in_a_hurry:
+            raise MessageDeferred("it was not sent: the fetch was interrupted")
+        session, uid = self._connected(), entry.kept().uid
+        octets = _length(message)
+        before = self._attempts.attempts(uid, entry.content)
+        try:
+            is_doubtful = before and (uid, entry.content) not in self._noted
+            if is_doubtful and (place := self._find(session, message, octets)) is not None:
+                return entry._replace(place=place)
+            self._attempts.note_attempt(uid, entry.content, before + 1)
+            self._noted.add((uid, entry.content))
+            if not session.takes_literals:
+                self._collect()
+                session = self._connected()
+            head = b'%s "%s"' % (self._folder, internal_date(message.header()))
+            with message.open() as file:
+                tag, refused = session.begin_append(head, octets, with_crlf(file))
+        except LostError as error:
+            self._hang_up(str(error))
+            raise MessageDeferred(f"{DOUBTFUL} ({error})") from error
+        if refused is not None:
+            raise self._error(refused)
+        self._pending.append(Pending(entry, tag))
+        return entry
+
+    def flush(self) -> list[Entry]:
+        """Return what the server has taken. Raises `MessageError` for the rest, one after the other."""
+        self._collect()
+        sent = {entry.identity: answer for entry, answer in self._answered}
+        self._answered = []
+        delivered: list[Entry] = []
+        failed: list[tuple[Entry, MessageError | DestinationError]] = []
+        for entry in super().flush():
+            answer = sent.get(entry.identity)
+            if answer is None:
+                delivered.append(entry)
+            elif isinstance(answer, str):
+                failed.append((entry, MessageDeferred(f"{DOUBTFUL} ({answer})")))
+            elif answer.good:
+                delivered.append(entry._replace(place=_place_of(answer)))
+            else:
+                failed.append((entry, self._error(answer)))
+        for entry, _ in failed:
+            self._copies.give_back(entry)
+        self._failed.extend(failed)
+        if self._failed:
+            # One at a time: the others are named when it is called again.
+            entry, error = self._failed.popleft()
+            if isinstance(error, MessageError):
+                raise type(error)(error.reason, [entry.identity], delivered)
+            error.delivered = tuple(delivered)
+            raise error
+        return delivered
+
+    def hurry(self) -> None:
+        """Wait for no answer any more."""
+        self._in_a_hurry = True
+        with self._lock:
+            if self._session is not None:
+                self._session.close()
+
+    def close(self) -> None:
+        """Log out."""
+        super().close()
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.quit()
+
+    def _collect(self) -> None:
+        """Wait for the answers to what was sent."""
+        while self._pending and self._session is not None:
+            try:
+                answer = self._session.answer(self._pending[0].tag)
+            except LostError as error:
+                self._hang_up(str(error))
+                return
+            self._answered.append((self._pending.popleft().entry, answer))
+
+    def _find(self, session: ImapSession, message: OutgoingMessage, octets: int) -> bytes | None:
+        """Return where *message* is, which was sent before and perhaps arrived; None when it is not there."""
+        self._collect()
+        header = b"".join(_header_lines(message.header()))
+        wanted = message_from_bytes(header).get("Message-ID")
+        search = b"UID SEARCH LARGER %d SMALLER %d" % (octets - 1, octets + 1)
+        if wanted is not None and str(wanted).isascii():
+            search += b" HEADER Message-ID %s" % quoted(" ".join(str(wanted).split()))
+        selected = session.command(b"EXAMINE %s" % self._folder)
+        if not selected.good:
+            raise self._error(selected)
+        found = session.command(search)
+        uids = [uid for line in found.untagged if line.upper().startswith(b"* SEARCH") for uid in line.split()[2:]]
+        place: bytes | None = None
+        for uid in uids:
+            fetched = session.command(b"UID FETCH %s BODY.PEEK[HEADER]" % uid)
+            if _digest(header) in {_digest(_literal_of(line)) for line in fetched.untagged}:
+                place = b"uid:" + uid
+        session.command(b"CLOSE")
+        return place
+
+    def _error(self, answer: Answer) -> MessageError | DestinationError:
+        """Return what it means that the server did not take a message."""
+        if answer.code.startswith("TRYCREATE"):
+            return DestinationError(self.path, "append to", f"there is no such folder, make it first: {answer}")
+        final = answer.status == "BAD" or answer.code.startswith(("TOOBIG", "LIMIT"))
+        return (MessageRefused if final else MessageDeferred)(str(answer))
+
+    def _connected(self) -> ImapSession:
+        if self._session is None:
+            try:
+                context = self._context or ssl.create_default_context()
+                where = (self._place.host, self._place.port)
+                session = ImapSession(where, context, tls_at_once=self._place.scheme == "imaps")
+                try:
+                    self._log_in(session)
+                except BaseException:
+                    session.close()
+                    raise
+            except OSError as error:
+                raise destination_error(self.path, "connect to", error) from error
+            except LostError as error:
+                raise DestinationError(self.path, "connect to", str(error)) from error
+            with self._lock:
+                self._session = session
+        return self._session
+
+    def _log_in(self, session: ImapSession) -> None:
+        user = self._place.user
+        if self._token is not None:
+            token = _secret(self._token)
+            answer = session.log_in("XOAUTH2", f"user={user}\1auth=Bearer {token}\1\1".encode())
+        elif self._password is None:
+            raise DestinationError(self.path, "log in to", "there is no password (to_password, --to-password-command)")
+        elif "AUTH=PLAIN" in session.capabilities:
+            answer = session.log_in("PLAIN", f"\0{user}\0{_secret(self._password)}".encode())
+        elif not f"{user}{_secret(self._password)}".isascii():
+            raise DestinationError(self.path, "log in to", "the server takes no name and password beyond ASCII")
+        else:
+            answer = session.command(b"LOGIN %s %s" % (quoted(user), quoted(_secret(self._password))))
+        if not answer.good:
+            raise DestinationError(self.path, "log in to", str(answer))
+        session.ask_capabilities()
+        answer = session.command(b"STATUS %s (UIDVALIDITY)" % self._folder)
+        if not answer.good:
+            raise DestinationError(self.path, "append to", f"there is no such folder, make it first: {answer}")
+
+    def _hang_up(self, why: str) -> None:
+        """Close the connection, and with it the hope of an answer to what was sent."""
+        with self._lock:
+            session, self._session = self._session, None
+        if session is not None:
+            session.close()
+        while self._pending:
+            self._answered.append((self._pending.popleft().entry, why))
+
+
+def parse_imap(url: str, user: str = "") -> Place:
+    """Return what *url* says; *user* logs in unless it names another. Raises `ValueError`, which does not quote it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ValueError(WRONG_URL) from None
+    folder = unquote(parts.path.removeprefix("/")) or "INBOX"
+    who = unquote(parts.username or "") or user
+    if parts.password is not None:
+        raise ValueError("a URL with a password in it ends up in logs: use to_password, or --to-password-command")
+    if parts.scheme not in PORTS or not parts.hostname or not who or parts.query or parts.fragment:
+        raise ValueError(WRONG_URL)
+    if not (folder + who).isprintable():
+        raise ValueError("the folder or the user of an imap URL has a control character in it")
+    return Place(parts.scheme, parts.hostname, port or PORTS[parts.scheme], who, folder)
+
+
+WRONG_URL = "an IMAP folder is imaps://user@host/FOLDER, or imap:// for STARTTLS"
+
+
+def quoted(text: str) -> bytes:
+    """Return *text*, which is ASCII in one line, as a quoted string."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'.encode("ascii")
+
+
+def internal_date(header: bytes) -> bytes:
+    """Return when a message was received: the newest Received that has a date, or else its Date, or else now."""
+    fields = message_from_bytes(header)
+    said = [str(field).rpartition(";")[2] for field in fields.get_all("Received", [])]
+    for text in [*said, str(fields.get("Date", ""))]:
+        try:
+            date = parsedate_to_datetime(" ".join(text.split()))
+            aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
+            return imaplib.Time2Internaldate(aware).strip('"').encode("ascii")
+        except (ValueError, TypeError, OverflowError, IndexError):
+            continue
+    return imaplib.Time2Internaldate(datetime.now(UTC)).strip('"').encode("ascii")
+
+
+def utf7(text: str) -> str:
+    """Return the modified UTF-7 of *text*, a folder's name (RFC 3501 section 5.1.3)."""
+    found: list[str] = []
+    for part in re.findall(r"[\x20-\x7e]+|[^\x20-\x7e]+", text):
+        if part.isascii():
+            found.append(part.replace("&", "&-"))
+        else:
+            octets = base64.b64encode(part.encode("utf-16-be")).decode("ascii").rstrip("=").replace("/", ",")
+            found.append(f"&{octets}-")
+    return "".join(found)
+
+
+def _secret(secret: Secret) -> str:
+    return secret() if callable(secret) else secret
+
+
+def _length(message: OutgoingMessage) -> int:
+    with message.open() as file:
+        return sum(map(len, with_crlf(file)))
+
+
+def _header_lines(header: bytes) -> list[bytes]:
+    return [line + b"\r\n" for line in re.split(rb"\r\n|\r|\n", header)]
+
+
+def _literal_of(response: bytes) -> bytes:
+    found = _LITERAL.search(response)
+    return b"" if found is None else response[found.end() : found.end() + int(found[1])]
+
+
+def _digest(header: bytes) -> bytes:
+    """Return what a header is known by, however many empty lines are behind it."""
+    return sha256(header.rstrip(b"\r\n")).digest()
+
+
+def _place_of(answer: Answer) -> bytes:
+    found = _APPENDUID.match(answer.code)
+    return b"" if found is None else f"{found[1]}:{found[2]}".encode("ascii")

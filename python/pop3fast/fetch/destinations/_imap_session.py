@@ -1,0 +1,234 @@
+"""One connection to an IMAP server: log in, append messages, look for one (RFC 9051, RFC 3501).
+
+Owns what is sent and what a reply is. Many APPENDs are in flight where the server takes literals without being asked
+(LITERAL+, RFC 7888): over a line with delay that is most of the time. The standard library's ``imaplib`` can do neither
+that, nor read a file. What a reply means for a message others decide. No secret is in an error.
+"""
+
+import base64
+import contextlib
+import re
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import BinaryIO, NamedTuple
+
+from pop3fast import _replies
+from pop3fast.fetch.destinations._lost import LostError
+
+SECONDS = 300.0
+"""How long each reply may take; a server that syncs a large message to a slow disk takes a minute."""
+
+MOST_LINE = 65_536
+"""A response's line, without literals. Capabilities and flags of a folder are the longest."""
+
+MOST_LITERAL = 2**20
+"""Literals are read of headers only."""
+
+PIECE_OCTETS = 2**16
+
+_LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r?\n\Z")
+_CODE = re.compile(r"\[([^\]]*)\]")
+_LINE_END = re.compile(rb"\r\n|\r|\n")
+
+
+class Answer(NamedTuple):
+    """What the server said to a command."""
+
+    status: str
+    """``OK``, ``NO`` or ``BAD``."""
+    text: str
+    untagged: tuple[bytes, ...] = ()
+    """The responses before it, with their literals."""
+
+    @property
+    def good(self) -> bool:
+        """Whether it is done."""
+        return self.status == "OK"
+
+    @property
+    def code(self) -> str:
+        """The response code, as ``TRYCREATE`` or ``APPENDUID 38505 3955``; empty without one."""
+        found = _CODE.match(self.text)
+        return "" if found is None else found[1].upper()
+
+    def __str__(self) -> str:
+        return _replies.printable(f"{self.status} {self.text}")
+
+
+class ImapSession:
+    """A connection, until it is lost. Every method raises `LostError`."""
+
+    def __init__(self, where: tuple[str, int], context: ssl.SSLContext, *, tls_at_once: bool) -> None:
+        """Connect to *where*, with TLS at once or by STARTTLS, and ask what it can do. Raises ``OSError``, too."""
+        self.capabilities: frozenset[str] = frozenset()
+        self._number = 0
+        self._sock = socket.create_connection(where, timeout=SECONDS)
+        try:
+            if tls_at_once:
+                self._sock = context.wrap_socket(self._sock, server_hostname=where[0])
+            self._file = self._sock.makefile("rb")
+            self._greet()
+            if not tls_at_once:
+                self._start_tls(context, where[0])
+            self.ask_capabilities()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it, without LOGOUT."""
+        with contextlib.suppress(OSError):
+            # Who waits for a reply in another thread waits no longer.
+            self._sock.shutdown(socket.SHUT_RDWR)
+        with contextlib.suppress(OSError, AttributeError):
+            # As long as it is open, the socket is.
+            self._file.close()
+        self._sock.close()
+
+    def quit(self) -> None:
+        """End it as it ought to be. Raises nothing."""
+        with contextlib.suppress(LostError):
+            self.command(b"LOGOUT")
+        self.close()
+
+    def ask_capabilities(self) -> None:
+        """Ask what the server can do, which is more after a login."""
+        for response in self.command(b"CAPABILITY").untagged:
+            if response.upper().startswith(b"* CAPABILITY "):
+                self.capabilities = frozenset(response.decode("ascii", "replace").upper().split()[2:])
+
+    def command(self, command: bytes) -> Answer:
+        """Send *command* and return the answer."""
+        return self.answer(self.begin(command))
+
+    def begin(self, command: bytes) -> bytes:
+        """Send *command* and return its tag, for `answer`, which is asked for tags in the order of the commands."""
+        tag = self._tag()
+        self._send(b"%s %s\r\n" % (tag, command))
+        return tag
+
+    def log_in(self, mechanism: str, response: bytes) -> Answer:
+        """Log in by AUTHENTICATE with an initial *response*."""
+        tag, encoded = self._tag(), base64.b64encode(response)
+        if "SASL-IR" in self.capabilities:
+            self._send(b"%s AUTHENTICATE %s %s\r\n" % (tag, mechanism.encode(), encoded))
+        else:
+            self._send(b"%s AUTHENTICATE %s\r\n" % (tag, mechanism.encode()))
+            refused = self._wait_for_go_on(tag)
+            if refused is not None:
+                return refused
+            self._send(encoded + b"\r\n")
+        return self.answer(tag)
+
+    @property
+    def takes_literals(self) -> bool:
+        """Whether it takes literals without being asked, so that other answers may be awaited meanwhile."""
+        return "LITERAL+" in self.capabilities
+
+    def begin_append(self, head: bytes, octets: int, pieces: Iterator[bytes]) -> tuple[bytes, Answer | None]:
+        """Send an APPEND with *head* behind its name, and a literal of so many *octets*.
+
+        Return its tag, and its answer when the server did not want the literal.
+        """
+        tag = self._tag()
+        at_once = self.takes_literals
+        self._send(b"%s APPEND %s {%d%s}\r\n" % (tag, head, octets, b"+" if at_once else b""))
+        if not at_once and (refused := self._wait_for_go_on(tag)) is not None:
+            return tag, refused
+        for piece in pieces:
+            self._send(piece)
+        self._send(b"\r\n")
+        return tag, None
+
+    def answer(self, tag: bytes) -> Answer:
+        """Return the answer to the command with *tag*; others before it have been waited for."""
+        untagged: list[bytes] = []
+        while True:
+            response = self._response()
+            first, _, rest = response.partition(b" ")
+            if first == tag:
+                status, _, text = rest.strip().decode("utf-8", "backslashreplace").partition(" ")
+                if status.upper() not in {"OK", "NO", "BAD"}:
+                    raise LostError(f"the server said {_replies.printable(repr(response[:80]))}, which is no answer")
+                return Answer(status.upper(), text, tuple(untagged))
+            if response.upper().startswith(b"* BYE") and not untagged_logout(self._last):
+                raise LostError(f"the server said {_replies.printable(repr(response[2:200]))}")
+            if first == b"*":
+                untagged.append(response)
+            elif first != b"+":
+                raise LostError(f"the server said {_replies.printable(repr(response[:80]))}, which answers nothing")
+
+    def _wait_for_go_on(self, tag: bytes) -> Answer | None:
+        while True:
+            response = self._response()
+            if response.startswith(b"+"):
+                return None
+            if response.startswith(tag + b" "):
+                status, _, text = response[len(tag) + 1 :].strip().decode("utf-8", "backslashreplace").partition(" ")
+                return Answer(status.upper(), text)
+            if response.upper().startswith(b"* BYE") or not response.startswith(b"*"):
+                raise LostError(f"the server said {_replies.printable(repr(response[:80]))}")
+
+    def _response(self) -> bytes:
+        """Return the next response, with its literals."""
+        response = b""
+        while True:
+            try:
+                line = self._file.readline(MOST_LINE)
+            except (OSError, ValueError) as error:
+                raise LostError(str(error)) from error
+            if not line.endswith(b"\n"):
+                raise LostError("the server hung up" if len(line) < MOST_LINE else "the server's line is too long")
+            response += line
+            found = _LITERAL.search(line)
+            if found is None:
+                return response.rstrip(b"\r\n")
+            if int(found[1]) > MOST_LITERAL:
+                raise LostError("the server's literal is too long")
+            literal = self._file.read(int(found[1]))
+            if len(literal) < int(found[1]):
+                raise LostError("the server hung up")
+            response += literal
+
+    def _greet(self) -> None:
+        greeting = self._response()
+        if not greeting.upper().startswith(b"* OK"):
+            raise LostError(f"the server said {_replies.printable(repr(greeting[:80]))}")
+
+    def _start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        answer = self.command(b"STARTTLS")
+        if not answer.good:
+            raise LostError(f"the server offers no TLS: {answer}")
+        # What came before the handshake, and was not asked for, is gone with the file that it lies in.
+        self._file.close()
+        self._sock = context.wrap_socket(self._sock, server_hostname=host)
+        self._file = self._sock.makefile("rb")
+
+    def _tag(self) -> bytes:
+        self._number += 1
+        return b"a%d" % self._number
+
+    def _send(self, octets: bytes) -> None:
+        self._last = octets
+        try:
+            self._sock.sendall(octets)
+        except OSError as error:
+            raise LostError(str(error)) from error
+
+
+def untagged_logout(last: bytes) -> bool:
+    """Return whether BYE is what is expected after the *last* octets that were sent."""
+    return last.rstrip().endswith(b"LOGOUT")
+
+
+def with_crlf(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the content of *file* with CRLF line ends, as IMAP keeps messages."""
+    kept = b""
+    while octets := file.read(PIECE_OCTETS):
+        octets, kept = kept + octets, b""
+        if octets.endswith(b"\r"):
+            octets, kept = octets[:-1], b"\r"
+        yield _LINE_END.sub(b"\r\n", octets)
+    if kept:
+        yield b"\r\n"

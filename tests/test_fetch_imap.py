@@ -1,0 +1,282 @@
+"""`imaps:`: each answer decides about a message, and one in doubt is looked for before it is appended again."""
+
+import itertools
+import os
+import signal
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from commandline import PASSWORD, plain_url, pop3fast
+from fetching import in_child
+from imap import ImapServer
+from maildrops import Maildrop, account_of, mail
+from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options, fetch_mailbox
+from pop3fast.fetch._retrying import Surroundings, run_job
+from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.destinations._imap import internal_date, parse_imap, utf7
+from pop3fast.testing import MailboxServer
+from pop3fast.testing._mailbox_server import CERTIFICATE
+from scripted import ScriptedServer
+from shapes import GREETING
+
+MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 5)]
+SECRET = "correct horse"
+
+
+@pytest.fixture
+def drop() -> Maildrop:
+    return Maildrop(*MAILS)
+
+
+@pytest.fixture
+def server(drop: Maildrop) -> Iterator[ScriptedServer]:
+    with ScriptedServer(GREETING, drop) as server:
+        yield server
+
+
+def server_side() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+@pytest.fixture
+def imap() -> Iterator[ImapServer]:
+    with ImapServer(server_side()) as imap:
+        yield imap
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(scope="module")
+def trusting() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(CERTIFICATE))
+
+
+def job_to(server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext, options: Options | None = None) -> Job:
+    to = f"imaps://me@127.0.0.1:{imap.port}/Old%20mail"
+    return Job(
+        account_of(server), to, None, options or Options(delete=True), to_password=lambda: SECRET, to_context=trusting
+    )
+
+
+def fetch(server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext) -> FetchReport:
+    return run_job(job_to(server, imap, trusting))
+
+
+@pytest.mark.parametrize(
+    "capabilities", [b"IMAP4rev1 LITERAL+ UIDPLUS SASL-IR AUTH=PLAIN", b"IMAP4rev1 AUTH=PLAIN", b"IMAP4rev1"]
+)
+def test_each_message_is_appended_unread_with_its_date_and_deleted(
+    server: ScriptedServer, drop: Maildrop, trusting: ssl.SSLContext, capabilities: bytes
+) -> None:
+    received = b"Received: by b; Mon, 5 Jan 2026 10:00:00 +0100\r\nReceived: by a; Sun, 4 Jan 2026 1:0:0 +0000\r\n"
+    drop.messages[0] = (b"u1", received + mail(1))
+    with ImapServer(server_side(), capabilities=capabilities) as imap:
+        report = fetch(server, imap, trusting)
+        assert (report.fetched, report.deleted, report.exit_status, report.error) == (4, 4, 0, None)
+        assert [kept.content for kept in imap.kept] == [received + mail(1), mail(2), mail(3), mail(4)]
+        assert imap.kept[0].head == b'"Old mail" "05-Jan-2026 10:00:00 +0100"'
+        assert imap.connections == 1
+        assert b'STATUS "Old mail" (UIDVALIDITY)' in imap.commands
+    assert drop.messages == []
+
+
+@pytest.mark.parametrize(
+    "answer", [b"NO [OVERQUOTA] full\x1b", b"NO no", b"NO [TOOBIG] large", b"NO [LIMIT] x", b"BAD what"]
+)
+def test_an_answer_decides_about_its_message_and_the_others_go_on(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext, answer: bytes
+) -> None:
+    seen = itertools.count()
+    imap.instead = lambda command: b"TAG %s\r\n" % answer if command == b"." and next(seen) in {1, 2} else None
+    report = fetch(server, imap, trusting)
+    assert [named.uid for named in report.failures] == [b"u2", b"u3"]
+    assert all(named.why.isprintable() for named in report.failures)
+    assert (report.fetched, report.deleted, report.exit_status, report.error) == (2, 2, 1, None)
+    assert [uid for uid, _ in drop.messages] == [b"u2", b"u3"]
+    final = answer.startswith((b"BAD", b"NO [TOOBIG]", b"NO [LIMIT]"))
+    imap.kept.clear()
+    report = fetch(server, imap, trusting)
+    assert (len(report.refused), report.fetched) == ((2, 0) if final else (0, 2))
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+def test_what_is_in_doubt_is_looked_for_and_appended_again_only_where_it_is_not(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext, *, arrived: bool
+) -> None:
+    seen = itertools.count()
+    imap.instead = lambda command: b"" if command == b"." and next(seen) == 1 else None
+    report = fetch(server, imap, trusting)
+    assert report.failures
+    assert all("it will be looked for" in named.why for named in report.failures)
+    assert len(drop.messages) == 4 - report.deleted == len(report.failures)
+    if not arrived:
+        imap.kept.pop()
+    imap.instead = lambda _: None
+    report = fetch(server, imap, trusting)
+    assert (report.failures, report.error) == ([], None)
+    assert sorted(kept.content for kept in imap.kept) == sorted(content for _, content in MAILS)
+    assert drop.messages == []
+
+
+@pytest.mark.parametrize("place", range(1, 12))
+def test_killed_at_any_step_nothing_is_lost_and_nothing_there_twice(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext, place: int
+) -> None:
+    def process() -> None:
+        steps = itertools.count(1)
+        remember, note = AccountState.remember, AccountState.note_attempt
+
+        def tick() -> None:
+            if next(steps) == place:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def remember_in_steps(memory: AccountState, entries: list[Entry]) -> None:
+            tick()
+            remember(memory, entries)
+            tick()
+
+        def note_in_steps(memory: AccountState, uid: bytes, content: bytes, attempts: int) -> None:
+            tick()
+            note(memory, uid, content, attempts)
+            tick()
+
+        AccountState.remember = remember_in_steps  # type: ignore[assignment, method-assign]
+        AccountState.note_attempt = note_in_steps  # type: ignore[assignment, method-assign]
+        fetch(server, imap, trusting)
+
+    assert in_child(process) in {0, -signal.SIGKILL}
+    report = fetch(server, imap, trusting)
+    assert (report.failures, report.error) == ([], None)
+    assert sorted(kept.content for kept in imap.kept) == sorted(content for _, content in MAILS)
+    assert drop.messages == []
+
+
+@pytest.mark.parametrize("at", [b"greeting", b"CAPABILITY", b"AUTHENTICATE", b"STATUS"])
+@pytest.mark.parametrize("answer", [b"", b"* BYE gone\r\n", b"nonsense\r\n", b"TAG NO no\r\n", b"x" * 70000])
+def test_who_cannot_be_logged_in_to_ends_the_fetch_before_anybody_asks_for_mail(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext, at: bytes, answer: bytes
+) -> None:
+    imap.instead = lambda command: answer if command.startswith(at) else None
+    report = fetch(server, imap, trusting)
+    if at != b"CAPABILITY" or answer != b"TAG NO no\r\n":
+        assert isinstance(report.error, DestinationError)
+        assert (report.exit_status, drop.sessions) == (5, 0)
+        assert SECRET not in f"{report.error!r}{report.error}"
+    assert len(drop.messages) == (0 if report.error is None else 4)
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(server: ScriptedServer, imap: ImapServer) -> None:
+    report = fetch_mailbox(account_of(server), f"imaps://me@127.0.0.1:{imap.port}/", to_password=SECRET)
+    assert isinstance(report.error, DestinationError)
+    assert "certificate" in str(report.error).lower()
+    assert imap.commands == []
+
+
+def test_without_a_password_it_says_which_option_gives_one(
+    server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    report = fetch_mailbox(account_of(server), f"imaps://me@127.0.0.1:{imap.port}/", to_context=trusting)
+    assert "--to-password-command" in str(report.error)
+
+
+def test_a_token_logs_in_and_no_secret_is_shown(
+    server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    to = f"imaps://me%40example.org@127.0.0.1:{imap.port}/"
+    job = Job(account_of(server), to, to_token="t0k3n", to_context=trusting)
+    assert run_job(job).fetched == 4
+    assert any(command.startswith(b"AUTHENTICATE XOAUTH2 ") for command in imap.commands)
+    assert "t0k3n" not in repr(job)
+    with pytest.raises(ValueError, match="one of to_password and to_token"):
+        fetch_mailbox(account_of(server), to, to_token="a", to_password="b")
+
+
+def test_the_command_line_logs_in_there_and_shows_no_secret(imap: ImapServer, tmp_path: Path) -> None:
+    with MailboxServer([mail(1)], password=PASSWORD) as server:
+        env = {"POP3FAST_PASSWORD": PASSWORD, "XDG_STATE_HOME": str(tmp_path / "state")}
+        arguments = ["--to", f"imaps://me@localhost:{imap.port}/Old", "--to-ca-file", str(CERTIFICATE)]
+        command = ("fetch", plain_url(server), *arguments, "--to-password-command", f"echo '{SECRET}'")
+        ran = pop3fast(tmp_path, *command, env=env)
+        assert "1 message fetched" in ran.out
+        assert SECRET not in ran.out + ran.err
+        both = (*command, "--to-token-command", "echo x")
+        assert "say one of --to-password-command" in pop3fast(tmp_path, *both, env=env, status=2).err
+    assert [kept.content for kept in imap.kept] == [mail(1)]
+
+
+def test_the_word_to_stop_ends_the_wait_for_an_answer(
+    server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    stop = Stop()
+
+    def instead(command: bytes) -> bytes | None:
+        if command == b".":
+            stop.say()
+            threading.Event().wait(0.5)
+        return None
+
+    imap.instead = instead
+    with pytest.raises(KeyboardInterrupt):
+        run_job(job_to(server, imap, trusting), Surroundings(stop=stop))
+
+
+def test_messages_that_are_alike_and_have_no_unique_ids_are_all_appended_and_only_once(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    drop.messages = [(b"", mail(number)) for number in (1, 2, 1)]
+    for _ in range(2):
+        assert run_job(job_to(server, imap, trusting, Options())).error is None
+        assert [kept.content for kept in imap.kept] == [mail(1), mail(2), mail(1)]
+
+
+def test_lines_that_end_in_lf_are_appended_with_crlf(imap: ImapServer, trusting: ssl.SSLContext) -> None:
+    with MailboxServer([b"Subject: x\r\n\r\na\nb\rc\r\n"]) as server:
+        to = f"imaps://me@127.0.0.1:{imap.port}/"
+        assert run_job(Job(account_of(server), to, to_password=SECRET, to_context=trusting)).fetched == 1
+    assert imap.kept[0].content == b"Subject: x\r\n\r\na\r\nb\r\nc\r\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "folder", "user"),
+    [
+        ("imaps://me@h/", "INBOX", "me"),
+        ("imaps://h", "INBOX", "user"),
+        ("imap://me%40e.org@h:1143/A/B%20c", "A/B c", "me@e.org"),
+        ("imaps://me@[::1]/Entw%C3%BCrfe", "Entwürfe", "me"),
+    ],
+)
+def test_what_a_url_says(url: str, folder: str, user: str) -> None:
+    place = parse_imap(url, "user")
+    assert (place.folder, place.user) == (folder, user)
+
+
+@pytest.mark.parametrize(
+    "url", ["imaps:", "imaps://", "imaps:///x", "imaps://h:x/", "imaps://h/?q", "imaps://me:secret@h/", "imaps://h/%0a"]
+)
+def test_a_url_that_makes_no_sense_is_an_error_that_does_not_quote_it(server: ScriptedServer, url: str) -> None:
+    with pytest.raises(ValueError, match=r"IMAP folder is|--to-password-command|control character") as caught:
+        fetch_mailbox(account_of(server), url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "encoded"), [("A&B", "A&-B"), ("Entwürfe", "Entw&APw-rfe"), ("日本語", "&ZeVnLIqe-"), ("plain", "plain")]
+)
+def test_folders_are_named_in_modified_utf7(folder: str, encoded: str) -> None:
+    assert utf7(folder) == encoded
+
+
+def test_the_date_is_that_of_the_receipt_or_else_of_the_message() -> None:
+    assert internal_date(b"Received: x; nonsense\r\nDate: Tue, 6 Jan 2026 12:00:00 -0500\r\n") == (
+        b"06-Jan-2026 12:00:00 -0500"
+    )
+    assert len(internal_date(b"Subject: none")) == len(b"06-Jan-2026 12:00:00 -0500")
