@@ -10,7 +10,6 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from types import MappingProxyType
 from typing import BinaryIO, NoReturn
 
 from pop3fast import _login, _replies
@@ -176,13 +175,13 @@ def what_it_can_do(pop: AuthorizationCommands) -> Mapping[str, tuple[str, ...]]:
             raise
         except error_proto:
             listed = {}
-        session.capabilities = MappingProxyType({name.upper(): tuple(listed[name]) for name in listed})
+        session.capabilities = _replies.known(listed)
     return session.capabilities
 
 
 def _log_in(pop: AuthorizationCommands, line: str) -> bytes:
     response = pop._shortcmd(line)
-    session_of(pop).capabilities = None
+    session_of(pop).has_logged_in()
     return response
 
 
@@ -204,7 +203,7 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
         pop.sock = over_tls(pop, context, pop.sock)
         pop.file = reply_file(pop)
         session.pipeline = None
-        session.capabilities = None
+        session.capabilities = session.capabilities_before = None
         if session.closed:  # by another thread, before there was the new socket
             pop.close()
     except ProtocolError:

@@ -329,23 +329,22 @@ def _whole(number: int, body: bytes) -> Piece:
 
 
 class ListingBatch(Batch[tuple[str, bytes]]):
-    """UIDL and LIST in one round trip: few enough to find out by whether a server can pipeline."""
+    """UIDL and LIST in one round trip, CAPA with them: few enough to find out by whether a server can pipeline."""
 
-    COMMANDS = ("UIDL", "LIST")
-    first_window = len(COMMANDS)
-
-    def __init__(self) -> None:
-        """Ask for both; what comes is each command with its body."""
-        numbers = array("Q", range(len(self.COMMANDS)))
-        super().__init__("", numbers, lambda number, body: (self.COMMANDS[number], body), window=len(numbers))
-        self.line_octets = max(len(command) + len("\r\n") for command in self.COMMANDS)
+    def __init__(self, *others: str) -> None:
+        """Ask for both, and for *others* before them; what comes is each command with its body."""
+        self._commands = (*others, "UIDL", "LIST")
+        self.first_window = len(self._commands)
+        numbers = array("Q", range(len(self._commands)))
+        super().__init__("", numbers, lambda number, body: (self._commands[number], body), window=len(numbers))
+        self.line_octets = max(len(command) + len("\r\n") for command in self._commands)
 
     def _lines(self, numbers: "array[int]") -> list[str]:
-        return [self.COMMANDS[number] for number in numbers]
+        return [self._commands[number] for number in numbers]
 
     def _refusal(self, line: bytes, number: int) -> CommandError:
         # It is about no message.
-        return CommandError(line, command=self.COMMANDS[number])
+        return CommandError(line, command=self._commands[number])
 
     def _next_bodies(self, framer: Framer, limit: int, max_octets: int, most: int) -> tuple[list[bytes], bytes | None]:
         return framer.next_listings(limit, max_octets, most)

@@ -15,10 +15,11 @@ from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_make
 from pop3fast._bulk_loop import OnError, one_by_one, pipelined
 from pop3fast._conversation import can_pipeline, exchange, take_note, within
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto, protocol_error
-from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
+from pop3fast._errors import CommandError, LimitExceeded, ProtocolError, error_proto, protocol_error
+from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids, split_lines
 from pop3fast._hooks import read_listing, session_of
 from pop3fast._message import Message, Piece
+from pop3fast._session import Session
 
 T = TypeVar("T")
 
@@ -67,22 +68,28 @@ class BulkCommands(AuthorizationCommands):
         When it cannot, or *pipelining* is False, one is asked for after the other. Raises what these raise; after a
         `CommandError`, whose ``command`` says which of them was refused, the session goes on.
         """
-        if not _may_pipeline(self, pipelining):
+        session = session_of(self)
+        # Quirk q17: Gmail says only after the login that it pipelines. Who said so before says what else it can do now
+        # in the same round trip.
+        asks = pipelining is None and session.capabilities is None and can_pipeline(self)
+        asks = asks and _replies.pipelines(session.capabilities_before or ())
+        if not asks and not _may_pipeline(self, pipelining):
             return _unique_ids(self), _listing(self, "LIST", parse_sizes)
         refused: dict[str, CommandError] = {}
-        bodies = dict(
-            pipelined(self, ListingBatch(), lambda error: refused.setdefault(error.command or "", error), None)
-        )
+        batch = ListingBatch(*(["CAPA"] if asks else []))
+        bodies = dict(pipelined(self, batch, lambda error: refused.setdefault(error.command or "", error), None))
+        if asks:
+            _learn_capabilities(session, bodies.get("CAPA", b""))
 
         def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
             if command in refused:
                 return _empty_or_refused(self, refused[command])
             if self.read_ahead:
-                take_note(session_of(self), command, bodies[command])
+                take_note(session, command, bodies[command])
             return _parsed(self, bodies[command], parse)
 
         uids, sizes = read("UIDL", parse_unique_ids), read("LIST", parse_sizes)
-        session_of(self).unique_ids = uids
+        session.unique_ids = uids
         return dict(uids), sizes
 
     def retr_many(
@@ -203,6 +210,14 @@ def _may_pipeline(pop: BulkCommands, pipelining: bool | None) -> bool:  # noqa: 
 
 
 # Listings.
+
+
+def _learn_capabilities(session: Session, body: bytes) -> None:
+    """Remember what came of CAPA: nothing where it was refused."""
+    if len(body) > _replies.MAX_CAPABILITIES_OCTETS:
+        message = f"multi-line response longer than {_replies.MAX_CAPABILITIES_OCTETS} octets"
+        raise session.break_(LimitExceeded(message))
+    session.capabilities = _replies.known(_replies.parse_capabilities(split_lines(body)))
 
 
 def _unique_ids(pop: BulkCommands) -> dict[int, str]:

@@ -156,7 +156,7 @@ class Hooks(poplib.POP3):
             record_reply(self, response)
         if session.in_sasl and not _replies.is_continuation(response):
             session.in_sasl = False
-            session.capabilities = None
+            session.has_logged_in()
         said = status(response)
         if said in {"error", "malformed"}:
             refuse(session, response)

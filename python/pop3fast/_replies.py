@@ -6,8 +6,9 @@ length.
 """
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 from poplib import error_proto
+from types import MappingProxyType
 
 TEMPORARY_CODES = frozenset({"IN-USE", "LOGIN-DELAY", "SYS/TEMP"})
 """Response codes that mean "try again later" (RFC 2449 section 8.1, RFC 3206 section 4)."""
@@ -151,6 +152,11 @@ def parse_capabilities(lines: Iterable[bytes]) -> dict[str, list[str]]:
                 known[name].add(argument)
                 capabilities[name].append(argument)
     return capabilities
+
+
+def known(listed: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+    """Return *listed* capabilities as a session remembers them: by names in upper case, and unchangeable."""
+    return MappingProxyType({name.upper(): tuple(arguments) for name, arguments in listed.items()})
 
 
 def apop_timestamp(greeting: bytes) -> bytes | None:

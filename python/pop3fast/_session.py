@@ -36,6 +36,7 @@ class Session:
         "_broken",
         "answered",
         "capabilities",
+        "capabilities_before",
         "deadline",
         "in_sasl",
         "reply_limit",
@@ -57,6 +58,8 @@ class Session:
         """Whether a line is an answer in a SASL exchange, and no command."""
         self.capabilities: Mapping[str, tuple[str, ...]] | None = None
         """What the server said it can do, until something happens that may change it."""
+        self.capabilities_before: Mapping[str, tuple[str, ...]] | None = None
+        """What it said before the login; None where it was not asked."""
         self.unique_ids: Mapping[int, str] = {}
         """What UIDL said last."""
         self.reply_limit: int | None = None
@@ -115,6 +118,11 @@ class Session:
             self.settle()
         else:
             self.break_(error, why)
+
+    def has_logged_in(self) -> None:
+        """Take note that somebody has, or was refused: what the server can do may be something else now."""
+        self.capabilities_before = self.capabilities or self.capabilities_before
+        self.capabilities = None
 
     @property
     def state(self) -> str:

@@ -196,7 +196,7 @@ FAULTS = (
         "Lister.check_step",
         "if self._pop.stat()[0] == messages:",
         "if messages:",
-        379,
+        1474,
         frozenset({"out of step", "identical sizes"}),
     ),
     Planted(

@@ -22,6 +22,11 @@ STILL_LISTED = "the server said that it deleted messages like it, without a uniq
 DAMAGED = "what is at its destination is not what was received: it counts as not delivered, and is fetched again"
 
 
+QUIT_SECONDS = 2.0
+"""So long the answer to QUIT is waited for where nothing is marked: ten round trips of the farthest line, and a server
+that is slow to close a large maildrop keeps nobody."""
+
+
 class Deleter:
     """Deletes in one session."""
 
@@ -60,6 +65,9 @@ class Deleter:
         Raises `ProtocolError` when what comes is no reply: then nobody knows what the replies before it were.
         """
         if not marked or memory is None:
+            # Nothing depends on the answer; the connection is closed either way.
+            timeout = self._pop.sock.gettimeout()
+            self._pop.sock.settimeout(QUIT_SECONDS if timeout is None else min(QUIT_SECONDS, timeout))
             self._quit()
             return
         run = self._run

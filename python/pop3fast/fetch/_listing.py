@@ -29,6 +29,12 @@ class Lister:
 
     def unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         """Return the unique-ids, and the sizes where they come in the same round trip. Raises `UidsUnknown`."""
+        listings = self._listings(sizes_too=sizes_too)
+        # Asked for here, because what the server can do comes with the listings where it pipelines.
+        self._run.login_delay = self._login_delay()
+        return listings
+
+    def _listings(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         try:
             if sizes_too:
                 return self._retrieval.listings()
@@ -41,6 +47,12 @@ class Lister:
             raise UidsUnknown(
                 f"the server gives no unique-ids, so what is new cannot be told: {explained(error)}"
             ) from error
+
+    def _login_delay(self) -> float:
+        """Return the seconds between logins that the server asks for (RFC 2449 section 6.5); 0 when it does not."""
+        said = self._pop.capabilities().get("LOGIN-DELAY", ()) if self._run.reconnector.asks_capabilities else ()
+        # What is longer than nine digits no one waits for anyway.
+        return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004
 
     def listing(self, uids: dict[int, str], sizes: dict[int, int] | None) -> Listing:
         """Return *uids* with *sizes*, or with those that the server lists when it is asked."""

@@ -273,7 +273,6 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
             with contextlib.closing(run.reconnector.enter(sock, timeout)) as pop, closed_in_children(pop.close):
                 run.report.sessions += 1
                 run.logged_in_at = run.clock.now()
-                run.login_delay = _login_delay(run, pop)
                 yield pop
         except Exception:
             # If the word to stop ended the connection, say that.
@@ -284,10 +283,3 @@ def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
 def _connected(connect: SocketFactory, clock: Clock, address: tuple[str, int], timeout: float | None) -> socket.socket:
     """Return what *connect* does, as soon as there are descriptors for it."""
     return when_there_is_one(partial(connect, address, timeout), clock)
-
-
-def _login_delay(run: Run, pop: POP3) -> float:
-    """Return the seconds between logins that the server asks for (RFC 2449 section 6.5); 0 when it does not."""
-    said = pop.capabilities().get("LOGIN-DELAY", ()) if run.reconnector.asks_capabilities else ()
-    # What is longer than nine digits no one waits for anyway.
-    return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004

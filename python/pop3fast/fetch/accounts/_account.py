@@ -140,7 +140,8 @@ class Reconnector:
     def _enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
         try:
             pop = self._log_in(sock, timeout)
-            if self.asks_capabilities:
+            # Without a mechanism the login has asked, and what has changed since comes with the listings.
+            if self.asks_capabilities and self.account.mechanism is not None:
                 self._look_around(pop)
         except ConnectionLost as error:
             if error.during != "CAPA" or not self.asks_capabilities or self.account.token is not None:
