@@ -50,6 +50,12 @@ class Loop(AsyncIterator[T]):
             raise StopAsyncIteration
         if self._busy:
             raise RuntimeError("another task waits for this loop's next message")
+        # What has come already needs nothing else: it is nearly every message.
+        if self._arrivals is not None and (arrived := self._arrivals.batch.arrived):
+            first = arrived[0]
+            if not isinstance(first, CommandError):
+                arrived.popleft()
+                return first
         self._busy = True
         try:
             return await self._next()

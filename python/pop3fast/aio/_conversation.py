@@ -267,7 +267,6 @@ class Conversation:
     # What the wire says.
 
     def _heard(self) -> None:
-        self.patience.something_happened()
         if not self._greeting.done():
             try:
                 line = self.wire.framer.next_status_line(PUBLIC._MAXLINE)
@@ -275,12 +274,14 @@ class Conversation:
                 self.break_(error)
                 return
             if line is None:
+                self.patience.something_happened()
                 return
             self.record(line)
             self._greeting.set_result(line)
             self.traffic.flows = True
         self.traffic.move()
         if self.pipeline.in_flight:
+            self.patience.something_happened()
             self.wire.acknowledge()
 
     def _lost(self, error: BaseException | None) -> None:

@@ -162,7 +162,7 @@ class Traffic:
             return
         if still_takes is not self._wire.reads:
             self._wire.read(still_takes)
-        if not self._patience.watches:
+        if self.pipeline.in_flight and not self._patience.watches:
             self._patience.watch()
 
     def _has_to_look(self) -> bool:
@@ -184,7 +184,8 @@ class Traffic:
     def _exchange(self, *, takes: bool) -> None:
         """Take replies and send commands, if what comes is taken now."""
         if takes:
-            self._ask_for_capabilities()
+            if self.queue.has_several:
+                self._ask_for_capabilities()
             if said := self._step():
                 self._send(said)
         if not self.pipeline.in_flight and (octets := self._wire.framer.next_octets(RECEIVE_SIZE)):
@@ -193,6 +194,8 @@ class Traffic:
     def _step(self) -> list[str]:
         limit, max_octets = PUBLIC._MAXLINE, self._limit()
         queue, pipeline = self.queue, self.pipeline
+        if not (self._loops or queue.waiting):
+            return pipeline.step(queue, limit, max_octets)
         alone = queue.wants_silence
         if alone or (self._loops and any(loop.batch.arrived for loop in self._loops)):
             # What comes of loops meanwhile is kept for them, within bounds.
@@ -208,12 +211,9 @@ class Traffic:
         return said
 
     def _ask_for_capabilities(self) -> None:
-        """Find out whether commands may go out together, when there are several for the first time."""
+        """Find out whether several commands may go out together. One that is given alone is no reason to."""
         queue = self.queue
-        # A command given alone is no reason to ask.
-        if not queue.has_several or self._session.capabilities is not None or self._asks_capabilities:
-            return
-        if queue.wants_silence:
+        if self._session.capabilities is not None or self._asks_capabilities or queue.wants_silence:
             return
         self._asks_capabilities = True
         answer = self._loop.create_future()
