@@ -149,7 +149,9 @@ class Promises:
         texts = place.texts()
         names = {named.uid for named in (*report.failures, *report.left)}
         for mail in last.shown:
-            if not texts[mail.text] and mail.uid not in names and not (mail.may_miss or mail.came_short):
+            # One that does not last is none.
+            name = mail.uid if is_lasting(mail.uid) else b""
+            if not texts[mail.text] and name not in names and not (mail.may_miss or mail.came_short):
                 raise Broken(f"{mail} was neither delivered nor named")
             if not texts[mail.text] and mail.text in place.refused and mail.gone == "fetch":
                 raise Broken(f"{mail} was refused, and is deleted")
