@@ -139,6 +139,8 @@ class Story:
         if world.chance("damage", 0.6):
             place = rng.choice(self.places)
             text, in_place = place.damage() or (None, True)
+            for taken in place.taken if place.kind == "mbox" and text is not None else ():
+                self._excuse_beside_damage(place, taken)
             for mail in self._alike(place, text):
                 mail.damaged = True
                 # What a mail program has moved is its own: it is not looked for.
@@ -265,7 +267,14 @@ class Story:
             mail for drop in self.drops if self.homes[drop.name] is place for mail in drop.ever if mail.text == text
         ]
 
+    def _excuse_beside_damage(self, place: Place, text: bytes) -> None:
+        """Note that a damaged message may lie where a person took one from; what is there looks like that one then."""
+        for mail in self._alike(place, text):
+            mail.may_repeat = "a person took it, and a damaged one with the same From line may lie in its place"
+
     def _before_taking(self, place: Place, text: bytes) -> None:
+        if place.kind == "mbox" and any(mail.damaged for mail in self.promises.mails_at(place)):
+            self._excuse_beside_damage(place, text)
         for mail in self._alike(place, text):
             if self._dialogues or not self._is_remembered(mail):
                 # Of what is gone again in the same session nobody knows whether it was ever there.

@@ -69,7 +69,7 @@ class Promises:
 
     def _gone(self, place: Place, text: bytes) -> int:
         """Return how many messages with this text a fetch has deleted from the servers."""
-        mails = [mail for mail in self._mails(place) if mail.text == text]
+        mails = [mail for mail in self.mails_at(place) if mail.text == text]
         return sum(mail.gone == "fetch" and not (mail.may_miss or mail.damaged) for mail in mails)
 
     def _check_age(self, mail: Mail) -> None:
@@ -99,7 +99,7 @@ class Promises:
         for place in self._places():
             texts = place.texts() + place.taken
             for text, count in texts.items():
-                mails = [mail for mail in self._mails(place) if mail.text == text]
+                mails = [mail for mail in self.mails_at(place) if mail.text == text]
                 if not mails or any(mail.may_repeat or mail.damaged for mail in mails):
                     continue
                 if count > len(mails) + sum(map(_may_come_more, mails)):
@@ -125,7 +125,7 @@ class Promises:
         place = self.place(drop)
         after = place.texts() + place.taken
         if not self._world.faults:
-            mails = self._mails(place)
+            mails = self.mails_at(place)
             ours = {mail.text for mail in mails} - {mail.text for mail in mails if mail.may_repeat}
             new = sum(count for text, count in (after - before).items() if text in ours)
             sent = sum(len(dialogue.sent_whole) + dialogue.sent_short for dialogue in dialogues)
@@ -234,7 +234,7 @@ class Promises:
                 continue
             if isinstance(place, OwnPlace) and mail.text in place.refused:
                 continue  # it is named
-            alike = [each for each in self._mails(place) if each.text == mail.text and not each.may_miss]
+            alike = [each for each in self.mails_at(place) if each.text == mail.text and not each.may_miss]
             alike = [each for each in alike if not self._may_be_short(drop, each)]
             need = sum(each in wanted or each.gone == "fetch" for each in alike)
             if any(each.damaged for each in alike):
@@ -262,7 +262,8 @@ class Promises:
     def _places(self) -> list[Place]:
         return list(dict.fromkeys(self._homes.values()))
 
-    def _mails(self, place: Place) -> list[Mail]:
+    def mails_at(self, place: Place) -> list[Mail]:
+        """Return the messages of all maildrops that go to *place*."""
         return [mail for drop in self._drops if self._homes[drop.name] is place for mail in drop.ever]
 
 

@@ -16,6 +16,7 @@ from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import (
     HEADER_MARK,
     LEFT_MARK,
+    SHORT_MARK,
     Item,
     Known,
     Listing,
@@ -117,6 +118,8 @@ def settle(
         elif fingerprint is None and _is_open(item, remembered):
             plan.seen -= 1
             plan.again[item] = remembered.fingerprint
+            if seen.size(SHORT_MARK + item.identity.uid, item.identity.occurrence) is not None:
+                plan.short_before.add(item.identity)
             plan_new(plan, item, options, known)
         elif fingerprint is None and not _sizes_agree(item, remembered):
             plan.kept.append((item, "the server says neither its size nor its header"))

@@ -253,8 +253,9 @@ class Retrieval:
         if not too_few:
             return None
         self._run.note_short(item)
-        # In the place of a whole message that is remembered, and may be the same one, no piece is.
-        return None if alike and not sizes.decide and item not in self._run.again else short
+        # A piece takes the place of a whole message, which it may be of, when it came so in an earlier run, too.
+        may_be_piece = item in self._run.again and item.identity not in self._run.short_before
+        return None if alike and not sizes.decide and not may_be_piece else short
 
     def _end_early(self, pieces: Iterator[Piece], item: Item) -> None:
         """Take from the connection what is in flight behind *item*, and throw it away."""
