@@ -135,6 +135,10 @@ def test_a_message_that_moved_to_the_place_of_another_is_no_damage_to_that_one(t
         assert destination.read_back(entries, fresh=False)[:2] == [MOVED, WHOLE]
         path.write_bytes(content[second:].replace(b"Subject: 1", b"Subject: 9"))
         assert destination.read_back(entries, fresh=False)[0] == DIFFERS, "in doubt it comes once more"
+        path.write_bytes(content[second:].replace(b"x" * 20, b"x", 1))
+        assert destination.read_back(entries, fresh=False)[0] == MOVED, (
+            "one that a mail program changed, and is shorter"
+        )
 
 
 def test_in_an_mbox_a_message_without_a_unique_id_is_read_where_it_was_put(tmp_path: Path) -> None:

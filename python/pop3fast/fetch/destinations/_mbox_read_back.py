@@ -17,6 +17,12 @@ ShareOut = Callable[[Callable[[Place], bool], Sequence[Place]], list[bool]]
 LARGE_OCTETS = 2**16
 """Larger messages are worth a thread; for small ones the calls cost more than the reading."""
 
+PIECE_OCTETS = 2**20
+"""What is read at a time."""
+
+START = b"\n\nFrom "
+"""What a message begins with, and what is before it."""
+
 
 def is_there(files: Files, file: int, place: Place) -> bool:
     """Return whether the message that was appended at *place* is there."""
@@ -92,9 +98,9 @@ def _damaged(
     """Return which of *missing* begin where they were put, and are no other message of those *lying* there.
 
     Messages that came in the same second may have the same From line. When a mail program takes one out, the next one
-    moves to its place.
+    moves to its place. It is another one, whatever its digest, when it is shorter: mail programs change what they keep.
     """
-    begun = {place for place in missing if _begins_at(files, file, place)}
+    begun = {place for place in missing if _begins_at(files, file, place) and not _is_shorter(files, file, place)}
     places = {place.offset for place in begun}
     others = {place.offset for place in lying if place.offset in places and knows(place.digest)}
     return {place for place in begun if place.offset not in others}
@@ -102,3 +108,12 @@ def _damaged(
 
 def _begins_at(files: Files, file: int, place: Place) -> bool:
     return mark_of(files.read(file, LINE_OCTETS, place.offset)) == place.mark
+
+
+def _is_shorter(files: Files, file: int, place: Place) -> bool:
+    """Return whether what lies at *place* ends before what was put there did, in which no line is like a From line."""
+    end = place.offset + place.length
+    return any(
+        START in files.read(file, min(PIECE_OCTETS + len(START), end - offset), offset)
+        for offset in range(place.offset, end, PIECE_OCTETS)
+    )
