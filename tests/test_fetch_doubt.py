@@ -451,6 +451,37 @@ def test_a_reply_too_many_loses_no_message_though_all_sizes_are_right(tmp_path: 
     assert set(delivered(to)) == {mail(number) for number in range(101, 131)}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
+def test_replies_in_another_order_lose_no_message(tmp_path: Path, kind: str, line_end: bytes) -> None:
+    """Each reply comes, so nothing is missing or left over: only the sizes say that one is another's."""
+    octets = [50 + number % 7 for number in range(20)] + [40, 90, 2000, 60] + [70] * 10
+    messages = [mail(number, size) for number, size in enumerate(octets, 1)]
+    drop = Maildrop(
+        *((b"unique-id-of-%06d" % number, content) for number, content in enumerate(messages, 1)),
+        capabilities=b"TOP\r\nUIDL\r\nPIPELINING\r\n",
+    )
+    drop.sizes = {uid: len(content.replace(b"\r\n", line_end)) for uid, content in drop.messages}
+    late: list[bytes] = []
+
+    def exchange(command: bytes) -> bytes | None:
+        if command == b"RETR 21" and not late:
+            late.append(command)
+            return b""
+        if command == b"RETR 24" and len(late) == 1:
+            late.append(command)
+            return b"".join(b"+OK\r\n%s.\r\n" % messages[number - 1] for number in (24, 21))
+        return None
+
+    drop.instead = exchange
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, f"{kind}:{tmp_path}/box", DELETE, timeout=2)
+        fetch_from(server, f"{kind}:{tmp_path}/box", DELETE, timeout=2)
+    assert len(late) == 2
+    assert drop.messages == []
+    assert sorted(set(delivered(f"{kind}:{tmp_path}/box"))) == sorted(messages)
+
+
 def test_nothing_is_remembered_that_a_forged_reply_may_have_moved(tmp_path: Path) -> None:
     """It comes when the next command is under way, so it is taken for its reply, and so is each reply from there on."""
     to = f"maildir:{tmp_path}/box"

@@ -68,6 +68,8 @@ class Retrieval:
         """Whether sizes do not show, since this was last set to False, that messages are what they were taken for: one
         was handed on whose size is not what the server lists, or the last one before a reply that is none has the size
         of another. What is taken for another message has another size, where each has its own."""
+        self.longer = False
+        """Whether one of them came longer than it is listed, although the sizes are known to be right."""
         self._items: list[Item] = []
 
     def fetch(self, items: list[Item], writer: Writer, before: Short | None = None) -> Short | None:
@@ -240,8 +242,10 @@ class Retrieval:
     def _weigh(self, item: Item, came: Coming, before: Short | None) -> Short | None:
         """Learn from the size of a message that came; return it when it is too short to be whole."""
         sizes = self._run.sizes
-        self.odd = self.odd or item.size not in {came.octets, came.octets - came.line_ends}
+        is_odd = item.size not in {came.octets, came.octets - came.line_ends}
+        self.odd = self.odd or is_odd
         too_few = sizes.is_short(item.size, came.octets, came.line_ends)
+        self.longer = self.longer or (is_odd and not too_few and sizes.decide)
         short = Short(item, came.octets, too_short(came.octets, item.size))
         if too_few and before is None:
             return short  # it may come whole when it is asked for once more

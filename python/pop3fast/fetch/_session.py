@@ -48,6 +48,10 @@ NOT_COMPLETE = "LIST and UIDL do not agree, so one of them is not complete"
 GROUP_MESSAGES = 16
 """When an unknown message has forged a reply, so many messages are fetched at a time until it is found."""
 
+EXCHANGED = "one message came longer than the server lists it and one shorter: their replies may have been exchanged"
+"""Each reply comes then, so nothing is missing or left over: of the messages behind each other the sizes are in another
+order, and wherever one is too long another is too short."""
+
 
 class FetchSession:
     """One session of a run."""
@@ -395,7 +399,7 @@ class FetchSession:
         fetching stops at it, and goes on only when the conversation is shown to be in step.
         """
         rest = items
-        self._retrieval.odd = False
+        self._retrieval.odd = self._retrieval.longer = False
         while rest:
             short = self._retrieval.fetch(rest, writer)
             if short is None:
@@ -405,6 +409,8 @@ class FetchSession:
             except ProtocolError as error:
                 self._run.broke(short.item, explained(error))
                 raise
+            if self._retrieval.longer:
+                raise ProtocolError(EXCHANGED)
             again = self._retrieval.fetch([short.item], writer, before=short)
             if again is not None:
                 self._run.give_up(again.item, again.why)
