@@ -5,6 +5,7 @@ ever, nothing is left behind, and at the end the session is in step, or broken a
 """
 
 import asyncio
+import base64
 import io
 import socket
 import struct
@@ -47,6 +48,10 @@ class Server:
         self._pipelines = random.random() < 0.7
         self._goes_wrong_at = random.randrange(2, 60)
         self._commands = 0
+        self._answers: list[bytes] = []
+        """What has to come next, of a login of several lines."""
+        self.crossed: list[bytes] = []
+        """What came in the middle of one."""
 
     async def serve(self, sock: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=sock)
@@ -87,6 +92,8 @@ class Server:
 
     async def _say(self, writer: asyncio.StreamWriter, octets: bytes) -> None:
         while octets:
+            if writer.is_closing():  # uvloop has another error for it
+                raise ConnectionResetError
             length = self._random.choice([1, 100, 20_000, len(octets)])
             writer.write(octets[:length])
             octets = octets[length:]
@@ -94,7 +101,20 @@ class Server:
             for _ in range(self._random.randrange(3)):
                 await asyncio.sleep(0)
 
+    def _reply_to_login(self, line: bytes) -> bytes:
+        if not self._answers:
+            if line.startswith(b"AUTH"):
+                self._answers = [base64.b64encode(b"user"), base64.b64encode(b"secret")]
+                return b"+ \r\n"
+            self._answers = [b"PASS secret"]
+            return b"+OK\r\n"
+        if line != self._answers.pop(0):
+            self.crossed.append(line)
+        return b"+ \r\n" if self._answers else b"+OK in\r\n"
+
     def _reply(self, line: bytes) -> bytes:
+        if self._answers or line.startswith((b"AUTH ", b"USER ")):
+            return self._reply_to_login(line)
         verb, *arguments = line.split(b" ")
         number = int(arguments[0]) if arguments else 0
         if number == NOT_THERE:
@@ -104,12 +124,10 @@ class Server:
         if verb in {b"RETR", b"TOP"}:
             content = CONTENTS[number] if verb == b"RETR" else b"Subject: %d\r\n\r\n" % number
             return b"+OK\r\n%b.\r\n" % content
-        listings: dict[bytes, dict[int, int] | dict[int, str]] = {b"LIST": SIZES, b"UIDL": UIDS}
-        listing = listings.get(verb, {})
-        if listing and not number:
-            return b"+OK\r\n%b.\r\n" % b"".join(f"{one} {said}\r\n".encode() for one, said in listing.items())
-        if listing:
-            return b"+OK %d %b\r\n" % (number, str(listing[number]).encode())
+        if verb in {b"LIST", b"UIDL"}:
+            listing: dict[int, int] | dict[int, str] = SIZES if verb == b"LIST" else UIDS
+            lines = [f"{one} {said}\r\n".encode() for one, said in listing.items()]
+            return b"+OK " + lines[number - 1] if number else b"+OK\r\n%b.\r\n" % b"".join(lines)
         return b"+OK %d %d\r\n" % STAT if verb == b"STAT" else b"+OK %b\r\n" % line
 
 
@@ -118,6 +136,8 @@ class Task:
 
     def __init__(self, pop: aio.POP3, random: Random) -> None:
         self.pop = pop
+        self.broke = False
+        """Whether a login was cancelled in the middle, which breaks the session."""
         self._random = random
 
     async def go(self) -> None:
@@ -255,12 +275,28 @@ class Task:
             assert await self.pop.retr_into(number, file) == SIZES[number]
             assert file.getvalue() == CONTENTS[number]
 
+    async def login(self) -> None:
+        try:
+            await self.pop.login("user", self._secret, mechanism=self._random.choice(["USER", "LOGIN"]))
+        except asyncio.CancelledError:
+            self.broke = not self.pop.in_step
+            raise
+        except Given:
+            pass
+
+    async def _secret(self) -> str:
+        await self._dawdle()
+        if self._random.random() < 0.2:
+            raise Given
+        return "secret"
+
     async def _dawdle(self) -> None:
         for _ in range(self._random.choice([0, 0, 0, 1, 10])):
             await asyncio.sleep(0)
 
     ASKS: tuple[Callable[["Task"], Awaitable[None]], ...] = (
-        short, whole, refused, listings, together, loop, loop_that_raises, pieces, refused_in_a_loop, marked, into,
+        short, whole, refused, listings, together, login,
+        loop, loop_that_raises, pieces, refused_in_a_loop, marked, into,
     )  # fmt: skip
 
 
@@ -291,8 +327,11 @@ def test_whatever_happens_each_reply_is_its_own_and_nobody_waits_for_ever(seed: 
         timeout = 0.1 if server.mood == "stalls" else 60
         try:
             pop = await aio.connect("pop3+plain://mail.example", sock=near, timeout=timeout)
-            tasks = [asyncio.create_task(Task(pop, random).go()) for _ in range(random.randrange(1, 10))]
-            await asyncio.gather(*tasks)
+            tasks = [Task(pop, random) for _ in range(random.randrange(1, 10))]
+            await asyncio.gather(*(task.go() for task in tasks))
+            assert server.crossed == []
+            if any(task.broke for task in tasks):
+                server.mood = "is left in the middle of a login"
             await look_at(pop, server)
             await pop.close()
         finally:
