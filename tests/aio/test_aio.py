@@ -414,6 +414,37 @@ def test_a_calls_deadline_that_is_called_off_never_ends_the_session() -> None:
     run(main)
 
 
+def test_a_time_out_is_for_each_wait_and_begins_anew_with_what_comes() -> None:
+    async def main() -> None:
+        begins, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(b"+OK\r\n")
+            await reader.readline()
+            await begins.wait()
+            writer.write(b"+OK\r\nfirst\r\n")
+            await goes_on.wait()
+            writer.write(b"second\r\n.\r\n")
+            await reader.readline()
+            writer.write(b"+OK\r\n")
+            writer.close()
+
+        async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            async with aio.connect(f"pop3+plain://127.0.0.1:{port}") as pop:
+                conversation = pop._pop3fast
+                asked = asyncio.create_task(pop.retr_bytes(1))
+                await until(lambda: conversation.pipeline.in_flight)
+                conversation.patience._since = -1.0
+                begins.set()
+                await until(conversation.wire.framer.in_body)
+                assert conversation.patience._since >= 0
+                goes_on.set()
+                assert await asked == b"first\r\nsecond\r\n"
+
+    run(main)
+
+
 class TakesNothing(io.RawIOBase):
     """A file that would block, or is full."""
 
