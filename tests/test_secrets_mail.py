@@ -6,7 +6,7 @@ reply, which programs know.
 
 import logging
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 
 import pytest
@@ -47,13 +47,6 @@ MIXED: dict[str, tuple[Script, Callable[[POP3], object]]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def small() -> Iterator[None]:
-    before, POP3.max_octets = POP3.max_octets, 100
-    yield
-    POP3.max_octets = before
-
-
 def everything_shown(error: BaseException) -> str:
     return f"{''.join(traceback.format_exception(error))} {error!r} {getattr(error, 'explanation', '')} {vars(error)}"
 
@@ -67,6 +60,7 @@ def test_no_octet_of_mail_is_in_an_error_or_in_the_log(
     script, ask = mixed
     with caplog.at_level(logging.DEBUG, "pop3fast"), ScriptedServer(GREETING, script) as server:
         with closing(connect(server, timeout=0.5)) as pop:
+            pop.max_octets = 100
             with pytest.raises((error_proto, OSError)) as first:
                 ask(pop)
             shown = [everything_shown(first.value), repr(pop)]

@@ -306,8 +306,7 @@ def refuse(session: Session, response: bytes) -> NoReturn:
     """Raise what a status line means that is not plainly positive."""
     said = status(response)
     if said == "malformed":
-        # Later errors do not quote it: what is no reply may be a line of a message.
-        raise session.break_(ProtocolError(response), "the server sent what is no reply")
+        raise session.break_(ProtocolError(response))
     error = CommandError(response)
     session.answered = said == "error"
     if said == "error after ok":

@@ -17,6 +17,8 @@ Failure = TypeVar("Failure", bound=BaseException)
 # As much as the framer can count.
 NO_LIMIT = 2**63 - 1
 
+NO_REPLY = "the server sent what is no reply"
+
 UNFINISHED = "the reply to an earlier command was not read to its end"
 
 
@@ -97,7 +99,7 @@ class Session:
     def break_(self, error: Failure, why: str | None = None) -> Failure:
         """Let nothing more be sent or read because of *error*, and return it. What broke first is what is said."""
         if self._broken is None:
-            self._broken = _Break(why or str(error), broken_by(error))
+            self._broken = _Break(why or _said_later(error), broken_by(error))
         return error
 
     def end(self, error: BaseException, verb: str) -> None:
@@ -138,3 +140,9 @@ class Session:
         if self._broken is not None:
             return self._broken.kind(f"the connection is broken: {self._broken.why}")
         return None if self._begun is None else ProtocolError(f"the connection is broken: {self._begun}")
+
+
+def _said_later(error: BaseException) -> str:
+    # What is no reply may be a line of a message; only the error that it is the argument of has it, as in poplib.
+    is_no_reply = isinstance(error, ProtocolError) and any(isinstance(said, bytes) for said in error.args)
+    return NO_REPLY if is_no_reply else str(error)
