@@ -46,7 +46,13 @@ FAR_WAYS: dict[str, tuple[Callable[[poplib.POP3, int], object], Callable[[pop3fa
     RETR_MANY: (lambda pop, number: pop.retr(number), lambda pop, numbers: _exhaust(pop.retr_many(numbers))),
     "`top_many()`": (lambda pop, number: pop.top(number, 0), lambda pop, numbers: _exhaust(pop.top_many(numbers))),
     "`dele_many()`": (lambda pop, number: pop.dele(number), lambda pop, numbers: pop.dele_many(numbers)),
+    "`retr()`, `read_ahead`": (
+        lambda pop, number: pop.retr(number),
+        lambda pop, numbers: _read_ahead(pop, numbers),  # noqa: PLW0108 - it stands below
+    ),
 }
+READ_AHEAD = 100
+"""As many as `retr_many` has in flight."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,12 @@ def _logged_in(cls: type[P], server: MailboxServer, port: int) -> Iterator[P]:
         pop.quit()
     finally:
         pop.close()
+
+
+def _read_ahead(pop: pop3fast.POP3, numbers: Sequence[int]) -> None:
+    pop.read_ahead = READ_AHEAD
+    pop.list()
+    _exhaust(map(pop.retr, numbers))
 
 
 def _seconds(call: Callable[[], object]) -> float:
