@@ -86,7 +86,8 @@ def test_a_certificate_for_another_name(tmp_path: Path) -> None:
         arguments = [f"pop3s://user@127.0.0.1:{server.port}", "--ca-file", certificate]
         said = last_line(tmp_path, "list", *arguments)
     assert said == (
-        "the certificate is for another name than 127.0.0.1: put one of its names into the URL; this shows them: "
+        "the certificate is for another name than 127.0.0.1: put one of its names into the URL, or say it by "
+        "--tls-name; this shows them: "
         f"openssl s_client -connect 127.0.0.1:{server.port} </dev/null | openssl x509 -noout -ext subjectAltName"
     )
 

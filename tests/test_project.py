@@ -55,6 +55,7 @@ CLIENT = (
     "_encoded_words",
     "_turns",
     "_tls",
+    "_trust",
     "_protocol_log",
     "_login",
     "_outgoing",
@@ -183,7 +184,7 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_connect", "_location", "_dial", "_aside", "_framing", "_replies")
+OF_THE_CLIENT = ("_connect", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (

@@ -29,6 +29,8 @@ from pop3fast._framing import __version__ as __version__
 from pop3fast._install import install_as_poplib as install_as_poplib
 from pop3fast._message import Message as Message
 from pop3fast._message import Piece as Piece
+from pop3fast._trust import TlsVersion as TlsVersion
+from pop3fast._trust import tls_context as tls_context
 
 # What ``from poplib import *`` gives. Every other public name is asked for by name.
 __all__ = ["POP3", "POP3_SSL", "error_proto"]

@@ -22,6 +22,7 @@ from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
 from pop3fast._stream import ReplyStream
 from pop3fast._tls import check_no_tls, check_offers_stls, unverified_context
+from pop3fast._trust import verifies
 
 
 class AuthorizationCommands(Conversation):
@@ -276,8 +277,4 @@ def _is_verified(pop: AuthorizationCommands) -> bool:
     if session_of(pop).trusted:
         return True
     sock = pop.sock
-    return (
-        isinstance(sock, ssl.SSLSocket)
-        and sock.context.verify_mode is ssl.CERT_REQUIRED
-        and sock.context.check_hostname
-    )
+    return isinstance(sock, ssl.SSLSocket) and verifies(sock.context)

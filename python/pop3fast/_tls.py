@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
 from pop3fast._replies import readable
+from pop3fast._trust import is_pinned
 
 
 def unverified_context(
@@ -40,7 +41,7 @@ def unverified_context(
 
 def warn_about(context: ssl.SSLContext | None) -> None:
     """Warn at the line of the program that gave `connect` a *context* that verifies nothing."""
-    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED:
+    if context is not None and context.verify_mode is not ssl.CERT_REQUIRED and not is_pinned(context):
         message = "the context that connect() was given verifies nothing"
         warnings.warn(message, InsecureTLSWarning, stacklevel=_callers_level())
 

@@ -24,6 +24,7 @@ from pop3fast._outgoing import command_octets, with_command
 from pop3fast._pipeline import Pipeline
 from pop3fast._replies import parse_capabilities
 from pop3fast._session import NO_LIMIT, Session
+from pop3fast._trust import verifies
 from pop3fast.aio._patience import Patience
 from pop3fast.aio._queue import Exchange, Hold, Queue, Take, fail, lines
 from pop3fast.aio._traffic import MAX_CAPABILITIES_OCTETS, PUBLIC, Traffic
@@ -110,7 +111,7 @@ class Conversation:
         context = self._context
         if self.session.trusted:
             return True
-        return context is not None and context.verify_mode is ssl.CERT_REQUIRED and context.check_hostname
+        return context is not None and verifies(context)
 
     @property
     def is_alive(self) -> bool:

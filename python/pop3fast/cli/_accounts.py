@@ -9,8 +9,9 @@ import ssl
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
-from pop3fast import POP3, connect
+from pop3fast import POP3, TlsVersion, connect, tls_context
 from pop3fast._location import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
 from pop3fast.cli._settings import SECRETS, Settings, demand, key_of
 from pop3fast.cli._text import UsageError, printable
@@ -30,7 +31,7 @@ def account_of(settings: Settings, *, alone: bool = True) -> Account:
     location = _location(url)
     if settings.user is not None and location.user not in {None, settings.user}:
         raise UsageError("the URL names another user than --user")
-    _check_ca_file(settings.ca_file)
+    _tls_of(settings)
     settings = replace(settings, user=settings.user or location.user)
     try:
         account = Account(
@@ -40,6 +41,11 @@ def account_of(settings: Settings, *, alone: bool = True) -> Account:
             ca_file=settings.ca_file,
             deadline=settings.deadline,
             mechanism=settings.mechanism,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
+            fingerprint=settings.fingerprint,
+            tls_name=settings.tls_name,
+            tls_min=cast("TlsVersion | None", settings.tls_min),
         )
         if settings.timeout is not None:
             account = replace(account, timeout=settings.timeout)
@@ -56,10 +62,8 @@ def session_with(settings: Settings, *, log_in: bool = True, alone: bool = True)
     url = demand(settings.url, "there is no URL")
     try:
         if not log_in:
-            _check_ca_file(settings.ca_file)
-            context = ssl.create_default_context(cafile=settings.ca_file)
             return connect(
-                url, context=context, timeout=settings.timeout or TIMEOUT_SECONDS, deadline=settings.deadline
+                url, context=_tls_of(settings), timeout=settings.timeout or TIMEOUT_SECONDS, deadline=settings.deadline
             )
         return account_of(settings, alone=alone).connect()
     except OSError:
@@ -158,15 +162,37 @@ def _location(url: str) -> Location:
 
 def trusting(path: str) -> ssl.SSLContext:
     """Return what trusts the certificates in the file *path*, and no others. Raises `UsageError`."""
+    _check_readable(path)
     try:
-        with Path(path).open("rb"):
-            return ssl.create_default_context(cafile=path)
+        return ssl.create_default_context(cafile=path)
     except ssl.SSLError:
         raise UsageError(f"{path} has no certificates (PEM)") from None
+
+
+def _tls_of(settings: Settings) -> ssl.SSLContext:
+    """Return the context that keeps to *settings*. Raises `UsageError`, which names the file that cannot be used."""
+    if settings.ca_file is not None:
+        trusting(settings.ca_file)
+    for path in filter(None, (settings.client_cert, settings.client_key)):
+        _check_readable(path)
+    try:
+        return tls_context(
+            ca_file=settings.ca_file,
+            client_cert=settings.client_cert,
+            client_key=settings.client_key,
+            fingerprint=settings.fingerprint,
+            tls_name=settings.tls_name,
+            tls_min=cast("TlsVersion | None", settings.tls_min),
+        )
+    except OSError:
+        raise UsageError("the client's certificate and its key cannot be used (PEM)") from None
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_readable(path: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-
-
-def _check_ca_file(path: str | None) -> None:
-    if path is not None:
-        trusting(path)

@@ -80,7 +80,8 @@ def advice(error: BaseException, location: Location, *, by_token: bool = False) 
         provider = next((one for one in _PROVIDERS if _is_of(location.host, one.ends)), None)
         return "" if provider is None else provider.oauth if by_token else provider.login
     if isinstance(error, ssl.SSLCertVerificationError):
-        return _about_certificate(error.verify_code, location)
+        # One that is ours, about a fingerprint, has no number.
+        return _about_certificate(getattr(error, "verify_code", 0), location)
     if isinstance(error, ssl.SSLError):
         return _about_tls(error.reason, location)
     if location.scheme != "pop3s" and _says_nothing(error, location):
@@ -108,7 +109,8 @@ def _about_certificate(code: int, location: Location) -> str:
         )
     if code in _OTHER_NAME:
         return (
-            f"the certificate is for another name than {location.host}: put one of its names into the URL; "
+            f"the certificate is for another name than {location.host}: put one of its names into the URL, "
+            "or say it by --tls-name; "
             f"this shows them: {look} -noout -ext subjectAltName"
         )
     if code == _EXPIRED:

@@ -120,6 +120,13 @@ class Settings:
     token_command: str | None = _said(COMMAND, "login", "a command that prints an OAuth 2 access token")
     mechanism: str | None = _said(TEXT, "login", "how to log in: SCRAM-SHA-256, PLAIN, USER, ... (default: the best)")
     ca_file: str | None = _said(FILE, "login", "certificates to trust instead of the system's (PEM)")
+    client_cert: str | None = _said(FILE, "login", "a certificate to show to the server (PEM), with its key")
+    client_key: str | None = _said(FILE, "login", "the key of that certificate, where it has a file of its own")
+    fingerprint: str | None = _said(
+        TEXT, "login", "trust the one certificate that has this SHA-256 (hexadecimal), whoever signed it"
+    )
+    tls_name: str | None = _said(TEXT, "login", "the name that the certificate has to have (default: the host's)")
+    tls_min: str | None = _said(TEXT, "login", "the least version of TLS: 1.2 or 1.3 (default: 1.2)")
     timeout: float | None = _said(SECONDS, "login", "how long to wait for the server each time (default: 60)")
     deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
     to: str | None = _said(TEXT, "fetch", f"where the mail goes: {destination_forms()}")
@@ -205,6 +212,7 @@ MEANT = {
     "server": "url",
     "host": "url",
     "username": "user",
+    "user-name": "user",
     "login": "user",
     "pass-command": "password-command",
     "passwordeval": "password-command",

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from pop3fast import POP3, ConnectionLost, connect
+from pop3fast import POP3, ConnectionLost, connect, tls_context
 from pop3fast._connect import SocketFactory
 from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast._trust import TlsVersion, check_wishes
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.accounts._passwords import run_password_command
@@ -44,6 +45,15 @@ class Account:
     """The seconds that each session may take."""
     mechanism: str | None = None
     """How to log in, as `POP3.login` takes it; None: by the best that both sides have."""
+    client_cert: str | os.PathLike[str] | None = None
+    """A file with a certificate to show to the server (PEM), and with its key unless that has a file of its own."""
+    client_key: str | os.PathLike[str] | None = None
+    fingerprint: str | None = None
+    """The SHA-256 of the one certificate to trust, whoever signed it; hexadecimal, with or without colons."""
+    tls_name: str | None = None
+    """The name that the certificate has to have instead of the host's."""
+    tls_min: TlsVersion | None = None
+    """The least version of TLS; None: what Python takes for safe, which is 1.2."""
 
     def __post_init__(self) -> None:
         url: object = self.url
@@ -57,6 +67,9 @@ class Account:
             raise ValueError("the user's name has a control character in it, or is no UTF-8")
         if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
             raise ValueError("an account needs a password, a token or a password_command, one of them")
+        check_wishes(self.client_cert, self.client_key, self.fingerprint, self.tls_min)
+        if self.context is not None and self._wishes_for_tls:
+            raise ValueError("give a context or what makes one: ca_file, client_cert, fingerprint, tls_name, tls_min")
 
     @property
     def host(self) -> str:
@@ -89,8 +102,8 @@ class Account:
         *sock* makes the connection, as `pop3fast.connect` takes it.
         """
         context, password = self.context, self.password
-        if context is None and self.ca_file is not None:
-            context = ssl.create_default_context(cafile=self.ca_file)
+        if context is None and (self.ca_file is not None or self._wishes_for_tls):
+            context = self.tls_context()
         if self.password_command is not None:
             password = run_password_command(self.password_command)
         return connect(
@@ -104,6 +117,24 @@ class Account:
             deadline=self.deadline,
             sock=sock,
         )
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Return the context that keeps to what the account says of certificates.
+
+        Raises ``OSError`` and ``ssl.SSLError`` for a file that cannot be used.
+        """
+        return tls_context(
+            ca_file=self.ca_file,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
+            fingerprint=self.fingerprint,
+            tls_name=self.tls_name,
+            tls_min=self.tls_min,
+        )
+
+    @property
+    def _wishes_for_tls(self) -> bool:
+        return any((self.client_cert, self.client_key, self.fingerprint, self.tls_name, self.tls_min))
 
     @property
     def _location(self) -> Location:
