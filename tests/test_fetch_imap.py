@@ -208,6 +208,15 @@ def test_the_command_line_logs_in_there_and_shows_no_secret(imap: ImapServer, tm
         ran = pop3fast(tmp_path, *command, env=env)
         assert "1 message fetched" in ran.out
         assert SECRET not in ran.out + ran.err
+        table = {
+            "url": plain_url(server),
+            "to": arguments[1],
+            "to-ca-file": arguments[3],
+            "to-password-command": "echo x",
+        }
+        config = tmp_path / "config.toml"
+        config.write_text("[work]\n" + "".join(f'{key} = "{value}"\n' for key, value in table.items()))
+        assert "can be written to" in pop3fast(tmp_path, "check", "work", "--config", str(config), env=env).out
         both = (*command, "--to-token-command", "echo x")
         assert "say one of --to-password-command" in pop3fast(tmp_path, *both, env=env, status=2).err
     assert [kept.content for kept in imap.kept] == [mail(1)]

@@ -29,6 +29,7 @@ from pop3fast.fetch import (
     default_path,
     fetch_mailbox,
     fetch_many,
+    import_seen,
     open_destination,
 )
 from pop3fast.fetch import _writer as writer
@@ -312,6 +313,18 @@ def test_the_state_lies_in_the_users_home_and_each_destination_has_its_own(serve
     assert fetch(server, Box("one")).seen == 4
     assert fetch(server, Box("third"), Options(dry_run=True)).to_fetch != []
     assert len([*home.glob("*.sqlite")]) == 2
+
+
+def test_what_another_program_fetched_is_not_new_wherever_the_state_lies(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    list_of_mpop = tmp_path / "seen"
+    list_of_mpop.write_text(" 2 127.0.0.1 user\nu1\nu2\n")
+    # Nobody has to log in there for it.
+    to = "imaps://me@localhost:1/INBOX"
+    assert import_seen(account_of(server), to, list_of_mpop) == 2
+    assert import_seen(account_of(server), Box(trouble=raising(OSError(), "open")), list_of_mpop) == 2
+    assert fetch(server, Box()).fetched == 2
 
 
 def test_a_relative_state_home_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

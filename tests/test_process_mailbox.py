@@ -304,6 +304,26 @@ def test_many_mailboxes_are_handled_one_message_at_a_time_in_the_thread_that_tak
     assert len(keys) == len({*keys}) == 24
 
 
+def test_one_object_as_quarantine_of_many_is_used_by_one_fetch_at_a_time(state: str) -> None:
+    inside: list[str] = []
+
+    def trouble(what: str, _: object) -> None:
+        if what == "open":
+            inside.append(what)
+        elif what == "close":
+            inside.clear()
+        assert len(inside) <= 2  # it is opened when a fetch begins and when its session does
+
+    box = Box(trouble=trouble)
+    with contextlib.ExitStack() as stack:
+        servers = [stack.enter_context(MailboxServer([mail(number)])) for number in range(6)]
+        accounts = [account_of(server) for server in servers]
+        program = Program(*(mail(number) for number in range(6)))
+        reports = [*process_many(accounts, program, state=state, attempts=1, quarantine=box)]
+    assert [len(report.quarantined) for report in reports] == [1] * 6
+    assert sorted(content for _, content in box.delivered) == sorted(mail(number) for number in range(6))
+
+
 def test_what_ends_one_mailbox_ends_no_other_and_leaving_the_loop_ends_all(state: str) -> None:
     with MailboxServer([mail(1)]) as good, MailboxServer([mail(2)], password="another") as bad:
         reports = [*process_many([account_of(bad), account_of(good)], Program(), state=state)]

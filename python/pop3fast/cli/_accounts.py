@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -158,6 +159,20 @@ def _location(url: str) -> Location:
         ) from None
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+def to_log_in(settings: Settings) -> dict[str, object]:
+    """Return what logs in to the server that the mail goes to. Raises `UsageError`."""
+    if settings.to_password_command is not None and settings.to_token_command is not None:
+        raise UsageError("say one of --to-password-command, --to-token-command")
+    found: dict[str, object] = {}
+    if settings.to_password_command is not None:
+        found["to_password"] = partial(run_password_command, settings.to_password_command)
+    if settings.to_token_command is not None:
+        found["to_token"] = partial(run_password_command, settings.to_token_command)
+    if settings.to_ca_file is not None:
+        found["to_context"] = trusting(settings.to_ca_file)
+    return found
 
 
 def trusting(path: str) -> ssl.SSLContext:

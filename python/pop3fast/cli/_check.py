@@ -7,14 +7,15 @@ mends a configuration wants to hear of all its faults at once.
 import os
 import ssl
 from pathlib import Path
+from typing import Any, cast
 
 from pop3fast import POP3, error_proto
-from pop3fast.cli._accounts import account_of, described, location_of
+from pop3fast.cli._accounts import account_of, described, location_of, to_log_in
 from pop3fast.cli._advice import advice
 from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings
 from pop3fast.cli._text import UsageError, complain, in_words, of_account, plural, printable, say, shown_size
-from pop3fast.fetch import DestinationError, FetchError, UidsUnknown, exit_status, open_destination
+from pop3fast.fetch import DestinationError, FetchError, Particulars, UidsUnknown, exit_status, open_destination
 
 _WITH_A_PATH = ("maildir:", "mbox:", "eml:")
 
@@ -38,7 +39,7 @@ def _destination(settings: Settings, name: str) -> int:
         say("  destination: none is named, and a fetch needs one (--to)")
         return 0
     try:
-        is_new = _look_at(settings.to)
+        is_new = _look_at(settings.to, _particulars(settings))
     except FetchError as error:
         complain(f"{name}: {error}")
         return exit_status(error)
@@ -46,9 +47,14 @@ def _destination(settings: Settings, name: str) -> int:
     return 0
 
 
-def _look_at(to: str) -> bool:
+def _particulars(settings: Settings) -> Particulars:
+    user = settings.user or (None if settings.url is None else location_of(settings).user)
+    return Particulars(user or "", settings.recipient, **cast("dict[str, Any]", to_log_in(settings)))
+
+
+def _look_at(to: str, particulars: Particulars) -> bool:
     """Return whether the destination *to* is still to be made. Raises what opening it does."""
-    destination = open_destination(to)
+    destination = open_destination(to, particulars=particulars)
     if to.startswith(_WITH_A_PATH) and not os.path.lexists(destination.path):
         folder = Path(destination.path).parent
         if folder.is_dir():

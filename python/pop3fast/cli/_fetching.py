@@ -10,11 +10,10 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, fields
-from functools import partial
 from typing import Any, cast
 
 from pop3fast._location import parse_url
-from pop3fast.cli._accounts import account_of, described, trusting
+from pop3fast.cli._accounts import account_of, described, to_log_in
 from pop3fast.cli._advice import advice
 from pop3fast.cli._progress import Display, doing_in_words, on_terminal
 from pop3fast.cli._selection import shown_name, status_of
@@ -47,7 +46,6 @@ from pop3fast.fetch import (
     import_seen,
     open_destination,
 )
-from pop3fast.fetch.accounts._passwords import run_password_command
 
 Tell = Callable[[Job, Progress], None]
 
@@ -167,22 +165,8 @@ def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> J
         open_destination(to).close()
     except ValueError as error:
         raise UsageError(str(error)) from None
-    more = {name: value for name, value in settings.said().items() if name in OF_DESTINATIONS} | _to_log_in(settings)
+    more = {name: value for name, value in settings.said().items() if name in OF_DESTINATIONS} | to_log_in(settings)
     return Job(account_of(settings, alone=alone), to, settings.state, options, **cast("dict[str, Any]", more))
-
-
-def _to_log_in(settings: Settings) -> dict[str, object]:
-    """Return what logs in to the server that the mail goes to. Raises `UsageError`."""
-    if settings.to_password_command is not None and settings.to_token_command is not None:
-        raise UsageError("say one of --to-password-command, --to-token-command")
-    found: dict[str, object] = {}
-    if settings.to_password_command is not None:
-        found["to_password"] = partial(run_password_command, settings.to_password_command)
-    if settings.to_token_command is not None:
-        found["to_token"] = partial(run_password_command, settings.to_token_command)
-    if settings.to_ca_file is not None:
-        found["to_context"] = trusting(settings.to_ca_file)
-    return found
 
 
 def _advice(task: Job | FetchReport, report: FetchReport) -> str:

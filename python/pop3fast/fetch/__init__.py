@@ -30,6 +30,7 @@ from pop3fast.fetch.destinations._destination import Delivery, Destination
 from pop3fast.fetch.destinations._handler import HandledMessage
 from pop3fast.fetch.destinations._kinds import default_path, destination_forms, open_destination
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
+from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.fetch.memory._fingerprint import fingerprint
 from pop3fast.fetch.memory._import_seen import read_seen
@@ -58,6 +59,7 @@ __all__ = [
     "Named",
     "Options",
     "OutgoingMessage",
+    "Particulars",
     "Progress",
     "ReadBack",
     "Remembered",

@@ -130,6 +130,8 @@ def process_many(  # noqa: PLR0913 - each by its name, all but the first two wit
     if threads < 1:
         raise ValueError(f"threads is at least 1, not {threads!r}")
     if executor is None:
+        if quarantine is not None and not isinstance(quarantine, str | PurePath):
+            threads = 1  # one object is used by one fetch at a time
         return _Processing(list(accounts), task, threads, progress).reports()
     if progress is not None:
         raise ValueError("progress is for fetches in threads, not in an executor")
@@ -189,7 +191,6 @@ class _Processing:
 
     def _job(self, account: Account) -> Job:
         task = self._task
-        # One that several accounts share is used by one at a time.
         quarantine = None if task.quarantine is None else open_destination(task.quarantine)
         handler = HandlerDestination(_name_of(task.handle), self._call, task.handling(), quarantine)
         return Job(account, handler, task.state, task.options)

@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import PurePath
 
 from pop3fast.fetch._identity import Entry, Identity, is_lasting
+from pop3fast.fetch._portions import is_slow
 from pop3fast.fetch.accounts._account import Account
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination
@@ -38,7 +39,8 @@ def import_seen(
     entries: list[Entry] = []
     place = open_destination(destination)
     with contextlib.closing(place):
-        place.open()
+        if not is_slow(place):  # where the state lies in a folder that is to be made
+            place.open()
         if state is None:
             make_home(default_path(place))
         with State(state or default_path(place)).account(account.host, account.port, account.login) as memory:
