@@ -82,12 +82,12 @@ def test_a_fetch_that_failed_is_no_success(tmp_path: Path) -> None:
         assert not fetch_mailbox(account, to, state=state).ok
         found = account_status(state, server.host, server.port, "user")
         assert (found.last_success, found.known) == (None, 1)
+        assert fetch_mailbox(account, to, state=state, dry_run=True).ok
+        assert account_status(state, server.host, server.port, "user") == found
         drop.instead = lambda _: None
         assert fetch_mailbox(account, to, state=state).ok
         found = account_status(state, server.host, server.port, "user")
         assert (found.last_success is not None, found.known) == (True, 2)
-        assert fetch_mailbox(account, to, state=state, dry_run=True).ok
-    assert account_status(state, server.host, server.port, "user") == found
 
 
 def test_messages_that_did_not_come_whole_are_failing_and_what_is_left_is_not_known(tmp_path: Path) -> None:
