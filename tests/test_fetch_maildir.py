@@ -720,3 +720,22 @@ def test_two_accounts_in_one_folder_with_their_state_in_it(box: Path, kind: str)
     destination.close()
     assert fetch(f"{kind}:{box}", default_path(destination), [(b"1", mail(1))]) != []
     assert len([*box.glob("*.eml" if kind == "eml" else "new/*")]) == 3
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+def test_a_name_that_somebody_else_has_given_to_a_file_is_no_delivery(box: Path, kind: str) -> None:
+    class Taken(Files):
+        def link(self, name: str, at: int, new_name: str, new_at: int) -> None:
+            self.close(self.create(new_name, new_at))
+            super().link(name, at, new_name, new_at)
+
+    destination = prepared(box, kind, Taken())
+    deliver(destination, b"1", mail(1))
+    with pytest.raises(DestinationError) as raised:
+        destination.flush()
+    assert raised.value.delivered == ()
+    destination.close()
+    destination = prepared(box, kind)
+    deliver(destination, b"1", mail(1))
+    assert [entry.uid for entry in destination.flush()] == [b"1"]
+    destination.close()

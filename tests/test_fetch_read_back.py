@@ -121,6 +121,14 @@ def test_what_is_gone_differs_when_it_was_delivered_now_and_counts_when_it_was_b
         assert destination.read_back(entries, fresh=False) == [MOVED, MOVED]
 
 
+def test_what_lies_in_the_place_of_a_message_under_another_from_line_is_no_damage_to_it(tmp_path: Path) -> None:
+    box = tmp_path / "box"
+    with prepared(f"mbox:{box}") as (destination, account):
+        entries = deliver(destination, account, 1)
+        box.write_bytes(b"From you@example.org Mon Jan  5 10:00:00 2026\nSubject: theirs\n\nFor you\n\n")
+        assert destination.read_back(entries, fresh=False) == [MOVED]
+
+
 def test_a_message_that_moved_to_the_place_of_another_is_no_damage_to_that_one(tmp_path: Path) -> None:
     """They came in the same second and have the same From line, so nothing else tells them apart."""
     to = f"mbox:{tmp_path}/box"
@@ -197,7 +205,8 @@ def test_what_a_mail_program_moved_or_marked_in_an_mbox_is_whole(tmp_path: Path,
         assert destination.read_back(entries, fresh=fresh) == [DIFFERS if fresh else MOVED] * 3
 
 
-def test_of_messages_that_are_alike_as_many_are_whole_as_are_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", [b"", b"From a@b Mon Jan  5 10:00:00 2026\n\nold\n\n"])
+def test_of_messages_that_are_alike_as_many_are_whole_as_are_there(tmp_path: Path, before: bytes) -> None:
     box = tmp_path / "box"
     with prepared(f"mbox:{box}") as (destination, account):
         for uid in (b"1", b"2", b"3"):
@@ -207,7 +216,7 @@ def test_of_messages_that_are_alike_as_many_are_whole_as_are_there(tmp_path: Pat
         account.remember(entries := destination.flush())
         content = box.read_bytes()
         one = content[: len(content) // 3]
-        box.write_bytes(b"From a@b Mon Jan  5 10:00:00 2026\n\nold\n\n" + one * 2)
+        box.write_bytes(before + one * 2)
         assert sorted(found.value for found in destination.read_back(entries, fresh=True)) == [
             "differs",
             *["whole"] * 2,
