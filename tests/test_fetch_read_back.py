@@ -121,6 +121,15 @@ def test_what_is_gone_differs_when_it_was_delivered_now_and_counts_when_it_was_b
         assert destination.read_back(entries, fresh=False) == [MOVED, MOVED]
 
 
+def test_what_was_read_in_one_session_says_nothing_in_the_next(to: str) -> None:
+    with prepared(to) as (destination, account):
+        destination.read_back(deliver(destination, account, 0), fresh=True)  # from here on it is begun at once
+        entries = deliver(destination, account, 1, octets=SMALL_OCTETS + 100)
+        destination.prepare(account.digest, account)
+        change(to, 1, bit_flipped)
+        assert destination.read_back(entries, fresh=False) == [DIFFERS]
+
+
 def test_what_lies_in_the_place_of_a_message_under_another_from_line_is_no_damage_to_it(tmp_path: Path) -> None:
     box = tmp_path / "box"
     with prepared(f"mbox:{box}") as (destination, account):
