@@ -80,6 +80,7 @@ GROUPS = {
     "folders": Group(
         ("fetch/destinations/_folder", "fetch/destinations/_folder_index", "fetch/_files", "fetch/destinations/_sync"),
         (
+            "test_fetch_files",
             "test_fetch_maildir",
             "test_fetch_destinations",
             "test_fetch_destinations_model",
