@@ -913,3 +913,24 @@ def test_what_was_remembered_of_a_conversation_out_of_step_is_forgotten_but_what
     assert (report.fetched, report.deleted, drop.messages, report.failures) == (8, 8, [], [])
     assert {*delivered(to)} == {mail(n, size) for n, size in enumerate(octets, 1)}
     assert delivered(to).count(mail(1)) == delivered(to).count(mail(2, 41)) == 1
+
+
+def test_a_line_that_drops_at_top_takes_no_headers_from_the_rest_of_the_fetch(tmp_path: Path) -> None:
+    """The server has answered a TOP before, so it does not drop because of it."""
+    to = f"maildir:{tmp_path}/box"
+    drop = numbered(*range(10, 14))
+    asked: list[int] = []
+
+    def instead(command: bytes) -> Reply | None:
+        if not command.startswith(b"TOP"):
+            return None
+        asked.append(drop.sessions)
+        return Reply(b"", then="fin") if len(asked) == 2 else None
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        drop.messages.append((b"5", mail(14)))
+        report = fetch_from(server, to)
+    assert (report.fetched, report.sessions) == (1, 2)
+    assert asked.count(3) >= 2, "it is asked for headers again"

@@ -272,6 +272,8 @@ class Dialogue:
                 mail.uid_changes = True
             mail.last_listed = world.clock.time
         self._ids = [mail.uid for mail in self.shown]
+        if not drop.stuffs:
+            self._excuse_doubt()
         return b"+OK\r\n"
 
     def _capabilities(self) -> bytes:
@@ -313,6 +315,16 @@ class Dialogue:
         reply = b"+OK\r\n" + content + b".\r\n"
         return reply * (1 + self._comes_twice(verb))
 
+    def _alike_in_size(self) -> list[Mail]:
+        sizes = Counter(self.maildrop.listed_size(mail) for mail in self.shown)
+        return [mail for mail in self.shown if sizes[self.maildrop.listed_size(mail)] > 1]
+
+    def _excuse_doubt(self) -> None:
+        """Note what may come once more, because replies get out of step in this session and its size shows nothing."""
+        if self.world.features & {"small limits", "delays"}:
+            for mail in self._alike_in_size():
+                mail.may_repeat = "its size does not show that it came before a reply that was one too many"
+
     def _comes_twice(self, verb: bytes) -> bool:
         """Return whether a reply comes twice, so that each one behind it is taken for that of the next command.
 
@@ -322,13 +334,9 @@ class Dialogue:
         world, drop = self.world, self.maildrop
         if verb != b"RETR" or drop.sized != "exact" or self.is_out_of_step or not world.chance("out of step", 0.1):
             return False
-        sizes = Counter(drop.listed_size(mail) for mail in self.shown)
-        alike = [mail for mail in self.shown if sizes[drop.listed_size(mail)] > 1]
-        if alike and world.features & {"small limits", "delays"}:
-            if world.features & ENDINGS:
-                return False
-            for mail in alike:
-                mail.may_repeat = "its size does not show that it came before a reply that was one too many"
+        if self._alike_in_size() and world.features & {"small limits", "delays"} and world.features & ENDINGS:
+            return False
+        self._excuse_doubt()
         self.is_out_of_step = True
         return True
 

@@ -98,20 +98,22 @@ class Retrieval:
     def fingerprints(self, numbers: list[int]) -> dict[int, bytes]:
         """Return the fingerprints of messages, by TOP; none when the server has no TOP.
 
-        Raises `ProtocolError` or ``OSError`` when the connection is lost; then TOP is not used again in this run.
+        Raises `ProtocolError` or ``OSError`` when the connection is lost; then TOP is not used again in this run,
+        unless the server has answered one before.
         """
         found: dict[int, bytes] = {}
         if not self._run.may_top:
             return found
         # The first alone: a server without TOP counts bad commands, and hangs up at the twentieth (quirk q43).
         for some in (numbers[:1], numbers[1:]):
-            self._run.may_top = False
+            self._run.may_top = self._run.has_top
             messages = self._pop.top_many(some, 0, pipelining=self.pipelining(), on_error=lambda _: None)
             for message in messages:
                 found[message.number] = fingerprint(header_of(message.content))
             self._run.may_top = True
             if not found:
                 break
+            self._run.has_top = True
         return found
 
     def is_doubtful(self, error: Exception) -> bool:

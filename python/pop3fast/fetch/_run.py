@@ -83,6 +83,8 @@ class Run:
         self.answered = 0
         """How many messages have come."""
         self.may_top = True
+        self.has_top = False
+        """Whether the server has answered a TOP: that a connection was lost after that was not because of it."""
         self.login_delay = 0.0
         """The seconds between two logins that the server asks for."""
         self.logged_in_at = 0.0
