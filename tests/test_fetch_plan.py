@@ -306,6 +306,14 @@ def test_a_message_whose_size_was_not_known_is_asked_about() -> None:
     assert (imported.doubtful, imported.sizes_changed) == ([], [(Identity(b"a"), 100)]), "nobody knows its header"
 
 
+def test_quirk_q102_what_came_before_its_size_was_listed_may_have_come_short() -> None:
+    known = seen(b"a", size=0, octets=60)
+    for exact in (False, True):
+        plan = planned(listing("a"), known)
+        settle(plan, {1: PRINT}, known, Options(), NOW, Known(sizes_are_exact=exact))
+        assert (numbers(plan.fetch), numbers(plan.short)) == (([1], []) if exact else ([], [1]))
+
+
 def test_what_was_seen_is_deleted_when_that_is_asked_for() -> None:
     known = seen(b"a", age=3)
     assert planned(listing("a"), known).delete == []

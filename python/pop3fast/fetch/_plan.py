@@ -292,12 +292,14 @@ def plan_new(plan: Plan, item: Item, options: Options, known: Known) -> None:
 def plan_known(plan: Plan, item: Item, remembered: Remembered, options: Options, date: float, known: Known) -> None:
     """Delete *item*, which is the message that is *remembered*, if that is asked for and it came whole."""
     may_be_short = remembered.octets > 0 and not options.headers_only
-    if may_be_short and remembered.octets < remembered.size and known.sizes_are_exact:
+    # Or its size was not listed when it came, and is now.
+    listed = remembered.size or item.size
+    if may_be_short and remembered.octets < listed and known.sizes_are_exact:
         # It was fetched when nobody knew yet that these sizes are exact.
         plan.seen -= 1
         plan_new(plan, item, options, known)
         return
-    if may_be_short and remembered.octets < min(item.size, remembered.size) and not known.sizes_are_estimates:
+    if may_be_short and remembered.octets < min(item.size, listed) and not known.sizes_are_estimates:
         plan.short.append(item)
     if not options.deletes or item.identity in known.deleted or not options.old_enough(remembered.delivered_at, date):
         return

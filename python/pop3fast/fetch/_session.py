@@ -229,6 +229,8 @@ class FetchSession:
             memory.forget(memory.entries(forgotten).values())
         if plan.sizes_changed:
             memory.update_sizes(plan.sizes_changed)
+            for item in plan.short:
+                run.note_short(item)
         # A listing that lacks some has no more of them than there are.
         if memory.keeps_nameless(plan.nameless):
             run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
