@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import pop3fast
 from twins import Twin
 
 
@@ -30,3 +31,14 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     alive = [transport for one in made if (transport := one()) is not None]
     still_open = [transport for transport in alive if transport.get_extra_info("socket").fileno() >= 0]
     assert not still_open
+
+
+@pytest.fixture(autouse=True)
+def on_a_loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail a dialogue that is said to be held again, and is held with the blocking client."""
+
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("the blocking client was asked: twins.INSTEAD lacks what makes it")
+
+    if hasattr(request.module, "HELD_AGAIN"):
+        monkeypatch.setattr(pop3fast.POP3, "__init__", refuse)
