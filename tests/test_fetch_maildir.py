@@ -695,7 +695,7 @@ def test_a_folder_that_vanishes(box: Path) -> None:
     "words", ["", "maildir", "maildir:", "imap:x", "/x", "mbox:a/", "eml:a\0b", "maildir:~nobody-of-that-name/x"]
 )
 def test_words_that_name_no_destination(words: str) -> None:
-    with pytest.raises(ValueError, match=r"maildir:|destination|mbox|home"):
+    with pytest.raises(ValueError, match=r"maildir:|destination|mbox|home|IMAP folder"):
         open_destination(words)
 
 
