@@ -191,15 +191,6 @@ FAULTS = (
         frozenset({"kills", "programs"}),
     ),
     Planted(
-        "a conversation is in step whatever comes",
-        "_listing",
-        "Lister.check_step",
-        "if self._pop.stat()[0] == messages:",
-        "if messages:",
-        1474,
-        frozenset({"out of step", "identical sizes"}),
-    ),
-    Planted(
         "what is alike to a deleted message is that message",
         "memory._state",
         "AccountState.has_kept",
