@@ -14,6 +14,7 @@ import pytest
 
 import pop3fast
 from maildrops import NEVER, Maildrop, fetch_from, mail
+from pop3fast._hooks import session_of
 from pop3fast.fetch import Account, Options, fetch_mailbox
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
@@ -134,10 +135,14 @@ def test_capabilities_that_are_none_break_the_connection_in_front_of_the_listing
         assert not pop.in_step
 
 
-def test_another_login_or_tls_makes_nothing_of_what_was_said_before() -> None:
+def test_what_was_said_in_clear_text_is_forgotten_under_tls() -> None:
     with MailboxServer([mail(1)], stls=True) as server, connected(server) as pop:
-        assert pop.supports("PIPELINING")
+        pop.capabilities()
+        with pytest.raises(pop3fast.CommandError):
+            pop.login("user", "not the password", mechanism="PLAIN")
+        assert session_of(pop).capabilities_before is not None
         pop.stls(server.client_context)
+        assert session_of(pop).capabilities_before is None
         pop.user(server.user)
         pop.pass_(server.password)
         assert pop.uids_and_sizes()[1] == {1: len(mail(1))}
