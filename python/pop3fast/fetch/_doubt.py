@@ -152,8 +152,8 @@ def _is_open(item: Item, remembered: Remembered) -> bool:
         return False
     if is_number(item.identity.uid):
         return True
-    # Where QUIT failed, nothing was deleted.
-    return not remembered.marked and (remembered.missing or remembered.deletions > 0)
+    # Where QUIT got no answer, what was marked may be gone, too.
+    return remembered.missing or remembered.marked or remembered.deletions > 0
 
 
 def _sizes_agree(item: Item, remembered: Remembered) -> bool:
