@@ -29,7 +29,13 @@ class Lister:
 
     def unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         """Return the unique-ids, and the sizes where they come in the same round trip. Raises `UidsUnknown`."""
-        listings = self._listings(sizes_too=sizes_too)
+        try:
+            listings = self._listings(sizes_too=sizes_too)
+        except (error_proto, OSError):
+            # How long to wait before the next login may be known all the same.
+            with contextlib.suppress(error_proto, OSError):
+                self._run.login_delay = self._login_delay()
+            raise
         # Asked for here, because what the server can do comes with the listings where it pipelines.
         self._run.login_delay = self._login_delay()
         return listings
