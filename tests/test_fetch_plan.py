@@ -163,7 +163,7 @@ def test_what_may_have_been_deleted_is_asked_about_and_is_nothing_that_came_back
     assert plan.relisted == [Identity(b"a")]
     plan = planned(listing("a", "7"), known, options)
     settle(plan, {}, known, options, NOW)
-    assert (numbers(plan.delete), numbers(plan.fetch)) == ([], [1, 2]), "who knows what a QUIT without an answer deleted"
+    assert (numbers(plan.delete), numbers(plan.fetch)) == ([], [1, 2]), "QUIT got no answer: what was deleted?"
 
 
 def test_what_was_recognised_in_this_run_is_not_asked_about_again_but_for_numbers() -> None:

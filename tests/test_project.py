@@ -159,6 +159,7 @@ FETCH = (
     "fetch._processing",
     "fetch._fetch_many",
     "fetch._takeover",
+    "fetch._engine",
     "fetch._retrying",
     "fetch._patience",
     "fetch._session",
