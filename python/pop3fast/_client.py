@@ -106,15 +106,12 @@ class POP3(BulkCommands):
             raise
 
     def __repr__(self) -> str:
-        user = session_of(self).user
-        state = session_of(self).state if getattr(self, "sock", None) is not None else "closed"
-        shown = [
+        return session_of(self).described(
+            f"{type(self).__module__}.{type(self).__qualname__}",
             f"{getattr(self, 'host', '?')}:{getattr(self, 'port', '?')}",
-            "TLS" if self._tls_established or isinstance(self, poplib.POP3_SSL) else "no TLS",
-            *([f"user {user}"] if user else []),
-            state,
-        ]
-        return f"<{type(self).__module__}.{type(self).__qualname__} {_replies.printable(', '.join(shown))}>"
+            tls=self._tls_established or isinstance(self, poplib.POP3_SSL),
+            closed=getattr(self, "sock", None) is None,
+        )
 
     def __enter__(self) -> Self:
         """Return the session itself."""

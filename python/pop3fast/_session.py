@@ -10,6 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from pop3fast._deadline import Deadline
 from pop3fast._errors import CommandError, ProtocolError, broken_by, error_proto
+from pop3fast._replies import printable
 from pop3fast._turns import Turns
 
 Failure = TypeVar("Failure", bound=BaseException)
@@ -134,6 +135,12 @@ class Session:
         if self._begun is UNFINISHED:
             return "in use"
         return self._begun or "in step"
+
+    def described(self, name: str, address: str, *, tls: bool, closed: bool) -> str:
+        """Return what ``repr()`` says of a client that is called *name*, safe for a terminal."""
+        user = [f"user {self.user}"] if self.user else []
+        words = [address, "TLS" if tls else "no TLS", *user, "closed" if closed else self.state]
+        return f"<{name} {printable(', '.join(words))}>"
 
     def why_not(self) -> ProtocolError | None:
         """Return the error for whoever wants to begin something now; None when nothing is against it."""

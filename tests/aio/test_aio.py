@@ -564,3 +564,17 @@ def test_each_difference_is_of_a_test_that_is_there_and_each_module_is_held_agai
     for module in INSTEAD:
         again = (tests / "aio" / f"test_aio_{module.removeprefix('test_')}.py").read_text(encoding="utf-8")
         assert f'held_again("{module}")' in again
+
+
+def test_a_session_shows_its_public_name_whom_it_is_with_and_how_it_stands() -> None:
+    async def main() -> None:
+        with MailboxServer([b"a\r\n"]) as server:
+            begin = f"<pop3fast.aio.POP3 {server.host}:{server.port}, no TLS, "
+            pop = await aio.connect(f"pop3+plain://{server.host}:{server.port}")
+            assert repr(pop) == f"{begin}in step>"
+            await pop.login("user", "password")
+            assert repr(pop) == f"{begin}user user, in step>"
+            await pop.close()
+            assert repr(pop) == f"{begin}user user, closed>"
+
+    run(main)

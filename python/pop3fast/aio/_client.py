@@ -44,11 +44,22 @@ class POP3(BulkCommands, LoginCommands):
     is closed without QUIT, so that no deletion is committed.
     """
 
+    __module__ = "pop3fast.aio"
+
     host: str
     """The server's name, as it was given."""
     port: int
     max_octets: int | None = 2**30
     """The largest multi-line response that is accepted, in octets; None for any."""
+
+    def __repr__(self) -> str:
+        own = self._pop3fast
+        return own.session.described(
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            f"{self.host}:{self.port}",
+            tls=own.is_tls,
+            closed=own.closed,
+        )
 
     async def __aenter__(self) -> Self:
         """Return the session itself."""

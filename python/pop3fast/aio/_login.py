@@ -51,7 +51,9 @@ class LoginCommands:
 
     async def user(self, user: str) -> bytes:
         """Give the user's name; return the response (RFC 1939 section 7)."""
-        return await self._pop3fast.command(f"USER {user}", short)
+        response = await self._pop3fast.command(f"USER {user}", short)
+        self._pop3fast.session.user = str(user)
+        return response
 
     async def pass_(self, pswd: str) -> bytes:
         """Give the password; return the response. The maildrop is locked from here to `quit` (RFC 1939 section 7).
@@ -73,7 +75,9 @@ class LoginCommands:
         secret = encoded(password, ENCODING, secret=True)
         # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included.
         greeting = None if self._pop3fast.went_over else self.welcome
-        return await self._log_in(_login.apop_command(user, secret, greeting))
+        response = await self._log_in(_login.apop_command(user, secret, greeting))
+        self._pop3fast.session.user = user
+        return response
 
     async def auth(
         self,
@@ -119,12 +123,14 @@ class LoginCommands:
             given = await _given(password if token is None else token)
         secret = _login.secret_for(name, *((given, None) if token is None else (None, given)))
         if name == "USER":
-            return await self._log_in_by_two_lines(f"USER {user}", f"PASS {secret}")
-        if name == "APOP":
-            return await self.apop(user, secret)
-        return await self._authenticate(
-            name, _login.mechanism_of(name, user, secret, conversation.host, conversation.port)
-        )
+            response = await self._log_in_by_two_lines(f"USER {user}", f"PASS {secret}")
+        elif name == "APOP":
+            response = await self.apop(user, secret)
+        else:
+            by = _login.mechanism_of(name, user, secret, conversation.host, conversation.port)
+            response = await self._authenticate(name, by)
+        conversation.session.user = user
+        return response
 
     async def _log_in_by_two_lines(self, first: str, second: str) -> bytes:
         conversation = self._pop3fast
