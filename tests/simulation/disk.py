@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pop3fast.fetch._files import Files
 
-from .world import Fault, World
+from .world import Death, Fault, World
 
 FIRST_DESCRIPTOR = 1_000_000
 """No descriptor of the real system has such a number."""
@@ -37,6 +37,7 @@ class Node:
         self.lost_until = 0
         """Octets from the durable ones to here were lost by a sync that failed: no later one makes them durable."""
         self.modified = 0.0
+        self.is_appended_to = False
 
 
 class Change(NamedTuple):
@@ -196,7 +197,9 @@ class Disk(Files):
 
     def open_to_append(self, name: str, at: int) -> int:
         self._step("open_to_append")
-        return self._opened(self._named(name, at, folder=False))
+        node = self._named(name, at, folder=False)
+        node.is_appended_to = True
+        return self._opened(node)
 
     def open_to_read(self, name: str, at: int) -> int:
         self._step("open_to_read")
@@ -205,9 +208,14 @@ class Disk(Files):
     def write(self, file: int, octets: bytes) -> None:
         node = self._at(file)
         try:
-            self._step("write")
+            self._step("append" if node.is_appended_to else "write")
         except OSError:
             node.data += octets[: self.world.rng.randint(0, len(octets))]
+            raise
+        except Death:
+            if self.world.torn:
+                self.world.torn = False
+                node.data += octets[: self.world.rng.randint(0, len(octets))]
             raise
         node.data += octets
         node.modified = self.world.clock.true_date()

@@ -12,6 +12,8 @@ from .disk import Disk, Node
 from .world import World
 
 FROM_LINE = re.compile(rb"^From [^\n]*(?:\n|\Z)", re.MULTILINE)
+BEGUN = re.compile(rb"(?:(?<=\n\n)F(?:r(?:o(?:m)?)?)?)?\0*\Z")
+"""What is left of an append that ended in its first octets, after a power cut with NULs. Nothing before it has it."""
 QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 FOREIGN = b"From mda@example.org Thu Jan  1 00:00:00 2026\nSubject: foreign %d\n\nnot of this server\n\n"
 
@@ -30,6 +32,8 @@ class Place:
         """The text of a message that a mail program has rewritten, and what it was."""
         self.rewritten = False
         """Whether a mail program has moved messages to other places in the file."""
+        self.touched = False
+        """Whether anybody else has done anything with it."""
         self.foreign: list[bytes] = []
         """What others have appended."""
         self.on_taken: Callable[[bytes], object] = bool
@@ -68,6 +72,7 @@ class Place:
 
     def work(self) -> None:
         """Let a mail program do one thing."""
+        self.touched = True
         if self.kind == "mbox":
             self._work_on_mbox()
         else:
@@ -75,6 +80,7 @@ class Place:
 
     def damage(self) -> tuple[bytes, bool] | None:
         """Change an octet of a message; return its text as it was, and whether it is where it was delivered to."""
+        self.touched = True
         rng = self.world.rng
         if self.kind == "mbox":
             node = self._file()
@@ -198,7 +204,7 @@ class Place:
 def _parse(data: bytes) -> list[bytes]:
     """Return the messages of an mbox (mboxrd), as they were before they were put there."""
     found = []
-    for part in FROM_LINE.split(data)[1:]:
+    for part in FROM_LINE.split(BEGUN.sub(b"", data))[1:]:
         text = part[:-1] if part.endswith(b"\n\n") else part
         found.append(QUOTED.sub(rb"\1", text))
     return found

@@ -199,6 +199,33 @@ FAULTS = (
         280,
         frozenset({"alike", "unlasting unique-ids"}),
     ),
+    Planted(
+        "names do not sort into the order of delivery",
+        "destinations._folder_index",
+        "Stamps.take",
+        "max(self._last + 1, self._now())",
+        "self._now()",
+        4,
+    ),
+    Planted(
+        "an mbox under another path is another mbox",
+        "destinations._mbox",
+        "Mbox._settle_all",
+        "if not is_about(intent, self.files, file, self.path, self._opened()):",
+        "if intent.path != self.path:",
+        2,
+        frozenset({"shared mbox"}),
+    ),
+    Planted(
+        "what another account has begun in an mbox is not settled before something is appended",
+        "memory._state",
+        "AccountState.intents",
+        "return intents.load(self._database)",
+        "mine = self._database.execute('SELECT id FROM intent WHERE account = ?', (self._id,)).fetchall(); "
+        "return [each for each in intents.load(self._database) if (each.key,) in mine]",
+        2,
+        frozenset({"shared mbox"}),
+    ),
 )
 
 

@@ -29,6 +29,8 @@ from .promises import Promises
 from .server import Dialogue, Maildrop
 from .world import DAY, Broken, Death, World
 
+SHARED_MBOX = "shared mbox"
+
 WRONG_DATE = 86_000.0
 """Seconds since 1970 of a machine that has lost its time."""
 
@@ -68,15 +70,21 @@ class Story:
         self.disk.make_durable_folder("/mail")
         self.disk.give_second_name("/mail", "post")
         kinds = [rng.choice(("maildir", "mbox", "mbox", "eml")) for _ in range(rng.choice((1, 1, 2)))]
+        if SHARED_MBOX in world.features:
+            kinds = ["mbox"]
         self.places = [Place(world, self.disk, kind, f"box{number}") for number, kind in enumerate(kinds)]
         if OWN in world.features:
             self.places = [OwnPlace(world, self.disk, f"box{number}") for number in range(len(kinds))]
         self.states = [str(folder / f"{world.seed}-{number}.sqlite") for number in range(rng.choice((1, 1, 2)))]
+        accounts = rng.choice((1, 1, 1, 2, 2))
+        if SHARED_MBOX in world.features:
+            del self.states[1:]
+            accounts = 2
         senders = Senders(rng)
         self.drops: list[Maildrop] = []
         self.homes: dict[str, Place] = {}
         self.jobs: dict[str, Job] = {}
-        for number in range(rng.choice((1, 1, 1, 2, 2))):
+        for number in range(accounts):
             place = rng.choice(self.places)
             drop = Maildrop(world, senders, f"user{number}", place.kind)
             self.drops.append(drop)
@@ -84,7 +92,10 @@ class Story:
             account = SimulatedAccount(
                 "pop3+plain://mail.example.org", user=drop.name, password="password", dial=partial(self._dial, drop)
             )
-            words = place.words if rng.random() < 0.7 else place.words.replace("/mail/", "/post/")
+            second_name = rng.random() >= 0.7
+            if SHARED_MBOX in world.features:
+                second_name = number > 0
+            words = place.words.replace("/mail/", "/post/") if second_name else place.words
             options = self._options()
             if drop.headers_only:
                 options = replace(options, headers_only=True, delete=False, delete_after=None, max_size=None)
@@ -232,6 +243,12 @@ class Story:
                 # What it refused before it takes when it is asked.
                 self._fetch(drop, replace(job, options=replace(options, fetch_again=True)))
             self._settle(drop, replace(job, options=options))
+        memories: dict[Place, set[object]] = {}
+        for drop in self.drops:
+            memories.setdefault(self.homes[drop.name], set()).add(self.jobs[drop.name].state)
+        for place, states in memories.items():
+            if len(states) == 1:
+                self.promises.no_pieces(place)
 
     def _settle(self, drop: Maildrop, job: Job) -> None:
         failures: list[Named] = []

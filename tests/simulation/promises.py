@@ -252,6 +252,22 @@ class Promises:
 
     # What is the case when nothing goes wrong any more.
 
+    def no_pieces(self, place: Place) -> None:
+        """Check that no piece of a message lies in an mbox that nobody else has touched.
+
+        All its accounts are settled, and share one memory: what another one does not know of it cannot take away.
+        """
+        if place.kind != "mbox" or place.touched:
+            return
+        mails = self.mails_at(place)
+        texts = {mail.text for mail in mails}
+        unsure = {mail.text for mail in mails if mail.came_short or mail.may_miss}
+        for text in set(place.in_order()) - texts:
+            begun = text.rstrip(b"\n")
+            for mail in mails:
+                if mail.text.startswith(begun) and mail.text not in unsure:
+                    raise Broken(f"a piece of {mail} has stayed at {place.words}: {text!r}")
+
     def settled(self, drop: Maildrop, report: FetchReport) -> None:
         """Check that nothing is lost, and that nothing is left behind in silence."""
         mails = [*drop.mails, *(mail for mail in drop.ever if mail.gone == "fetch")]

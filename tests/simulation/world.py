@@ -68,7 +68,12 @@ LATER_FEATURES = (
 )
 """Drawn by a chance of their own, so that the stories without them are what they were before there were these."""
 
-FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES
+LATEST_FEATURES = (
+    "shared mbox",  # two accounts deliver to one, each under a path of its own, with one memory
+)
+"""Drawn after those, for the same reason."""
+
+FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES
 
 
 class Death(BaseException):
@@ -116,12 +121,16 @@ class World:
         chosen = frozenset(feature for feature in EARLIER_FEATURES if self.rng.random() < 0.3)
         later = Random(f"pop3fast later {seed}")  # noqa: S311 - as above
         chosen |= {feature for feature in LATER_FEATURES if later.random() < 0.15}
+        latest = Random(f"pop3fast latest {seed}")  # noqa: S311 - as above
+        chosen |= {feature for feature in LATEST_FEATURES if latest.random() < 0.1}
         self.features = (chosen if features is None else chosen & features) | needs
         self.clock = Clock()
         self.stop = Stop()
         self.calm = False
         """Whether nothing goes wrong any more."""
         self.dead = False
+        self.torn = False
+        """Whether the process died in the middle of an append, which has left a piece."""
         self.broken: Broken | None = None
         """The first promise that was not kept in the middle of a fetch."""
         self.process = 0
@@ -178,6 +187,7 @@ class World:
             ("full disk", "full", 0.2),
             ("programs", "programs", 0.4),
             ("programs", "programs", 0.2),
+            ("shared mbox", "torn append", 0.4),
         ):
             if self.chance(feature, probability):
                 events.append((self.rng.randint(1, self._usual_steps), what))
@@ -210,13 +220,16 @@ class World:
             what = self._events[0][1]
             if what == "error" and kind not in {"disk", "sql"}:
                 break
+            if what == "torn append" and where != "disk append":
+                break
             self._events.pop(0)
             self.say(f"-- {what} before {where}")
             if what == "programs":
                 self.at_work()
                 continue
             self.faults += 1
-            if what == "death":
+            if what in {"death", "torn append"}:
+                self.torn = what == "torn append"
                 self.dead = True
                 self._plan_next()
                 raise Death
@@ -228,12 +241,14 @@ class World:
                 self._plan_next()
                 raise Fault(self.rng.choice(ERRORS))
         self._plan_next()
-        if self._full and where in {"disk create", "disk write", "disk make_folder", "disk link", "sql COMMIT"}:
+        if self._full and where in NEEDS_SPACE:
             raise Fault(NO_SPACE)
 
 
 ERRORS = (28, 5, 24, 4)
 NO_SPACE = 28
+
+NEEDS_SPACE = {"disk create", "disk write", "disk append", "disk make_folder", "disk link", "sql COMMIT"}
 
 
 class Fault(Exception):  # noqa: N818 - it is not an error of its own
