@@ -48,6 +48,8 @@ class Line:
         world.step("line receive")
         if world.chance("delays", 0.15):
             world.clock.pause(world.rng.choice(DELAYS))
+        if not out and self._octets_left > 0:
+            self._dialogue.send_late()
         most = min(len(out), self._octets_left, len(buffer))
         if not most:
             return self._nothing()

@@ -226,6 +226,15 @@ FAULTS = (
         2,
         frozenset({"shared mbox"}),
     ),
+    Planted(
+        "a conversation is in step whatever comes",
+        "_listing",
+        "Lister.check_step",
+        "if self._pop.stat()[0] == messages:",
+        "if messages:",
+        10,
+        frozenset({"out of step", "late replies", "identical sizes"}),
+    ),
 )
 
 

@@ -198,6 +198,8 @@ class Dialogue:
         self.sent_short = 0
         self.removed: list[Mail] = []
         self.is_out_of_step = False
+        self._late: bytes | None = None
+        """The last reply, where it comes with the next command."""
         self.listed_badly = False
         """Whether UIDL or LIST lacked a message."""
         self._deleted = deleted
@@ -214,9 +216,19 @@ class Dialogue:
             if self.closing:
                 return
             verb, _, argument = line.partition(b" ")
+            late = self._late
             reply = self._answer(verb.upper(), argument)
             self.world.say(f"  {line.decode('latin-1')} -> {_short(reply)}")
-            self.out += reply
+            if late is None:
+                self.out += reply
+            else:
+                self.out += late
+                self._late = reply
+
+    def send_late(self) -> None:
+        """Send what was to come with the next command: the client waits, and gives none."""
+        self.out += self._late or b""
+        self._late = None
 
     def _answer(self, verb: bytes, argument: bytes) -> bytes:  # noqa: C901, PLR0911 - a command each
         if not self.logged_in:
@@ -313,7 +325,12 @@ class Dialogue:
         if self.maildrop.stuffs:
             content = (b"\r\n" + content).replace(b"\r\n.", b"\r\n..")[2:]
         reply = b"+OK\r\n" + content + b".\r\n"
-        return reply * (1 + self._comes_twice(verb))
+        if not self._comes_twice(verb):
+            return reply
+        if "late replies" not in self.world.features:
+            return reply * 2
+        self._late = reply
+        return reply
 
     def _alike_in_size(self) -> list[Mail]:
         sizes = Counter(self.maildrop.listed_size(mail) for mail in self.shown)
@@ -334,7 +351,8 @@ class Dialogue:
         world, drop = self.world, self.maildrop
         if verb != b"RETR" or drop.sized != "exact" or self.is_out_of_step or not world.chance("out of step", 0.1):
             return False
-        if self._alike_in_size() and world.features & {"small limits", "delays"} and world.features & ENDINGS:
+        early = world.features & {"small limits", "delays", "late replies"}
+        if self._alike_in_size() and early and world.features & ENDINGS:
             return False
         self._excuse_doubt()
         self.is_out_of_step = True
