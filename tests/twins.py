@@ -394,8 +394,6 @@ DIFFERENCES = {
 """Tests, by module and name, that are not for the asyncio client, and why."""
 
 LESS: dict[str, dict[str, Callable[[Any], bool]]] = {
-    # It counts commands that were given before a loop too, and so begins one with more than one.
-    "test_bulk::test_large_messages_are_not_asked_for_far_ahead_of_time": {"listed": lambda listed: listed},
     "test_every_octet::test_a_reply_octet_by_octet_is_the_reply_as_a_whole": {"how": lambda how: how != "octets read"},
     "test_secrets": {"level": lambda level: level == 0},  # _DEBUG
     "test_secrets_login": {"level": lambda level: level == 0},  # _DEBUG

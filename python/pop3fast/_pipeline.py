@@ -213,7 +213,8 @@ class Pipeline:
         taken = self._replies(batch, most, limit, max_octets, set_aside=set_aside)
         self._kept_back_octets += unread - self._framer.unread()
         outcomes: Sequence[Any] = taken.outcomes
-        if taken.replies:
+        # What comes one at a time shows nothing of what may be in flight together.
+        if taken.replies and batch.window > 1:
             self._proof.answered(taken.replies)
         if taken.refused is not None:
             self._check_refusal(batch, taken)
