@@ -37,6 +37,7 @@ class Node:
         self.lost_until = 0
         """Octets from the durable ones to here were lost by a sync that failed: no later one makes them durable."""
         self.modified = 0.0
+        self.owner, self.mode, self.links = os.geteuid(), 0o600, 1
         self.is_appended_to = False
 
 
@@ -346,10 +347,10 @@ class Disk(Files):
         _set(folder.durable_names, name, node)
 
     def _status(self, node: Node) -> os.stat_result:
-        mode = modes.S_IFDIR | 0o700 if node.is_folder else modes.S_IFREG | 0o600
+        mode = modes.S_IFDIR | 0o700 if node.is_folder else modes.S_IFREG | node.mode
         when = int(node.modified)
         return os.stat_result(
-            (mode, node.number, DEVICE, 1, os.geteuid(), os.getegid(), len(node.data), when, when, when),
+            (mode, node.number, DEVICE, node.links, node.owner, os.getegid(), len(node.data), when, when, when),
             {"st_atime_ns": when * 10**9, "st_mtime_ns": when * 10**9},
         )
 

@@ -51,7 +51,7 @@ class Place:
     def in_order(self, *, durable: bool = False) -> list[bytes]:
         """Return the same in the order of the file, or of the names."""
         if self.kind == "mbox":
-            node = self._file(durable=durable)
+            node = self.node(durable=durable)
             return [] if node is None else _parse(node.durable if durable else bytes(node.data))
         return [node.durable if durable else bytes(node.data) for _, _, node in self.files(durable=durable)]
 
@@ -78,12 +78,19 @@ class Place:
         else:
             self._work_on_folder()
 
+    def append_foreign(self) -> None:
+        """Have somebody put a message into an mbox, which is made when it is not there."""
+        self.touched = True
+        folder, node = self.disk.find("/mail"), self.node()
+        if folder is not None:
+            self._append_foreign(folder, self.path.rpartition("/")[2], b"" if node is None else bytes(node.data), node)
+
     def damage(self) -> tuple[bytes, bool] | None:
         """Change an octet of a message; return its text as it was, and whether it is where it was delivered to."""
         self.touched = True
         rng = self.world.rng
         if self.kind == "mbox":
-            node = self._file()
+            node = self.node()
             if node is None:
                 return None
             data = bytes(node.data)
@@ -115,7 +122,8 @@ class Place:
         self.world.say(f"{self.words}: an octet of {text[:40]!r} is damaged")
         return self.altered.get(text, text), not moved
 
-    def _file(self, *, durable: bool = False) -> Node | None:
+    def node(self, *, durable: bool = False) -> Node | None:
+        """Return the mbox, None when it does not exist."""
         folder = self.disk.find("/mail")
         if folder is None:
             return None
@@ -145,7 +153,7 @@ class Place:
             self.disk.rename_durably(folder, name, root.names["cur"], f"{base}:2,{flags}")
 
     def _work_on_mbox(self) -> None:
-        node, folder = self._file(), self.disk.find("/mail")
+        node, folder = self.node(), self.disk.find("/mail")
         name = self.path.rpartition("/")[2]
         if folder is None:
             return

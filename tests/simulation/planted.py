@@ -13,6 +13,7 @@ from typing import NamedTuple
 from unittest import mock
 
 from .own import OWN
+from .strangers import FILES_OF_OTHERS
 
 
 class Planted(NamedTuple):
@@ -234,6 +235,24 @@ FAULTS = (
         "if messages:",
         10,
         frozenset({"out of step", "late replies", "identical sizes"}),
+    ),
+    Planted(
+        "an mbox of others is used",
+        "destinations._mbox_lock",
+        "MboxLock._check",
+        "if objection := objection_to(self._path, status, self._files.stat(self._folder)):",
+        "if objection := '':",
+        2,
+        frozenset({FILES_OF_OTHERS}),
+    ),
+    Planted(
+        "a state that others may write to is used",
+        "memory._state_files",
+        "_check",
+        "if objection := objection_to(path, status, folder):",
+        "if objection := '':",
+        0,
+        frozenset({FILES_OF_OTHERS}),
     ),
 )
 

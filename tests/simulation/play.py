@@ -27,6 +27,7 @@ from .own import OWN, OwnPlace
 from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
+from .strangers import Strangers
 from .world import DAY, Broken, Death, World
 
 SHARED_MBOX = "shared mbox"
@@ -100,6 +101,7 @@ class Story:
             if drop.headers_only:
                 options = replace(options, headers_only=True, delete=False, delete_after=None, max_size=None)
             self.jobs[drop.name] = Job(account, words, rng.choice(self.states), options)
+        self.strangers = Strangers(world, self.places, self.states)
         self.promises = Promises(world, self.homes, self.drops)
         for place in self.places:
             place.on_taken = partial(self._before_taking, place)
@@ -144,6 +146,7 @@ class Story:
             world.say("the clock says 1970")
         for drop in self.drops:
             self._change(drop)
+        self.strangers.change()
         if world.chance("programs", 0.7):
             for _ in range(rng.randint(1, 3)):
                 rng.choice(self.places).work()
@@ -203,6 +206,7 @@ class Story:
             job = replace(job, destination=place.destination())
         before = place.texts() + place.taken
         surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
+        objection = self.strangers.objection(place, job.state)
         report = None
         try:
             report = run_job(job, surroundings)
@@ -223,6 +227,8 @@ class Story:
         dialogues, self._dialogues = self._dialogues, []
         self.promises.note_delivered(drop)
         self.promises.once()
+        if objection and self.strangers.objection(place, job.state) == objection:
+            self.promises.untouched(place, before, report, objection)
         self.promises.remembered(drop, self._remembered(drop, job))
         if report is not None:
             world.say(_summary(report))
@@ -232,6 +238,7 @@ class Story:
     def _calm_down(self) -> None:
         world = self.world
         world.say("all is calm")
+        self.strangers.go()
         world.calm = True
         world.clock.wrong = 0.0
         for drop in self.drops:

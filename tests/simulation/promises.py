@@ -108,7 +108,7 @@ class Promises:
 
     def _check_others(self, place: Place) -> None:
         if place.kind == "mbox":
-            data = b"".join(bytes(node.data) for node in [place._file()] if node is not None)
+            data = b"".join(bytes(node.data) for node in [place.node()] if node is not None)
             for message in place.foreign:
                 if message[:-1] not in data:
                     raise Broken(f"{message!r} of somebody else is gone from {place.words}")
@@ -116,6 +116,15 @@ class Promises:
             for _, name, _ in place.files():
                 if not MAILDIR_NAME.fullmatch(name):
                     raise Broken(f"a message at {place.words} is called {name!r}")
+
+    def untouched(self, place: Place, before: "Counter[bytes]", report: FetchReport | None, objection: str) -> None:
+        """Check that a fetch to *place*, which had those texts *before*, did nothing, and said so: the *objection*."""
+        new = place.texts() + place.taken - before
+        for mail in self.mails_at(place):
+            if new[mail.text]:
+                raise Broken(f"{mail} was delivered to {place.words}, and {objection}")
+        if report is not None and (report.error is None or report.deleted):
+            raise Broken(f"a fetch to {place.words} ended with {report.error!r}, and {objection}")
 
     # What a report says.
 

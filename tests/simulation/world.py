@@ -69,6 +69,7 @@ LATER_FEATURES = (
 """Drawn by a chance of their own, so that the stories without them are what they were before there were these."""
 
 LATEST_FEATURES = (
+    "files of others",  # an mbox or a state is another user's, or others may write to it
     "late replies",  # of replies that come twice the last one is still on its way when the others have been taken
     "shared mbox",  # two accounts deliver to one, each under a path of its own, with one memory
 )
