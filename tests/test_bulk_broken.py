@@ -140,7 +140,8 @@ def test_what_came_whole_before_a_time_out_of_a_proven_server_is_kept() -> None:
 @pytest.mark.parametrize("how", ["noop", "dele"])
 def test_what_came_whole_is_yielded_first_also_when_another_command_meets_the_hang_up(how: str) -> None:
     """Two functions read replies; what one of them has read is not lost to the other."""
-    at, last = 2 * PROVEN_REPLIES, 2 * PROVEN_REPLIES + 20
+    # The end comes among what is in flight already, however slow this machine is.
+    at, last = 2 * PROVEN_REPLIES, 2 * PROVEN_REPLIES + 3
 
     def content(number: int) -> bytes:
         # From there on so large that one read does not bring all that are in flight.
