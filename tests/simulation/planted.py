@@ -56,7 +56,7 @@ FAULTS = (
         "Mbox._clear",
         "used.discard(self._delivery.spool)",
         "pass",
-        290,
+        109,
         frozenset({"delays", "cuts", "small limits"}),
     ),
     Planted(
@@ -119,7 +119,7 @@ FAULTS = (
         "Copies.take",
         "return copy",
         "return 0",
-        174,
+        324,
         frozenset({"alike", "unique-ids missing"}),
     ),
     Planted(
@@ -179,7 +179,7 @@ FAULTS = (
         "Deleter._whole",
         "short = [each for each in receipts if each.entry.octets < each.item.size]",
         "short = []",
-        23,
+        93,
         frozenset({"short messages"}),
     ),
     Planted(
