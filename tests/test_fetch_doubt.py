@@ -895,7 +895,7 @@ def test_what_was_remembered_of_a_conversation_out_of_step_is_forgotten_but_what
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, batch: int
 ) -> None:
     """A reply comes twice, late, and batches are remembered before anybody can know."""
-    monkeypatch.setattr("pop3fast.fetch._writer.BATCH_MESSAGES", batch)
+    monkeypatch.setattr("pop3fast.fetch._receipts.BATCH_MESSAGES", batch)
     to = f"{kind}:{tmp_path}/box"
     octets = [40, 41, *[42] * 6]
     drop = Maildrop(*((b"unique-id-of-%06d" % n, mail(n, size)) for n, size in enumerate(octets, 1)))

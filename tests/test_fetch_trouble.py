@@ -19,9 +19,9 @@ from maildrops import NEVER, FastClock, InterruptedClock, Maildrop, account_of, 
 from pop3fast import AuthenticationError, CommandError, ConnectionLost
 from pop3fast.fetch import Account, Options, Progress, State, fetch_mailbox
 from pop3fast.fetch._patience import MAX_TRIES
+from pop3fast.fetch._receipts import BATCH_MESSAGES
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
-from pop3fast.fetch._writer import BATCH_MESSAGES
 from pop3fast.fetch.memory import _state_schema
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer

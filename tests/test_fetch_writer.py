@@ -11,16 +11,9 @@ from maildrops import FastClock, mail
 from pop3fast.fetch import DestinationError, Entry, Identity, StateError
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch._plan import Item
-from pop3fast.fetch._writer import (
-    BATCH_MESSAGES,
-    BATCH_OCTETS,
-    BATCH_SECONDS,
-    TICK_MESSAGES,
-    TICK_OCTETS,
-    TICKS,
-    Writer,
-    header_of,
-)
+from pop3fast.fetch._receipts import BATCH_MESSAGES, BATCH_OCTETS, BATCH_SECONDS
+from pop3fast.fetch._writer import TICK_MESSAGES, TICK_OCTETS, TICKS, Writer
+from pop3fast.fetch.memory._fingerprint import header_of
 
 
 class Diary:

@@ -170,6 +170,7 @@ FETCH = (
     "fetch._run",
     "fetch._report",
     "fetch._writer",
+    "fetch._receipts",
     "fetch._doubt",
     "fetch._plan",
     "fetch._sizes",

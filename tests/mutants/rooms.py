@@ -112,7 +112,7 @@ GROUPS = {
         ),
     ),
     "writer": Group(
-        ("fetch/_writer",),
+        ("fetch/_writer", "fetch/_receipts"),
         (
             "test_fetch_writer",
             "test_fetch_destinations_told",

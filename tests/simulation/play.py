@@ -48,8 +48,8 @@ RECEIVE_OCTETS = 8192
 
 SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("pop3fast._batch", "PIECE_OCTETS", (16, 100)),
-    ("pop3fast.fetch._writer", "BATCH_MESSAGES", (1, 2, 3)),
-    ("pop3fast.fetch._writer", "BATCH_OCTETS", (100, 600)),
+    ("pop3fast.fetch._receipts", "BATCH_MESSAGES", (1, 2, 3)),
+    ("pop3fast.fetch._receipts", "BATCH_OCTETS", (100, 600)),
     ("pop3fast.fetch.destinations._folder", "SMALL_OCTETS", (0, 100)),
     ("pop3fast.fetch.destinations._folder", "MAX_ROUND", (1, 2)),
     ("pop3fast.fetch.destinations._sync", "MAX_LARGE", (1, 2)),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import NoReturn
 
-from pop3fast.fetch import _writer
+from pop3fast.fetch import _receipts
 from pop3fast.fetch._waiting import Stop
 
 FIRST_DATE = 1_750_000_000.0
@@ -165,8 +165,8 @@ class World:
 
     def check_batch(self, messages: int) -> None:
         """Check how many messages are remembered at once: so many were waited for in memory or on the disk."""
-        if messages > _writer.BATCH_MESSAGES:
-            self.fail(f"{messages} messages are in one batch, which has {_writer.BATCH_MESSAGES} at most")
+        if messages > _receipts.BATCH_MESSAGES:
+            self.fail(f"{messages} messages are in one batch, which has {_receipts.BATCH_MESSAGES} at most")
 
     def arrange(self, what: str, steps: int) -> None:
         """Have *what* (``death`` or ``error``) happen so many steps from now."""

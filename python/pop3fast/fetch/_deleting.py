@@ -9,10 +9,10 @@ from pop3fast import POP3, CommandError, ConnectionLost
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._identity import Entry, ReadBack, is_lasting
 from pop3fast.fetch._plan import Item, Plan, safe_to_delete
+from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust, kept_as_short
-from pop3fast.fetch._writer import Receipt
 from pop3fast.fetch.memory._state import AccountState
 
 COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"

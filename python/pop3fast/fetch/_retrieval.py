@@ -14,8 +14,8 @@ from pop3fast.fetch._errors import explained
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust, too_short
-from pop3fast.fetch._writer import HEADER_OCTETS, Writer, header_of
-from pop3fast.fetch.memory._fingerprint import fingerprint
+from pop3fast.fetch._writer import Writer
+from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
 
 AHEAD_OCTETS = 64 * 2**20
 """How many octets are asked for ahead of time: as many as there are commands in flight, but for the largest messages.

@@ -11,10 +11,10 @@ from collections.abc import Callable, Hashable, Iterable
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import SHORT_MARK, Item, too_large
+from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._report import Delivered, Doing, FetchReport, Named, Progress
 from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._waiting import Clock, Stop
-from pop3fast.fetch._writer import Receipt
 from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import path_of

@@ -27,10 +27,11 @@ from pop3fast.fetch._plan import (
     safe_to_delete,
 )
 from pop3fast.fetch._portions import groups_of, is_slow
+from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Sizes, Trust, too_short
-from pop3fast.fetch._writer import Receipt, Writer
+from pop3fast.fetch._writer import Writer
 from pop3fast.fetch.destinations._destination import Announced
 from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state import AccountState

@@ -1,8 +1,7 @@
 """The writer: a thread that delivers and remembers while the network goes on.
 
-Owns the order: write, flush the destination, remember what it says is durable, and only then give a receipt. Only a
-message with a receipt may be deleted from the server. When anything fails the writer stops, gives no more receipts, and
-its next caller gets the error.
+Owns the two sides and what goes between them. When anything fails the writer stops, gives no more receipts, and its
+next caller gets the error. What a delivery is, and when it has a receipt, is decided in `_receipts`.
 
 The two sides share no lock, so that an interrupt may come at any point. Between them there are only two queues, whose
 `put` never waits. Ticks bound what waits to be written: one is sent along every so often, and the caller waits when too
@@ -10,29 +9,17 @@ many have not come back.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from threading import Thread
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, Self, TypeAlias
+from typing import Literal, Self, TypeAlias, TypeVar
 
-from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError
-from pop3fast.fetch._identity import Entry, Identity
+from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._plan import Item
+from pop3fast.fetch._receipts import Deliveries, Memory, Receipt, Rejection
 from pop3fast.fetch._waiting import Clock
-from pop3fast.fetch.destinations._destination import Delivery, Destination
-from pop3fast.fetch.memory._fingerprint import fingerprint
-
-BATCH_MESSAGES = 576
-"""How many messages are made durable at once: so many that a transaction, and the wait for the last files of a batch,
-cost little in comparison. 100 took a tenth longer; 2,000 gain nothing."""
-
-BATCH_OCTETS = 64 * 2**20
-"""Or how many octets: each batch ends with a wait for the disk, and with 16 MiB messages of 5 MB took 1.5 times as
-long. None of it is in memory."""
-
-BATCH_SECONDS = 2.0
-"""Or how many seconds: when the machine stops, no more than that is fetched again."""
+from pop3fast.fetch.destinations._destination import Destination
 
 TICK_OCTETS = 4 * 2**20
 TICK_MESSAGES = 128
@@ -45,44 +32,12 @@ NUDGE_SECONDS = 20.0
 """How long the server gets no command while a slow destination works. The shortest time-outs seen are a minute long
 (quirk q46)."""
 
-HEADER_OCTETS = 256 * 2**10
-"""Within how many octets the end of a header is looked for. Real ones have some ten thousand at most."""
-
-
-class Receipt(NamedTuple):
-    """A message is durable, and remembered."""
-
-    item: Item
-    entry: Entry
-
-
-class Rejection(NamedTuple):
-    """A message that the destination did not take; the others go on."""
-
-    item: Item
-    error: MessageError
-
-
-class Memory(Protocol):
-    """What remembers: `AccountState`."""
-
-    def remember(self, entries: list[Entry], /) -> None:
-        """Remember *entries*, durably and all at once."""
-
-
 _Whole: TypeAlias = tuple[Item, Identity, bytes]
 _Word: TypeAlias = Literal["tick", "end", "abandon", "late", "close"]
 _Begin: TypeAlias = tuple[Item, Identity]
 _Answer: TypeAlias = Literal["tick", "stopped"]
 _Order: TypeAlias = _Whole | _Begin | bytes | _Word
-
-
-def header_of(octets: bytes) -> bytes:
-    """Return the header that *octets* begin with, as far as it is in them, with the empty line behind it."""
-    crlf = octets.find(b"\r\n\r\n", 0, HEADER_OCTETS)
-    end = crlf + 4 if crlf >= 0 else HEADER_OCTETS
-    lf = octets.find(b"\n\n", 0, end)
-    return octets[: lf + 2 if lf >= 0 else end]
+_T = TypeVar("_T")
 
 
 class Writer:
@@ -93,7 +48,9 @@ class Writer:
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
         self._octets = self._messages = self._ticks = 0
-        self._work = _Work(destination, memory, clock, self._orders, self._answers)
+        self._destination = destination
+        self._deliveries = Deliveries(destination, memory, clock)
+        self._work = _Work(self._deliveries, self._orders, self._answers)
         # A daemon, for an interrupt may come before anybody has the writer to stop it; it never outlives its session
         # otherwise, and being killed at any point does no harm.
         self._thread = None if inline else Thread(target=self._work.run, name="pop3fast-writer", daemon=True)
@@ -106,7 +63,7 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Flush what has ended, and what is under way unless the block ended in an interrupt; stop. Raises nothing."""
+        """Deliver what waits, unless the block ended in an interrupt; flush, and stop. Raises nothing."""
         self.stop(at_once=kind is not None and not issubclass(kind, Exception))
 
     def put(self, item: Item, identity: Identity, content: bytes) -> None:
@@ -131,27 +88,20 @@ class Writer:
 
     def doubt(self) -> None:
         """Neither make durable nor remember what has no receipt yet: it may be another message than it seemed."""
-        self._work.doubted = True
+        self._deliveries.doubted = True
 
     @property
     def is_doubted(self) -> bool:
         """Whether `doubt` was called."""
-        return self._work.doubted
+        return self._deliveries.doubted
 
     def receipts(self) -> list[Receipt]:
         """Return the receipts since the last call."""
-        receipts: list[Receipt] = []
-        # One at a time: the writer adds to them meanwhile.
-        while self._work.receipts:
-            receipts.append(self._work.receipts.popleft())
-        return receipts
+        return _taken_from(self._deliveries.receipts)
 
     def rejections(self) -> list[Rejection]:
         """Return the messages that the destination did not take since the last call."""
-        rejections: list[Rejection] = []
-        while self._work.rejections:
-            rejections.append(self._work.rejections.popleft())
-        return rejections
+        return _taken_from(self._deliveries.rejections)
 
     def finish(self, nudge: Callable[[], object]) -> None:
         """Flush what has ended and wait for it, calling *nudge* every `NUDGE_SECONDS`. Raises what *nudge* does.
@@ -172,7 +122,7 @@ class Writer:
         Receipts can be had afterwards, too.
         """
         if at_once:
-            self._work.hurry()
+            self._hurry()
         if self._thread is None:
             self._work.finish()
             return
@@ -181,7 +131,7 @@ class Writer:
             self._thread.join()
         except BaseException:
             # Also in a hurry, the destination must not be closed while the thread uses it.
-            self._work.hurry()
+            self._hurry()
             self._thread.join()
             raise
 
@@ -207,6 +157,10 @@ class Writer:
                     self._ticks -= 1
                 self._check()
 
+    def _hurry(self) -> None:
+        self._work.in_a_hurry = True
+        self._destination.hurry()
+
     def _check(self) -> None:
         if self._work.failure is not None:
             raise self._work.failure
@@ -215,36 +169,12 @@ class Writer:
 class _Work:
     """What the thread does."""
 
-    def __init__(
-        self,
-        destination: Destination,
-        memory: Memory,
-        clock: Clock,
-        orders: "SimpleQueue[_Order]",
-        answers: "SimpleQueue[_Answer]",
-    ) -> None:
-        self.receipts: deque[Receipt] = deque()
-        self.rejections: deque[Rejection] = deque()
+    def __init__(self, deliveries: Deliveries, orders: "SimpleQueue[_Order]", answers: "SimpleQueue[_Answer]") -> None:
         self.failure: BaseException | None = None
         self.in_a_hurry = False
-        self.doubted = False
-        self._destination = destination
-        self._memory = memory
-        self._clock = clock
+        self._deliveries = deliveries
         self._orders = orders
         self._answers = answers
-        self._items: dict[Identity, Item] = {}
-        self._most: int = getattr(destination, "batch_messages", BATCH_MESSAGES)
-        self._octets = 0
-        self._since = 0.0
-        # The message in pieces.
-        self._delivery: Delivery | None = None
-        self._begun: _Begin | None = None
-        self._head = bytearray()
-
-    def hurry(self) -> None:
-        self.in_a_hurry = True
-        self._destination.hurry()
 
     def run(self) -> None:
         while (order := self._next()) != "close":
@@ -260,7 +190,7 @@ class _Work:
     def finish(self) -> None:
         if self.failure is None or isinstance(self.failure, Exception):
             # Messages that had ended before a failure are delivered as well.
-            self._try(self._finish)
+            self._try(self._deliveries.finish)
 
     def _obey(self, order: _Order) -> None:
         if self.failure is None and not self.in_a_hurry:
@@ -284,124 +214,31 @@ class _Work:
             return "late"
 
     def _seconds_left(self) -> float | None:
-        """Return how long the batch may still wait for more; None when there is none, or nothing is to be done."""
-        if not self._items or self.failure is not None:
-            return None
-        return max(0.0, self._since + BATCH_SECONDS - self._clock.now())
+        """Return how long to wait for more; None where nothing is done before there is more."""
+        return None if self.failure is not None else self._deliveries.seconds_left()
 
     def _follow(self, order: _Order) -> None:
+        deliveries = self._deliveries
         match order:
             case (item, identity, content):
-                self._begin(item, identity)
-                self._write(content)
-                self._end(header_of(content))
+                deliveries.put(item, identity, content)
             case (item, identity):
-                self._begin(item, identity)
+                deliveries.begin(item, identity)
             case bytes():
-                self._write(order)
-                self._note_head(order)
+                deliveries.write(order)
             case "end":
-                self._end(header_of(bytes(self._head)))
+                deliveries.end()
             case "abandon":
-                self._abandon()
+                deliveries.abandon()
             case "tick":
                 pass
             case _:
-                self._flush()
+                deliveries.flush()
 
-    def _begin(self, item: Item, identity: Identity) -> None:
-        self._begun = (item, identity)
-        self._head.clear()
-        try:
-            self._delivery = self._destination.begin(identity)
-        except MessageError as error:
-            self._reject(item, error)
 
-    def _write(self, octets: bytes) -> None:
-        # Of a message that was rejected nothing more is written.
-        if self._delivery is None or self._begun is None:
-            return
-        try:
-            self._delivery.write(octets)
-        except MessageError as error:
-            self._abandon()
-            self._reject(self._begun[0], error)
-            return
-        self._octets += len(octets)
-
-    def _note_head(self, octets: bytes) -> None:
-        if len(self._head) < HEADER_OCTETS:
-            self._head += octets[:HEADER_OCTETS]
-
-    def _reject(self, item: Item, error: MessageError) -> None:
-        self.rejections.append(Rejection(item, error))
-
-    def _abandon(self) -> None:
-        delivery, self._delivery = self._delivery, None
-        if delivery is not None:
-            delivery.abandon()
-
-    def _end(self, header: bytes) -> None:
-        delivery, self._delivery = self._delivery, None
-        if delivery is None or self._begun is None:
-            return
-        item, identity = self._begun
-        if not self._items:
-            self._since = self._clock.now()
-        self._items[identity] = item
-        try:
-            delivery.end(item.size, fingerprint(header))
-        except MessageError as error:
-            del self._items[identity]
-            delivery.abandon()
-            self._reject(item, error)
-            return
-        late = self._clock.now() - self._since >= BATCH_SECONDS
-        if late or len(self._items) >= min(BATCH_MESSAGES, self._most) or self._octets >= BATCH_OCTETS:
-            self._flush()
-
-    def _flush(self) -> None:
-        items, self._items, self._octets = self._items, {}, 0
-        if not items or self.doubted:
-            return
-        while items:
-            try:
-                entries = self._destination.flush()
-            except DestinationError as error:
-                self._remember(items, error.delivered)
-                raise
-            except MessageError as error:
-                self._sort_out(items, error)
-            else:
-                self._remember(items, entries)
-                # Neither delivered nor named: that must not pass in silence.
-                for item in items.values():
-                    self._reject(item, MessageDeferred("the destination does not say that it is delivered"))
-                break
-
-    def _sort_out(self, items: dict[Identity, Item], error: MessageError) -> None:
-        """Take out of *items* what *error* is about, and what is delivered in spite of it."""
-        before = len(items)
-        self._remember(items, error.delivered)
-        for identity in error.identities or tuple(items):
-            if (item := items.pop(identity, None)) is not None:
-                self._reject(item, error)
-        if len(items) == before:  # which would go on for ever
-            raise DestinationError(
-                self._destination.path, "deliver to", "what it does not take is no message that it was given"
-            ) from error
-
-    def _remember(self, items: dict[Identity, Item], entries: Sequence[Entry]) -> None:
-        """Remember *entries*, and take them out of *items*."""
-        known = {entry.identity: entry for entry in entries if entry.identity in items}
-        if known:
-            self._memory.remember([*known.values()])
-            self.receipts.extend(Receipt(items.pop(identity), entry) for identity, entry in known.items())
-        if len(known) < len(entries):
-            raise DestinationError(
-                self._destination.path, "deliver to", "what it says that it delivered is no message that it was given"
-            )
-
-    def _finish(self) -> None:
-        self._abandon()
-        self._flush()
+def _taken_from(queue: deque[_T]) -> list[_T]:
+    """Return what is in *queue*, one at a time: the writer adds to it meanwhile."""
+    taken: list[_T] = []
+    while queue:
+        taken.append(queue.popleft())
+    return taken

@@ -1,4 +1,4 @@
-"""A message's fingerprint: whether it is the same message although its unique-id or its size has changed.
+"""A message's header, and its fingerprint: whether it is the same message under another unique-id or with another size.
 
 Pure, total on any octets, and linear in them. Not an identity: two messages may share a fingerprint.
 """
@@ -8,6 +8,9 @@ from hashlib import sha256
 
 FINGERPRINT_OCTETS = 16
 
+HEADER_OCTETS = 256 * 2**10
+"""Within how many octets the end of a header is looked for. Real ones have some ten thousand at most."""
+
 FIELDS = (b"message-id", b"date", b"from", b"to", b"subject")
 """Fields that identify a message, and that no server rewrites when it moves a mailbox."""
 
@@ -15,6 +18,14 @@ _FIELD = re.compile(rb"\n[\r\v\f]*(%s)[ \t\r\v\f]*:([^\n]*(?:\n[ \t][^\n]*)*)" %
 """One of `FIELDS` with the lines that it is folded over, behind a line end."""
 
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
+
+
+def header_of(octets: bytes) -> bytes:
+    """Return the header that *octets* begin with, as far as it is in them, with the empty line behind it."""
+    crlf = octets.find(b"\r\n\r\n", 0, HEADER_OCTETS)
+    end = crlf + 4 if crlf >= 0 else HEADER_OCTETS
+    lf = octets.find(b"\n\n", 0, end)
+    return octets[: lf + 2 if lf >= 0 else end]
 
 
 def fingerprint(header_octets: bytes) -> bytes:
