@@ -163,6 +163,7 @@ FETCH = (
     "fetch._retrying",
     "fetch._patience",
     "fetch._session",
+    "fetch._delivering",
     "fetch._deleting",
     "fetch._listing",
     "fetch._portions",

@@ -52,7 +52,7 @@ GROUPS = {
         ("test_fetch_plan", "test_fetch_doubt", "test_fetch_mailbox", "test_fetch_deleting", "test_simulation"),
     ),
     "run": Group(
-        ("fetch/_session", "fetch/_retrieval", "fetch/_deleting", "fetch/_run"),
+        ("fetch/_session", "fetch/_delivering", "fetch/_retrieval", "fetch/_deleting", "fetch/_run", "fetch/_portions"),
         (
             "test_fetch_plan",
             "test_fetch_mailbox",

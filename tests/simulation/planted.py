@@ -34,8 +34,8 @@ class Planted(NamedTuple):
 FAULTS = (
     Planted(
         "a message that is not taken is not named",
-        "_session",
-        "FetchSession._note_rejections",
+        "_delivering",
+        "Deliverer._note_rejections",
         "run.give_up(item, printable(str(error)))",
         "run.failed.add(item.identity)",
         4,

@@ -1,12 +1,15 @@
-"""Portions: how many messages are fetched before the fetch waits for the destination.
+"""Portions: how much is done before the next checkpoint, and how much is fetched before the destination is waited for.
 
-Pure. Owns that a slow destination never makes the server wait in the middle of a reply. A portion fits into what may
-wait to be written, so it comes at once, and after it the session can be kept alive (quirk q46).
+Pure. Owns that messages with the same unique-id come to the same checkpoint, and that a slow destination never makes
+the server wait in the middle of a reply: a group fits into what may wait to be written, so it comes at once, and after
+it the session can be kept alive (quirk q46).
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
-from pop3fast.fetch._plan import Item
+from pop3fast.fetch._options import Options
+from pop3fast.fetch._plan import Item, Plan, safe_to_delete
 from pop3fast.fetch.destinations._destination import Destination
 
 GROUP_MESSAGES = 256
@@ -14,6 +17,34 @@ GROUP_MESSAGES = 256
 
 GROUP_OCTETS = 8 * 2**20
 """The same for octets."""
+
+
+class Portion(NamedTuple):
+    """What is done before a checkpoint."""
+
+    delete: list[Item]
+    fetch: list[Item]
+    more: bool
+    """Whether there is more behind it."""
+
+
+def portion_of(plan: Plan, options: Options) -> Portion:
+    """Return as much of *plan* as *options* allows before a checkpoint."""
+    # Those of which a copy is missing wait for it, and must not take the place of others.
+    ready, waiting = safe_to_delete(plan, plan.delete)
+    messages = options.checkpoint_messages or len(ready) + len(plan.fetch)
+    # All copies of a unique-id go together, or none does.
+    uids = {item.identity.uid for item in ready[:messages]}
+    deletions = [item for item in ready if item.identity.uid in uids]
+    octets = 0
+    end = 0
+    for item in plan.fetch[: max(0, messages - len(deletions))]:
+        if octets and options.checkpoint_octets is not None and octets + item.size > options.checkpoint_octets:
+            break
+        octets += item.size
+        end += 1
+    more = len(deletions) < len(ready) or end < len(plan.fetch)
+    return Portion(deletions + waiting, plan.fetch[:end], more)
 
 
 def is_slow(destination: Destination) -> bool:

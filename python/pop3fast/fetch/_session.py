@@ -2,20 +2,18 @@
 
 Owns the order that makes deleting safe. A message number is used only in the session that listed it. DELE is sent only
 for a message that is durable at its destination, remembered, and whole as far as the listing shows, and only when the
-listing is complete. Nothing is remembered before the replies are known to belong to their commands. When anything goes
-wrong, the connection is closed without DELE and without QUIT.
+listing is complete. When anything goes wrong, the connection is closed without DELE and without QUIT.
 """
 
 from pop3fast import POP3, ProtocolError
-from pop3fast._replies import printable
 from pop3fast.fetch._deleting import Deleter
+from pop3fast.fetch._delivering import Deliverer
 from pop3fast.fetch._doubt import doubt_deletions, renumbered, settle, to_probe, uids_changed
-from pop3fast.fetch._errors import MessageRefused, UidsChanged, explained
+from pop3fast.fetch._errors import UidsChanged
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import (
     LEFT_MARK,
-    REFUSED_MARK,
     Item,
     Known,
     Listing,
@@ -26,13 +24,11 @@ from pop3fast.fetch._plan import (
     remembered_as,
     safe_to_delete,
 )
-from pop3fast.fetch._portions import groups_of, is_slow
+from pop3fast.fetch._portions import Portion, portion_of
 from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Sizes, Trust, too_short
-from pop3fast.fetch._writer import Writer
-from pop3fast.fetch.destinations._destination import Announced
 from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state import AccountState
 
@@ -40,18 +36,7 @@ CHECKPOINT_DELAY_SECONDS = 1.0
 """A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180). A
 checkpoint only saves marking some hundred messages as deleted once more, which takes less than a second."""
 
-MOST_TOO_MANY = 16
-"""By so many replies a conversation may be out of step: a size that none of so many messages before has shows that it
-is not."""
-
 NOT_COMPLETE = "LIST and UIDL do not agree, so one of them is not complete"
-
-GROUP_MESSAGES = 16
-"""When an unknown message has forged a reply, so many messages are fetched at a time until it is found."""
-
-EXCHANGED = "one message came longer than the server lists it and one shorter: their replies may have been exchanged"
-"""Each reply comes then, so nothing is missing or left over: of the messages behind each other the sizes are in another
-order, and wherever one is too long another is too short."""
 
 
 class FetchSession:
@@ -62,6 +47,7 @@ class FetchSession:
         self._run = run
         self._retrieval = Retrieval(run, pop)
         self._lister = Lister(run, pop, self._retrieval)
+        self._deliverer = Deliverer(run, self._retrieval, self._lister)
         self._deleter = Deleter(run, pop, self._retrieval)
         self._date = run.clock.date()
         self._numbers_changed = False
@@ -96,7 +82,7 @@ class FetchSession:
         self._update(memory, plan, seen, complete=listing.complete)
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
-        receipts = self._whole(self._deliver(items, memory, len(uids)), plan)
+        receipts = self._whole(self._deliverer.deliver(items, memory, len(uids)), plan)
         deletions += self._recognise(memory, nameless=plan.nameless > 0)
         if listing.complete:
             marked = self._deleter.delete(plan, deletions, receipts, memory)
@@ -248,44 +234,15 @@ class FetchSession:
             run.unsure.clear()
         memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
 
-    def _portion(self, plan: Plan) -> tuple[list[Item], list[Item], bool]:
-        """Return what to delete and what to fetch before the next checkpoint, and whether there is more behind it."""
-        options = self._run.options
+    def _portion(self, plan: Plan) -> Portion:
+        """Return what to do before the next checkpoint, or all where one costs more than it saves."""
+        run, options = self._run, self._run.options
         may_delete = options.deletes and (bool(plan.delete) or options.old_enough(self._date, self._date))
-        run = self._run
         # When messages without a unique-id stay for ever, each session would begin with the same ones.
         pays = run.has_checkpoints and run.login_delay <= CHECKPOINT_DELAY_SECONDS and not run.keeps_nameless
-        if not may_delete or not pays:
-            return plan.delete, plan.fetch, False
-        # Those of which a copy is missing wait for it, and must not take the place of others.
-        ready, waiting = safe_to_delete(plan, plan.delete)
-        messages = options.checkpoint_messages or len(ready) + len(plan.fetch)
-        # All copies of a unique-id go together, or none does.
-        uids = {item.identity.uid for item in ready[:messages]}
-        deletions = [item for item in ready if item.identity.uid in uids]
-        octets = 0
-        end = 0
-        for item in plan.fetch[: max(0, messages - len(deletions))]:
-            if octets and options.checkpoint_octets is not None and octets + item.size > options.checkpoint_octets:
-                break
-            octets += item.size
-            end += 1
-        more = len(deletions) < len(ready) or end < len(plan.fetch)
-        return deletions + waiting, plan.fetch[:end], more
+        return portion_of(plan, options) if may_delete and pays else Portion(plan.delete, plan.fetch, more=False)
 
     # What is done about it.
-
-    def _deliver(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
-        """Fetch *items*; return the receipts of what is durable and remembered. The server *listed* so many."""
-        run = self._run
-        receipts: list[Receipt] = []
-        try:
-            for group in groups_of(items, run.group, slow=is_slow(run.destination)):
-                receipts += self._deliver_group(group, memory, listed)
-        finally:
-            if items:
-                memory.note_sizes(run.sizes.words())
-        return receipts
 
     def _whole(self, receipts: list[Receipt], plan: Plan) -> list[Receipt]:
         """Return *receipts* without those of messages that did not come whole, by all that has come so far."""
@@ -336,105 +293,3 @@ class FetchSession:
             and item.identity not in run.deleted
             and options.old_enough(entry.delivered_at, self._date)
         ]
-
-    def _deliver_group(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
-        run = self._run
-        receipts: list[Receipt] = []
-        if isinstance(run.destination, Announced):
-            run.destination.announce({item.identity: (item.number, item.size) for item in items})
-        writer = Writer(run.destination, memory, run.clock, inline=run.inline)
-        try:
-            with writer:
-                try:
-                    self._retrieve(items, writer, listed)
-                except ProtocolError as error:
-                    self._doubt(error, items, writer)
-                    raise
-                # Quirk q46: a server ends a session in which it hears nothing, while a slow destination works.
-                writer.finish(self._lister.nudge)
-                # After the word to stop the destination was not waited for.
-                run.stop.check()
-        finally:
-            receipts = writer.receipts()
-            if writer.is_doubted:
-                receipts = self._take_back_unshown(items, receipts, memory)
-            run.take(receipts)
-            self._note_rejections(writer, memory)
-        if writer.failure is not None:
-            raise writer.failure
-        return receipts
-
-    def _take_back_unshown(self, items: list[Item], receipts: list[Receipt], memory: AccountState) -> list[Receipt]:
-        """Return those *receipts* of a conversation out of step that a size shows to be right; forget the others.
-
-        Where a reply was one too many, each message behind it is the one before. They come again.
-        """
-        sizes = [item.size for item in items]
-        place = {item: number for number, item in enumerate(items)}
-        shown = -1
-        for item, entry in receipts:
-            number = place[item]
-            as_listed = entry.octets == item.size or self._run.sizes.trust is Trust.WITHOUT_CR
-            if as_listed and item.size and item.size not in sizes[max(0, number - MOST_TOO_MANY) : number]:
-                shown = max(shown, number)
-        unshown = [entry for item, entry in receipts if place[item] > shown]
-        if unshown:
-            memory.forget(unshown)
-        return [each for each in receipts if place[each.item] <= shown]
-
-    def _note_rejections(self, writer: Writer, memory: AccountState) -> None:
-        """Name what the destination did not take, and remember what it will never take."""
-        run = self._run
-        refused: list[tuple[Identity, int]] = []
-        for item, error in writer.rejections():
-            run.give_up(item, printable(str(error)))
-            uid, occurrence = item.identity
-            # A message without a name that lasts is refused in each session.
-            if isinstance(error, MessageRefused) and is_lasting(uid) and not writer.is_doubted:
-                refused.append((Identity(REFUSED_MARK + uid, occurrence), item.size))
-        if refused:
-            memory.note_refused(refused)
-
-    def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
-        """Hand *items* to *writer*; ask once more for those that come too short.
-
-        A message that is too short may have forged a reply, and then every message after it is the wrong one. So
-        fetching stops at it, and goes on only when the conversation is shown to be in step.
-        """
-        rest = items
-        self._retrieval.odd = self._retrieval.longer = False
-        while rest:
-            short = self._retrieval.fetch(rest, writer)
-            if short is None:
-                break
-            try:
-                self._lister.check_step(listed)
-            except ProtocolError as error:
-                self._run.broke(short.item, explained(error))
-                raise
-            if self._retrieval.longer:
-                raise ProtocolError(EXCHANGED)
-            again = self._retrieval.fetch([short.item], writer, before=short)
-            if again is not None:
-                self._run.give_up(again.item, again.why)
-            rest = rest[rest.index(short.item) + 1 :]
-        try:
-            self._lister.check_step(listed)
-        except ProtocolError:
-            # Equal sizes show nothing: an extra reply makes each message the one before it.
-            self._retrieval.odd = True
-            raise
-
-    def _doubt(self, error: ProtocolError, items: list[Item], writer: Writer) -> None:
-        """Take none of *items* for delivered that is not remembered, unless the line merely dropped.
-
-        One of them may have forged a reply, and then every message after it is the wrong one. They are fetched in
-        smaller groups until it shows which one it was.
-        """
-        if not self._retrieval.is_doubtful(error):
-            return
-        run = self._run
-        writer.doubt()
-        if len(items) == 1:
-            run.broke(items[0], explained(error))
-        run.group = 1 if run.group == GROUP_MESSAGES else GROUP_MESSAGES
