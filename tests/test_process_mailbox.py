@@ -31,9 +31,13 @@ from pop3fast.fetch import (
     process_many,
 )
 from pop3fast.fetch import _writer as writer
+from pop3fast.fetch.memory import _state_schema
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 from shapes import GREETING
+
+KILLS = int(os.environ.get("POP3FAST_KILLS", "40"))
+"""``POP3FAST_KILLS=1000 pytest -k at_random`` is a long run."""
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 5)]
 
@@ -192,6 +196,52 @@ def test_what_ends_the_program_passes_through_and_counts_as_an_attempt(
     assert (report.fetched, report.deleted) == (3, 4)
     assert program.called[2] == (mail(2), 2)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast")]
+
+
+def test_what_is_done_is_kept_at_once_and_durable_before_it_is_deleted(
+    server: ScriptedServer, drop: Maildrop, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+
+    def connect(path: str) -> sqlite3.Connection:
+        database = _state_schema.connect(path)
+        database.set_trace_callback(steps.append)
+        return database
+
+    monkeypatch.setattr("pop3fast.fetch.memory._state.connect", connect)
+    drop.instead = lambda command: steps.append(command.decode())
+    process_mailbox(account_of(server), lambda message: steps.append(f"call {message.uid}"), state=state, delete=True)
+    durable, syncs, seen = True, 0, []
+    for step in steps:
+        if step.startswith("PRAGMA synchronous"):
+            durable = step.endswith("FULL")
+        elif step == "COMMIT":
+            seen.append("sync" if durable else "keep")
+        elif step.startswith(("call ", "DELE ")):
+            seen.append(step)
+    calls = [entry for n in range(1, 5) for entry in ("keep", f"call u{n}", "keep")]
+    start = seen.index("call u1") - 1
+    assert seen[start : start + len(calls)] == calls  # an attempt before each call, that it is done behind it
+    syncs = seen[start + len(calls) : seen.index("DELE 1")].count("sync")
+    assert 0 < syncs < len(MAILS)
+
+
+def test_what_was_done_when_the_process_was_killed_is_not_handled_again(
+    server: ScriptedServer, drop: Maildrop, state: str, tmp_path: Path
+) -> None:
+    drop.messages = [(b"", mail(2)), *MAILS, (b"", mail(2))]
+    called = tmp_path / "called"
+
+    def handle(message: HandledMessage) -> None:
+        with called.open("a") as file:
+            file.write(f"{message.uid or ''}{message.attempt} ")
+        if message.uid == "u4" and message.attempt == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(lambda: process_mailbox(account_of(server), handle, state=state)) == -signal.SIGKILL
+    report = process_mailbox(account_of(server), handle, state=state, delete=True)
+    assert (report.fetched, report.deleted) == (6, 6)
+    assert called.read_text() == "1 u11 u21 u31 u41 u42 1 "
 
 
 def test_a_handler_may_refuse_a_message_at_once(server: ScriptedServer, state: str) -> None:
@@ -385,15 +435,21 @@ def process_and_die(url: ScriptedServer, database: str, state: str, aside: str, 
     steps = iter(range(1, 1_000_000))
     tick = dying_at(place, lambda: next(steps))
     remember, note, handle = AccountState.remember, AccountState.note_attempt, ticketing(database)
+    note_handled = AccountState.note_handled
 
     def remember_in_steps(memory: AccountState, entries: list[Entry]) -> None:
         tick()
         remember(memory, entries)
         tick()
 
-    def note_in_steps(memory: AccountState, uid: bytes, content: bytes, attempts: int) -> None:
+    def note_in_steps(memory: AccountState, uid: bytes, content: bytes, attempts: int, *, durable: bool = True) -> None:
         tick()
-        note(memory, uid, content, attempts)
+        note(memory, uid, content, attempts, durable=durable)
+        tick()
+
+    def note_handled_in_steps(memory: AccountState, entry: Entry, remembered: Entry) -> None:
+        tick()
+        note_handled(memory, entry, remembered)
         tick()
 
     def handle_in_steps(message: HandledMessage) -> None:
@@ -405,12 +461,22 @@ def process_and_die(url: ScriptedServer, database: str, state: str, aside: str, 
 
     AccountState.remember = remember_in_steps  # type: ignore[assignment, method-assign]
     AccountState.note_attempt = note_in_steps  # type: ignore[assignment, method-assign]
+    AccountState.note_handled = note_handled_in_steps  # type: ignore[assignment, method-assign]
     process_mailbox(account_of(url), handle_in_steps, state=state, attempts=3, quarantine=aside, delete=True)
 
 
-def check(drop: Maildrop, database: str, aside: str, messages: list[tuple[bytes, bytes]]) -> None:
-    """Check that each message is a ticket or put aside, exactly once, and deleted."""
+def called_again(database: str) -> int:
+    """Return how many calls there were with a message that had been handled without an error before."""
+    with contextlib.closing(sqlite3.connect(database)) as tickets:
+        calls = Counter(key for (key,) in tickets.execute("SELECT key FROM called"))
+        failing = tickets.execute("SELECT key FROM ticket WHERE content = ?", (mail(3),)).fetchone()
+    return sum(number - 1 for key, number in calls.items() if (key,) != failing)
+
+
+def check(drop: Maildrop, database: str, aside: str, messages: list[tuple[bytes, bytes]], kills: int) -> None:
+    """Check that each message is a ticket or put aside, exactly once, and deleted; each kill repeats one at most."""
     assert drop.messages == []
+    assert called_again(database) <= kills
     assert tickets_of(database) == sorted(content for _, content in messages)
     assert delivered(aside) == [mail(3)]
 
@@ -426,14 +492,15 @@ def test_killed_at_every_step_nothing_is_lost_and_a_unique_key_has_each_once(tmp
         with ScriptedServer(GREETING, drop) as server:
             status = in_child(lambda: process_and_die(server, database, state, aside, place))  # noqa: B023 - called at once
             assert status in {0, -signal.SIGKILL}
+            kills = int(bool(status))
             if status:
-                in_child(lambda: process_and_die(server, database, state, aside, place + 1))  # noqa: B023
+                kills += in_child(lambda: process_and_die(server, database, state, aside, place + 1)) < 0  # noqa: B023
             for _ in range(3):
                 process_mailbox(
                     account_of(server), ticketing(database), state=state, attempts=3, quarantine=aside, delete=True
                 )
-        check(drop, database, aside, MAILS)
-    assert place > 15
+        check(drop, database, aside, MAILS, kills)
+    assert place > 20
 
 
 @pytest.mark.timeout(300)
@@ -441,8 +508,9 @@ def test_killed_at_random_nothing_is_lost_and_a_unique_key_has_each_once(tmp_pat
     chance = random.Random("handlers")  # noqa: S311 - no secret; and the same next time
     messages = [(b"u%d" % number, mail(number)) for number in range(1, 13)]
     kills = rounds = 0
-    while kills < 40:
+    while kills < KILLS:
         rounds += 1
+        before = kills
         folder = tmp_path / str(rounds)
         folder.mkdir()
         database, state, aside = f"{folder}/tickets", f"{folder}/state", f"eml:{folder}/failed"
@@ -478,6 +546,7 @@ def test_killed_at_random_nothing_is_lost_and_a_unique_key_has_each_once(tmp_pat
         there = {*tickets_of(database), *delivered(aside)}
         assert there == {content for _, content in messages}
         assert len(tickets_of(database)) == len({*tickets_of(database)})
+        assert called_again(database) <= kills - before
         assert mail(3) in delivered(aside)
         assert Counter(delivered(aside)).most_common(1)[0][1] == 1
 

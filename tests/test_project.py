@@ -138,6 +138,7 @@ MEMORY = (
     "fetch.memory._state_home",
     "fetch.memory._state",
     "fetch.memory._state_intents",
+    "fetch.memory._state_attempts",
     "fetch.memory._state_rows",
     "fetch.memory._state_schema",
     "fetch.memory._state_files",

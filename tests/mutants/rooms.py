@@ -71,6 +71,7 @@ GROUPS = {
             "fetch/memory/_state",
             "fetch/memory/_state_rows",
             "fetch/memory/_state_intents",
+            "fetch/memory/_state_attempts",
         ),
         ("test_fetch_state", "test_fetch_import_seen", "test_fetch_sizes", "test_fetch_plan", "test_simulation"),
     ),

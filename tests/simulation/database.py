@@ -14,6 +14,7 @@ from .world import Fault, World
 
 INSTEAD = {
     "PRAGMA synchronous = FULL": "PRAGMA synchronous = OFF",
+    "PRAGMA synchronous = NORMAL": "PRAGMA synchronous = OFF",
     "PRAGMA journal_mode = WAL": "PRAGMA journal_mode = MEMORY",
 }
 """What makes a database durable takes time, and here nothing but the process ever ends."""

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TypeAlias, TypedDict, Unpack
 
-from pop3fast.fetch._errors import TaskLost
+from pop3fast.fetch._errors import MessageDeferred, TaskLost
 from pop3fast.fetch._fetch_many import do_in_threads
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._report import FetchReport, Named, Progress
@@ -211,7 +211,9 @@ class _Processing:
         while True:
             with contextlib.suppress(Empty):
                 return call.answer.get(timeout=STEP_SECONDS)
-            self._stop.check()
+            if self._stop.is_said:
+                # No error that ends all: what was handled before is to be remembered.
+                return MessageDeferred("the fetch was interrupted")
 
     def _answer(self, call: _Call) -> None:
         error: Exception | None = None

@@ -73,6 +73,11 @@ class Stop:
         if self._said.is_set():
             raise KeyboardInterrupt
 
+    @property
+    def is_said(self) -> bool:
+        """Whether it has been said."""
+        return self._said.is_set()
+
     def outlast(self, call: Callable[[], T]) -> T:
         """Return what *call* returns, which may take any time; the word ends the wait.
 

@@ -5,13 +5,14 @@ After so many attempts the message is put aside, or left on the server, and no l
 decides where the function is called.
 """
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError, MessageRefused
-from pop3fast.fetch._identity import CONTENT_OCTETS, Entry, Identity, ReadBack, is_lasting
+from pop3fast.fetch._identity import Entry, Identity, ReadBack, is_lasting
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._outgoing import COPY_OCTETS, SPOOL_OCTETS, Content, OutgoingMessage
 from pop3fast.fetch.destinations._simple import SimpleDestination
@@ -58,6 +59,9 @@ class Handling:
 class HandlerDestination(SimpleDestination):
     """A function in the place of a destination."""
 
+    batch_messages = sys.maxsize
+    """What is done is kept at once, so that it may be remembered for good together with others."""
+
     def __init__(
         self,
         path: str,
@@ -79,6 +83,7 @@ class HandlerDestination(SimpleDestination):
         self._handling = handling
         self._quarantine = quarantine
         self._attempts: Attempts | None = None
+        self._in_a_hurry = False
         self._listed: Mapping[Identity, tuple[int, int]] = {}
 
     def announce(self, listed: Mapping[Identity, tuple[int, int]]) -> None:
@@ -87,6 +92,7 @@ class HandlerDestination(SimpleDestination):
 
     def open(self) -> None:
         """Open the quarantine. Raises `DestinationError`."""
+        self._in_a_hurry = False
         if self._quarantine is not None:
             self._quarantine.open()
 
@@ -109,7 +115,8 @@ class HandlerDestination(SimpleDestination):
         return found
 
     def hurry(self) -> None:
-        """Wait for nothing any more."""
+        """Call the function no more."""
+        self._in_a_hurry = True
         if self._quarantine is not None:
             self._quarantine.hurry()
 
@@ -127,13 +134,22 @@ class HandlerDestination(SimpleDestination):
         """Call the function with *message*; return what is to be remembered of it. Raises `MessageError`."""
         if not isinstance(message, HandledMessage) or self._attempts is None:
             raise TypeError("the destination is not prepared")
-        uid, most = entry.kept().uid, self._handling.attempts
-        content = entry.content[:CONTENT_OCTETS]
-        before = 0 if self._handling.again(uid) else self._attempts.attempts(uid, content)
+        if self._in_a_hurry:
+            raise MessageDeferred("it was not handled: the fetch was interrupted")
+        again = self._handling.again(entry.uid)
+        handled = None if again else self._attempts.handled(entry)
+        if handled is None:
+            handled = self._handle(entry, message, self._attempts, begins_anew=again)
+            self._attempts.note_handled(entry, handled)
+        return handled
+
+    def _handle(self, entry: Entry, message: HandledMessage, attempts: Attempts, *, begins_anew: bool) -> Entry:
+        uid, content, most = entry.kept().uid, entry.content, self._handling.attempts
+        before = 0 if begins_anew else attempts.attempts(uid, content)
         if before >= most:
             # In earlier runs, of which the last may have ended with it.
             return self._give_up(entry, message, f"it failed {before} times", is_new=False)
-        self._attempts.note_attempt(uid, content, before + 1)
+        attempts.note_attempt(uid, content, before + 1, durable=before > 0)
         message.attempt = before + 1
         error = self._call(message)
         if error is None:

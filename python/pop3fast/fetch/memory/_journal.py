@@ -55,8 +55,18 @@ class Attempts(Protocol):
         """Return how often it was attempted with the message with *uid* (empty without one) and *content*."""
         ...
 
-    def note_attempt(self, uid: bytes, content: bytes, attempts: int) -> None:
-        """Keep, durably, that it is being attempted for that many times. Forgotten once the message is remembered."""
+    def note_attempt(self, uid: bytes, content: bytes, attempts: int, *, durable: bool = True) -> None:
+        """Keep that it is being attempted for that many times. Forgotten once the message is remembered.
+
+        What is not *durable* is kept whenever the process ends, and may be lost when the machine stops.
+        """
+
+    def handled(self, entry: Entry) -> Entry | None:
+        """Return as what the message *entry* is to be remembered, if `note_handled` was called; or else None."""
+        ...
+
+    def note_handled(self, entry: Entry, remembered: Entry) -> None:
+        """Keep, though not durably, that the message *entry* is done, and is to be remembered as *remembered*."""
 
 
 class Journal(Protocol):

@@ -25,6 +25,7 @@ from pop3fast.fetch.memory._age import DAY_SECONDS, Age
 from pop3fast.fetch.memory._fingerprint import FINGERPRINT_OCTETS
 from pop3fast.fetch.memory._journal import Intent
 from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS, Seen
+from pop3fast.fetch.memory._state_attempts import AttemptsState
 from pop3fast.fetch.memory._state_files import checked, lock_path, open_file
 from pop3fast.fetch.memory._state_schema import begin, connect, in_words, make_state, when_it_opens
 
@@ -51,7 +52,7 @@ class State:
         return when_it_opens(partial(AccountState, self.path, host.lower(), port, user), self._clock)
 
 
-class AccountState:
+class AccountState(AttemptsState):
     """What is known of one account. May be used from several threads. Every method raises `StateError`."""
 
     def __init__(self, path: str, host: str, port: int, user: str) -> None:
@@ -61,6 +62,7 @@ class AccountState:
         """What stands for the account in names."""
         self._now: int | None = None
         self._is_time_known = True
+        self._syncs = True
         self._lists_as_many = False
         self._lock = threading.RLock()
         self._lock_file = self._take_lock(f"{user} on {host}:{port}")
@@ -238,16 +240,6 @@ class AccountState:
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
 
-    def attempts(self, uid: bytes, content: bytes) -> int:
-        """Return how often something was attempted with a message (`Attempts`)."""
-        with self._lock, self._reading():
-            return rows.attempts(self._database, self._id, uid, content)
-
-    def note_attempt(self, uid: bytes, content: bytes, attempts: int) -> None:
-        """Keep that it is attempted for so many times (`Attempts`)."""
-        with self._transaction() as database:
-            rows.note_attempt(database, self._id, uid, content, attempts, self._time())
-
     def note_refused(self, refused: Iterable[tuple[Identity, int]]) -> None:
         """Remember what the destination refused, by name and size: nothing of it was delivered."""
         with self._changing() as database:
@@ -320,6 +312,7 @@ class AccountState:
             kept = [self._timed(entry) for entry in kept]
         rows.remember(database, account, kept)
         rows.forget_attempts(database, account, kept)
+        rows.forget_handled(database, account, kept)
         intents.drop_remembered(database, account, kept)
 
     def _time(self) -> int:
@@ -359,9 +352,15 @@ class AccountState:
         return lock_file
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """Give the database; all or nothing of what is done to it becomes durable."""
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Give the database; all or nothing of what is done to it becomes durable.
+
+        What is not to be *durable* is kept when the process ends, and becomes durable with the next that is.
+        """
         with self._lock, self._errors_in_words():
+            if durable is not self._syncs:
+                self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}").close()
+                self._syncs = durable
             begin(self._database)
             try:
                 yield self._database

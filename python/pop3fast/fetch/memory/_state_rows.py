@@ -134,10 +134,21 @@ def note_attempt(database: Connection, account: int, uid: bytes, content: bytes,
 
 def forget_attempts(database: Connection, account: int, entries: Iterable[Entry]) -> None:
     """Drop the attempts with *entries*, which are done."""
-    if _has_attempts(database, account):
+    if _has_any(database, "attempt", account):
         database.executemany(
             "DELETE FROM attempt WHERE account = ? AND uid = ? AND content = ?",
             [(account, entry.uid, entry.content) for entry in entries],
+        )
+
+
+def forget_handled(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+    """Drop that *entries*, which are remembered now, are done."""
+    if _has_any(database, "handled", account):
+        # What was put aside may have other octets than it came with. Nothing but its content tells it from others
+        # where it has no unique-id that lasts.
+        database.executemany(
+            "DELETE FROM handled WHERE account = ? AND uid = ? AND occurrence = ? AND (uid <> x'' OR content = ?)",
+            [(account, *entry.identity, entry.content) for entry in entries],
         )
 
 
@@ -207,9 +218,10 @@ def has_missing(database: Connection, account: int, oldest: float) -> bool:
 def forget_missing(database: Connection, account: int, oldest: float) -> int:
     """Drop what is missing since *oldest*; return how many messages that were."""
     forgotten = 0
-    if _has_attempts(database, account):
-        # Nothing was attempted with these for as long.
-        database.execute("DELETE FROM attempt WHERE account = ? AND at <= ?", (account, oldest))
+    for table in ("attempt", "handled"):
+        if _has_any(database, table, account):
+            # Nothing was done with these for as long.
+            database.execute(f"DELETE FROM {table} WHERE account = ? AND at <= ?", (account, oldest))  # noqa: S608
     for table in ("content", "seen"):
         forgotten += database.execute(
             f"DELETE FROM {table} WHERE account = ? AND missing_since <= ?",  # noqa: S608 - constants
@@ -282,8 +294,9 @@ def copies_deleted(database: Connection, account: int, content: bytes) -> int:
     return operator.index(found[0] or 0)
 
 
-def _has_attempts(database: Connection, account: int) -> bool:
-    return database.execute("SELECT 1 FROM attempt WHERE account = ? LIMIT 1", (account,)).fetchone() is not None
+def _has_any(database: Connection, table: str, account: int) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE account = ? LIMIT 1"  # noqa: S608 - a table of ours
+    return database.execute(query, (account,)).fetchone() is not None
 
 
 def _for_each(

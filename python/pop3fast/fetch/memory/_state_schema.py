@@ -25,7 +25,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
 
-VERSION = 4
+VERSION = 5
 
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
@@ -115,6 +115,21 @@ CREATE TABLE attempt (
     at INTEGER NOT NULL,
     PRIMARY KEY (account, uid, content)
 ) WITHOUT ROWID;
+-- What a program is done with, until that is remembered for good.
+CREATE TABLE handled (
+    account INTEGER NOT NULL REFERENCES account,
+    uid BLOB NOT NULL,
+    -- Of one without a unique-id that lasts, which copy of its content it is.
+    occurrence INTEGER NOT NULL,
+    -- As it came.
+    content BLOB NOT NULL,
+    -- As what it is to be remembered.
+    octets INTEGER NOT NULL,
+    delivered BLOB NOT NULL,
+    place BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, uid, occurrence, content)
+) WITHOUT ROWID;
 -- Device and inode are text: they may be greater than SQLite's integers.
 CREATE TABLE intent (
     id INTEGER PRIMARY KEY,
@@ -194,7 +209,21 @@ CREATE TABLE attempt (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3, 3: TO_VERSION_4}
+TO_VERSION_5 = """
+CREATE TABLE handled (
+    account INTEGER NOT NULL REFERENCES account,
+    uid BLOB NOT NULL,
+    occurrence INTEGER NOT NULL,
+    content BLOB NOT NULL,
+    octets INTEGER NOT NULL,
+    delivered BLOB NOT NULL,
+    place BLOB NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (account, uid, occurrence, content)
+) WITHOUT ROWID
+"""
+
+MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3, 3: TO_VERSION_4, 4: TO_VERSION_5}
 """What makes the next version of a state of each older one."""
 
 

@@ -1,0 +1,72 @@
+"""What is kept of messages that are handed to a program: how often each was, and which it is done with.
+
+Owns two degrees of keeping. What is kept until the process ends, however it ends, costs no wait for the disk, and so it
+is kept for each message; when the machine itself stops, the last of it may be lost. What is to be durable before
+anything follows from it, `AccountState.remember` keeps, for many messages at once.
+"""
+
+import operator
+import sqlite3
+import threading
+from contextlib import AbstractContextManager
+from sqlite3 import Connection
+
+from pop3fast.fetch._identity import Entry
+from pop3fast.fetch.memory import _state_rows as rows
+
+
+class AttemptsState:
+    """The part of `AccountState` that keeps it (`Attempts`). Every method raises `StateError`."""
+
+    _id: int
+    _lock: "threading.RLock"
+    _database: sqlite3.Connection
+
+    def _transaction(self, *, durable: bool = True) -> AbstractContextManager[Connection]:
+        raise NotImplementedError
+
+    def _reading(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def _time(self) -> int:
+        raise NotImplementedError
+
+    def attempts(self, uid: bytes, content: bytes) -> int:
+        """Return how often something was attempted with a message (`Attempts`)."""
+        with self._lock, self._reading():
+            return rows.attempts(self._database, self._id, uid, content)
+
+    def note_attempt(self, uid: bytes, content: bytes, attempts: int, *, durable: bool = True) -> None:
+        """Keep that it is attempted for so many times (`Attempts`)."""
+        with self._transaction(durable=durable) as database:
+            rows.note_attempt(database, self._id, uid, content, attempts, self._time())
+
+    def handled(self, entry: Entry) -> Entry | None:
+        """Return as what a message is to be remembered that is done, None when it is not (`Attempts`)."""
+        key = (self._id, *entry.kept().identity, entry.content)
+        with self._lock, self._reading():
+            row = self._database.execute(
+                "SELECT octets, delivered, place FROM handled "
+                "WHERE account = ? AND uid = ? AND occurrence = ? AND content = ?",
+                key,
+            ).fetchone()
+            if row is None:
+                return None
+            octets, delivered, place = row
+            if not isinstance(delivered, bytes) or not isinstance(place, bytes):
+                raise TypeError("what should be octets is none")
+            return entry._replace(octets=operator.index(octets), content=delivered, place=place)
+
+    def note_handled(self, entry: Entry, remembered: Entry) -> None:
+        """Keep that a message is done, and is to be remembered as *remembered* (`Attempts`)."""
+        uid, occurrence = entry.kept().identity
+        with self._transaction(durable=False) as database:
+            database.execute(
+                "INSERT OR REPLACE INTO handled (account, uid, occurrence, content, octets, delivered, place, at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *(self._id, uid, occurrence, entry.content),
+                    *(remembered.octets, remembered.content, remembered.place, self._time()),
+                ),
+            )
+            rows.forget_attempts(database, self._id, [entry.kept()])
