@@ -2,14 +2,14 @@
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
 
 from commandline import PASSWORD, plain_url, pop3fast, private
-from maildrops import Maildrop, mail
+from maildrops import FastClock, Maildrop, mail
 from pop3fast.fetch import Account, Options, State, StateError, account_status, fetch_mailbox
+from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 from shapes import GREETING
@@ -23,7 +23,6 @@ def config(home: Path, servers: dict[str, MailboxServer]) -> str:
 
 
 def test_status_of_accounts_that_were_fetched_and_of_one_that_never_was(tmp_path: Path) -> None:
-    before = int(time.time())
     with MailboxServer([mail(1), mail(2)], password=PASSWORD) as one, MailboxServer([], password=PASSWORD) as two:
         path = config(tmp_path, {"one": one, "two": two})
         pop3fast(tmp_path, "fetch", "one", "--config", path, status=0)
@@ -34,7 +33,8 @@ def test_status_of_accounts_that_were_fetched_and_of_one_that_never_was(tmp_path
         metrics = pop3fast(tmp_path, "status", "--config", path, "--prometheus", status=0).out
         assert (len(one.commands), two.commands) == (commands, [])
     assert row == rows[0]
-    assert before <= row.pop("last_success") <= time.time()
+    known = account_status(tmp_path / "one/pop3fast.sqlite", one.host, one.port, "user")
+    assert row.pop("last_success") == known.last_success is not None
     who = [f"user on 127.0.0.1:{server.port}" for server in (one, two)]
     assert row == {
         "account": who[0],
@@ -85,9 +85,10 @@ def test_a_fetch_that_failed_is_no_success(tmp_path: Path) -> None:
         assert fetch_mailbox(account, to, state=state, dry_run=True).ok
         assert account_status(state, server.host, server.port, "user") == found
         drop.instead = lambda _: None
-        assert fetch_mailbox(account, to, state=state).ok
+        clock = FastClock()
+        assert run_job(Job(account, to, state), Surroundings(clock)).ok
         found = account_status(state, server.host, server.port, "user")
-        assert (found.last_success is not None, found.known) == (True, 2)
+        assert (found.last_success, found.known) == (int(clock.date()), 2)
 
 
 def test_messages_that_did_not_come_whole_are_failing_and_what_is_left_is_not_known(tmp_path: Path) -> None:

@@ -1,19 +1,21 @@
 """The writer: nothing is remembered that is not durable, nothing has a receipt that is not remembered."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from itertools import count
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
 
 from maildrops import FastClock, mail
-from pop3fast.fetch import DestinationError, Entry, Identity, StateError
+from pop3fast.fetch import DestinationError, Entry, Identity, StateError, _writer
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._receipts import BATCH_MESSAGES, BATCH_OCTETS, BATCH_SECONDS
 from pop3fast.fetch._writer import TICK_MESSAGES, TICK_OCTETS, TICKS, Writer
 from pop3fast.fetch.memory._fingerprint import header_of
+from waiting import wait_until
 
 
 class Diary:
@@ -233,9 +235,17 @@ def test_of_a_batch_that_failed_in_part_the_rest_is_remembered() -> None:
     assert isinstance(writer.failure, DestinationError)
 
 
-def test_what_waits_to_be_written_is_bounded() -> None:
+def test_what_waits_to_be_written_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     diary = Diary()
-    go_on = threading.Event()
+    go_on, caller_waits = threading.Event(), threading.Event()
+
+    class Answers(SimpleQueue[Any]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:  # noqa: ANN401, FBT001, FBT002 - SimpleQueue's
+            if threading.current_thread() is thread:
+                caller_waits.set()
+            return super().get(block, timeout)
+
+    monkeypatch.setattr(_writer, "SimpleQueue", Answers)
     diary.instead = lambda _: go_on.wait(20)
     put_so_far = 0
 
@@ -250,13 +260,11 @@ def test_what_waits_to_be_written_is_bounded() -> None:
 
     thread = threading.Thread(target=work)
     thread.start()
-    most = 0
-    for _ in range(50):
-        time.sleep(0.01)
-        most = max(most, put_so_far)
+    wait_until(caller_waits.is_set)
+    most = put_so_far
     go_on.set()
     thread.join(30)
-    assert most <= (TICKS + 1) * TICK_MESSAGES
+    assert TICKS * TICK_MESSAGES <= most <= (TICKS + 1) * TICK_MESSAGES
     assert put_so_far == 10 * TICKS * TICK_MESSAGES
 
 

@@ -3,7 +3,6 @@
 Each framing case is met whole, octet by octet, and with octets behind it that must be left alone.
 """
 
-import time
 from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -588,28 +587,26 @@ def test_a_listing_has_limits_of_its_own_that_are_met_before_its_end() -> None:
 
 # Cost.
 
+# It takes a second or two. Looked through again for each octet it is more than four million megabytes: that is minutes
+# at the speed of memory, and pytest ends it.
+ONE_BY_ONE = 3_000_000
+
 
 def test_octet_by_octet_costs_linear_time() -> None:
-    octets = 1_000_000
     framer = fed(b"+OK\r\n")
     framer.next_status_line(NO_LIMIT)
-    start = time.process_time()
-    for _ in range(octets):
+    for _ in range(ONE_BY_ONE):
         framer.feed(b"a")
         framer.next_bytes(NO_LIMIT)
-    # Half a second of the processor; looked through again for each octet it is half a million megabytes, and minutes.
-    assert time.process_time() - start < 15
     framer.feed(b"\r\n.\r\n")
-    assert framer.next_bytes(NO_LIMIT) == b"a" * octets + b"\r\n"
+    assert framer.next_bytes(NO_LIMIT) == b"a" * ONE_BY_ONE + b"\r\n"
 
 
 def test_an_endless_status_line_octet_by_octet_costs_linear_time() -> None:
     framer = Framer()
-    start = time.process_time()
-    for _ in range(1_000_000):
+    for _ in range(ONE_BY_ONE):
         framer.feed(b"a")
         assert framer.next_status_line(NO_LIMIT) is None
-    assert time.process_time() - start < 15
 
 
 def resident_octets() -> int:

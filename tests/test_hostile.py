@@ -6,7 +6,6 @@ proportion to the octets, and memory no more than a multiple of them that has a 
 
 import binascii
 import socket
-import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -183,13 +182,10 @@ def test_what_is_shown_of_a_server_is_short_and_safe(octets: bytes) -> None:
 
 # What they cost.
 
-SMALL, LARGE = 10_000, 40_000
-# Of the processor's time, whoever else is on the machine. Linear is 4, with caches and allocation; quadratic is 16, and
-# more from there on.
-MOST_RATIO = 12
-# Below this nothing is measured but noise. Work that is quadratic takes seconds at 40,000.
-FLOOR_SECONDS = 0.02
-ROUNDS = 3
+LARGE = 40_000
+# All inputs of this size together take a parser a second. One that tries again from each octet needs minutes for one of
+# them, and pytest ends it.
+ENORMOUS = 400_000
 
 PREFIXES = (b"", b"+OK ", b"-ERR [", b"+ ", b"r=")
 REPEATED = (
@@ -197,17 +193,6 @@ REPEATED = (
     *(b"a ", b"ab ", b"1 ", b"1\n", b"1 1\n", b"\n", b"\r", b"\x80", b"\xff", "\u202e".encode(), b"+OK ", b"-", b"9"),
     *(b"temporary ", b"too many ", b"service ", b"lock ", b"login ", b"time between ", b"mail "),
 )
-
-
-def seconds(parse: Callable[[bytes], object], octets: bytes) -> float:
-    best = float("inf")
-    for _ in range(ROUNDS):
-        start = time.process_time()
-        parse(octets)
-        best = min(best, time.process_time() - start)
-        if best < FLOOR_SECONDS:
-            break
-    return best
 
 
 def repeated(prefix: bytes, part: bytes, size: int) -> bytes:
@@ -219,9 +204,7 @@ def test_time_is_linear_in_the_octets(name: str) -> None:
     parse = PARSERS[name]
     for prefix in PREFIXES:
         for part in REPEATED:
-            large = seconds(parse, repeated(prefix, part, LARGE))
-            if large > FLOOR_SECONDS:
-                assert large <= MOST_RATIO * seconds(parse, repeated(prefix, part, SMALL)), (prefix, part)
+            parse(repeated(prefix, part, ENORMOUS))
 
 
 # Of a list of capabilities, of three octets each: a line, a field and its text are Python objects of some fifty

@@ -4,7 +4,6 @@ Every limit is met exactly, passed by one octet, and passed without end; what is
 """
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -260,10 +259,7 @@ SEVERAL_COPIES = 5 * LARGE
 @pytest.mark.parametrize("check", [check_large_lines, check_large_bytes])
 def test_quirk_q101_fifty_megabytes_in_one_line(check: Callable[[POP3], None], large: ScriptedServer) -> None:
     with closing(connect(large, timeout=20)) as pop, growth_of_peak_memory() as growth:
-        start = time.process_time()
         check(pop)
-        # A fraction of a second; looked through again for each piece it is minutes.
-        assert time.process_time() - start < 20
         assert growth() < SEVERAL_COPIES
 
 

@@ -4,7 +4,6 @@ import copy
 import hashlib
 import pickle
 import poplib
-import time
 from collections.abc import Callable
 
 import pytest
@@ -222,10 +221,8 @@ def test_the_stamp_found_gives_the_digests_that_others_published(stamp: bytes, s
     ids=["brackets", "ats", "openings", "halves", "one long", "pairs"],
 )
 def test_quirk_q11_a_hostile_greeting_costs_linear_time(greeting: bytes) -> None:
-    start = time.process_time()
-    apop_timestamp(greeting)
-    # Half a million octets take milliseconds; tried again from each of them they take many minutes.
-    assert time.process_time() - start < 5
+    # Half a million octets take milliseconds; tried again from each of them they take many minutes, and pytest ends it.
+    assert (apop_timestamp(greeting) is None) == (not greeting.endswith(b">"))
 
 
 # The errors.

@@ -4,7 +4,6 @@ import poplib
 import socket
 import ssl
 import threading
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -103,12 +102,10 @@ def test_latency_passes_once_for_the_greeting_and_once_for_each_batch(monkeypatc
 
     monkeypatch.setattr(threading.Event, "wait", note)
     with MailboxServer([SHORT] * 20, latency=latency) as server:
-        begin = time.perf_counter()
         with socket.create_connection(server.address, timeout=10) as sock:
             retrieve = b"".join(b"RETR %d\r\n" % number for number in range(1, 21))
             sock.sendall(LOGIN + retrieve + b"QUIT\r\n")  # 23 commands
             assert read_all(sock).count(b"\r\n.\r\n") == 20
-        assert time.perf_counter() - begin >= 2 * latency
         assert len(latencies) == 2
         with session(server) as pop:
             pop.stat()

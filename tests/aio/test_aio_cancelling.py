@@ -6,7 +6,6 @@ The places are found by counting, and each has two moments: before what is waite
 import asyncio
 import io
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -207,8 +206,10 @@ def test_a_login_stls_or_quit_that_is_cancelled_breaks_the_connection_and_says_s
 
 
 def test_a_password_function_that_blocks_holds_nobody_up_and_can_be_left_behind() -> None:
+    go_on = threading.Event()
+
     def slowly() -> str:
-        time.sleep(0.2)
+        go_on.wait()
         return "password"
 
     async def main() -> None:
@@ -219,7 +220,7 @@ def test_a_password_function_that_blocks_holds_nobody_up_and_can_be_left_behind(
             while not login.done():
                 await asyncio.sleep(0)
                 rounds += 1
-                if rounds == 20:  # a loop that was held up would not have got so far before the login is over
+                if rounds == 20:  # a loop that was held up would not get so far, and pytest ends it
                     login.cancel()
             assert login.cancelled()
             assert pop.in_step
@@ -227,7 +228,10 @@ def test_a_password_function_that_blocks_holds_nobody_up_and_can_be_left_behind(
             assert (await pop.stat())[0] == 1
             await pop.close()
 
-    run(main)
+    try:
+        run(main)
+    finally:
+        go_on.set()
 
 
 def test_the_rest_of_a_message_that_was_cancelled_half_way_is_all_that_it_costs() -> None:
