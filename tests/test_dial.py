@@ -309,7 +309,9 @@ def test_without_a_thread_for_the_look_up_there_is_no_connection(
 def test_the_connection_counts_too_and_all_addresses_of_a_host_together(monkeypatch: pytest.MonkeyPatch) -> None:
     network = ScriptedNetwork(**{f"a{place}": SILENT for place in range(99)})
     monkeypatch.setattr(
-        _connect, "dial", lambda address, timeout: dial((HOST[0], address[1]), timeout, network=network)
+        _connect,
+        "dial",
+        lambda address, timeout, route: dial((HOST[0], address[1]), timeout, route=route, network=network),
     )
     monkeypatch.setattr(_deadline, "monotonic", network.now)
     with pytest.raises(TimeoutError, match=r"connection: the deadline of 3 seconds for the session has passed"):

@@ -42,6 +42,7 @@ CLIENT = (
     "_session",
     "_socket",
     "_dial",
+    "_route",
     "_aside",
     "_batches",
     "_deadline",
@@ -188,7 +189,7 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_connect", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
+OF_THE_CLIENT = ("_connect", "_route", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (
@@ -217,12 +218,13 @@ PROGRAMS = (
     "cli._arguments",
     "cli._accounts",
     "cli._config",
+    "cli._proxies",
     "cli._parser",
     "cli._settings",
     "cli._text",
 )
 PUBLIC = {"__init__", "testing", "fetch"}
-READERS = {"_encoded_words", "_location", "_replies", "fetch.accounts._passwords", "fetch.accounts._private"}
+READERS = {"_encoded_words", "_location", "_replies", "_route", "fetch.accounts._passwords", "fetch.accounts._private"}
 
 # Compiled, and known here by its stub.
 EXTENSION = {"_framing"}

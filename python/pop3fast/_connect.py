@@ -7,6 +7,7 @@ exception.
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 from pop3fast._client import POP3
@@ -17,6 +18,7 @@ from pop3fast._errors import ProtocolError, error_proto
 from pop3fast._hooks import session_of
 from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
 from pop3fast._login import Secret
+from pop3fast._route import IpVersion, route_of
 from pop3fast._tls import no_tls, warn_about
 
 SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket]
@@ -34,6 +36,9 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     timeout: float | None = TIMEOUT_SECONDS,
     deadline: float | None = None,
     sock: socket.socket | SocketFactory | None = None,
+    proxy: str | None = None,
+    source_address: str | None = None,
+    ip_version: IpVersion | None = None,
 ) -> POP3:
     """Return a session with the server that *url* names, logged in when *password* or *token* is given.
 
@@ -48,6 +53,10 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     and IPv4 in turn, and the first that answers is taken (RFC 8305). *sock* is a connected socket to use, which the
     session then owns, or a function that makes one, called as ``socket.create_connection`` is.
 
+    Without *sock*, *proxy* is the URL of a proxy to go through: ``socks5://[user:password@]host[:1080]``, ``socks5h://``
+    (the proxy looks the server's name up) or ``http://`` (CONNECT). *source_address* is the address of this machine to
+    connect from, *ip_version* 4 or 6 where the other one is not to be tried.
+
     Raises `ValueError` for a URL that cannot be used; ``OSError``, ``ssl.SSLError`` or ``TimeoutError`` when there is
     no connection; `ProtocolError` when there is no POP3, or no TLS where it has to be; `CommandError` when the server
     refuses, as `AuthenticationError` when it refuses the login. They name host, port and step; no socket stays open.
@@ -56,6 +65,8 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         location = parse_url(url)
         user = location.who_logs_in(user, password, token)
         warn_about(context)
+        route = route_of(proxy, source_address, ip_version, sock=sock)
+        sock = sock or partial(dial, route=route)
         pop = _open(location, context, timeout, None if deadline is None else Deadline(deadline, "the session"), sock)
     except BaseException:
         if isinstance(sock, socket.socket):
@@ -80,7 +91,7 @@ def _open(
     context: ssl.SSLContext | None,
     timeout: float | None,
     deadline: Deadline | None,
-    sock: socket.socket | SocketFactory | None,
+    sock: socket.socket | SocketFactory,
 ) -> POP3:
     """Return a session whose greeting was read."""
     step = "connection"
@@ -113,14 +124,13 @@ def _socket_to(
     address: tuple[str, int],
     timeout: float | None,
     deadline: Deadline | None,
-    sock: socket.socket | SocketFactory | None,
+    sock: socket.socket | SocketFactory,
 ) -> socket.socket:
     if isinstance(sock, socket.socket):
         made = sock
     else:
-        call = dial if sock is None else sock
         try:
-            made = call(address, timeout if deadline is None else deadline.shorter(timeout))
+            made = sock(address, timeout if deadline is None else deadline.shorter(timeout))
         except TimeoutError:
             if deadline is not None:
                 deadline.left()

@@ -1,5 +1,7 @@
 """Dial: from a host's name and a port to a connected socket, within the time that there is for it.
 
+Through a proxy, it is the proxy that is dialled, and what is said to it is the route's.
+
 Owns when each of a host's addresses is tried (RFC 8305): a quarter of a second after the one before, the families in
 turn, and the first that answers is taken. `Race` decides that, and is told the time. Must never leave a socket open
 that it does not return, nor wait longer than it was told to, however many addresses do not answer.
@@ -21,6 +23,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from pop3fast._aside import Aside
+from pop3fast._route import FAMILIES, Proxy, Route
 
 STAGGER_SECONDS = 0.25
 """How long one address has before the next is tried beside it (RFC 8305 section 8)."""
@@ -87,6 +90,10 @@ class Race:
 class Network:
     """The system's network and clock, of which a test brings its own."""
 
+    def __init__(self, source_address: str | None = None) -> None:
+        """Connect from *source_address*, or from where the system likes."""
+        self._source_address = source_address
+
     def now(self) -> float:
         """Return seconds that only ever grow."""
         return monotonic()
@@ -101,6 +108,8 @@ class Network:
         sock = socket.socket(address.family, socket.SOCK_STREAM, address.protocol)
         try:
             sock.setblocking(False)  # noqa: FBT003 - the standard library's
+            if self._source_address is not None:
+                self._bind(sock, self._source_address)
             number = sock.connect_ex(address.where)
         except BaseException:
             sock.close()
@@ -109,6 +118,13 @@ class Network:
             sock.close()
             raise OSError(number, os.strerror(number))
         return sock
+
+    def _bind(self, sock: socket.socket, source_address: str) -> None:
+        (found, *_) = socket.getaddrinfo(source_address, 0, sock.family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
+        try:
+            sock.bind(found[4])
+        except OSError as error:
+            raise OSError(error.errno, f"cannot connect from {source_address}: {error.strerror}") from None
 
     def wait(self, calling: Sequence[socket.socket], seconds: float) -> list[tuple[socket.socket, int]]:
         """Return which of *calling* have a connection, or an error and its number, as soon as one has or in *seconds*.
@@ -126,21 +142,82 @@ def dial(
     address: tuple[str, int],
     timeout: float | None,
     *,
+    route: Route = Route(),  # noqa: B008 - a value that cannot change
     check: Callable[[], object] = bool,
     network: Network | None = None,
 ) -> socket.socket:
     """Return a connected socket, as ``socket.create_connection`` does; *timeout* is in seconds, and for all of it.
 
     *check* is called four times a second at least; what it raises ends the wait. Raises ``TimeoutError``, or the
-    ``OSError`` of the look-up or of the last address that failed.
+    ``OSError`` of the look-up, of the last address that failed, or of the proxy.
     """
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"a time-out is at least 0 seconds: {timeout!r}")
-    network = network or Network()
+    network = network or Network(route.source_address)
     until = inf if timeout is None else network.now() + timeout
-    sock = _first_to_answer(in_turn(_look_up(address, until, check, network)), until, check, network)
+    proxy = route.proxy
+    if proxy is None:
+        sock = _connected(address, route.family, until, check, network)
+    else:
+        if not proxy.resolves:
+            version = None if route.ip_version is None else FAMILIES[route.ip_version]
+            address = (_of_family(_look_up(address, until, check, network), version)[0].where[0], address[1])
+        try:
+            sock = _connected((proxy.host, proxy.port), route.family, until, check, network)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise OSError(error.errno, f"the proxy: {error.strerror or error}") from error
+        try:
+            _go_through(sock, proxy, address, until, check)
+        except BaseException:
+            sock.close()
+            raise
     sock.settimeout(timeout)
     return sock
+
+
+def _connected(
+    address: tuple[str, int], family: int | None, until: float, check: Callable[[], object], network: Network
+) -> socket.socket:
+    addresses = _of_family(_look_up(address, until, check, network), family)
+    return _first_to_answer(in_turn(addresses), until, check, network)
+
+
+def _of_family(addresses: Sequence[Address], family: int | None) -> Sequence[Address]:
+    found = [address for address in addresses if family in {None, address.family}]
+    if addresses and not found:
+        raise OSError(f"the host has no address of {'IPv4' if family == socket.AF_INET else 'IPv6'}")
+    return found
+
+
+def _go_through(
+    sock: socket.socket, proxy: Proxy, address: tuple[str, int], until: float, check: Callable[[], object]
+) -> None:
+    """Have *proxy*, to which *sock* is connected, connect to *address*."""
+    exchange = proxy.exchange(*address)
+    octets, wanted = next(exchange)
+    while True:
+        # So few that they fit into any buffer of the system.
+        sock.sendall(octets)
+        answer = b""
+        while len(answer) < wanted:
+            check()
+            left = until - monotonic()
+            if left <= 0:
+                raise TimeoutError("the proxy took too long")
+            sock.settimeout(min(STEP_SECONDS, left))
+            try:
+                some = sock.recv(wanted - len(answer))
+            except TimeoutError:
+                continue
+            if not some:
+                raise OSError("the proxy hung up")
+            answer += some
+        try:
+            octets, wanted = exchange.send(answer)
+        except StopIteration:
+            return
 
 
 def in_turn(addresses: Iterable[Address]) -> list[Address]:

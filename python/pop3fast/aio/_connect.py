@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Awaitable, Callable, Generator
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from pop3fast._dial import dial
 from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import status
 from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
+from pop3fast._route import IpVersion, Route, route_of
 from pop3fast._tls import no_tls, warn_about
 from pop3fast.aio._client import POP3
 from pop3fast.aio._conversation import Conversation
@@ -41,6 +43,9 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     timeout: float | None = TIMEOUT_SECONDS,
     deadline: float | None = None,
     sock: socket.socket | SocketFactory | None = None,
+    proxy: str | None = None,
+    source_address: str | None = None,
+    ip_version: IpVersion | None = None,
 ) -> "Connecting":
     """Connect to the server that *url* names, and log in when *password* or *token* is given: awaited, or entered.
 
@@ -58,12 +63,15 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
             raise ValueError(  # noqa: TRY301 - the given socket is closed, too
                 f"a time-out is more than 0 seconds: {timeout!r}"
             )
+        route = route_of(proxy, source_address, ip_version, sock=sock)
         session_deadline = None if deadline is None else Deadline(deadline, "the session")
     except BaseException:
         if isinstance(sock, socket.socket):
             sock.close()
         raise
-    return Connecting(_Wishes(location, user, password, token, mechanism, context, timeout, session_deadline, sock))
+    return Connecting(
+        _Wishes(location, user, password, token, mechanism, context, timeout, session_deadline, sock, route)
+    )
 
 
 class _Wishes:
@@ -80,6 +88,7 @@ class _Wishes:
         timeout: float | None,
         deadline: Deadline | None,
         sock: socket.socket | SocketFactory | None,
+        route: Route,
     ) -> None:
         self.location = location
         self.user = user
@@ -90,6 +99,7 @@ class _Wishes:
         self.timeout = timeout
         self.deadline = deadline
         self.sock = sock
+        self.route = route
 
 
 class Connecting:
@@ -183,7 +193,8 @@ async def _socket(wishes: _Wishes) -> socket.socket:
     elif given is None:
         stop = _Stop()
         try:
-            sock = await in_thread(lambda: dial(address, seconds, check=stop.check), unwanted=socket.socket.close)
+            call = partial(dial, address, seconds, route=wishes.route, check=stop.check)
+            sock = await in_thread(call, unwanted=socket.socket.close)
         except BaseException:
             stop.said = True
             raise

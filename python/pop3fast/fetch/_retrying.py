@@ -267,7 +267,7 @@ def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
 def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
     """Give a session that is logged in, before which each wait has *timeout*; it is closed at the end of the block."""
     run.stop.check()
-    with run.stop.connecting() as connected:
+    with run.stop.connecting(run.reconnector.account.route) as connected:
         try:
             sock = partial(_connected, connected, StoppableClock(run.clock, run.stop))
             with contextlib.closing(run.reconnector.enter(sock, timeout)) as pop, closed_in_children(pop.close):

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from pop3fast._aside import Aside
 from pop3fast._dial import STEP_SECONDS, dial
+from pop3fast._route import Route
 from pop3fast.fetch._forks import closed_in_children
 
 T = TypeVar("T")
@@ -102,15 +103,15 @@ class Stop:
             self._others.discard(tell)
 
     @contextlib.contextmanager
-    def connecting(self) -> Iterator[Callable[[tuple[str, int], float | None], socket.socket]]:
-        """Give a function that connects as ``socket.create_connection`` does; the word ends each wait of its sockets.
+    def connecting(self, route: Route) -> Iterator[Callable[[tuple[str, int], float | None], socket.socket]]:
+        """Give a function that connects by *route* as ``socket.create_connection`` does; the word ends all its waits.
 
         That is so while the block runs: for the connection itself, a TLS handshake, a login and all later replies.
         """
         mine: list[socket.socket] = []
 
         def connected(address: tuple[str, int], timeout: float | None) -> socket.socket:
-            sock = dial(address, timeout, check=self.check)
+            sock = dial(address, timeout, route=route, check=self.check)
             try:
                 # TLS makes another socket object; this one stays, and belongs to the same connection.
                 mine.append(sock.dup())

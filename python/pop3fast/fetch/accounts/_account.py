@@ -13,7 +13,9 @@ from typing import TypeAlias
 
 from pop3fast import POP3, ConnectionLost, connect, tls_context
 from pop3fast._connect import SocketFactory
+from pop3fast._dial import dial
 from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast._route import IpVersion, Route, route_of
 from pop3fast._trust import TlsVersion, check_wishes
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._waiting import Stop
@@ -54,6 +56,12 @@ class Account:
     """The name that the certificate has to have instead of the host's."""
     tls_min: TlsVersion | None = None
     """The least version of TLS; None: what Python takes for safe, which is 1.2."""
+    proxy: str | None = field(default=None, repr=False)
+    """The URL of a proxy, as `pop3fast.connect` takes it."""
+    source_address: str | None = None
+    """The address of this machine to connect from."""
+    ip_version: IpVersion | None = None
+    """4 or 6, where the other one is not to be tried."""
 
     def __post_init__(self) -> None:
         url: object = self.url
@@ -67,6 +75,7 @@ class Account:
             raise ValueError("the user's name has a control character in it, or is no UTF-8")
         if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
             raise ValueError("an account needs a password, a token or a password_command, one of them")
+        _ = self.route
         check_wishes(self.client_cert, self.client_key, self.fingerprint, self.tls_min)
         if self.context is not None and self._wishes_for_tls:
             raise ValueError("give a context or what makes one: ca_file, client_cert, fingerprint, tls_name, tls_min")
@@ -96,10 +105,15 @@ class Account:
         """The host and its port."""
         return self.host, self.port
 
+    @property
+    def route(self) -> Route:
+        """The way of each connection."""
+        return route_of(self.proxy, self.source_address, self.ip_version)
+
     def connect(self, sock: SocketFactory | None = None) -> POP3:
         """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`.
 
-        *sock* makes the connection, as `pop3fast.connect` takes it.
+        *sock* makes the connection, as `pop3fast.connect` takes it; without it the account says by which way.
         """
         context, password = self.context, self.password
         if context is None and (self.ca_file is not None or self._wishes_for_tls):
@@ -115,7 +129,7 @@ class Account:
             context=context,
             timeout=self.timeout,
             deadline=self.deadline,
-            sock=sock,
+            sock=sock or partial(dial, route=self.route),
         )
 
     def tls_context(self) -> ssl.SSLContext:
