@@ -14,6 +14,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from pop3fast.cli import main
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -61,6 +64,32 @@ def pop3fast(
     assert "Traceback" not in ran.err, ran.err
     assert status is None or ran.status == status, ran
     return ran
+
+
+class Here:
+    """Runs commands in this process, in a home of their own: a tenth of what a child takes."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self.home = home
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = None) -> Ran:
+        """Run a command without a terminal; *status* is what it has to end with."""
+        self._capsys.readouterr()
+        with self._monkeypatch.context() as patched:
+            patched.chdir(self.home)
+            for name in [*os.environ]:
+                patched.delenv(name)
+            for name, value in environment(self.home, env).items():
+                patched.setenv(name, value)
+            try:
+                ended = main(arguments)
+            except SystemExit as ends:
+                ended = ends.code if isinstance(ends.code, int) else 0
+        ran = Ran(ended, *self._capsys.readouterr())
+        assert status is None or ran.status == status, ran
+        return ran
 
 
 def assert_ends_without_a_word_when_nobody_reads(

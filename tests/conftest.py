@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from commandline import Here
+
 # On a shared machine an example can take a hundred times its usual time. What must not hang has pytest's time-out.
 settings.register_profile("pop3fast", deadline=None)
 settings.load_profile("pop3fast")
@@ -47,3 +49,9 @@ def folder() -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """Return what runs commands in this process."""
+    return Here(tmp_path, monkeypatch, capsys)

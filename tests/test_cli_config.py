@@ -16,6 +16,7 @@ from pop3fast.cli._settings import (
     DAYS,
     FILE,
     FLAG,
+    IP_VERSION,
     SECONDS,
     SECRETS,
     SIZE,
@@ -44,6 +45,7 @@ EXAMPLES = {
     COUNT.words: ("5", 5),
     SIZE.words: ('"10M"', 10 * 2**20),
     FLAG.words: ("true", True),
+    IP_VERSION.words: ("6", 6),
 }
 
 

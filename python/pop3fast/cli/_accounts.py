@@ -14,6 +14,8 @@ from typing import cast
 
 from pop3fast import POP3, TlsVersion, connect, tls_context
 from pop3fast._location import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
+from pop3fast._route import IpVersion
+from pop3fast.cli._proxies import proxy_for
 from pop3fast.cli._settings import SECRETS, Settings, demand, key_of
 from pop3fast.cli._text import UsageError, printable
 from pop3fast.fetch import Account, SecretError
@@ -47,6 +49,9 @@ def account_of(settings: Settings, *, alone: bool = True) -> Account:
             fingerprint=settings.fingerprint,
             tls_name=settings.tls_name,
             tls_min=cast("TlsVersion | None", settings.tls_min),
+            proxy=proxy_for(settings.proxy, location.host, os.environ),
+            source_address=settings.source_address,
+            ip_version=cast("IpVersion | None", settings.ip_version),
         )
         if settings.timeout is not None:
             account = replace(account, timeout=settings.timeout)
@@ -64,7 +69,13 @@ def session_with(settings: Settings, *, log_in: bool = True, alone: bool = True)
     try:
         if not log_in:
             return connect(
-                url, context=_tls_of(settings), timeout=settings.timeout or TIMEOUT_SECONDS, deadline=settings.deadline
+                url,
+                context=_tls_of(settings),
+                timeout=settings.timeout or TIMEOUT_SECONDS,
+                deadline=settings.deadline,
+                proxy=proxy_for(settings.proxy, location_of(settings).host, os.environ),
+                source_address=settings.source_address,
+                ip_version=cast("IpVersion | None", settings.ip_version),
             )
         return account_of(settings, alone=alone).connect()
     except OSError:

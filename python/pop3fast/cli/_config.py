@@ -9,6 +9,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from pop3fast.cli._proxies import has_password
 from pop3fast.cli._settings import Settings, about, closest, expanded, key_of
 from pop3fast.cli._text import UsageError
 from pop3fast.fetch.accounts._private import no_utf8, read_contents
@@ -35,7 +36,7 @@ def read_config(path: str) -> dict[str, Settings]:
             where = _line_of(name, text)
             raise UsageError(f"{path}: a key{where} stands outside of the tables; each account has one, as in [work]")
         accounts[name] = Settings.of(_checked(f"{path}: [{name}]", table, text))
-        if accounts[name].password is not None and objection:
+        if objection and (accounts[name].password is not None or has_password(accounts[name].proxy or "")):
             raise UsageError(f"[{name}] has a password: {objection}")
     defaults = accounts.pop(DEFAULTS, Settings())
     if not accounts:

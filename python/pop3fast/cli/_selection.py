@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from pop3fast.cli._accounts import location_of
 from pop3fast.cli._config import default_config, read_config
+from pop3fast.cli._proxies import has_password
 from pop3fast.cli._settings import COMMAND, FILE, Settings, about, from_arguments, key_of
 from pop3fast.cli._text import UsageError
 
@@ -47,6 +48,8 @@ def selected(command: argparse.Namespace, *, or_all: bool = False) -> dict[str, 
         if len(named) < len(set(command.accounts)):
             named |= _by_name(command)
     said = from_arguments(command)
+    if has_password(said.proxy or ""):
+        raise UsageError("the URL of a proxy with a password in it is for $ALL_PROXY or the configuration")
     return {
         account: _filled(account, said.over(named[account])) for account in dict.fromkeys(command.accounts or named)
     }

@@ -87,6 +87,12 @@ def _flag(value: object) -> bool:
     return value
 
 
+def _ip_version(value: object) -> int:
+    if value not in {4, 6}:
+        raise ValueError
+    return _count(value)
+
+
 TEXT = Kind("TEXT", "a text", _text, _text)
 FILE = Kind("FILE", "the path of a file, as a text", _path, _path)
 COMMAND = Kind("COMMAND", "a command, as a text", _text, _text)
@@ -97,6 +103,7 @@ DAYS = Kind("DAYS", f"a number of days, at most {MOST:,}", _number, lambda text:
 COUNT = Kind("N", "a whole number from 1", _count, lambda text: _count(int(text)))
 SIZE = Kind("SIZE", 'a number of octets, or a text as "500k", "10M" or "1G" (powers of 1024)', _size, _size)
 FLAG = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
+IP_VERSION = Kind("4|6", "4 or 6", _ip_version, lambda text: _ip_version(int(text)))
 EITHER = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
 """A flag of which not to say anything is a third thing."""
 
@@ -127,6 +134,11 @@ class Settings:
     )
     tls_name: str | None = _said(TEXT, "login", "the name that the certificate has to have (default: the host's)")
     tls_min: str | None = _said(TEXT, "login", "the least version of TLS: 1.2 or 1.3 (default: 1.2)")
+    proxy: str | None = _said(
+        TEXT, "login", "go through a proxy: socks5://host[:port], socks5h:// or http:// (default: $ALL_PROXY)"
+    )
+    source_address: str | None = _said(TEXT, "login", "connect from this address of this machine")
+    ip_version: int | None = _said(IP_VERSION, "login", "connect by this version of IP only")
     timeout: float | None = _said(SECONDS, "login", "how long to wait for the server each time (default: 60)")
     deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
     to: str | None = _said(TEXT, "fetch", f"where the mail goes: {destination_forms()}")
@@ -220,6 +232,8 @@ MEANT = {
     "auth": "mechanism",
     "cafile": "ca-file",
     "tls-trust-file": "ca-file",
+    "bindaddr": "source-address",
+    "source-ip": "source-address",
     "state-file": "state",
     "max-message-size": "max-size",
 }
@@ -263,6 +277,10 @@ def add_options(parser: "argparse._ArgumentGroup", group: Group) -> None:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=words)
         else:
             parser.add_argument(option, type=parser_of(kind), metavar=kind.metavar, help=words)
+        if kind is IP_VERSION:
+            for version in (4, 6):
+                of_one = f"connect by IPv{version} only"
+                parser.add_argument(f"-{version}", action="store_const", const=version, dest=setting.name, help=of_one)
 
 
 def from_arguments(command: argparse.Namespace) -> Settings:
