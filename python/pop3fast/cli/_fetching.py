@@ -239,7 +239,18 @@ def _tell_program(report: FetchReport, hint: str) -> None:
             say_event(event, account, **_fields(message))
     for warning in report.warnings:
         say_event("warning", account, text=warning)
-    counts = ("fetched", "octets", "seen", "deleted", "deletions_unknown", "forgotten", "sessions", "seconds")
+    counts = (
+        "fetched",
+        "octets",
+        "seen",
+        "skipped",
+        "discarded",
+        "deleted",
+        "deletions_unknown",
+        "forgotten",
+        "sessions",
+        "seconds",
+    )
     say_event(
         "end",
         account,
@@ -307,6 +318,7 @@ def summary(report: FetchReport) -> str:
     for count, words in (
         (len(report.failures), "failed"),
         (report.seen, "fetched before"),
+        (report.skipped, "skipped by the filter"),
         (len(report.left), "left on the server"),
         (report.deleted, "deleted"),
         (report.deletions_unknown, "perhaps deleted"),

@@ -7,7 +7,7 @@ reply to QUIT decides what counts as deleted.
 
 from pop3fast import POP3, CommandError, ConnectionLost
 from pop3fast.fetch._errors import explained
-from pop3fast.fetch._identity import Entry, ReadBack, is_lasting
+from pop3fast.fetch._identity import Entry, Identity, ReadBack, is_lasting
 from pop3fast.fetch._plan import Item, Plan, safe_to_delete
 from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._retrieval import Retrieval
@@ -35,11 +35,15 @@ class Deleter:
         self._run = run
         self._pop = pop
         self._retrieval = retrieval
+        self._unwanted: set[Identity] = set()
 
-    def delete(self, plan: Plan, deletions: list[Item], receipts: list[Receipt], memory: AccountState) -> list[Receipt]:
+    def delete(
+        self, plan: Plan, deletions: list[Item], receipts: list[Receipt], memory: AccountState, unwanted: list[Item]
+    ) -> list[Receipt]:
         """Mark what may be deleted; return what the server has marked.
 
-        *deletions* were delivered in earlier sessions, *receipts* are of this one. Raises `DestinationError` when what
+        *deletions* were delivered in earlier sessions, *receipts* are of this one, and *unwanted* is what the filter
+        says nobody wants. Raises `DestinationError` when what
         was delivered cannot be read, and `ProtocolError` or ``OSError`` when the connection is lost.
         """
         run = self._run
@@ -51,12 +55,17 @@ class Deleter:
         entries = memory.entries([item.identity for item in deletions])
         earlier = [Receipt(item, entries[item.identity]) for item in deletions if item.identity in entries]
         whole = self._whole(earlier, memory, fresh=False) + self._whole(fresh, memory, fresh=True)
+        self._unwanted = {item.identity for item in unwanted}
+        # Nothing is remembered of them: if they are still listed, the filter is asked again.
+        whole += [Receipt(item, Entry(*item.identity, item.size, 0, b"", 0, b"")) for item in unwanted]
         safe, held = safe_to_delete(plan, [each.item for each in whole])
         for item in held:
             run.keep(item, COPY_IS_MISSING)
         marked = {*self._mark(sorted(safe))} if safe else set()
         # What was tried is not tried again, and others may have waited for it.
         run.settle_deletions(item.identity for item in deletions if item not in marked and item not in held)
+        for item in unwanted:
+            run.leave_out(item)
         return [each for each in whole if each.item in marked]
 
     def quit(self, marked: list[Receipt], memory: AccountState | None, nameless: int) -> None:
@@ -84,6 +93,7 @@ class Deleter:
             memory.note_deleted(entries)
             run.unsure -= identities
             run.report.deleted += len(identities)
+            run.report.discarded += len(identities & self._unwanted)
         # Either way this run does not insist on them, and goes on with the others.
         run.settle_deletions(identities)
 

@@ -7,17 +7,20 @@ the one is found that forged a reply. Never deletes, and decides nothing about w
 
 from pop3fast import ProtocolError
 from pop3fast._replies import printable
-from pop3fast.fetch._errors import MessageRefused, explained
+from pop3fast.fetch._errors import MessageError, MessageRefused, explained
+from pop3fast.fetch._filtering import FilteredOut, Filtering, Verdict
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._listing import Lister
-from pop3fast.fetch._plan import REFUSED_MARK, Item
+from pop3fast.fetch._plan import REFUSED_MARK, SKIPPED_MARK, Item
 from pop3fast.fetch._portions import groups_of, is_slow
-from pop3fast.fetch._receipts import Receipt
+from pop3fast.fetch._receipts import Receipt, Rejection, Taker
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust
-from pop3fast.fetch._writer import Writer
+from pop3fast.fetch._writer import NUDGE_SECONDS, Writer
 from pop3fast.fetch.destinations._destination import Announced
+from pop3fast.fetch.destinations._outgoing import Content
+from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS
 from pop3fast.fetch.memory._state import AccountState
 
 MOST_TOO_MANY = 16
@@ -40,6 +43,9 @@ class Deliverer:
         self._run = run
         self._retrieval = retrieval
         self._lister = lister
+        self._judged: set[Identity] = set()
+        self.unwanted: list[Item] = []
+        """What the filter says is to be deleted. Whoever deletes it has a conversation in step, or it is none."""
 
     def deliver(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
         """Fetch *items*; return the receipts of what is durable and remembered. The server *listed* so many.
@@ -50,19 +56,66 @@ class Deliverer:
         run = self._run
         receipts: list[Receipt] = []
         try:
-            for group in groups_of(items, run.group, slow=is_slow(run.destination)):
+            for group in groups_of(items, run.group, slow=self._is_slow()):
                 receipts += self._deliver_group(group, memory, listed)
         finally:
             if items:
                 memory.note_sizes(run.sizes.words())
         return receipts
 
+    def sift(self, items: list[Item], memory: AccountState, listed: int) -> list[Item]:
+        """Return what of *items* is to be fetched, after the filter has seen their headers, if it is to.
+
+        Raises what `deliver` does, and `DestinationError` when the filter cannot be run.
+        """
+        run = self._run
+        if run.filter is None or not run.options.filter_headers:
+            return items
+        wanted: list[Item] = []
+        for group in groups_of(items, None, slow=True):
+            headers = self._retrieval.headers([item.number for item in group])
+            # Only then are these the headers of these messages.
+            self._lister.check_step(listed)
+            rejections: list[Rejection] = []
+            nudged = run.clock.now()
+            for item in group:
+                if (header := headers.get(item.number)) is not None and (error := self._judge(item, header, memory)):
+                    rejections.append(Rejection(item, error))
+                    continue
+                wanted.append(item)
+                if run.clock.now() - nudged >= NUDGE_SECONDS:
+                    self._lister.nudge()
+                    nudged = run.clock.now()
+                run.stop.check()
+            self._note_rejections(rejections, memory, doubted=False)
+        return wanted
+
+    def _judge(self, item: Item, header: bytes, memory: AccountState) -> MessageError | None:
+        """Return what the filter says against a message, of which it has not to see more than the *header*."""
+        content = Content(HEADER_OCTETS)
+        content.append(header)
+        try:
+            if self._run.filter is not None:
+                self._run.filter.judge(memory.digest, item.identity, content)
+        except MessageError as error:
+            return error
+        finally:
+            content.close()
+        self._judged.add(item.identity)
+        return None
+
+    def _is_slow(self) -> bool:
+        return is_slow(self._run.destination) or self._run.filter is not None
+
     def _deliver_group(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
         run = self._run
         receipts: list[Receipt] = []
         if isinstance(run.destination, Announced):
             run.destination.announce({item.identity: (item.number, item.size) for item in items})
-        writer = Writer(run.destination, memory, run.clock, inline=run.inline)
+        to: Taker = run.destination
+        if run.filter is not None:
+            to = Filtering(run.destination, run.filter, memory.digest, self._judged)
+        writer = Writer(to, memory, run.clock, inline=run.inline)
         try:
             with writer:
                 try:
@@ -79,7 +132,7 @@ class Deliverer:
             if writer.is_doubted:
                 receipts = self._take_back_unshown(items, receipts, memory)
             run.take(receipts)
-            self._note_rejections(writer, memory)
+            self._note_rejections(writer.rejections(), memory, doubted=writer.is_doubted)
         if writer.failure is not None:
             raise writer.failure
         return receipts
@@ -102,18 +155,38 @@ class Deliverer:
             memory.forget(unshown)
         return [each for each in receipts if place[each.item] <= shown]
 
-    def _note_rejections(self, writer: Writer, memory: AccountState) -> None:
-        """Name what the destination did not take, and remember what it will never take."""
+    def _note_rejections(self, rejections: list[Rejection], memory: AccountState, *, doubted: bool) -> None:
+        """Name what was not taken, and remember what never will be; not where it may be about other messages."""
         run = self._run
         refused: list[tuple[Identity, int]] = []
-        for item, error in writer.rejections():
-            run.give_up(item, printable(str(error)))
+        for item, error in rejections:
             uid, occurrence = item.identity
+            mark = b""
+            if isinstance(error, FilteredOut):
+                if not doubted:
+                    mark = self._filtered_out(item, error.verdict)
+            else:
+                run.give_up(item, printable(str(error)))
+                if isinstance(error, MessageRefused) and not doubted:
+                    mark = REFUSED_MARK
             # A message without a name that lasts is refused in each session.
-            if isinstance(error, MessageRefused) and is_lasting(uid) and not writer.is_doubted:
-                refused.append((Identity(REFUSED_MARK + uid, occurrence), item.size))
+            if mark and is_lasting(uid):
+                refused.append((Identity(mark + uid, occurrence), item.size))
         if refused:
             memory.note_refused(refused)
+
+    def _filtered_out(self, item: Item, verdict: Verdict) -> bytes:
+        """Do as the filter says; return the mark by which that is remembered, if it is."""
+        run = self._run
+        if verdict is Verdict.DELETE:
+            self.unwanted.append(item)
+            return b""
+        if verdict is Verdict.LEAVE:
+            run.leave_out(item, "the filter leaves it")
+            return b""
+        run.leave_out(item)
+        run.report.skipped += 1
+        return SKIPPED_MARK
 
     def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
         """Hand *items* to *writer*; ask once more for those that come too short.

@@ -7,6 +7,7 @@ machine.
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from pop3fast.fetch.destinations._program import command_of
 from pop3fast.fetch.memory._age import DAY_SECONDS
 
 CHECKPOINT_MESSAGES = 500
@@ -19,6 +20,9 @@ CHECKPOINT_OCTETS = 50_000_000
 PATIENCE_SECONDS = 900.0
 """How long to wait in all for a locked maildrop or a login delay. A server that lost a session may keep the lock for
 ten minutes (RFC 1939 section 3, quirk q33)."""
+
+FILTER = "--filter "
+"""Where the words of a filter stand."""
 
 FORGET_DAYS = 30.0
 """How long a message is remembered that is no longer listed: Gmail and others list a part of the mailbox, and a server
@@ -61,6 +65,12 @@ class Options:
     by the messages that came before (Exchange lists estimates)."""
     fetch_again: bool | Collection[str | bytes] = False
     """Take messages for new that were fetched, left or refused before: all of them, or those with these unique-ids."""
+    filter: str | None = None
+    """A command that gets each new message on its standard input, and says by its exit status what becomes of it: 0
+    deliver, 90 skip (it stays on the server, and counts as seen), 91 leave (the next fetch asks again), 92 delete (it
+    is not delivered, and deleted from the server, whatever `delete` says)."""
+    filter_headers: bool = False
+    """The filter gets the header only, and a message that it does not want is not fetched."""
     patience: float = PATIENCE_SECONDS
     """The seconds to wait in all for a maildrop that is in use or a login that comes too early."""
 
@@ -69,6 +79,10 @@ class Options:
             raise ValueError("delete all that was delivered, or what was delivered some days ago: one of the two")
         if self.headers_only and self.deletes:
             raise ValueError("a message of which only the header is fetched is not deleted")
+        if self.filter_headers and self.filter is None:
+            raise ValueError("filter_headers says what a filter gets, and there is none")
+        if self.filter is not None:
+            command_of(FILTER, self.filter)
         if isinstance(self.fetch_again, str | bytes):
             raise TypeError("fetch_again is True or several unique-ids, as in [uid]")
         for name, least in (

@@ -32,6 +32,9 @@ REFUSED_MARK = b"\r\r"
 MOST_OCTETS = 2**63 - 1
 """A larger size in a listing counts as this: a state can hold no more, and no message is that large."""
 
+SKIPPED_MARK = b"\n\n"
+"""The same: the filter skipped it, and it counts as seen."""
+
 REFUSED_BEFORE = "the destination refused it before, and it is not tried again until that is asked for"
 
 BEFORE_THE_LAST = "it is listed before the last message that was fetched"
@@ -94,7 +97,7 @@ class Plan:
     refused: list[tuple[Item, str]] = field(default_factory=list)
     """New, and not to be fetched because the destination refused them before."""
     asked_again: list[Identity] = field(default_factory=list)
-    """Refused before, and refused no longer because they are asked for."""
+    """Refused or skipped before, and no longer because they are asked for."""
     leave: list[Identity] = field(default_factory=list)
     """What of these is to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
@@ -182,9 +185,8 @@ class _Maker:
         item = Item(number, Identity(uid, occurrence), size)
         if self._options.again(uid) and item.identity not in self._known.again:
             plan.others += remembered is not None
-            refused = Identity(REFUSED_MARK + uid, occurrence)
-            if refused in seen:
-                plan.asked_again.append(refused)
+            marked = [Identity(mark + uid, occurrence) for mark in (REFUSED_MARK, SKIPPED_MARK)]
+            plan.asked_again += [identity for identity in marked if identity in seen]
             plan_new(plan, item, self._options, self._known)
             return
         if remembered is None or not is_lasting(uid):
@@ -233,7 +235,10 @@ class _Maker:
         left = self._seen.size(LEFT_MARK + uid, occurrence) is not None
         if self._seen.size(SHORT_MARK + uid, occurrence) is not None:
             plan.short_before.add(item.identity)
-        refused = self._refused(item)
+        if self._is_marked(SKIPPED_MARK, item):
+            plan.seen += 1
+            return
+        refused = self._is_marked(REFUSED_MARK, item)
         plan.others += left or refused or self._seen.size(HEADER_MARK + uid, occurrence) is not None
         if refused:
             plan.refused.append((item, REFUSED_BEFORE))
@@ -244,14 +249,14 @@ class _Maker:
         else:
             plan_new(plan, item, options, self._known)
 
-    def _refused(self, item: Item) -> bool:
-        """Return whether the destination has refused *item*. One of another size is another message."""
+    def _is_marked(self, mark: bytes, item: Item) -> bool:
+        """Return whether *item* is remembered with this *mark*. One of another size is another message."""
         uid, occurrence = item.identity
-        size = self._seen.size(REFUSED_MARK + uid, occurrence)
+        size = self._seen.size(mark + uid, occurrence)
         if size is None or (size and item.size and size != item.size) or (self._doubts_numbers and is_number(uid)):
             return False
-        if self._seen.flags(REFUSED_MARK + uid, occurrence) & MISSING:
-            self.plan.relisted.append(Identity(REFUSED_MARK + uid, occurrence))
+        if self._seen.flags(mark + uid, occurrence) & MISSING:
+            self.plan.relisted.append(Identity(mark + uid, occurrence))
         return True
 
     def _leave_before(self) -> None:

@@ -50,6 +50,8 @@ class Wishes(TypedDict, total=False):
     forget_after: float
     trust_sizes: bool | None
     fetch_again: bool | Collection[str | bytes]
+    filter: str | None
+    filter_headers: bool
     patience: float
 
 

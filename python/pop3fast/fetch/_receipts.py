@@ -13,7 +13,7 @@ from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageErr
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._waiting import Clock
-from pop3fast.fetch.destinations._destination import Delivery, Destination
+from pop3fast.fetch.destinations._destination import Delivery
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
 
 BATCH_MESSAGES = 576
@@ -49,13 +49,33 @@ class Memory(Protocol):
         """Remember *entries*, durably and all at once."""
 
 
+class Taker(Protocol):
+    """What it delivers to: a destination that has been prepared, or what stands before one."""
+
+    @property
+    def path(self) -> str:
+        """What a report calls it."""
+        ...
+
+    def begin(self, identity: Identity) -> Delivery:
+        """Begin to deliver a message, as `Destination.begin` does."""
+        ...
+
+    def flush(self) -> list[Entry]:
+        """Return what to remember, as `Destination.flush` does."""
+        ...
+
+    def hurry(self) -> None:
+        """Wait for other programs no longer."""
+
+
 class Deliveries:
     """Messages on their way into a destination that has been prepared: one under way, and those of the next flush.
 
     After any error but that of one message, nothing may be asked of it but `finish`.
     """
 
-    def __init__(self, destination: Destination, memory: Memory, clock: Clock) -> None:
+    def __init__(self, destination: Taker, memory: Memory, clock: Clock) -> None:
         """Begin with none."""
         self.receipts: deque[Receipt] = deque()
         self.rejections: deque[Rejection] = deque()
@@ -65,7 +85,7 @@ class Deliveries:
         self._memory = memory
         self._clock = clock
         self._items: dict[Identity, Item] = {}
-        self._most: int = getattr(destination, "batch_messages", BATCH_MESSAGES)
+        self._most: int = getattr(destination, "batch_messages", None) or BATCH_MESSAGES
         self._octets = 0
         self._since = 0.0
         # The message under way, and how it begins when it comes in pieces.

@@ -86,6 +86,10 @@ class FetchReport:
     """Their octets, as received."""
     seen: int = 0
     """How many of the messages that were listed had been fetched before."""
+    skipped: int = 0
+    """How many new messages the filter skipped. They count as seen from now on."""
+    discarded: int = 0
+    """How many the filter had deleted from the server. They are counted in `deleted`, too."""
     deleted: int = 0
     """How many were deleted, and the server said so at the end of the session."""
     deletions_unknown: int = 0

@@ -116,6 +116,18 @@ class Retrieval:
             self._run.has_top = True
         return found
 
+    def headers(self, numbers: list[int]) -> dict[int, bytes]:
+        """Return the headers of messages, by TOP; those that the server does not show are left out.
+
+        Raises `ProtocolError` or ``OSError`` when the connection is lost.
+        """
+        messages = self._pop.top_many(numbers, 0, pipelining=self.pipelining(), on_error=lambda _: None)
+        try:
+            return {message.number: header_of(message.content) for message in messages}
+        except (error_proto, OSError) as error:
+            self._doubt_pipelining(error)
+            raise _trouble(error) from error
+
     def is_doubtful(self, error: Exception) -> bool:
         """Return whether *error* means that messages which were handed on may be other messages.
 

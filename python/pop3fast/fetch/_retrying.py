@@ -19,6 +19,7 @@ from pop3fast._connect import SocketFactory
 from pop3fast.fetch._descriptors import when_there_is_one
 from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._filtering import Filter
 from pop3fast.fetch._forks import closed_in_children
 from pop3fast.fetch._options import CHECKPOINT_MESSAGES, CHECKPOINT_OCTETS, FORGET_DAYS, PATIENCE_SECONDS, Options
 from pop3fast.fetch._patience import Patience
@@ -100,6 +101,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     trust_sizes: bool | None = None,
     patience: float = PATIENCE_SECONDS,
     fetch_again: bool | Collection[str | bytes] = False,
+    filter: str | None = None,  # noqa: A002 - the name that it has on the command line
+    filter_headers: bool = False,
     recipient: str | tuple[str, ...] | None = None,
     pipe_timeout: float = PIPE_SECONDS,
     to_password: Secret | None = None,
@@ -142,6 +145,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         trust_sizes=trust_sizes,
         patience=patience,
         fetch_again=fetch_again,
+        filter=filter,
+        filter_headers=filter_headers,
     )
     job = Job(account, destination, state, options, recipient, pipe_timeout, to_password, to_token, to_context)
     return run_job(job, progress=progress)
@@ -169,7 +174,8 @@ def run_job(
             _alone_with(job.destination, world.stop),
             contextlib.closing(destination),
             world.stop.telling(destination.hurry),
-            _memory_of(job, destination, StoppableClock(world.clock, world.stop)) as memory,
+            contextlib.nullcontext() if run.filter is None else world.stop.telling(run.filter.hurry),
+            _memory_of(job, destination, run.filter, StoppableClock(world.clock, world.stop)) as memory,
         ):
             run.memory = memory
             _hold_sessions(run, world.hosts)
@@ -193,7 +199,7 @@ def _makes_no_sense(error: Exception, run: Run) -> bool:
 
 
 @contextlib.contextmanager
-def _memory_of(job: Job, destination: Destination, clock: Clock) -> Iterator[AccountState | None]:
+def _memory_of(job: Job, destination: Destination, judge: Filter | None, clock: Clock) -> Iterator[AccountState | None]:
     """Give what is remembered of the account; no other fetch can use it meanwhile."""
     path = job.state or default_path(destination)
     if job.options.dry_run and not Path(path).exists():
@@ -203,6 +209,8 @@ def _memory_of(job: Job, destination: Destination, clock: Clock) -> Iterator[Acc
     if not job.options.dry_run:
         # Faults of the destination are found before anybody logs in.
         destination.open()
+        if judge is not None:
+            judge.open()
         if job.state is None:
             make_home(str(path))
     account = job.account

@@ -8,6 +8,7 @@ ends: after a checkpoint there is another session only if the last one achieved 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 
+from pop3fast.fetch._filtering import Filter
 from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import SHORT_MARK, Item, too_large
@@ -75,6 +76,7 @@ class Run:
         """Whether the server still has messages without a unique-id after it said that it deleted them."""
         self.knows_left = False
         """Whether the state has what was there before `Options.since_last` began to count."""
+        self.filter: Filter | None = None if options.filter is None else Filter(options.filter, clock)
         self.group: int | None = None
         """How many messages are fetched at a time, since a message turned out to have forged a reply."""
         self.knows_maildrop = False
@@ -102,7 +104,7 @@ class Run:
         self._contents: set[tuple[bytes, int]] = set()
         # As numbers, for there is one of each message. Two that are alike by chance cost a checkpoint.
         self._achieved: set[int] = set()
-        self._too_large: list[Named] = []
+        self._left: list[Named] = []
         self._messages = self._octets = self._messages_in_all = self._octets_in_all = 0
 
     def expect(self, items: list[Item]) -> None:
@@ -165,9 +167,14 @@ class Run:
 
     def leave(self, item: Item, octets: int) -> None:
         """Leave a message that came larger than it may be out of the rest of the run."""
-        self.failed.add(item.identity)
         why = too_large(octets, self.options.max_size or 0)
-        self._too_large.append(named(item, f"{why}, and not the {item.size:,} that the server lists"))
+        self.leave_out(item, f"{why}, and not the {item.size:,} that the server lists")
+
+    def leave_out(self, item: Item, why: str = "") -> None:
+        """Do nothing more about a message in this run. If it is left on the server for a reason, say *why*."""
+        self.failed.add(item.identity)
+        if why:
+            self._left.append(named(item, why))
         self.achieve(("failed", item.identity))
 
     def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
@@ -207,7 +214,7 @@ class Run:
     def end(self) -> None:
         """Complete the report."""
         self.report.kept = list(self.kept.values())
-        self.report.left += self._too_large
+        self.report.left += self._left
         self.report.deletions_unknown = len(self.unsure)
         self.report.seconds = self.clock.now() - self.began
 

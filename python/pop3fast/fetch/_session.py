@@ -82,11 +82,14 @@ class FetchSession:
         self._update(memory, plan, seen, complete=listing.complete)
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
-        receipts = self._whole(self._deliverer.deliver(items, memory, len(uids)), plan)
+        wanted = self._deliverer.sift(items, memory, len(uids))
+        receipts = self._whole(self._deliverer.deliver(wanted, memory, len(uids)), plan)
         deletions += self._recognise(memory, nameless=plan.nameless > 0)
         if listing.complete:
-            marked = self._deleter.delete(plan, deletions, receipts, memory)
+            marked = self._deleter.delete(plan, deletions, receipts, memory, self._deliverer.unwanted)
         else:
+            for item in self._deliverer.unwanted:
+                run.keep(item, NOT_COMPLETE)
             marked = self._keep_all([*deletions, *(item for item, _ in receipts)])
         self._say_what_is_short(plan)
         if listing.complete and plan.seen == plan.listed and not items and not plan.short:

@@ -17,9 +17,8 @@ from typing import Literal, Self, TypeAlias, TypeVar
 
 from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._plan import Item
-from pop3fast.fetch._receipts import Deliveries, Memory, Receipt, Rejection
+from pop3fast.fetch._receipts import Deliveries, Memory, Receipt, Rejection, Taker
 from pop3fast.fetch._waiting import Clock
-from pop3fast.fetch.destinations._destination import Destination
 
 TICK_OCTETS = 4 * 2**20
 TICK_MESSAGES = 128
@@ -43,7 +42,7 @@ _T = TypeVar("_T")
 class Writer:
     """Delivers to a destination that has been prepared. To be used by one thread, which closes it."""
 
-    def __init__(self, destination: Destination, memory: Memory, clock: Clock, *, inline: bool = False) -> None:
+    def __init__(self, destination: Taker, memory: Memory, clock: Clock, *, inline: bool = False) -> None:
         """Start to work. *inline* does everything in the caller's thread, for a test that needs one order of things."""
         self._orders: SimpleQueue[_Order] = SimpleQueue()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()

@@ -1,0 +1,206 @@
+"""`--filter`: a program says what becomes of each message, and whatever else happens to it loses none."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from commandline import plain_url, pop3fast
+from maildrops import FastClock, Maildrop, account_of, delivered, mail
+from pop3fast.fetch import FetchReport, Job, Options
+from pop3fast.fetch import _delivering as delivering
+from pop3fast.fetch._filtering import Verdict
+from pop3fast.fetch._retrying import Surroundings, run_job
+from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.destinations._pipe import MEANINGS
+from pop3fast.testing import MailboxServer
+from scripted import Reply, ScriptedServer
+from shapes import GREETING
+
+MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 6)]
+
+DECIDES = """
+input=$(cat)
+echo "$POP3FAST_UID $SENDER ${#input}" >> asked
+case $POP3FAST_UID in u2) exit 90;; u3) exit 91;; u4) exit 92;; u5) exit 1;; esac
+"""
+
+
+@pytest.fixture
+def drop() -> Maildrop:
+    return Maildrop(*MAILS)
+
+
+@pytest.fixture
+def server(drop: Maildrop) -> Iterator[ScriptedServer]:
+    with ScriptedServer(GREETING, drop) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def script(text: str) -> str:
+    """Return a command that runs *text* of sh."""
+    path = Path("judge")
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o700)
+    return str(path.absolute())
+
+
+def fetch(server: ScriptedServer, command: str, *, clock: FastClock | None = None, **options: object) -> FetchReport:
+    wishes = Options(filter=command, **options)  # type: ignore[arg-type]
+    world = Surroundings(clock or FastClock(), stop=Stop())
+    return run_job(Job(account_of(server), "maildir:box", None, wishes), world)
+
+
+def asked(which: int) -> list[str]:
+    """Return field *which* of what the filter was asked, and forget it."""
+    try:
+        lines = Path("asked").read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    Path("asked").unlink()
+    return [line.split()[which] for line in lines]
+
+
+@pytest.mark.parametrize("headers", [False, True])
+@pytest.mark.parametrize("delete", [False, True])
+def test_the_exit_status_decides(server: ScriptedServer, drop: Maildrop, *, headers: bool, delete: bool) -> None:
+    command = script(DECIDES)
+    report = fetch(server, command, filter_headers=headers, delete=delete)
+    assert (report.fetched, report.skipped, report.discarded, report.deleted) == (1, 1, 1, 1 + delete)
+    assert delivered("maildir:box") == [mail(1)]
+    left = [b"u2", b"u3", b"u5"]
+    assert [uid for uid, _ in drop.messages] == (left if delete else [b"u1", *left])
+    assert [(named.uid, named.why) for named in report.left] == [(b"u3", "the filter leaves it")]
+    assert ["the filter did not say" in named.why for named in report.failures] == [True]
+    assert (report.error, report.exit_status) == (None, 1)
+    assert asked(0) == ["u1", "u2", "u3", "u4", "u5"]
+    retrieved = drop.sent(b"RETR")
+    assert len(retrieved) == (1 if headers else 5)
+    report = fetch(server, command, filter_headers=headers, delete=delete)
+    assert (report.fetched, report.skipped, report.seen) == (0, 0, 1 if delete else 2)
+    assert asked(0) == ["u3", "u5"]
+    fetch(server, command, filter_headers=headers, fetch_again=["u2"])
+    assert asked(0) == ["u2", "u3", "u5"]
+
+
+def test_a_filter_gets_the_message_or_the_header_and_the_sender(server: ScriptedServer, drop: Maildrop) -> None:
+    command = script('cat > "got-$POP3FAST_UID"; echo "$POP3FAST_UID $SENDER" >> asked')
+    fetch(server, command)
+    assert Path("got-u1").read_bytes() == mail(1).replace(b"\r\n", b"\n")
+    assert asked(1) == ["a@example.org"] * 5
+    drop.messages = [(b"v1", mail(6, 5000))]
+    fetch(server, command, filter_headers=True)
+    header, _, _ = mail(6).partition(b"\r\n\r\n")
+    assert Path("got-v1").read_bytes().rstrip(b"\n") == header.replace(b"\r\n", b"\n")
+    assert mail(6, 5000) in delivered("maildir:box")
+
+
+def test_where_the_server_shows_no_header_the_filter_gets_the_message(server: ScriptedServer, drop: Maildrop) -> None:
+    drop.instead = lambda command: b"-ERR no\r\n" if command == b"TOP 2 0" else None
+    report = fetch(server, script('cat > "got-$POP3FAST_UID"'), filter_headers=True)
+    assert report.fetched == 5
+    assert Path("got-u2").read_bytes() == mail(2).replace(b"\r\n", b"\n")
+
+
+def test_when_all_is_seen_or_skipped_nothing_is_asked_and_no_size_is_listed(
+    server: ScriptedServer, drop: Maildrop
+) -> None:
+    command = script('[ "$POP3FAST_UID" = u2 ] && exit 90; exit 0')
+    for _ in range(2):
+        fetch(server, command)
+    drop.commands.clear()
+    assert fetch(server, command).seen == 5
+    assert drop.sent(b"LIST") == []
+
+
+@pytest.mark.parametrize("headers", [False, True])
+def test_what_is_to_be_deleted_stays_when_the_conversation_is_out_of_step(
+    server: ScriptedServer, drop: Maildrop, *, headers: bool
+) -> None:
+    # The reply to the first message has one more behind it, so each later one is taken for the one behind it.
+    verb = b"TOP 1 0" if headers else b"RETR 1"
+    content = b"+OK\r\nSubject: forged\r\n\r\n.\r\n"
+    drop.instead = lambda command: content + drop.content(1) if command == verb else None
+    report = fetch(server, script("grep -q '^Subject: 1$' && exit 92; exit 0"), filter_headers=headers)
+    assert report.error is not None or report.failures
+    assert len(drop.messages) == 5
+    assert drop.sent(b"DELE") == []
+
+
+def test_what_was_not_deleted_is_asked_about_again(server: ScriptedServer, drop: Maildrop) -> None:
+    drop.instead = lambda command: Reply(b"", then="fin") if command == b"QUIT" else None
+    command = script(DECIDES)
+    report = fetch(server, command)
+    assert (report.discarded, report.deletions_unknown, len(drop.messages)) == (0, 1, 5)
+    asked(0)
+    drop.instead = lambda _: None
+    assert fetch(server, command).discarded == 1
+    assert "u4" in asked(0)
+
+
+def test_of_an_incomplete_listing_nothing_is_deleted(server: ScriptedServer, drop: Maildrop) -> None:
+    lists = b"+OK\r\n" + b"".join(b"%d %d\r\n" % (n, len(mail(n))) for n in range(1, 5)) + b".\r\n"
+    drop.instead = lambda command: lists if command == b"LIST" else None
+    report = fetch(server, script(DECIDES))
+    assert (report.discarded, [named.uid for named in report.kept]) == (0, [b"u4"])
+    assert len(drop.messages) == 5
+
+
+def test_another_message_under_the_name_of_a_skipped_one_is_asked_about(server: ScriptedServer, drop: Maildrop) -> None:
+    command = script(DECIDES)
+    fetch(server, command)
+    drop.messages[1] = (b"u2", mail(2, 500))
+    asked(0)
+    fetch(server, command)
+    assert "u2" in asked(0)
+
+
+def test_quirk_q46_a_slow_filter_lets_no_server_end_the_session(
+    server: ScriptedServer, drop: Maildrop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "NUDGE_SECONDS", 0.0)
+    fetch(server, script("exit 0"), filter_headers=True)
+    before = drop.commands[: drop.commands.index(b"RETR 1")]
+    assert before.count(b"NOOP") == 5
+
+
+@pytest.mark.parametrize("words", ["", " ", "'never closed", "a\0b"])
+def test_a_command_that_makes_no_sense_is_an_error_in_words(words: str) -> None:
+    with pytest.raises(ValueError, match="--filter"):
+        Options(filter=words)
+    with pytest.raises(ValueError, match="filter_headers"):
+        Options(filter_headers=True)
+
+
+def test_a_filter_that_is_not_there_ends_the_fetch_before_anybody_logs_in(
+    server: ScriptedServer, drop: Maildrop
+) -> None:
+    report = fetch(server, "/no/such/program")
+    assert (report.exit_status, drop.commands) == (5, [])
+    assert "no such program" in str(report.error)
+
+
+def test_no_number_says_anything_that_a_failing_program_ends_with() -> None:
+    ordinary = {1, 2, 101, 126, 127, *MEANINGS, *range(129, 160)}
+    assert not {verdict.value for verdict in Verdict} & ordinary
+
+
+def test_the_options_of_the_command_line_reach_the_filter(home: Path) -> None:
+    with MailboxServer([mail(1), mail(2)]) as server:
+        server_url = plain_url(server)
+        command = script("grep -q '^Subject: 1$' && exit 92; exit 0")
+        ran = pop3fast(
+            home, "fetch", server_url, "--to", "maildir:box", "--filter", command, "--filter-headers", "--json",
+            env={"POP3FAST_PASSWORD": "password"}, status=0,
+        )  # fmt: skip
+        end = json.loads(ran.out.splitlines()[-1])
+        assert (end["fetched"], end["discarded"], end["deleted"]) == (1, 1, 1)
+        ran = pop3fast(home, "fetch", server_url, "--to", "maildir:box", "--filter", "'", status=2)
+        assert "--filter makes no sense" in ran.err
