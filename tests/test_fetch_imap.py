@@ -4,7 +4,6 @@ import itertools
 import os
 import signal
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -230,7 +229,7 @@ def test_the_word_to_stop_ends_the_wait_for_an_answer(
     def instead(command: bytes) -> bytes | None:
         if command == b".":
             stop.say()
-            threading.Event().wait(0.5)
+            imap.over.wait()
         return None
 
     imap.instead = instead

@@ -180,7 +180,7 @@ def test_the_word_to_stop_ends_the_wait_for_a_reply(server: ScriptedServer, lmtp
         if command.startswith(b". "):
             asked.set()
             stop.say()
-            threading.Event().wait(0.5)
+            lmtp.over.wait()
         return None
 
     lmtp.instead = instead
