@@ -15,6 +15,9 @@ import pytest
 from hypothesis import settings
 
 from commandline import Here
+from maildrops import Maildrop
+from scripted import ScriptedServer
+from shapes import GREETING
 
 # On a shared machine an example can take a hundred times its usual time. What must not hang has pytest's time-out.
 settings.register_profile("pop3fast", deadline=None)
@@ -55,3 +58,16 @@ def folder() -> Iterator[Path]:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
     """Return what runs commands in this process."""
     return Here(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def drop(request: pytest.FixtureRequest) -> Maildrop:
+    """Return a maildrop of the messages that the test's file calls MAILS."""
+    return Maildrop(*request.module.MAILS)
+
+
+@pytest.fixture
+def server(drop: Maildrop) -> Iterator[ScriptedServer]:
+    """Yield a server that has them, and says what a test has it say instead. Most files have one of their own."""
+    with ScriptedServer(GREETING, drop) as server:
+        yield server

@@ -1,16 +1,39 @@
-"""A destination of one's own for the tests, which keeps what it gets in memory.
+"""Destinations for the tests: any one, prepared, and one of one's own, which keeps what it gets in memory.
 
 Owns no test.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from pop3fast.fetch import Entry, Identity, MessageError, ReadBack
+from pop3fast.fetch import (
+    AccountState,
+    Destination,
+    Entry,
+    Identity,
+    MessageError,
+    ReadBack,
+    State,
+    open_destination,
+)
+from pop3fast.fetch._files import Files
 from pop3fast.fetch.memory._journal import Journal
 
 Trouble = Callable[[str, Identity | None], object]
 """Called with what is done, and with which message; raises what the destination is to raise."""
+
+
+@contextlib.contextmanager
+def prepared(to: str, files: Files | None = None) -> Iterator[tuple[Destination, AccountState]]:
+    """Yield the destination *to*, and the account that it is prepared for."""
+    with State(f"{to.partition(':')[2]}.state").account("h", 110, "me") as account:
+        destination = open_destination(to, files)
+        try:
+            destination.prepare(account.digest, account)
+            yield destination, account
+        finally:
+            destination.close()
 
 
 class Box:

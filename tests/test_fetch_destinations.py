@@ -3,17 +3,17 @@
 Each claim is made of a Maildir, a folder of .eml files and an mbox.
 """
 
-import contextlib
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from destinations import prepared
 from fetching import mail
 from maildrops import delivered
-from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, State, open_destination
+from pop3fast.fetch import Destination, DestinationError, Entry, Identity
 from pop3fast.fetch._files import Files
 from pop3fast.fetch.destinations import _spool as spool_module
 from pop3fast.fetch.destinations._folder import SMALL_OCTETS
@@ -24,17 +24,6 @@ pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 # In memory, and in a file, while they are under way.
 SIZES = [100, SMALL_OCTETS + 100]
-
-
-@contextlib.contextmanager
-def prepared(to: str, files: Files | None = None) -> Iterator[tuple[Destination, AccountState]]:
-    with State(f"{to.partition(':')[2]}.state").account("h", 110, "me") as account:
-        destination = open_destination(to, files)
-        try:
-            destination.prepare(account.digest, account)
-            yield destination, account
-        finally:
-            destination.close()
 
 
 def deliver(destination: Destination, number: int, octets: int = 40) -> None:

@@ -20,21 +20,9 @@ from pop3fast.fetch.destinations._imap import internal_date, parse_imap, utf7
 from pop3fast.testing import MailboxServer
 from pop3fast.testing._mailbox_server import CERTIFICATE
 from scripted import ScriptedServer
-from shapes import GREETING
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 5)]
 SECRET = "correct horse"
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 def server_side() -> ssl.SSLContext:

@@ -17,20 +17,8 @@ from pop3fast.fetch.destinations import _lmtp_session as session
 from pop3fast.fetch.destinations._lmtp_session import smtp_data
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
-from shapes import GREETING
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 4)]
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ The server is scripted; the destinations keep what they get in memory.
 
 import pickle
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,17 +42,6 @@ from scripted import ScriptedServer
 GREETING = b"+OK ready\r\n"
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 5)]
 STAGES = ["begin", "write", "end", "deliver"]
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

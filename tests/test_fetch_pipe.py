@@ -7,7 +7,6 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,8 @@ from pop3fast.fetch.destinations._kinds import KINDS
 from pop3fast.fetch.destinations._pipe import MEANINGS, REFUSALS
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
-from shapes import GREETING
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 4)]
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

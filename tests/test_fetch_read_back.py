@@ -1,16 +1,16 @@
 """Reading back: a message that is to be deleted from the server is read once more from where it was delivered."""
 
-import contextlib
 import errno
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from destinations import prepared
 from fetching import mail
-from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, State, open_destination
+from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch.destinations._folder import SMALL_OCTETS
@@ -19,17 +19,6 @@ from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS
 KINDS = ["maildir", "eml", "mbox"]
 WHOLE, MOVED, DIFFERS = ReadBack.WHOLE, ReadBack.MOVED, ReadBack.DIFFERS
 SIZES = [40, SMALL_OCTETS + 100]
-
-
-@contextlib.contextmanager
-def prepared(to: str, files: Files | None = None) -> Iterator[tuple[Destination, AccountState]]:
-    with State(f"{to.partition(':')[2]}.state").account("h", 110, "me") as account:
-        destination = open_destination(to, files)
-        try:
-            destination.prepare(account.digest, account)
-            yield destination, account
-        finally:
-            destination.close()
 
 
 def deliver(

@@ -10,7 +10,7 @@ import signal
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,17 +40,6 @@ KILLS = int(os.environ.get("POP3FAST_KILLS", "40"))
 """``POP3FAST_KILLS=1000 pytest -k at_random`` is a long run."""
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 5)]
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
