@@ -13,8 +13,9 @@ from maildrops import Maildrop, account_of, mail
 from pop3fast.fetch import DestinationError, FetchReport, Job, Options, fetch_mailbox
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
-from pop3fast.fetch.destinations import _lmtp_session as session
+from pop3fast.fetch.destinations import _connection, _lmtp_session
 from pop3fast.fetch.destinations._lmtp_session import smtp_data
+from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -141,7 +142,7 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(server: ScriptedSer
 def test_a_server_that_says_nonsense_loses_nothing(
     server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer, at: bytes, reply: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "SECONDS", 0.2)
+    monkeypatch.setattr(_lmtp_session, "SECONDS", 0.2)
     lmtp.instead = lambda command: reply if command.startswith(at) else None
     report = fetch(server, lmtp, Options(delete=True))
     assert (report.fetched, report.deleted, len(drop.messages)) == (0, 0, 3)
@@ -177,6 +178,28 @@ def test_the_word_to_stop_ends_the_wait_for_a_reply(server: ScriptedServer, lmtp
     assert asked.is_set()
 
 
+def test_a_connection_that_was_being_made_when_the_word_came_is_closed() -> None:
+    closed: list[str] = []
+
+    class Session:
+        def close(self) -> None:
+            closed.append("closed")
+
+        def quit(self) -> None:
+            closed.append("ended")
+
+    class Slow(ServerDestination[Session]):
+        def connect(self) -> Session:
+            self.hurry()
+            return Session()
+
+    slow = Slow()
+    slow.open()
+    assert closed == ["closed"]
+    slow.close()
+    assert closed == ["closed", "ended"]
+
+
 def test_content_that_would_end_itself_stays_content(lmtp: LmtpServer) -> None:
     evil = b"Subject: x\r\n\r\n.\r\nMAIL FROM:<evil>\r\n\n.\nRCPT TO:<you>\n\r.\rDATA\r\n..\r\n.x"
     with MailboxServer([evil]) as server:
@@ -189,7 +212,7 @@ def test_content_that_would_end_itself_stays_content(lmtp: LmtpServer) -> None:
 
 @pytest.mark.parametrize("piece", [1, 2, 3, 7])
 def test_every_short_content_is_sent_with_crlf_and_doubled_dots(piece: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "PIECE_OCTETS", piece)
+    monkeypatch.setattr(_connection, "PIECE_OCTETS", piece)
     for length in range(6):
         for octets in itertools.product((b"a", b".", b"\r", b"\n"), repeat=length):
             content = b"".join(octets)

@@ -163,11 +163,11 @@ def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
             collect = Imap._collect
 
             def collect_nothing(imap: Imap) -> None:
-                if imap._pending and imap._session is not None:
+                if imap._pending and imap.session is not None:
                     # The server has it, and nobody hears so.
                     for pending in imap._pending:
-                        answer(imap._session, pending.tag)
-                    imap._session.close()
+                        answer(imap.session, pending.tag)
+                    imap.session.close()
                 collect(imap)
 
             patched.setattr(Imap, "_collect", collect_nothing)

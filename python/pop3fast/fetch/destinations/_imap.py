@@ -14,17 +14,16 @@ from datetime import UTC, datetime
 from email import message_from_bytes
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from threading import Lock
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
-from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError, MessageRefused, destination_error
+from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError, MessageRefused
 from pop3fast.fetch._identity import Entry
-from pop3fast.fetch.destinations._imap_session import Answer, ImapSession, with_crlf
-from pop3fast.fetch.destinations._lost import LostError
+from pop3fast.fetch.destinations._connection import LostError, pieces_with
+from pop3fast.fetch.destinations._imap_session import Answer, ImapSession
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars, Secret
-from pop3fast.fetch.destinations._simple import SimpleDestination
+from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.fetch.memory._journal import Attempts, Journal
 
 IN_FLIGHT = 32
@@ -56,33 +55,26 @@ class Pending(NamedTuple):
     tag: bytes
 
 
-class Imap(SimpleDestination):
+class Imap(ServerDestination[ImapSession]):
     """A folder; one connection, used again."""
 
     batch_messages = IN_FLIGHT
 
     def __init__(self, url: str, particulars: Particulars) -> None:
         """Append to the folder that *url* names. Raises `ValueError`, which does not quote it, when it names none."""
+        super().__init__()
         self._place = parse_imap(url, particulars.user)
         self.path = url
         self._folder = quoted(utf7(self._place.folder))
         self._password = particulars.to_password
         self._token = particulars.to_token
         self._context = particulars.to_context
-        self._session: ImapSession | None = None
-        self._lock = Lock()
-        self._in_a_hurry = False
         self._attempts: Attempts | None = None
         self._pending: deque[Pending] = deque()
         self._answered: list[tuple[Entry, Answer | str]] = []
         self._failed: deque[tuple[Entry, MessageError | DestinationError]] = deque()
         # What was sent in this session is in no doubt, and another message may be alike to it.
         self._noted: set[tuple[bytes, bytes]] = set()
-
-    def open(self) -> None:
-        """Connect, log in, and look for the folder. Raises `DestinationError`."""
-        self._in_a_hurry = False
-        self._connected()
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account*. Raises `DestinationError`."""
@@ -99,9 +91,9 @@ class Imap(SimpleDestination):
         """Send *message*; what the server answers, `flush` says. Raises `MessageError` and `DestinationError`."""
         if self._attempts is None:
             raise TypeError("the destination is not prepared")
-        if self._in_a_hurry:
+        if self.in_a_hurry:
             raise MessageDeferred("it was not sent: the fetch was interrupted")
-        session, uid = self._connected(), entry.kept().uid
+        session, uid = self.connected(), entry.kept().uid
         octets = _length(message)
         before = self._attempts.attempts(uid, entry.content)
         try:
@@ -112,12 +104,12 @@ class Imap(SimpleDestination):
             self._noted.add((uid, entry.content))
             if not session.takes_literals:
                 self._collect()
-                session = self._connected()
+                session = self.connected()
             head = b'%s "%s"' % (self._folder, internal_date(message.header()))
             with message.open() as file:
-                tag, refused = session.begin_append(head, octets, with_crlf(file))
+                tag, refused = session.begin_append(head, octets, pieces_with(b"\r\n", file))
         except LostError as error:
-            self._hang_up(str(error))
+            self._lose(str(error))
             raise MessageDeferred(f"{DOUBTFUL} ({error})") from error
         if refused is not None:
             raise self._error(refused)
@@ -153,28 +145,13 @@ class Imap(SimpleDestination):
             raise error
         return delivered
 
-    def hurry(self) -> None:
-        """Wait for no answer any more."""
-        self._in_a_hurry = True
-        with self._lock:
-            if self._session is not None:
-                self._session.close()
-
-    def close(self) -> None:
-        """Log out."""
-        super().close()
-        with self._lock:
-            session, self._session = self._session, None
-        if session is not None:
-            session.quit()
-
     def _collect(self) -> None:
         """Wait for the answers to what was sent."""
-        while self._pending and self._session is not None:
+        while self._pending and self.session is not None:
             try:
-                answer = self._session.answer(self._pending[0].tag)
+                answer = self.session.answer(self._pending[0].tag)
             except LostError as error:
-                self._hang_up(str(error))
+                self._lose(str(error))
                 return
             self._answered.append((self._pending.popleft().entry, answer))
 
@@ -206,24 +183,17 @@ class Imap(SimpleDestination):
         final = answer.status == "BAD" or answer.code.startswith(("TOOBIG", "LIMIT"))
         return (MessageRefused if final else MessageDeferred)(str(answer))
 
-    def _connected(self) -> ImapSession:
-        if self._session is None:
-            try:
-                context = self._context or ssl.create_default_context()
-                where = (self._place.host, self._place.port)
-                session = ImapSession(where, context, tls_at_once=self._place.scheme == "imaps")
-                try:
-                    self._log_in(session)
-                except BaseException:
-                    session.close()
-                    raise
-            except OSError as error:
-                raise destination_error(self.path, "connect to", error) from error
-            except LostError as error:
-                raise DestinationError(self.path, "connect to", str(error)) from error
-            with self._lock:
-                self._session = session
-        return self._session
+    def connect(self) -> ImapSession:
+        """Return a session that is logged in, where the folder is."""
+        context = self._context or ssl.create_default_context()
+        where = (self._place.host, self._place.port)
+        session = ImapSession(where, context, tls_at_once=self._place.scheme == "imaps")
+        try:
+            self._log_in(session)
+        except BaseException:
+            session.close()
+            raise
+        return session
 
     def _log_in(self, session: ImapSession) -> None:
         user = self._place.user
@@ -245,12 +215,9 @@ class Imap(SimpleDestination):
         if not answer.good:
             raise DestinationError(self.path, "append to", f"there is no such folder, make it first: {answer}")
 
-    def _hang_up(self, why: str) -> None:
+    def _lose(self, why: str) -> None:
         """Close the connection, and with it the hope of an answer to what was sent."""
-        with self._lock:
-            session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        self.hang_up()
         while self._pending:
             self._answered.append((self._pending.popleft().entry, why))
 
@@ -314,7 +281,7 @@ def _secret(secret: Secret) -> str:
 
 def _length(message: OutgoingMessage) -> int:
     with message.open() as file:
-        return sum(map(len, with_crlf(file)))
+        return sum(map(len, pieces_with(b"\r\n", file)))
 
 
 def _header_lines(header: bytes) -> list[bytes]:

@@ -11,10 +11,10 @@ import re
 import socket
 import ssl
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from pop3fast import _replies
-from pop3fast.fetch.destinations._lost import LostError
+from pop3fast.fetch.destinations._connection import Connection, LostError
 
 SECONDS = 300.0
 """How long each reply may take; a server that syncs a large message to a slow disk takes a minute."""
@@ -25,11 +25,8 @@ MOST_LINE = 65_536
 MOST_LITERAL = 2**20
 """Literals are read of headers only."""
 
-PIECE_OCTETS = 2**16
-
 _LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r?\n\Z")
 _CODE = re.compile(r"\[([^\]]*)\]")
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Answer(NamedTuple):
@@ -63,11 +60,10 @@ class ImapSession:
         """Connect to *where*, with TLS at once or by STARTTLS, and ask what it can do. Raises ``OSError``, too."""
         self.capabilities: frozenset[str] = frozenset()
         self._number = 0
-        self._sock = socket.create_connection(where, timeout=SECONDS)
+        self._connection = Connection(socket.create_connection(where, timeout=SECONDS))
         try:
             if tls_at_once:
-                self._sock = context.wrap_socket(self._sock, server_hostname=where[0])
-            self._file = self._sock.makefile("rb")
+                self._connection.secure(context, where[0])
             self._greet()
             if not tls_at_once:
                 self._start_tls(context, where[0])
@@ -78,13 +74,7 @@ class ImapSession:
 
     def close(self) -> None:
         """Close it, without LOGOUT."""
-        with contextlib.suppress(OSError):
-            # Who waits for a reply in another thread waits no longer.
-            self._sock.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError, AttributeError):
-            # As long as it is open, the socket is.
-            self._file.close()
-        self._sock.close()
+        self._connection.close()
 
     def quit(self) -> None:
         """End it as it ought to be. Raises nothing."""
@@ -174,22 +164,14 @@ class ImapSession:
         """Return the next response, with its literals."""
         response = b""
         while True:
-            try:
-                line = self._file.readline(MOST_LINE)
-            except (OSError, ValueError) as error:
-                raise LostError(str(error)) from error
-            if not line.endswith(b"\n"):
-                raise LostError("the server hung up" if len(line) < MOST_LINE else "the server's line is too long")
+            line = self._connection.line(MOST_LINE)
             response += line
             found = _LITERAL.search(line)
             if found is None:
                 return response.rstrip(b"\r\n")
             if int(found[1]) > MOST_LITERAL:
                 raise LostError("the server's literal is too long")
-            literal = self._file.read(int(found[1]))
-            if len(literal) < int(found[1]):
-                raise LostError("the server hung up")
-            response += literal
+            response += self._connection.read(int(found[1]))
 
     def _greet(self) -> None:
         greeting = self._response()
@@ -200,10 +182,7 @@ class ImapSession:
         answer = self.command(b"STARTTLS")
         if not answer.good:
             raise LostError(f"the server offers no TLS: {answer}")
-        # What came before the handshake, and was not asked for, is gone with the file that it lies in.
-        self._file.close()
-        self._sock = context.wrap_socket(self._sock, server_hostname=host)
-        self._file = self._sock.makefile("rb")
+        self._connection.secure(context, host)
 
     def _tag(self) -> bytes:
         self._number += 1
@@ -211,24 +190,9 @@ class ImapSession:
 
     def _send(self, octets: bytes) -> None:
         self._last = octets
-        try:
-            self._sock.sendall(octets)
-        except OSError as error:
-            raise LostError(str(error)) from error
+        self._connection.send(octets)
 
 
 def untagged_logout(last: bytes) -> bool:
     """Return whether BYE is what is expected after the *last* octets that were sent."""
     return last.rstrip().endswith(b"LOGOUT")
-
-
-def with_crlf(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the content of *file* with CRLF line ends, as IMAP keeps messages."""
-    kept = b""
-    while octets := file.read(PIECE_OCTETS):
-        octets, kept = kept + octets, b""
-        if octets.endswith(b"\r"):
-            octets, kept = octets[:-1], b"\r"
-        yield _LINE_END.sub(b"\r\n", octets)
-    if kept:
-        yield b"\r\n"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 from pop3fast import _replies
-from pop3fast.fetch.destinations._lost import LostError
+from pop3fast.fetch.destinations._connection import Connection, LostError, pieces_with
 
 SECONDS = 600.0
 """How long each reply may take: that to the end of a message ten minutes (RFC 5321 section 4.5.3.2.6)."""
@@ -24,9 +24,6 @@ MOST_LINE = 8192
 MOST_LINES = 100
 """No reply to these commands has as many."""
 
-PIECE_OCTETS = 2**16
-
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 _REPLY = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
 
@@ -69,8 +66,7 @@ class LmtpSession:
         Raises ``OSError``, too.
         """
         self.capabilities: frozenset[str] = frozenset()
-        self._sock = _connected(where)
-        self._file = self._sock.makefile("rb")
+        self._connection = Connection(_connected(where))
         try:
             self._demand(self.reply(), "the greeting")
             self._greet()
@@ -82,29 +78,23 @@ class LmtpSession:
 
     def close(self) -> None:
         """Close it, without QUIT."""
-        with contextlib.suppress(OSError):
-            # Who waits for a reply in another thread waits no longer.
-            self._sock.shutdown(socket.SHUT_RDWR)
-        with contextlib.suppress(OSError):
-            # As long as it is open, the socket is.
-            self._file.close()
-            self._sock.close()
+        self._connection.close()
 
     def quit(self) -> None:
         """End it as it ought to be. Raises nothing."""
-        with contextlib.suppress(OSError):
-            self._sock.sendall(b"QUIT\r\n")
+        with contextlib.suppress(LostError):
+            self._connection.send(b"QUIT\r\n")
         self.close()
 
     def envelope(self, envelope: Envelope) -> list[Reply]:
         """Send an envelope; return the replies to MAIL, to each RCPT and to DATA."""
         commands = self._commands(envelope)
         if "PIPELINING" in self.capabilities:
-            self._send(b"".join(commands))
+            self._connection.send(b"".join(commands))
             return [self.reply() for _ in commands]
         replies: list[Reply] = []
         for command in commands:
-            self._send(command)
+            self._connection.send(command)
             replies.append(self.reply())
             if command.startswith(b"MAIL") and not replies[0].good:
                 break
@@ -113,24 +103,19 @@ class LmtpSession:
     def content(self, file: BinaryIO, recipients: int) -> list[Reply]:
         """Send the content behind the last envelope; return a reply for each of so many *recipients* (section 4.2)."""
         for piece in smtp_data(file):
-            self._send(piece)
+            self._connection.send(piece)
         return [self.reply() for _ in range(recipients)]
 
     def reset(self) -> None:
         """Forget the last envelope."""
-        self._send(b"RSET\r\n")
+        self._connection.send(b"RSET\r\n")
         self._demand(self.reply(), "RSET")
 
     def reply(self) -> Reply:
         """Return the next reply."""
         texts: list[str] = []
         while len(texts) < MOST_LINES:
-            try:
-                line = self._file.readline(MOST_LINE)
-            except (OSError, ValueError) as error:
-                raise LostError(str(error)) from error
-            if not line.endswith(b"\n"):
-                raise LostError("the server hung up" if len(line) < MOST_LINE else "the server's line is too long")
+            line = self._connection.line(MOST_LINE)
             found = _REPLY.fullmatch(line.rstrip(b"\r\n"))
             if found is None:
                 raise LostError(f"the server said {_replies.printable(repr(line[:80]))}, which is no reply")
@@ -154,25 +139,15 @@ class LmtpSession:
         return [f"{line}\r\n".encode() for line in lines]
 
     def _greet(self) -> None:
-        self._send(f"LHLO {socket.gethostname() or 'localhost'}\r\n".encode("ascii", "replace"))
+        self._connection.send(f"LHLO {socket.gethostname() or 'localhost'}\r\n".encode("ascii", "replace"))
         reply = self._demand(self.reply(), "LHLO")
         self.capabilities = frozenset(reply.text.upper().split())
 
     def _start_tls(self, context: ssl.SSLContext, where: str | tuple[str, int]) -> None:
-        self._send(b"STARTTLS\r\n")
+        self._connection.send(b"STARTTLS\r\n")
         self._demand(self.reply(), "STARTTLS")
-        self._file.close()
-        host = where[0] if isinstance(where, tuple) else "localhost"
-        self._sock = context.wrap_socket(self._sock, server_hostname=host)
-        # What came before the handshake, and was not asked for, is gone with the file that it lies in.
-        self._file = self._sock.makefile("rb")
+        self._connection.secure(context, where[0] if isinstance(where, tuple) else "localhost")
         self._greet()
-
-    def _send(self, octets: bytes) -> None:
-        try:
-            self._sock.sendall(octets)
-        except OSError as error:
-            raise LostError(str(error)) from error
 
     def _demand(self, reply: Reply, what: str) -> Reply:
         if not reply.good:
@@ -184,27 +159,13 @@ def smtp_data(file: BinaryIO) -> Iterator[bytes]:
     """Yield the content of *file* as DATA sends it, with its end: lines end with CRLF, and no line is a dot."""
     starts = True
     last = b"\r\n"
-    for piece in _whole_line_ends(file):
-        octets = _LINE_END.sub(b"\n", piece)
+    for octets in pieces_with(b"\n", file):
         stuffed = _LEADING_DOT.sub(b"..", octets if starts else b"\0" + octets)
         stuffed = stuffed if starts else stuffed[1:]
         starts = octets.endswith(b"\n")
         last = stuffed = stuffed.replace(b"\n", b"\r\n")
         yield stuffed
     yield b".\r\n" if last.endswith(b"\r\n") else b"\r\n.\r\n"
-
-
-def _whole_line_ends(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the pieces of *file*, none of which ends between CR and LF, nor is empty."""
-    kept = b""
-    while octets := file.read(PIECE_OCTETS):
-        octets, kept = kept + octets, b""
-        if octets.endswith(b"\r"):
-            octets, kept = octets[:-1], b"\r"
-        if octets:
-            yield octets
-    if kept:
-        yield kept
 
 
 def has_8bit(pieces: Iterable[bytes]) -> bool:
