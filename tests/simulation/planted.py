@@ -9,7 +9,7 @@ import inspect
 import textwrap
 from collections.abc import Iterator
 from importlib import import_module
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 from .own import OWN
@@ -170,7 +170,7 @@ FAULTS = (
         "Deliveries.finish",
         "self.abandon()",
         "self.end()",
-        0,
+        32,
         frozenset({"hang-ups", "cuts", "small limits"}),
     ),
     Planted(
@@ -179,7 +179,7 @@ FAULTS = (
         "Deleter._whole",
         "short = [each for each in receipts if each.entry.octets < each.item.size]",
         "short = []",
-        93,
+        152,
         frozenset({"short messages"}),
     ),
     Planted(
@@ -259,7 +259,11 @@ FAULTS = (
 
 @contextlib.contextmanager
 def planted(fault: Planted) -> Iterator[None]:
-    """Have *fault* in the code. Raises `ValueError` when the line that it stands for is not there."""
+    """Have *fault* in the code.
+
+    Raises `ValueError` when the line that it stands for is not there, or when what is planted names what is not there:
+    then it is another fault.
+    """
     module = import_module(f"pop3fast.fetch.{fault.module}")
     *owners, name = fault.function.split(".")
     owner = getattr(module, owners[0]) if owners else module
@@ -271,5 +275,19 @@ def planted(fault: Planted) -> Iterator[None]:
     code = compile(source.replace(fault.right, fault.wrong), f"<planted in {fault.module}>", "exec")
     names = dict(vars(module))
     exec(code, names, made)  # noqa: S102 - it is the project's own source
-    with mock.patch.object(owner, name, made[name]):
-        yield
+    faulty: Any = made[name]
+    unknown: list[str] = []
+
+    def watched(*args: object, **kwargs: object) -> object:
+        try:
+            return faulty(*args, **kwargs)
+        except (NameError, AttributeError) as error:
+            unknown.append(str(error))
+            raise
+
+    with mock.patch.object(owner, name, watched):
+        try:
+            yield
+        finally:
+            if unknown:
+                raise ValueError(f"what is planted for {fault.name!r} makes no sense any more: {unknown[0]}")
