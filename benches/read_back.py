@@ -1,7 +1,8 @@
-"""What reading back costs: `pop3fast fetch --delete` beside itself without it.
+"""What reading back costs: `pop3fast fetch --delete` with a clock in it, and beside itself without reading back.
 
-Owns the switch that leaves it out, which nobody but the child has that is measured here. Both are whole programs, from
-their start to their end, and take turns; each empties a maildrop that was filled anew. No time makes it fail.
+Owns the clock, and the switch that leaves reading back out, which nobody but the children have that are measured here.
+All are whole programs, from their start to their end, and take turns; each empties a maildrop that was filled anew. No
+time makes it fail.
 """
 
 import sys
@@ -9,6 +10,7 @@ import tempfile
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 from benches.contestants import Maildrop, Program
 from benches.mail import attachment
@@ -21,14 +23,53 @@ BOXES = ((10_000, 4_000), (40, 5_000_000))
 KINDS = ("maildir", "mbox")
 ROUNDS = 5
 
-_WITH = "import sys; from pop3fast.cli import main; sys.exit(main())"
-_WITHOUT = f"""
-from pop3fast.fetch.destinations._folder import FolderDestination
+_MAIN = """
+import sys
+from pathlib import Path
+from time import perf_counter, process_time, thread_time
+from pop3fast.cli import main
 from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch.destinations._folder import FolderDestination
 from pop3fast.fetch.destinations._mbox import Mbox
-FolderDestination.read_back = Mbox.read_back = lambda self, entries, *, fresh: [ReadBack.WHOLE] * len(entries)
-{_WITH}
 """
+
+_WITH = f"""{_MAIN}
+spent = {{perf_counter: 0.0, thread_time: 0.0}}
+
+def timed(work, clock):
+    def call(*arguments, **named):
+        began = clock()
+        try:
+            return work(*arguments, **named)
+        finally:
+            spent[clock] += clock() - began
+    return call
+
+for kind in FolderDestination, Mbox:
+    kind.read_back = timed(kind.read_back, perf_counter)
+    kind._are_where_they_were_put = timed(kind._are_where_they_were_put, thread_time)
+status = main()
+(Path.home() / "cost").write_text(f"{{spent[perf_counter]}} {{spent[thread_time]}}")
+sys.exit(status)
+"""
+"""Reading back has a clock: how long the fetch waits for it, and how much a processor works on it."""
+
+_WITHOUT = f"""{_MAIN}
+FolderDestination.read_back = Mbox.read_back = lambda self, entries, *, fresh: [ReadBack.WHOLE] * len(entries)
+FolderDestination.read_early = Mbox.read_early = lambda self: None
+sys.exit(main())
+"""
+
+
+class Cost(NamedTuple):
+    """What reading back costs in one mailbox. All are shares, of 1."""
+
+    waited: float
+    """Of the time on the clock, in which the fetch waits for it."""
+    work: float
+    """Of the time of the processors that the fetch takes, in which they read and compare."""
+    more: float
+    """By which a fetch takes longer than one without it."""
 
 
 def _fetch(code: str, kind: str, drop: Maildrop) -> list[str]:
@@ -38,21 +79,25 @@ def _fetch(code: str, kind: str, drop: Maildrop) -> list[str]:
 
 def measure(folder: str, *, quick: bool) -> str:
     """Fetch and delete each mailbox into each kind of destination; return what reading back took, for a reader."""
-    lines = ["| `--delete`: what reading back adds | best | median |", "|---|---:|---:|"]
+    lines = [
+        "| `--delete`: reading back | waited for, of the time | work, of the processors' | longer than without |",
+        "|---|---:|---:|---:|",
+    ]
     for messages, octets in BOXES:
         for kind in KINDS:
             few = max(2, messages // 50) if quick else messages
-            best, middle = compare(folder, kind, few, octets, 1 if quick else ROUNDS)
+            cost = compare(folder, kind, few, octets, 1 if quick else ROUNDS)
             title = f"{messages:,} x {octets // 1_000:,} KB, {kind}"
-            lines.append(f"| {title} | {best - 1:+.0%} | {middle - 1:+.0%} |")
+            lines.append(f"| {title} | {cost.waited:.1%} | {cost.work:.1%} | {cost.more:+.0%} |")
     return "\n".join([*lines, ""])
 
 
-def compare(folder: str, kind: str, messages: int, octets: int, rounds: int) -> tuple[float, float]:
-    """Return the time with reading back, in terms of that without it: of the best of *rounds*, and of their median."""
+def compare(folder: str, kind: str, messages: int, octets: int, rounds: int) -> Cost:
+    """Return what reading back costs: of *rounds* the median."""
     contents = [attachment(octets, seed).replace(b"\r\n", b"\n") for seed in range(min(messages, 40))]
     programs = [Program(name, (), partial(_fetch, code, kind)) for name, code in (("on", _WITH), ("off", _WITHOUT))]
     seconds: dict[str, list[float]] = {program.name: [] for program in programs}
+    shares: list[tuple[float, float]] = []
     with DovecotServer() as server, tempfile.TemporaryDirectory(dir=folder) as homes:
         for number in range(rounds):
             for program in programs if number % 2 else reversed(programs):
@@ -64,9 +109,13 @@ def compare(folder: str, kind: str, messages: int, octets: int, rounds: int) -> 
                 if kind == "maildir":
                     for name in ("tmp", "new", "cur"):
                         (home / "box" / name).mkdir(parents=True, mode=0o700)
-                seconds[program.name].append(run(program, drop).seconds)
+                measured = run(program, drop)
+                seconds[program.name].append(measured.seconds)
                 if server.mailbox.contents():
                     raise FailedError("not all was deleted")
-    print(f"{kind}, {messages} x {octets}, reading back: {seconds}", file=sys.stderr)
-    on, off = seconds["on"], seconds["off"]
-    return min(on) / min(off), median(on) / median(off)
+                if program.name == "on":
+                    waited, work = map(float, (home / "cost").read_text().split())
+                    shares.append((waited / measured.seconds, work / measured.processor))
+    print(f"{kind}, {messages} x {octets}, reading back: {seconds}, {shares}", file=sys.stderr)
+    waits, works = zip(*shares, strict=True)
+    return Cost(median(waits), median(works), median(seconds["on"]) / median(seconds["off"]) - 1)

@@ -5,6 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar, NoReturn
 
 import pytest
 
@@ -13,8 +14,11 @@ from fetching import mail
 from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch.destinations._destination import ReadsEarly
 from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS
+from pop3fast.fetch.destinations._sync import GroupSync
 
 KINDS = ["maildir", "eml", "mbox"]
 WHOLE, MOVED, DIFFERS = ReadBack.WHOLE, ReadBack.MOVED, ReadBack.DIFFERS
@@ -61,6 +65,14 @@ def zeroed(content: bytes) -> bytes:
     return content[:20] + bytes(len(content) - 20)
 
 
+def cut_short(content: bytes) -> bytes:
+    return content[:-10]
+
+
+def longer(content: bytes) -> bytes:
+    return content[:-4] + b"more" + content[-4:]
+
+
 @pytest.fixture(params=KINDS)
 def to(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"{request.param}:{tmp_path}/box"
@@ -96,7 +108,7 @@ def test_what_is_damaged_differs_under_another_unique_id_too(tmp_path: Path, kin
 def test_what_was_cut_short_differs(to: str) -> None:
     with prepared(to) as (destination, account):
         entries = deliver(destination, account, 0, 1)
-        change(to, 1, lambda content: content[:-10])
+        change(to, 1, cut_short)
         assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
         assert destination.read_back(entries, fresh=False) == [WHOLE, DIFFERS]
 
@@ -110,12 +122,14 @@ def test_what_is_gone_differs_when_it_was_delivered_now_and_counts_when_it_was_b
         assert destination.read_back(entries, fresh=False) == [MOVED, MOVED]
 
 
-def test_what_was_read_in_one_session_says_nothing_in_the_next(to: str) -> None:
+@pytest.mark.parametrize("octets", SIZES)
+def test_what_was_read_in_one_session_says_nothing_in_the_next(to: str, octets: int) -> None:
     with prepared(to) as (destination, account):
-        destination.read_back(deliver(destination, account, 0), fresh=True)  # from here on it is begun at once
-        entries = deliver(destination, account, 1, octets=SMALL_OCTETS + 100)
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0, octets=octets)
         destination.prepare(account.digest, account)
-        change(to, 1, bit_flipped)
+        change(to, 0, bit_flipped)
         assert destination.read_back(entries, fresh=False) == [DIFFERS]
 
 
@@ -268,27 +282,148 @@ def test_what_cannot_be_seen_is_an_error(to: str) -> None:
             destination.read_back(entries, fresh=True)
 
 
-def test_large_messages_are_read_back_while_others_come_once_somebody_has_asked(to: str) -> None:
-    reads: list[str] = []
+class Watched(Files):
+    """Notes which thread opens something to read it."""
 
-    class Watched(Files):
-        def open_to_read(self, name: str, at: int) -> int:
-            reads.append(threading.current_thread().name)
-            return super().open_to_read(name, at)
+    def __init__(self) -> None:
+        self.reads: list[str] = []
 
-    with prepared(to, Watched()) as (destination, account):
-        entries = deliver(destination, account, 0, octets=SIZES[1])
-        assert reads == []
+    def open_to_read(self, name: str, at: int) -> int:
+        self.reads.append(threading.current_thread().name)
+        return super().open_to_read(name, at)
+
+
+@pytest.mark.parametrize("octets", SIZES)
+def test_messages_are_read_back_while_others_come_where_somebody_will_ask(to: str, octets: int) -> None:
+    with prepared(to, files := Watched()) as (destination, account):
+        entries = deliver(destination, account, 0, octets=octets)
+        assert files.reads == []
         assert destination.read_back(entries, fresh=True) == [WHOLE]
-        reads.clear()
-        entries = deliver(destination, account, 1, 2, octets=SIZES[1])
-        destination._threads.close() if to.startswith("mbox") else destination._syncs.close()  # type: ignore[attr-defined]
-        assert len(reads) == 2
+        files.reads.clear()
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 1, 2, octets=octets)
+        destination._early.wait()  # type: ignore[attr-defined]
+        reads = len(files.reads)
+        assert reads == (1 if to.startswith("mbox") and octets == SIZES[0] else 2)
+        assert threading.current_thread().name not in files.reads
         assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
-        assert len(reads) == 2
+        assert len(files.reads) == reads
         # What was damaged behind that is seen when it is asked once more.
         change(to, 2, bit_flipped)
         assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+class Damaging(Files):
+    """Does something before the first message is read early."""
+
+    def __init__(self, damage: Callable[[], object]) -> None:
+        self._damage = damage
+        self._damaged = False
+        self._one_at_a_time = threading.Lock()
+
+    def open_to_read(self, name: str, at: int) -> int:
+        with self._one_at_a_time:
+            if not self._damaged and threading.current_thread() is not threading.main_thread():
+                self._damaged = True
+                self._damage()
+        return super().open_to_read(name, at)
+
+
+@pytest.mark.parametrize("octets", SIZES)
+@pytest.mark.parametrize("damage", [bit_flipped, zeroed, cut_short, longer])
+def test_what_was_damaged_before_it_was_read_early_differs(
+    to: str, octets: int, damage: Callable[[bytes], bytes]
+) -> None:
+    with prepared(to, Damaging(lambda: change(to, 1, damage))) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0, 1, octets=octets)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+@pytest.mark.parametrize("octets", SIZES)
+def test_what_was_taken_away_before_it_was_read_early_differs(tmp_path: Path, kind: str, octets: int) -> None:
+    to = f"{kind}:{tmp_path}/box"
+
+    def take_away() -> None:
+        files_of(to)[1].unlink()
+
+    with prepared(to, Damaging(take_away)) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0, 1, octets=octets)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+def test_what_cannot_be_read_early_is_an_error_when_somebody_asks(to: str) -> None:
+    def fail() -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with prepared(to, Damaging(fail)) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0)
+        with pytest.raises(DestinationError, match="Input/output error"):
+            destination.read_back(entries, fresh=True)
+
+
+def test_without_a_thread_messages_are_read_when_somebody_asks(to: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def begin(*_: object) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(GroupSync, "begin", begin)
+    with prepared(to) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0, 1)
+        change(to, 1, bit_flipped)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+def test_an_mbox_is_not_locked_while_it_is_read_early(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where locks belong to the process, closing what was read would end the lock."""
+    opened, waited_for = threading.Event(), threading.Event()
+
+    class Slow(Files):
+        is_read_early = False
+        read_when_locked: ClassVar[list[bool]] = []
+
+        def open_to_read(self, name: str, at: int) -> int:
+            self.is_read_early = threading.current_thread() is not threading.main_thread()
+            opened.set()
+            return super().open_to_read(name, at)
+
+        def close(self, descriptor: int) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                waited_for.wait()
+                self.is_read_early = False
+            super().close(descriptor)
+
+        def lock(self, file: int) -> bool:
+            self.read_when_locked.append(self.is_read_early)
+            return super().lock(file)
+
+    with prepared(f"mbox:{tmp_path}/box", files := Slow()) as (destination, account):
+        assert isinstance(destination, Mbox)
+        destination.read_early()
+        wait = destination._early.wait
+
+        def let_it_end() -> None:
+            waited_for.set()
+            wait()
+
+        try:
+            entries = deliver(destination, account, 1)
+            opened.wait()
+            monkeypatch.setattr(destination._early, "wait", let_it_end)
+            entries += deliver(destination, account, 2)
+        finally:
+            waited_for.set()
+        assert files.read_when_locked
+        assert not any(files.read_when_locked)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
 
 
 def test_an_mbox_is_locked_for_reading_back_only_where_something_is_not_where_it_was_put(tmp_path: Path) -> None:

@@ -125,6 +125,7 @@ DESTINATIONS = (
     "fetch.destinations._mbox_journal",
     "fetch.destinations._mbox_read_back",
     "fetch.destinations._mbox_delivery",
+    "fetch.destinations._read_early",
     "fetch.destinations._mbox_search",
     "fetch.destinations._mbox_lock",
     "fetch.destinations._mboxrd",

@@ -79,7 +79,13 @@ GROUPS = {
         ("fetch/_patience", "fetch/accounts/_hosts"), ("test_fetch_limits", "test_fetch_many", "test_fetch_trouble")
     ),
     "folders": Group(
-        ("fetch/destinations/_folder", "fetch/destinations/_folder_index", "fetch/_files", "fetch/destinations/_sync"),
+        (
+            "fetch/destinations/_folder",
+            "fetch/destinations/_folder_index",
+            "fetch/destinations/_read_early",
+            "fetch/destinations/_sync",
+            "fetch/_files",
+        ),
         (
             "test_fetch_files",
             "test_fetch_maildir",

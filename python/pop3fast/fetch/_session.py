@@ -29,6 +29,7 @@ from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Sizes, Trust, too_short
+from pop3fast.fetch.destinations._destination import ReadsEarly
 from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state import AccountState
 
@@ -114,6 +115,8 @@ class FetchSession:
             run.report.forgotten += memory.forget_missing(run.options.forget_after)
             for sentence in run.destination.prepare(memory.digest, memory):
                 run.warn(sentence)
+            if isinstance(run.destination, ReadsEarly) and run.options.old_enough(self._date, self._date):
+                run.destination.read_early()
 
     def _quit(self, marked: list[Receipt], *, plan: Plan | None, more: bool) -> bool:
         """End the session; return whether another is to follow."""

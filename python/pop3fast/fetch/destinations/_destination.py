@@ -51,6 +51,14 @@ class Announced(Protocol):
 
 
 @runtime_checkable
+class ReadsEarly(Protocol):
+    """A destination that can read messages again while others come."""
+
+    def read_early(self) -> None:
+        """Begin to read each message again when it has been delivered in this session: `read_back` is to follow."""
+
+
+@runtime_checkable
 class Destination(Protocol):
     """Where mail goes. To be used by one thread at a time.
 

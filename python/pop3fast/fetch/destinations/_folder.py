@@ -10,8 +10,7 @@ messages (`_sync`).
 import contextlib
 import errno
 import os
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Sequence
 from hashlib import sha256
 from itertools import count
 from typing import ClassVar, NamedTuple
@@ -24,6 +23,7 @@ from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._folder_index import FolderIndex, Stamps, is_whole
 from pop3fast.fetch.destinations._lines import LineEnds
 from pop3fast.fetch.destinations._open_folders import Folders, open_folders
+from pop3fast.fetch.destinations._read_early import EarlyReading
 from pop3fast.fetch.destinations._sync import MAX_ROUND, ROUND_OCTETS, GroupSync, Written, large_at_once
 from pop3fast.fetch.memory._journal import Journal
 
@@ -146,9 +146,7 @@ class FolderDestination:
         self._unsynced: list[Written] = []
         self._unsynced_octets = self._unsynced_files = 0
         self._syncs = GroupSync(self.files)
-        # After the first call of `read_back`, files are read again before they are asked for.
-        self._reads_back = False
-        self._whole: dict[bytes, Future[bool]] = {}
+        self._early = EarlyReading(self._syncs, self._are_where_they_were_put)
 
     def open(self) -> None:
         """Check the folder, and make it when only its parent exists. Raises `DestinationError`.
@@ -175,7 +173,6 @@ class FolderDestination:
         self._account, self._token = account, os.urandom(4).hex()
         self._copies = Copies(journal.copies_deleted)
         self._index = None
-        self._whole = {}
         try:
             for name in self.files.names(self._hidden):
                 if name.startswith(litter):
@@ -255,8 +252,7 @@ class FolderDestination:
                 failure = destination_error(self.path, "deliver to", error)
                 self._take_back(published)
                 published = []
-        if self._reads_back:
-            self._begin_to_read_back(published)
+        self._early.begin(message.entry for message in published if message.key)
         entries = [message.entry for message in published]
         if failure is not None:
             failure.delivered = tuple(entries)
@@ -271,19 +267,23 @@ class FolderDestination:
         """
         if not self._account:
             raise ValueError("the destination is not prepared")
-        self._reads_back = True
         index = self._looked_up()
         # The index knows what was added in this session, but not what mail programs have done meanwhile.
         index.renew()
         try:
-            later = [entry for entry in entries if entry.place not in self._whole]
-            whole = dict(zip(later, self._syncs.share_out(self._is_where_it_was_put, later), strict=True))
+            early = self._early.take(entry.place for entry in entries)
+            later = [entry for entry in entries if entry.place not in early]
+            whole = dict(zip(later, self._syncs.share_out(self._are_where_they_were_put, later), strict=True))
             return [
-                ReadBack.WHOLE if self._is_whole(entry, whole) else index.look_for(entry, fresh=fresh)
+                ReadBack.WHOLE if early.get(entry.place) or whole.get(entry) else index.look_for(entry, fresh=fresh)
                 for entry in entries
             ]
         except OSError as error:
             raise destination_error(self.path, "read back from", error) from error
+
+    def read_early(self) -> None:
+        """Begin to read each message again when it has been delivered in this session: `read_back` is to follow."""
+        self._early.is_wanted = True
 
     def hurry(self) -> None:
         """Wait no longer for others to close files. May be called by another thread."""
@@ -299,15 +299,8 @@ class FolderDestination:
                 with contextlib.suppress(OSError):
                     self.files.close(folder)
 
-    def _is_whole(self, entry: Entry, whole: Mapping[Entry, bool]) -> bool:
-        begun = self._whole.pop(entry.place, None)
-        return whole.get(entry, False) if begun is None else begun.result()
-
-    def _begin_to_read_back(self, published: Sequence[Published]) -> None:
-        """Let large messages be read again while the next ones come: reading 200 MB takes a third of receiving them."""
-        for message in published:
-            if message.key and message.entry.octets > SMALL_OCTETS:
-                self._whole[message.entry.place] = self._syncs.begin(self._is_where_it_was_put, message.entry)
+    def _are_where_they_were_put(self, entries: Sequence[Entry]) -> list[bool]:
+        return [self._is_where_it_was_put(entry) for entry in entries]
 
     def _is_where_it_was_put(self, entry: Entry) -> bool:
         name = entry.place.decode("ascii", "replace")
@@ -387,6 +380,7 @@ class FolderDestination:
         if self._delivery is not None:
             self._delivery.abandon()
         self._syncs.close()
+        self._early.forget()
         batch, self._batch, self._unsynced = self._batch, [], []
         self._unsynced_octets = self._unsynced_files = 0
         for delivered in batch:

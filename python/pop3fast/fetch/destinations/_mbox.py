@@ -9,7 +9,6 @@ network is waited for; when appending fails, it is cut back to what it was.
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import Future
 from itertools import islice
 
 from pop3fast.fetch._descriptors import PatientFiles
@@ -21,9 +20,10 @@ from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._mbox_delivery import Ended, MboxDelivery
 from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, is_about, placed
 from pop3fast.fetch.destinations._mbox_lock import MboxLock
-from pop3fast.fetch.destinations._mbox_read_back import LARGE_OCTETS, is_there, read_back, there
+from pop3fast.fetch.destinations._mbox_read_back import is_there, read_back, there
 from pop3fast.fetch.destinations._mbox_search import Place, froms_in
 from pop3fast.fetch.destinations._mboxrd import FROM
+from pop3fast.fetch.destinations._read_early import EarlyReading
 from pop3fast.fetch.destinations._spool import Spool
 from pop3fast.fetch.destinations._sync import GroupSync
 from pop3fast.fetch.memory._journal import Intended, Intent, Journal
@@ -61,9 +61,7 @@ class Mbox:
         self._appended: dict[bytes, tuple[int, int]] = {}
         self._said: list[str] = []
         self._threads = GroupSync(self.files)
-        # After the first call of `read_back`, messages are read again before they are asked for.
-        self._reads_back = False
-        self._whole: dict[bytes, Future[bool]] = {}
+        self._early = EarlyReading(self._threads, self._are_where_they_were_put)
         self._before: set[bytes] = set()
         """The places of messages that came once more in this session and were recognised by their content."""
 
@@ -162,13 +160,18 @@ class Mbox:
             self._check_end()
             if all(ended.spool is None for ended in batch):
                 return [ended.entry for ended in batch]
+            # Not on Linux, but elsewhere a lock ends when any descriptor of the file is closed.
+            self._early.wait()
             with self._lock(self._opened()).created() as file:
                 self._settle_all(file, journal)
-                return self._append(file, batch, journal)
+                entries = self._append(file, batch, journal)
         except BaseException:
             for ended in batch:
                 self._copies.give_back(ended.entry)
             raise
+        else:
+            self._early.begin(entries)
+            return entries
         finally:
             self._clear(batch)
 
@@ -179,7 +182,6 @@ class Mbox:
         """
         if self._journal is None:
             raise ValueError("the destination is not prepared")
-        self._reads_back = True
         places = [Place.unpacked(entry.place) for entry in entries]
         try:
             whole = self._there({place for place in places if place is not None})
@@ -192,6 +194,10 @@ class Mbox:
                 )
         except OSError as error:
             raise destination_error(self.path, "read back from", error) from error
+
+    def read_early(self) -> None:
+        """Begin to read each message again when it has been delivered in this session: `read_back` is to follow."""
+        self._early.is_wanted = True
 
     def hurry(self) -> None:
         """Wait for other programs no longer: whoever interrupted does not want to. May be called by another thread."""
@@ -254,28 +260,26 @@ class Mbox:
             raise
         self._note(batch)
         appended = iter(intent.messages)
-        entries = [ended.entry if ended.spool is None else placed(next(appended)) for ended in batch]
-        if self._reads_back:
-            # While the next ones come: reading 200 MB takes a third of receiving them.
-            for entry in entries:
-                if entry.octets > LARGE_OCTETS and entry.place:
-                    self._whole[entry.place] = self._threads.begin(self._is_where_it_was_put, entry.place)
-        return entries
+        return [ended.entry if ended.spool is None else placed(next(appended)) for ended in batch]
 
     def _there(self, places: Collection[Place]) -> set[Place]:
         """Return which messages are where they were appended. No lock is needed: the digest proves it."""
-        begun = {place: self._whole.pop(place.packed(), None) for place in places}
-        whole = {place for place, check in begun.items() if check is not None and check.result()}
-        later = [place for place, check in begun.items() if check is None]
+        early = self._early.take(place.packed() for place in places)
+        whole = {place for place in places if early.get(place.packed())}
+        later = [place for place in places if place.packed() not in early]
         if not later:
             return whole
         with self._opened_to_read() as file:
             return whole if file is None else whole | there(self.files, file, later, self._threads.share_out)
 
-    def _is_where_it_was_put(self, packed: bytes) -> bool:
-        place = Place.unpacked(packed)
+    def _are_where_they_were_put(self, entries: Sequence[Entry]) -> list[bool]:
         with self._opened_to_read() as file:
-            return file is not None and place is not None and is_there(self.files, file, place)
+            return [
+                file is not None
+                and (place := Place.unpacked(entry.place)) is not None
+                and is_there(self.files, file, place)
+                for entry in entries
+            ]
 
     @contextlib.contextmanager
     def _opened_to_read(self) -> Iterator[int | None]:
@@ -383,7 +387,7 @@ class Mbox:
         if self._delivery is not None:
             self._delivery.abandon()
         self._threads.close()
-        self._whole = {}
+        self._early.forget()
         self._before = set()
         batch, self._batch = self._batch, []
         self._clear(batch)

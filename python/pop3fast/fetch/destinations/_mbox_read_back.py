@@ -10,12 +10,10 @@ from collections.abc import Callable, Collection, Container, Sequence
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS, Place, digest_of, find, mark_of
+from pop3fast.fetch.destinations._read_early import LARGE_OCTETS
 
-ShareOut = Callable[[Callable[[Place], bool], Sequence[Place]], list[bool]]
-"""Calls a function for each of many places, in several threads, and returns the results."""
-
-LARGE_OCTETS = 2**16
-"""Larger messages are worth a thread; for small ones the calls cost more than the reading."""
+ShareOut = Callable[[Callable[[Sequence[Place]], list[bool]], Sequence[Place]], list[bool]]
+"""Calls a function for many places, in several threads each with its share, and returns the results."""
 
 PIECE_OCTETS = 2**20
 """What is read at a time."""
@@ -34,7 +32,7 @@ def there(files: Files, file: int, places: Collection[Place], share_out: ShareOu
     """Return which messages are where they were appended, in *places*; large ones are read by *share_out*."""
     whole = {place for place in places if place.length <= LARGE_OCTETS and is_there(files, file, place)}
     large = [place for place in places if place.length > LARGE_OCTETS]
-    found = share_out(lambda place: is_there(files, file, place), large) if large else []
+    found = share_out(lambda some: [is_there(files, file, place) for place in some], large) if large else []
     return whole.union(place for place, is_whole in zip(large, found, strict=True) if is_whole)
 
 

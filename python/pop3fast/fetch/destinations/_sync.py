@@ -112,15 +112,15 @@ class GroupSync:
         if to_be_made:
             self.finish()
 
-    def share_out(self, work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-        """Return what *work* gives for each of *items*; the threads do it, each its share."""
+    def share_out(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> list[R]:
+        """Return what *work* gives for *items*; the threads do it, each its share."""
         share = -(-len(items) // SYNC_THREADS)
         shares = [items[start : start + share] for start in range(0, len(items), share or 1)]
-        return [each for done in self._threads().map(partial(self._each, work), shares) for each in done]
+        return [each for done in self._threads().map(partial(self._alone, work), shares) for each in done]
 
-    def begin(self, work: Callable[[T], R], item: T) -> "Future[R]":
-        """Return what *work* will give for *item*; one of the threads does it."""
-        return self._threads().submit(lambda: self._each(work, [item])[0])
+    def begin(self, work: Callable[[Sequence[T]], list[R]], items: Sequence[T]) -> "Future[list[R]]":
+        """Return what *work* will give for *items*; one of the threads does it."""
+        return self._threads().submit(self._alone, work, items)
 
     def wait(self) -> None:
         """Return when every message has been dealt with; each says whether it is durable."""
@@ -147,9 +147,10 @@ class GroupSync:
             self._pool = self._files.executor(SYNC_THREADS, "pop3fast-sync")
         return self._pool
 
-    def _each(self, work: Callable[[T], R], some: Sequence[T]) -> list[R]:
+    def _alone(self, work: Callable[[Sequence[T]], list[R]], some: Sequence[T]) -> list[R]:
+        # It closes nothing of the thread that delivers meanwhile.
         with self._files.letting_go():
-            return [*map(work, some)]
+            return work(some)
 
     def _work(self, share: Sequence[Written], folder: int) -> None:
         limit = files_at_once()
