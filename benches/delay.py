@@ -6,28 +6,21 @@ together.
 """
 
 import socket
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from queue import SimpleQueue
+
+from benches.children import listening
 
 _RECEIVE_SIZE = 256 * 1024
 
 
-@contextmanager
-def delayed(port: int, round_trip: float) -> Iterator[int]:
+def delayed(port: int, round_trip: float) -> AbstractContextManager[int]:
     """Give the port of a proxy to *port* with a *round_trip* in seconds; end it with the block."""
     command = [sys.executable, "-m", "benches.delay", str(port), str(round_trip)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as proxy:
-        assert proxy.stdin is not None
-        assert proxy.stdout is not None
-        try:
-            yield int(proxy.stdout.readline())
-        finally:
-            proxy.stdin.close()
+    return listening(command)
 
 
 def _carry(source: socket.socket, target: socket.socket, delay: float) -> None:

@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from benches.children import listening
+
 USER, PASSWORD = "reader", "secret"
 """The only user; any password will do."""
 
@@ -57,7 +59,7 @@ class Popa3d:
             places = _lay_out(Path(folder), messages)
             binds = "".join(f'mount --bind "$1/{own}" {place} && ' for own, place in places.items())
             inside = [*_UNSHARE, "sh", "-c", f'{binds}shift && exec "$@"', "sh", folder]
-            with _listening([*inside, *_INETD, str(program)]) as port:
+            with listening([*inside, *_INETD, str(program)]) as port:
                 yield port
 
 
@@ -78,7 +80,7 @@ class Courier:
                 # Marked as read, or the first session to read it would rename it under the others.
                 Path(folder, "cur", f"{number:06}.bench:2,S").write_bytes(_unix(message))
             command = ["env", f"LD_LIBRARY_PATH={libraries(program)}", str(program), folder]
-            with _listening([*_INETD, "--login", USER, *command]) as port:
+            with listening([*_INETD, "--login", USER, *command]) as port:
                 yield port
 
 
@@ -130,14 +132,3 @@ def libraries(program: Path) -> str:
 def not_there(name: str) -> str:
     """Return the sentence for a server that was not found."""
     return f"{name} is neither installed nor unpacked (make bench-servers)."
-
-
-@contextmanager
-def _listening(command: Sequence[str]) -> Iterator[int]:
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            yield int(server.stdout.readline())
-        finally:
-            server.stdin.close()

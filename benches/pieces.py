@@ -8,13 +8,12 @@ input. It knows no more of POP3 than the benchmarks ask of it, and trusts them.
 import json
 import socket
 import ssl
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 
+from benches.children import listening
 from benches.mail import attachment
 from pop3fast.testing import CERTIFICATE
 
@@ -33,17 +32,10 @@ class Manner:
     tls: bool = False
 
 
-@contextmanager
-def in_pieces(manner: Manner) -> Iterator[int]:
+def in_pieces(manner: Manner) -> AbstractContextManager[int]:
     """Give the port of such a server; end it with the block."""
     command = [sys.executable, "-m", "benches.pieces", json.dumps(asdict(manner))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        try:
-            yield int(server.stdout.readline())
-        finally:
-            server.stdin.close()
+    return listening(command)
 
 
 def _replies(manner: Manner) -> dict[bytes, list[bytes]]:
