@@ -342,19 +342,24 @@ def test_large_messages_do_not_stay_in_memory(box: Path, monkeypatch: pytest.Mon
     assert found(box)[6:] == [mail(n, octets=o).replace(b"\r\n", b"\n") for n, o in ((7, 3000), (9, 30))]
 
 
+class FullDisk(Files):
+    """Takes half of what is longer than *small*, as long as it is full."""
+
+    def __init__(self, small: int) -> None:
+        self.full = False
+        self._small = small
+
+    def write(self, file: int, octets: bytes) -> None:
+        if self.full and len(octets) > self._small:
+            super().write(file, octets[: len(octets) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(file, octets)
+
+
 def test_a_full_disk_takes_nothing_from_the_messages_before(box: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 1000)
-
-    class FullDisk(Files):
-        full = True
-
-        def write(self, file: int, octets: bytes) -> None:
-            if self.full and len(octets) > 200:
-                super().write(file, octets[: len(octets) // 2])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            super().write(file, octets)
-
-    files = FullDisk()
+    files = FullDisk(200)
+    files.full = True
     with prepared(box, files) as (destination, _, _):
         deliver(destination, b"a", mail(1, octets=500))
         # The first that no longer fits into memory, with which the messages before it go to a file.
@@ -370,17 +375,7 @@ def test_what_a_full_disk_left_of_a_message_does_not_lie_in_the_next(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 1000)
-
-    class FullDisk(Files):
-        full = False
-
-        def write(self, file: int, octets: bytes) -> None:
-            if self.full:
-                super().write(file, octets[: len(octets) // 2])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            super().write(file, octets)
-
-    files = FullDisk()
+    files = FullDisk(0)
     with prepared(box, files) as (destination, _, _):
         deliver(destination, b"a", mail(1, octets=1500))
         files.full = True
