@@ -263,13 +263,9 @@ def _authenticate(pop: AuthorizationCommands, name: str, mechanism: Mechanism) -
     except AuthenticationError as error:
         name_reason(error, mechanism.reason)
         raise
-    try:
-        mechanism.check()
-    except ExchangeError as error:
-        reason = str(error)
-    else:
-        return response
-    raise session_of(pop).break_(_login.sasl_refusal(response, reason), reason)
+    if (refusal := _login.unproven(mechanism, response)) is not None:
+        raise session_of(pop).break_(refusal, refusal.reason)
+    return response
 
 
 def _is_verified(pop: AuthorizationCommands) -> bool:

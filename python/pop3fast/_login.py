@@ -173,6 +173,15 @@ def sasl_refusal(response: bytes, reason: str) -> AuthenticationError:
     return refusal
 
 
+def unproven(mechanism: Mechanism, response: bytes) -> AuthenticationError | None:
+    """Return the error for a server that let *mechanism* in by *response*, and has not proved itself as it has to."""
+    try:
+        mechanism.check()
+    except ExchangeError as error:
+        return sasl_refusal(response, str(error))
+    return None
+
+
 def mechanism_of(name: str, user: str, secret: str, host: str, port: int) -> Mechanism:
     """Return one attempt of *user* to log in to *host* and *port* by *name* and *secret*."""
     if name in _SCRAM:

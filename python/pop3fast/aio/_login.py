@@ -205,13 +205,9 @@ class LoginCommands:
         except AuthenticationError as error:
             name_reason(error, mechanism.reason)
             raise
-        try:
-            mechanism.check()
-        except ExchangeError as error:
-            reason = str(error)
-        else:
-            return response
-        raise self._pop3fast.broken(_login.sasl_refusal(response, reason), reason)
+        if (refusal := _login.unproven(mechanism, response)) is not None:
+            raise self._pop3fast.broken(refusal, refusal.reason)
+        return response
 
     # Over to TLS.
 
