@@ -24,6 +24,8 @@ from pop3fast.aio._queue import listing, short
 T = TypeVar("T")
 
 
+# The signatures stand in both clients, though they are the same: `help()`, completion and type checkers read them, and
+# each method gives back something else there.
 class BulkCommands:
     """The second part of `POP3`."""
 
