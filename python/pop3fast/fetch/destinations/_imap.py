@@ -12,7 +12,6 @@ import ssl
 from collections import deque
 from datetime import UTC, datetime
 from email import message_from_bytes
-from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
@@ -24,6 +23,7 @@ from pop3fast.fetch.destinations._imap_session import Answer, ImapSession
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars, Secret
 from pop3fast.fetch.destinations._server import ServerDestination
+from pop3fast.fetch.destinations._received import received_at
 from pop3fast.fetch.memory._journal import Attempts, Journal
 
 IN_FLIGHT = 32
@@ -251,16 +251,7 @@ def quoted(text: str) -> bytes:
 
 def internal_date(header: bytes) -> bytes:
     """Return when a message was received: the newest Received that has a date, or else its Date, or else now."""
-    fields = message_from_bytes(header)
-    said = [str(field).rpartition(";")[2] for field in fields.get_all("Received", [])]
-    for text in [*said, str(fields.get("Date", ""))]:
-        try:
-            date = parsedate_to_datetime(" ".join(text.split()))
-            aware = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
-            return imaplib.Time2Internaldate(aware).strip('"').encode("ascii")
-        except (ValueError, TypeError, OverflowError, IndexError):
-            continue
-    return imaplib.Time2Internaldate(datetime.now(UTC)).strip('"').encode("ascii")
+    return imaplib.Time2Internaldate(received_at(header) or datetime.now(UTC)).strip('"').encode("ascii")
 
 
 def utf7(text: str) -> str:

@@ -20,6 +20,7 @@ from pop3fast.fetch.destinations._imap import Imap
 from pop3fast.fetch.destinations._lmtp import Lmtp
 from pop3fast.fetch.destinations._maildir import Maildir
 from pop3fast.fetch.destinations._mbox import Mbox
+from pop3fast.fetch.destinations._objects import Objects
 from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._pipe import Pipe
 from pop3fast.fetch.memory._state import FILE_NAME
@@ -64,6 +65,10 @@ def _imap(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination
     return lambda words, particulars, _files, _clock: Guarded(Imap(f"{scheme}:{words}", particulars))
 
 
+def _objects(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination]:
+    return lambda words, _particulars, _files, _clock: Guarded(Objects(f"{scheme}:{words}"))
+
+
 KINDS: dict[str, Kind] = {
     "maildir": Kind("maildir:PATH", _folder(Maildir), once=True),
     "mbox": Kind("mbox:PATH", _mbox, once=True),
@@ -72,6 +77,10 @@ KINDS: dict[str, Kind] = {
     "lmtp": Kind("lmtp:HOST:PORT", _lmtp, once=False),
     "imaps": Kind("imaps://user@host/FOLDER", _imap("imaps"), once=False),
     "imap": Kind("imap://user@host/FOLDER", _imap("imap"), once=False),
+    "s3": Kind("s3://BUCKET/PREFIX", _objects("s3"), once=True),
+    "gs": Kind("gs://BUCKET/PREFIX", _objects("gs"), once=True),
+    "az": Kind("az://CONTAINER/PREFIX", _objects("az"), once=True),
+    "file": Kind("file:///FOLDER", _objects("file"), once=True),
 }
 
 
