@@ -13,7 +13,7 @@ import pytest
 
 from maildrops import Maildrop, account_of, mail
 from pop3fast.fetch import DestinationError, FetchReport, Identity, fetch_mailbox
-from pop3fast.fetch.destinations import _bucket, _objects
+from pop3fast.fetch.destinations import _bucket, _objects, _together
 from pop3fast.fetch.destinations._kinds import open_destination
 from pop3fast.fetch.memory._state import State
 from scripted import ScriptedServer
@@ -221,7 +221,7 @@ def test_objects_of_one_batch_are_sent_side_by_side(store: Store) -> None:
 def test_a_person_who_wants_to_stop_waits_for_no_store(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_objects, "HURRY_SECONDS", 0.0)
+    monkeypatch.setattr(_together, "HURRY_SECONDS", 0.0)
     go_on = threading.Event()
 
     def hang(_: Asked) -> Answer | None:

@@ -111,6 +111,7 @@ DESTINATIONS = (
     "fetch.destinations._objects",
     "fetch.destinations._bucket",
     "fetch.destinations._packing",
+    "fetch.destinations._together",
     "fetch.destinations._imap",
     "fetch.destinations._imap_session",
     "fetch.destinations._lmtp",
@@ -349,10 +350,11 @@ def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:
     assert {name: words for name, words in waiting.items() if words - {"asyncio", "sleep"}} == {}
 
 
-def test_of_fetching_two_modules_let_time_pass() -> None:
-    # The clock, and one until others have made a state; the network is the client's.
+def test_of_fetching_three_modules_let_time_pass() -> None:
+    # The clock, one until others have made a state, one for libraries on an event loop; the network is the client's.
     waiting = {name: waits(file_of(name)) for name in FETCH}
     assert [name for name, words in waiting.items() if words] == [
+        "fetch.destinations._together",
         "fetch.memory._state_schema",
         "fetch._waiting",
     ], waiting

@@ -5,11 +5,10 @@ same object, and names sort as the mail came. A message is delivered when the st
 back before it is deleted: by the checksum that the store gives, or else by its octets.
 """
 
-import asyncio
 import json
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
+from datetime import UTC
 from hashlib import md5, sha256
-from threading import Lock
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 from pop3fast.fetch._errors import DestinationError
@@ -19,24 +18,18 @@ from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._packing import check_packing, pack, packed, unpack
 from pop3fast.fetch.destinations._received import received_at
 from pop3fast.fetch.destinations._simple import SimpleDestination
+from pop3fast.fetch.destinations._together import IN_FLIGHT, Together
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 T = TypeVar("T")
 
-IN_FLIGHT = 64
-"""So many objects are on their way at once: at 50 ms an answer some 1,000 messages a second, and what one host takes
-without saying SlowDown (S3 takes 3,500 writes a second for a prefix)."""
-
 MEMORY_OCTETS = 8 * 2**20
 """A larger message is sent by itself, in parts, from the file that it lies in."""
 
 PENDING_OCTETS = 32 * 2**20
 """When messages of so many octets wait to be sent, they are."""
-
-HURRY_SECONDS = 5.0
-"""How long the store may take when a person wants to stop: what is on its way then mostly arrives."""
 
 NO_DATE = "00000000T000000Z"
 
@@ -67,13 +60,11 @@ class Objects(SimpleDestination):
         self._pending_octets = 0
         self._keys: dict[Identity, str] = {}
         self._outcomes: dict[Identity, str | DestinationError] = {}
-        self._lock = Lock()
-        self._in_a_hurry = False
-        self._under_way: tuple[asyncio.AbstractEventLoop, asyncio.Timeout] | None = None
+        self._together = Together()
 
     def open(self) -> None:
         """Make ready. Raises `DestinationError`; whether the store takes mail shows when it is sent some."""
-        self._in_a_hurry = False
+        self._together.begin()
         if self._store is None:
             try:
                 check_packing(self._bucket.compress)
@@ -88,7 +79,7 @@ class Objects(SimpleDestination):
         if message.octets > MEMORY_OCTETS:
             with message.open() as file:
                 try:
-                    self._outcomes[entry.identity] = self._waiting("write to", self._put_large(name, file))
+                    [self._outcomes[entry.identity]] = self._do("write to", [self._put_large(name, file)])
                 except DestinationError as error:
                     self._outcomes[entry.identity] = error
         else:
@@ -116,7 +107,7 @@ class Objects(SimpleDestination):
             else:
                 fresh.append(entry._replace(place=outcome.encode("ascii")))
         if fresh:
-            self._waiting("write the index to", self._put_index(fresh))
+            self._do("write the index to", [self._put_index(fresh)])
         self._keys.clear()
         delivered.extend(fresh)
         if failure is not None:
@@ -126,15 +117,11 @@ class Objects(SimpleDestination):
 
     def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
         """Return what the store says of *entries*. Raises `DestinationError` when it says nothing."""
-        return self._waiting("read back from", self._all([self._look(entry, fresh=fresh) for entry in entries]))
+        return self._do("read back from", [self._look(entry, fresh=fresh) for entry in entries])
 
     def hurry(self) -> None:
         """Wait no longer than `HURRY_SECONDS`. May be called by another thread."""
-        with self._lock:
-            self._in_a_hurry = True
-            if self._under_way is not None:
-                loop, timeout = self._under_way
-                loop.call_soon_threadsafe(lambda: timeout.reschedule(loop.time() + HURRY_SECONDS))
+        self._together.hurry()
 
     def close(self) -> None:
         """Let go of what was not sent."""
@@ -157,7 +144,7 @@ class Objects(SimpleDestination):
 
         missing = self._closed()
         try:
-            self._waiting("write to", self._all([put(each) for each in pending]))
+            self._do("write to", [put(each) for each in pending])
             if self._bucket.scheme == "file":
                 sync(
                     self._bucket.prefix,
@@ -234,39 +221,10 @@ class Objects(SimpleDestination):
         is_whole = octets == entry.octets and digest.digest()[:CONTENT_OCTETS] == entry.content
         return ReadBack.WHOLE if is_whole else ReadBack.DIFFERS
 
-    async def _all(self, work: Sequence[Awaitable[T]]) -> list[T]:
-        """Return what each of *work* does, `IN_FLIGHT` at a time."""
-        turn = asyncio.Semaphore(IN_FLIGHT)
-
-        async def one(each: Awaitable[T]) -> T:
-            async with turn:
-                return await each
-
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(each)) for each in work]
-        return [task.result() for task in tasks]
-
-    def _waiting(self, tried: str, work: Coroutine[Any, Any, T]) -> T:
-        """Return what *work* does, as long as nobody is in a hurry. Raises `DestinationError`."""
-
-        async def bounded() -> T:
-            loop = asyncio.get_running_loop()
-            async with asyncio.timeout(HURRY_SECONDS if self._in_a_hurry else None) as timeout:
-                with self._lock:
-                    self._under_way = (loop, timeout)
-                    # It may have been said in between.
-                    if self._in_a_hurry:
-                        timeout.reschedule(loop.time() + HURRY_SECONDS)
-                try:
-                    return await work
-                finally:
-                    with self._lock:
-                        self._under_way = None
-
+    def _do(self, tried: str, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+        """Return what each of *work* does. Raises `DestinationError`."""
         try:
-            return asyncio.run(bounded())
-        except ExceptionGroup as errors:
-            raise store_error(self.path, tried, errors.exceptions[0]) from None
+            return self._together.run(work)
         except Exception as error:  # noqa: BLE001 - obstore's errors have no common base
             raise store_error(self.path, tried, error) from None
 
@@ -282,5 +240,5 @@ class Objects(SimpleDestination):
 def object_name(message: OutgoingMessage, copy: int) -> str:
     """Return the name of the object of *message*, which is copy number *copy* of its content."""
     date = received_at(message.header())
-    when = NO_DATE if date is None else date.strftime("%Y%m%dT%H%M%SZ")
+    when = NO_DATE if date is None else date.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     return f"{when}-{message.key}{f'-{copy}' if copy else ''}.eml"
