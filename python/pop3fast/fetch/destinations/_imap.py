@@ -22,8 +22,8 @@ from pop3fast.fetch.destinations._connection import LostError, pieces_with
 from pop3fast.fetch.destinations._imap_session import Answer, ImapSession
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars, Secret
-from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.fetch.destinations._received import received_at
+from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.fetch.memory._journal import Attempts, Journal
 
 IN_FLIGHT = 32
