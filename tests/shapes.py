@@ -79,7 +79,6 @@ SHAPES = (*SINGLE_LINE, CAPA, *MULTI_LINE, *MANY)
 REFUSED = Shape("-ERR", lambda pop: pop.retr(1), b"-ERR [SYS/TEMP] no\r\n", b"-ERR [SYS/TEMP] no")
 
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
-every_multi_line_shape = pytest.mark.parametrize("shape", MULTI_LINE, ids=lambda shape: shape.name)
 over_plain_and_tls = pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 
 

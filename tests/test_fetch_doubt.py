@@ -17,7 +17,6 @@ GREETING = b"+OK ready\r\n"
 KINDS = ["maildir", "mbox", "eml"]
 DELETE = Options(delete=True)
 DAY = 86_400
-WITHOUT_TOP = b"UIDL\r\n"
 
 
 def numbered(*numbers: int, capabilities: bytes = b"TOP\r\nUIDL\r\n") -> Maildrop:

@@ -260,10 +260,12 @@ def test_what_waits_to_be_written_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 
     thread = threading.Thread(target=work)
     thread.start()
-    wait_until(caller_waits.is_set)
-    most = put_so_far
-    go_on.set()
-    thread.join(30)
+    try:
+        wait_until(caller_waits.is_set)
+        most = put_so_far
+    finally:
+        go_on.set()
+        thread.join(30)
     assert TICKS * TICK_MESSAGES <= most <= (TICKS + 1) * TICK_MESSAGES
     assert put_so_far == 10 * TICKS * TICK_MESSAGES
 

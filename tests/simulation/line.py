@@ -28,7 +28,6 @@ class Line:
         self._world = world
         self._dialogue = dialogue
         self._timeout: float | None = TIMEOUT
-        self._closed = False
         self._octets_left = 2**62
         self._end = "hang-up"
         for feature, end in (("hang-ups", "hang-up"), ("silence", "silence")):
@@ -74,7 +73,7 @@ class Line:
         pass
 
     def close(self) -> None:
-        self._closed = True
+        pass
 
     def _nothing(self) -> int:
         world = self._world

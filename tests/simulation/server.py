@@ -190,7 +190,6 @@ class Dialogue:
         self.out = bytearray(b"+OK ready\r\n")
         self.closing = False
         self.logged_in = False
-        self.said_goodbye = False
         """Whether QUIT was answered with +OK."""
         self.shown: list[Mail] = []
         self.sent_whole: list[Mail] = []
@@ -382,7 +381,6 @@ class Dialogue:
             return b"-ERR some deleted messages not removed\r\n"
         if "hang up" in how:
             return b""
-        self.said_goodbye = True
         return b"+OK bye\r\n"
 
 
