@@ -28,8 +28,8 @@ from pop3fast._replies import TEMPORARY_CODES, code_in_words, counted, printable
 
 error_proto = poplib.error_proto
 
-# poplib's own words, which programs compare with.
-_EOF = "-ERR EOF"
+EOF = "-ERR EOF"
+"""What a connection that ended says: poplib's own words, which programs compare with."""
 
 
 class CommandError(error_proto):
@@ -124,7 +124,7 @@ class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says wha
 
     def _what(self) -> str:
         text = super()._what()
-        return f"{text}: {_hung_up(self.during)}" if self.args == (_EOF,) else text
+        return f"{text}: {_hung_up(self.during)}" if self.args == (EOF,) else text
 
 
 class LimitExceeded(ProtocolError):  # noqa: N818 - a public name that says what happened
@@ -184,7 +184,7 @@ def name_command(error: error_proto, command: str, number: int | None = None) ->
         _note(error, f"in answer to {_about(error)}" if command else "")
     elif isinstance(error, ProtocolError):
         error.during = command
-        _note(error, _hung_up(command) if error.args == (_EOF,) else "")
+        _note(error, _hung_up(command) if error.args == (EOF,) else "")
 
 
 def name_reason(error: AuthenticationError, reason: str) -> None:

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NoReturn, Protocol, TypeAlias, TypeGuard, cast
 from pop3fast import _protocol_log, _replies
 from pop3fast._ahead import ReadAhead, by_environment
 from pop3fast._by_lines import body_by_lines
-from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import status
 from pop3fast._handshake import wrap_socket
 from pop3fast._outgoing import command_octets
@@ -133,7 +133,7 @@ class Hooks(poplib.POP3):
             print("*get*", repr(line))
         # Quirk: poplib takes a line that the end of the stream cut off for a whole one.
         if line[-1:] != b"\n":
-            raise session.break_(ConnectionLost("-ERR EOF"))
+            raise session.break_(ConnectionLost(EOF))
         octets = len(line)
         session.bare_lf = line[-2:] != b"\r\n"
         if not session.bare_lf:

@@ -24,7 +24,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Batch, Taken
-from pop3fast._errors import CommandError, ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, FramingLimitError, strict_status
 from pop3fast._proof import PROVEN_REPLIES, REPLIES_BEFORE_A_TRIAL, Proof
 from pop3fast._replies import counted
@@ -375,14 +375,14 @@ class Pipeline:
             raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
 
     def _hand_over_if_whole(self) -> None:
-        """Hand over what was kept back, unless what stands behind it is no begin of a reply."""
+        """Hand over what was kept back, unless what stands behind it is not the beginning of a reply."""
         begun = self._framer.next_octets(1) if not self._framer.in_body() else b"+"
         if begun in {b"", b"+", b"-"}:
             self._hand_over()
 
     def _hung_up(self) -> ConnectionLost:
         if not self._runs:
-            return ConnectionLost("-ERR EOF")
+            return ConnectionLost(EOF)
         batch = self._runs[0][0]
         return ConnectionLost(f"the server hung up before its reply to {batch.about} was whole{batch.advice}")
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from pop3fast._deadline import Deadline
-from pop3fast._errors import ConnectionLost, ProtocolError, broken_by, protocol_error
+from pop3fast._errors import EOF, ConnectionLost, ProtocolError, broken_by, protocol_error
 from pop3fast._framing import Framer, FramingError
 from pop3fast._session import NO_LIMIT
 from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival
@@ -23,9 +23,6 @@ Ts = TypeVarTuple("Ts")
 
 # The most that a TLS record holds, and so a read (RFC 8446 section 5.1).
 RECORD_OCTETS = 2**14
-
-# poplib's own words, which programs compare with.
-_EOF = "-ERR EOF"
 
 
 class LineSource(Protocol):
@@ -146,7 +143,7 @@ class ReplyStream(io.BufferedIOBase):
             self._unacknowledged, self._tickets_may_come = self._tickets_may_come, False
             return b""
         if not octets:
-            raise ConnectionLost(_EOF)
+            raise ConnectionLost(EOF)
         return bytes(self._buffer[:octets])
 
     # The binary file.
@@ -255,7 +252,7 @@ class ReplyStream(io.BufferedIOBase):
             raise
         self.failed = None
         if not octets:
-            raise ConnectionLost(_EOF)
+            raise ConnectionLost(EOF)
         self._unacknowledged = not self._acknowledging or octets < self._full_read
         self.framer.feed(self._buffer[:octets])
 

@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 from pop3fast import _protocol_log
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionLost, ProtocolError, error_proto, protocol_error
+from pop3fast._errors import EOF, CommandError, ConnectionLost, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError
 from pop3fast._outgoing import command_octets, with_command
 from pop3fast._pipeline import Pipeline
-from pop3fast._replies import parse_capabilities
+from pop3fast._replies import MAX_CAPABILITIES_OCTETS, parse_capabilities
 from pop3fast._session import NO_LIMIT, Session
 from pop3fast._trust import verifies
 from pop3fast.aio._patience import Patience
 from pop3fast.aio._queue import Exchange, Hold, Queue, Take, fail, lines
-from pop3fast.aio._traffic import MAX_CAPABILITIES_OCTETS, PUBLIC, Traffic
+from pop3fast.aio._traffic import PUBLIC, Traffic
 from pop3fast.aio._wire import Wire
 
 T = TypeVar("T")
@@ -288,7 +288,7 @@ class Conversation:
     def _lost(self, error: BaseException | None) -> None:
         if not self.is_alive or self.traffic.end is not None:
             return
-        self.traffic.end = error if isinstance(error, OSError) else ConnectionLost("-ERR EOF")
+        self.traffic.end = error if isinstance(error, OSError) else ConnectionLost(EOF)
         if self._greeting.done():
             self.traffic.move()
         else:
@@ -306,7 +306,7 @@ class Conversation:
         heard = False
         sent, unsent = self.traffic.queue.end()
         # A single command names itself; only of many in flight it has to be said which of them got no reply.
-        single = ConnectionLost("-ERR EOF") if isinstance(failure, ConnectionLost) else failure
+        single = ConnectionLost(EOF) if isinstance(failure, ConnectionLost) else failure
         for exchange in sent:
             heard = fail(exchange.answer, copy.copy(single) if heard else single) or heard
         heard = self.traffic.stop(failure) or heard

@@ -16,7 +16,7 @@ from pop3fast._batch import DEFAULT_WINDOW
 from pop3fast._errors import ProtocolError, error_proto
 from pop3fast._framing import FramingError
 from pop3fast._pipeline import Pipeline
-from pop3fast._replies import counted, parse_capabilities, pipelines
+from pop3fast._replies import MAX_CAPABILITIES_OCTETS, counted, parse_capabilities, pipelines
 from pop3fast._session import Session
 from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.aio._arrivals import Arrivals
@@ -26,9 +26,6 @@ from pop3fast.aio._wire import Wire
 
 # The package, whose attributes programs patch as they patch poplib's.
 PUBLIC: Any = sys.modules["pop3fast"]
-
-MAX_CAPABILITIES_OCTETS = 64 * 1024
-"""RFC 2449 knows some ten capabilities, each a short line. What is longer is no list of capabilities."""
 
 
 class Traffic:
