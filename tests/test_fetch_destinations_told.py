@@ -103,7 +103,7 @@ class Process(Files):
         os.close(descriptor)
 
     def end(self) -> None:
-        """Let go of everything, as the system does for who is killed."""
+        """Let go of everything, as the system does for a process that is killed."""
         for descriptor in self.open:
             os.close(descriptor)
         self.open.clear()

@@ -95,7 +95,7 @@ def name(error: BaseException, location: Location, step: str) -> None:
             error.strerror = f"{where}: {error.strerror}"
         else:
             error.args = (f"{where}: {' '.join(map(str, error.args)) or type(error).__name__}",)
-    elif isinstance(error, Exception):  # a proxy's, or one of who was asked for the password
+    elif isinstance(error, Exception):  # of a proxy, or of the function that was to give the password
         error.add_note(where)
 
 

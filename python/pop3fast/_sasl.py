@@ -160,7 +160,7 @@ class Scram(Mechanism):
         try:
             return step(challenge.decode()).encode()
         except (self._failure, UnicodeDecodeError, ValueError) as error:
-            failed = f"the server's SCRAM message makes no sense, or is not from who knows the password: {error}"
+            failed = f"the server's SCRAM message makes no sense, or it does not know the password: {error}"
         raise ExchangeError(readable(failed.encode("utf-8", "backslashreplace")))
 
     def check(self) -> None:

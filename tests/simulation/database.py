@@ -23,7 +23,7 @@ INSTEAD = {
 class Databases:
     """Those of one story. Opening one, and reading its statements anew, takes longer than all that is asked of it.
 
-    So a connection that is closed is kept, and given to who opens the same file next. What a process that died had
+    So a connection that is closed is kept, and given to whoever opens the same file next. What a process that died had
     begun is gone when the next one opens it.
     """
 

@@ -87,7 +87,7 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
 
 
 class _Safe:
-    """How many messages are safe, and of how many, for who interrupts a fetch."""
+    """How many messages of how many are safe, for a person who interrupts a fetch."""
 
     def __init__(self) -> None:
         self._delivered: Counter[str] = Counter()
@@ -216,7 +216,7 @@ def _tell_person_now(job: Job, progress: Progress) -> None:
         count = f"{progress.messages:,} of {progress.messages_in_all:,}"
         say(f"{account}: {progress.message}, {progress.message.size:,} octets ({count})")
     elif progress.doing == "waiting" or (progress.doing != "receiving" and sys.stderr.isatty()):
-        # No result; and what takes a moment is for who looks on.
+        # It is no result; and what takes only a moment is for a person who looks on.
         complain(f"{account}: {doing_in_words(progress)}")
 
 

@@ -126,10 +126,11 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 @contextlib.contextmanager
 def _streams() -> Iterator[None]:
-    """Let the standard streams be there, and no letter be the end of a command.
+    """Make sure that the standard streams exist, and that no character ends a command.
 
-    What was closed when the program began becomes ``/dev/null``: otherwise the next file that is opened, as an mbox,
-    would get its number, and what the password command complains of. What a terminal's character set lacks is escaped.
+    A stream that was closed when the program began becomes ``/dev/null``: otherwise the next file that is opened, an
+    mbox for instance, would get its number, and with it the complaints of a password command. What a terminal's
+    character set lacks is escaped.
     """
     missing = [(name, mode) for name, mode in _STREAMS.items() if getattr(sys, name) is None]
     for name, mode in missing:

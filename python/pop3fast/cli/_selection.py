@@ -114,4 +114,4 @@ def _replaced(text: str, means: dict[str, str], *, is_command: bool) -> str:
         # Word by word: a blank in a name begins no word of its own.
         return shlex.join(map(fill, shlex.split(text)))
     except ValueError:
-        return text  # what is wrong with it is said by who runs it
+        return text  # whoever runs it says what is wrong with it

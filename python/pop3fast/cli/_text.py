@@ -17,7 +17,7 @@ from typing import TextIO
 from pop3fast import CommandError, ProtocolError, _replies, error_proto
 from pop3fast.fetch import FetchError
 
-# Where in OpenSSL, and where in CPython's source: names and numbers for who wrote them.
+# Places in the sources of OpenSSL and CPython, which help only those who wrote them.
 _SSL_PLACES = re.compile(r"\[[A-Z0-9]+: [A-Z0-9_]+\] | \(_ssl\.c:\d+\)")
 
 _UNIT = 1000
@@ -28,8 +28,8 @@ class UsageError(Exception):
     """The request makes no sense: exit status 2."""
 
 
-# No kind of ``Exception``: an ``OSError`` would be the network's, and a fetch of many accounts takes any other for the
-# end of one.
+# Not an ``Exception``: an ``OSError`` would be taken for one of the network, and a fetch of many accounts would take
+# any other for the end of one account.
 class OutputGone(BaseException):
     """Nobody reads the standard output any more, as behind ``| head``."""
 

@@ -119,7 +119,7 @@ class AccountState(AttemptsState):
     def note_success(self, date: float) -> None:
         """Note that on *date* a run ended with all that was asked for.
 
-        In the lock's file and not durably: it is for who watches, and shall cost a run that finds nothing new no sync.
+        In the lock's file and not durably: it is for monitoring, and a run that finds nothing new shall cost no sync.
         """
         with contextlib.suppress(OSError):
             os.pwrite(self._lock_file, b"%-20d\n" % date, 0)

@@ -348,7 +348,7 @@ def _run(connection: sqlite3.Connection, statements: str) -> None:
 
 @contextlib.contextmanager
 def _making(path: str) -> Iterator[None]:
-    """Let nobody else make the state meanwhile: SQLite itself does not wait for who changes how it keeps a journal."""
+    """Let nobody else make the state meanwhile: SQLite itself waits for nobody who changes how a journal is kept."""
     with forks.NO_FORK:
         lock_file = open_file(f"{path}.lock")
         forks.hold(lock_file)
