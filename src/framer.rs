@@ -145,6 +145,12 @@ impl Framer {
         matches!(self.next, Next::Body(_))
     }
 
+    /// Whether an error stands behind what was handed out last, which the next call gives.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// For how many octets there is room without asking for more memory.
     #[must_use]
     pub fn capacity(&self) -> usize {

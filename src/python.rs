@@ -76,6 +76,10 @@ mod _framing {
             self.0.in_body()
         }
 
+        fn has_failed(&self) -> bool {
+            self.0.has_failed()
+        }
+
         fn next_line<'py>(&mut self, py: Python<'py>, limit: usize) -> PyResult<Option<Bound<'py, PyBytes>>> {
             Ok(self.0.next_line(limit)?.map(|line| PyBytes::new(py, line)))
         }

@@ -275,7 +275,9 @@ def test_bodies_that_come_octet_by_octet_come_one_by_one() -> None:
 def test_bodies_that_are_there_are_not_lost_to_an_error_behind_them() -> None:
     # A message that arrived whole is the caller's, however the segments happened to fall.
     framer = fed(THREE + b"+OK\r\nfar too long\r\n.\r\n")
+    assert not framer.has_failed()
     assert framer.next_bodies(NO_LIMIT, 10, 100) == (BODIES, None)
+    assert framer.has_failed()
     with pytest.raises(FramingLimitError, match="longer than 10 octets"):
         framer.next_bodies(NO_LIMIT, 10, 100)
 

@@ -110,6 +110,11 @@ class AheadBatch(Batch[LongReply]):
         return False
 
     @property
+    def wants_more(self) -> bool:
+        """Whether commands are left to be sent; whether it is worth a write, `next_lines` knows."""
+        return self._sent < len(self._numbers)
+
+    @property
     def has_spare(self) -> bool:
         """Whether something is there that the program has not had."""
         return bool(self.arrived)

@@ -9,7 +9,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from operator import index
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 from pop3fast._errors import CommandError
 from pop3fast._framing import Framer, strict_status
@@ -53,6 +53,10 @@ class Taken(NamedTuple, Generic[T]):
     """The -ERR behind them."""
     wrong: int | None
     """The first of them, counted from 0, that was not as large as LIST said."""
+
+
+NOTHING: Taken[Any] = Taken(0, (), None, None)
+"""No reply is there as a whole."""
 
 
 class Batch(Generic[T]):
@@ -111,9 +115,9 @@ class Batch(Generic[T]):
         return self._handed_over == len(self._numbers)
 
     @property
-    def all_sent(self) -> bool:
-        """Whether no command is left to be sent."""
-        return self._sent == len(self._numbers)
+    def wants_more(self) -> bool:
+        """Whether commands are left to be sent, and so few are in flight that it is worth a write."""
+        return self._sent < len(self._numbers) and self._sent - self._answered <= self._refill_at
 
     @property
     def is_satisfied(self) -> bool:
@@ -148,9 +152,6 @@ class Batch(Generic[T]):
         *window* is how many may be in flight, and *ahead* for how many octets of replies, if the batch's own do not say
         fewer.
         """
-        in_flight = self._sent - self._answered
-        if in_flight > self._refill_at:
-            return []
         end = min(self._sent + most, self._answered + min(window, self.window), len(self._numbers))
         ahead = self._ahead if ahead is None else min(ahead, self._ahead)
         end = max(self._sent, self._end_of_expected_octets(end, ahead))
@@ -170,7 +171,7 @@ class Batch(Generic[T]):
         """Take replies to the oldest commands from *framer*, *most* at the most."""
         bodies, refused = self._next_bodies(framer, limit, max_octets, most)
         if not bodies:
-            return Taken(0, (), refused, None)
+            return NOTHING if refused is None else Taken(0, (), refused, None)
         start = self._answered
         outcomes = self.take_bodies(bodies)
         wrong = None if self._sizes is None else self._first_wrong(start, array("Q", map(len, bodies)))
@@ -289,6 +290,8 @@ class PieceBatch(Batch[Piece]):
     def take_replies(self, framer: Framer, limit: int, max_octets: int, most: int) -> Taken[Piece]:
         """Take replies as far as they have come; of the last one perhaps a part, which does not count yet."""
         parts, refused = framer.next_pieces(limit, max_octets, most, PIECE_OCTETS)
+        if not parts and refused is None:
+            return NOTHING
         answered = self._answered
         pieces: list[Piece] = []
         lengths = array("Q")

@@ -51,6 +51,9 @@ class Framer:
     def in_body(self) -> bool:
         """Return whether a body is being read: its status line was positive, and its end has not come."""
 
+    def has_failed(self) -> bool:
+        """Return whether an error stands behind what was handed out last, which the next call raises."""
+
     def next_line(self, limit: int) -> bytes | None:
         """Return a line with its line end, or its first *limit* octets when it is longer."""
 

@@ -52,9 +52,10 @@ class Pipeline:
         # Batches and how many of their commands are one behind the other; the oldest first.
         self._runs: deque[tuple[Batch[Any], int]] = deque()
         self._unanswered_octets = 0
-        # Since nothing was in flight: the most octets that were, and how many commands were sent.
+        # Since nothing was in flight: the most octets that were, how many commands were sent, and how many answered.
         self._most_octets = 0
         self._commands = 0
+        self._answered = 0
         # Whether nothing more is sent until everything in flight has been answered.
         self._drains = False
         # What came and is not sure yet, in order; of how many octets, and how many replies.
@@ -85,12 +86,7 @@ class Pipeline:
             # Another command's reply, good or bad, has been read behind those to this loop's.
             self._settle()
         # What has arrived is taken first: nothing is asked for further ahead than the loop is.
-        if batch.is_satisfied:
-            return []
-        if self._runs:
-            # What came behind the last reply may be an error, which the framer keeps for the next call.
-            self._take_all(limit, max_octets)
-        return self._fill(batch)
+        return [] if batch.is_satisfied else self._fill(batch)
 
     def make_room(self, octets: int | None, limit: int, max_octets: int) -> bool:
         """Take replies until a command of so many *octets* may be sent behind the others; return whether it may.
@@ -100,14 +96,11 @@ class Pipeline:
         """
         while not self._has_room_for(octets):
             if not self._take(limit, max_octets, set_aside=True):
-                # What came behind the last reply may be an error, which the framer keeps for the next call.
-                self._take(limit, max_octets, set_aside=True)
                 return self._has_room_for(octets)
         return True
 
     def take_before(self, limit: int, max_octets: int) -> bool:
         """Take the replies to what is in flight before a command that was sent; return whether these are all."""
-        self._take_all(limit, max_octets, followed=True, set_aside=True)
         self._take_all(limit, max_octets, followed=True, set_aside=True)
         return not self._runs
 
@@ -144,20 +137,18 @@ class Pipeline:
     # What is sent.
 
     def _fill(self, batch: Batch[Any]) -> list[str]:
-        if batch.all_sent:
+        if not batch.wants_more:
             return []
         if batch.new:
             batch.new = False
             self._proof.begin(batch.first_window)
         if not self._runs:
             return self._begin(batch)
+        if self._answered >= REPLIES_BEFORE_A_TRIAL and not self._drains:
+            self._drains = self._proof.wants_a_trial(batch.window, batch.line_octets)
         if self._drains or self.given_up:
             return []
-        lines = self._sent(batch, batch.next_lines(self._room // batch.line_octets, self._proof.window, self._ahead))
-        in_flight = sum(count for _, count in self._runs)
-        if self._commands - in_flight >= REPLIES_BEFORE_A_TRIAL:
-            self._drains = self._proof.wants_a_trial(batch.window, batch.line_octets)
-        return lines
+        return self._sent(batch, batch.next_lines(self._room // batch.line_octets, self._proof.window, self._ahead))
 
     def _begin(self, batch: Batch[Any]) -> list[str]:
         """Return what is to be written when nothing is in flight."""
@@ -202,7 +193,7 @@ class Pipeline:
             pass
 
     def _take(self, limit: int, max_octets: int, *, followed: bool = False, set_aside: bool = False) -> bool:
-        """Take replies to the oldest commands; return whether to call again: there may be more.
+        """Take replies to the oldest commands; return whether to call again: there may be more, or an error.
 
         *followed* by another command's reply, what is behind them is nothing left over.
         """
@@ -211,6 +202,9 @@ class Pipeline:
         batch, most = self._runs[0]
         unread = self._framer.unread()
         taken = self._replies(batch, most, limit, max_octets, set_aside=set_aside)
+        if not taken.outcomes and taken.refused is None:
+            self._look_behind_kept_back()
+            return False
         self._kept_back_octets += unread - self._framer.unread()
         outcomes: Sequence[Any] = taken.outcomes
         # What comes one at a time shows nothing of what may be in flight together.
@@ -229,11 +223,16 @@ class Pipeline:
             if batch.knows_sizes:
                 self._proof.right_sizes(taken.replies)
             self._keep_back(batch, outcomes, answered)
-        if not self._runs and not followed:
+        if self._runs or followed:
+            self._look_behind_kept_back()
+        else:
             self._settle()
-        elif self._framer.in_body() and not self._doubts:
+        return bool(self._runs) and (answered == most or taken.refused is not None or self._framer.has_failed())
+
+    def _look_behind_kept_back(self) -> None:
+        """Hand over what is kept back only until the next reply has begun like one, if that has."""
+        if self._kept_back and self._framer.in_body() and not self._doubts:
             self._hand_over()
-        return bool(self._runs) and (answered == most or taken.refused is not None)
 
     def _replies(self, batch: Batch[T], most: int, limit: int, max_octets: int, *, set_aside: bool) -> Taken[T]:
         if not set_aside or batch.bounds_octets:
@@ -252,6 +251,7 @@ class Pipeline:
         return taken
 
     def _answer(self, batch: Batch[Any], most: int, answered: int) -> None:
+        self._answered += answered
         self._unanswered_octets -= answered * batch.line_octets
         if answered == most:
             self._runs.popleft()
@@ -270,7 +270,8 @@ class Pipeline:
         if not self._doubts:
             if answered or outcomes:
                 self._hand_over()
-            self._give(batch, outcomes[:-1])
+            if len(outcomes) > 1:
+                batch.hand_over(outcomes[:-1])
             if outcomes:
                 self._kept_back.append((batch, outcomes[-1:]))
             self._proof.replies += answered
@@ -368,7 +369,7 @@ class Pipeline:
             self._refuse_left_over()
         self._hand_over()
         self._proof.answered_whole(self._commands, self._most_octets)
-        self._most_octets = self._commands = 0
+        self._most_octets = self._commands = self._answered = 0
 
     def _refuse_left_over(self) -> None:
         if octets := self._left_over():

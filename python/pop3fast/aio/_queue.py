@@ -179,9 +179,9 @@ class Queue(Batch[Any]):
         return False
 
     @property
-    def all_sent(self) -> bool:
-        """Whether no command is left that may be sent now."""
-        return not self._next()
+    def wants_more(self) -> bool:
+        """Whether there is a command that may be sent now."""
+        return self._next() is not None
 
     @property
     def about(self) -> str:
