@@ -98,9 +98,9 @@ def arrived(batch: Batch[Received]) -> list[Received]:
     return outcomes
 
 
-def prove(connection: Connection) -> None:
+def prove(connection: Connection, *, window: int = 100) -> None:
     """Let the server answer as many commands as it needs to be believed, and the window be one command again."""
-    batch = batch_of(range(100, 1000))
+    batch = batch_of(range(100, 1000), window=window)
     while not batch.ended:
         lines = connection.write(batch)
         connection.receive(b"".join(reply(body_of(line)) for line in lines), len(lines))
@@ -154,6 +154,26 @@ def test_commands_go_out_while_others_are_in_flight() -> None:
         drained += not connection.unanswered
     # After the first command, where the window was one, after the trial of four, and at the very end.
     assert drained == 3
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["sizes unknown", "sizes listed"])
+def test_no_trial_is_made_of_more_commands_than_their_replies_let_be_in_flight(*, listed: bool) -> None:
+    """Each trial empties the line, and costs a round trip."""
+    body = b"x" * (MAX_EXPECTED_OCTETS // 40) + b"\r\n"
+
+    def drained(messages: int) -> int:
+        sizes = [len(body)] * messages if listed else None
+        connection, batch = Connection(), batch_of(range(1, messages + 1), sizes=sizes)
+        prove(connection, window=20)
+        drained = 0
+        while not batch.ended:
+            connection.write(batch)
+            connection.receive(reply(body), 1)
+            drained += not connection.unanswered
+            arrived(batch)
+        return drained
+
+    assert drained(400) == drained(150)
 
 
 def test_nothing_more_is_written_when_all_has_been() -> None:

@@ -174,13 +174,15 @@ class AheadBatch(Batch[LongReply]):
         allowed = min(self.window, self.first_window + WINDOW_GROWTH * self._next)
         if self._sent - self._next > allowed - max(1, allowed // REFILL_FRACTION):
             return []
-        end = min(self._sent + most, self._answered + window, self._next + allowed, len(self._numbers))
+        wanted = min(self._answered + window, self._next + allowed, len(self._numbers))
+        end = min(self._sent + most, wanted)
         octets = MAX_AHEAD_OCTETS if ahead is None else min(ahead, MAX_AHEAD_OCTETS)
         for place in range(self._next + 1, end):
             octets -= self._expected(place)
             if octets < 0:
                 end = place
                 break
+        self.is_cramped = end == self._sent + most < wanted
         lines = self._lines(self._numbers[self._sent : end])
         self._sent = max(self._sent, end)
         return lines

@@ -97,6 +97,8 @@ class Batch(Generic[T]):
         """The greatest number of its commands in flight."""
         self.new = True
         """Whether the pipeline has not met it yet."""
+        self.is_cramped = True
+        """Whether more would have been sent last time, had the server been known to hold it."""
         self._prefix = f"{verb} "
         self._arguments = arguments
         self._numbers = numbers
@@ -152,9 +154,10 @@ class Batch(Generic[T]):
         *window* is how many may be in flight, and *ahead* for how many octets of replies, if the batch's own do not say
         fewer.
         """
-        end = min(self._sent + most, self._answered + min(window, self.window), len(self._numbers))
+        wanted = min(self._answered + min(window, self.window), len(self._numbers))
         ahead = self._ahead if ahead is None else min(ahead, self._ahead)
-        end = max(self._sent, self._end_of_expected_octets(end, ahead))
+        end = max(self._sent, self._end_of_expected_octets(min(self._sent + most, wanted), ahead))
+        self.is_cramped = end == self._sent + most < wanted
         lines = self._lines(self._numbers[self._sent : end])
         self._sent = end
         in_flight = end - self._answered

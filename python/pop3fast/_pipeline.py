@@ -144,7 +144,7 @@ class Pipeline:
             self._proof.begin(batch.first_window)
         if not self._runs:
             return self._begin(batch)
-        if self._answered >= REPLIES_BEFORE_A_TRIAL and not self._drains:
+        if self._answered >= REPLIES_BEFORE_A_TRIAL and batch.is_cramped and not self._drains:
             self._drains = self._proof.wants_a_trial(batch.window, batch.line_octets)
         if self._drains or self.given_up:
             return []
