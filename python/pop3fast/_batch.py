@@ -8,6 +8,7 @@ import copy
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from operator import index
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 
@@ -361,6 +362,9 @@ def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
     if isinstance(numbers, str | bytes):
         # An iterable, of which "12" has two.
         raise TypeError(f"numbers are an iterable of message numbers, not one: {numbers!r}")
+    if isinstance(numbers, range | list | tuple | dict):  # which can be gone through again when one is no number
+        with suppress(TypeError, OverflowError):
+            return array("Q", numbers)
     compact = array("Q")
     for number in numbers:
         try:

@@ -7,7 +7,7 @@ knows whether it is in step.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn, TypeVar, cast
+from typing import NoReturn, TypeVar, TypeVarTuple, cast
 
 from pop3fast import _protocol_log
 from pop3fast._ahead import ReadAhead
@@ -35,6 +35,7 @@ from pop3fast._session import Session
 from pop3fast._stream import ReplyStream
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 def exchange(
@@ -45,14 +46,21 @@ def exchange(
 ) -> T:
     """Send a command and return what *read* makes of its reply; *how* is `converse`, unless it is given."""
     session = pop._pop3fast or session_of(pop)
-    # What `turn` does; on the way of every command, a generator's context manager takes six times as long.
+    return _in_turn(session, how or converse, pop, session, line, read)
+
+
+def _in_turn(session: ClientSession, act: Callable[[*Ts], T], *arguments: *Ts) -> T:
+    """Return what *act* does, with no other thread's command meanwhile.
+
+    As `turn`, but on the way of every command: a generator's context manager takes six times as long.
+    """
     turns = session.turns
     try:
         turns.take()
     except ConnectionBusy as busy:
         raise unless_closed(session, busy) from None
     try:
-        return (how or converse)(pop, session, line, read)
+        return act(*arguments)
     finally:
         turns.give_back()
         if session.discarded:
@@ -225,14 +233,15 @@ def await_batch(pop: Hooks, batch: Batch[T]) -> None:
     """Move octets until something has arrived for *batch*, or it has ended; raise why nothing will."""
     if batch.failure is not None:
         raise batch.failure
-    with turn(pop):
-        _move_until_arrived(pop, session_of(pop), batch)
+    session = pop._pop3fast or session_of(pop)
+    _in_turn(session, _move_until_arrived, pop, session, batch)
 
 
 def _move_until_arrived(pop: Hooks, session: ClientSession, batch: Batch[T]) -> None:
     if cast("object", pop.sock) is None or not session.in_step:
         _say_why_not(pop, session)
-    stream, pipeline = stream_of(pop), pipeline_of(pop, session)
+    stream = stream_of(pop)
+    pipeline = session.pipeline or pipeline_of(pop, session)
     session.begin()
     try:
         if session.ahead is not None:

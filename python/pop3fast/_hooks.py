@@ -208,11 +208,17 @@ def put_many(pop: Hooks, lines: list[str]) -> None:
         for line in lines:
             pop._putcmd(line)
         return
-    octets = [bytes(line, pop.encoding) for line in lines]
+    encoding = pop.encoding
+    octets = [line.encode(encoding) for line in lines]
     recorded = _protocol_log.is_on()
-    for line, line_octets in zip(lines, octets, strict=True):
-        announce(pop, line, line_octets, recorded=recorded)
-    send(pop, b"\r\n".join([*octets, b""]))
+    if recorded or pop._debugging:
+        for line, line_octets in zip(lines, octets, strict=True):
+            announce(pop, line, line_octets, recorded=recorded)
+    else:  # the audit event alone; a call for each command took as long as all the rest of sending it
+        for line_octets in octets:
+            sys.audit("poplib.putline", pop, line_octets)
+    octets.append(b"")
+    send(pop, b"\r\n".join(octets))
 
 
 def put_quietly(pop: Hooks, lines: list[str]) -> None:
