@@ -44,6 +44,23 @@ def test_every_commit_is_on_the_disk_and_readers_do_not_wait(path: str) -> None:
         assert account._database.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
 
 
+@pytest.mark.parametrize("clock", [1_700_000_000, 0])
+def test_what_another_account_settles_is_dated_by_the_next_session_of_its_own(path: str, clock: int) -> None:
+    state, right = State(path), 1_700_000_000
+    intended = entry(b"1")._replace(delivered_at=clock)
+    with state.account("h", 110, "me") as account:
+        account.begin_session(right)
+        account.begin_session(clock)
+        key = account.intend(intent("/box", intended))
+    with state.account("h", 110, "you") as other:
+        other.begin_session(right)
+        other.settle(key, [intended])
+    for days in (1, 2):
+        with state.account("h", 110, "me") as account:
+            account.begin_session(right + days * DAY)
+            assert account.entries([Identity(b"1")])[Identity(b"1")].delivered_at == right + DAY
+
+
 def test_what_is_remembered_is_there_the_next_time(path: str) -> None:
     hostile = [b"../../x", b"\0", b"x" * 4096, bytes(range(256)), b"1"]
     with State(path).account("h", 110, "me") as account:

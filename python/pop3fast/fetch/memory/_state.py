@@ -310,6 +310,10 @@ class AccountState(AttemptsState):
         kept = [entry.kept() for entry in entries]
         if account == self._id:
             kept = [self._timed(entry) for entry in kept]
+        else:
+            # Another account's own time is known in its own sessions alone.
+            kept = [entry._replace(delivered_at=rows.NOT_DATED) for entry in kept]
+            rows.let_date(database, account)
         rows.remember(database, account, kept)
         rows.forget_attempts(database, account, kept)
         rows.forget_handled(database, account, kept)

@@ -18,7 +18,7 @@ NEVER_LISTED = 2**62
 """Since when a message is missing that another program fetched, before the first complete listing."""
 
 NOT_DATED = 2**62
-"""When a message came while the clock was not believed: later than anything, until a session knows the time."""
+"""When a message came while the account's own time was not known: later than anything, until a session knows it."""
 
 # The numbers are constants of this program.
 _SEEN = (
@@ -90,8 +90,13 @@ def remember(database: Connection, account: int, entries: Iterable[Entry]) -> No
     )
 
 
+def let_date(database: Connection, account: int) -> None:
+    """Have the next session that knows the time of *account* date what is not dated."""
+    database.execute("UPDATE account SET doubted = clock WHERE id = ? AND doubted IS NULL", (account,))
+
+
 def date(database: Connection, account: int, now: int) -> None:
-    """Take what was delivered while the clock was not believed for delivered *now*."""
+    """Take what was delivered while the time was not known for delivered *now*."""
     database.execute(
         "UPDATE seen SET delivered_at = ? WHERE account = ? AND delivered_at = ?", (now, account, NOT_DATED)
     )
