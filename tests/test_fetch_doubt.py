@@ -85,6 +85,32 @@ def test_quirk_q139_numbers_that_are_given_anew_are_fetched_once(tmp_path: Path)
     assert len(drop.sent(b"RETR")) == 15
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("options", [Options(), DELETE])
+@pytest.mark.parametrize("refused", [(1,), (10,), (9, 10), (1, 9), (1, 9, 10)])
+@pytest.mark.parametrize("now", [[*range(10, 15), *range(16, 21)], [*range(10, 19), 20]])
+def test_quirk_q139_a_header_that_is_refused_for_once_hides_no_new_mail(
+    tmp_path: Path, kind: str, options: Options, refused: tuple[int, ...], now: list[int]
+) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = numbered(*range(10, 20))
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        drop.messages = as_numbered(*now)
+        to_refuse = {b"TOP %d 0" % number for number in refused}
+
+        def instead(command: bytes) -> bytes | None:
+            if command not in to_refuse:
+                return None
+            to_refuse.discard(command)
+            return b"-ERR not now\r\n"
+
+        drop.instead = instead
+        fetch_from(server, to, options)
+        assert drop.messages == [] or not options.delete
+    assert delivered(to) == sorted(mail(number) for number in range(10, 21))
+
+
 def test_quirk_q139_new_mail_under_an_old_number_that_fails_at_first_comes_later(tmp_path: Path) -> None:
     to = f"maildir:{tmp_path}/box"
     drop = numbered(*range(10, 20))

@@ -154,7 +154,7 @@ def test_a_change_of_all_unique_ids_is_not_overlooked_after_a_lost_connection(tm
 
 def test_without_top_a_change_of_all_unique_ids_stops_it_too(tmp_path: Path) -> None:
     to = f"maildir:{tmp_path}/box"
-    drop = Maildrop(*((b"old%d" % number, mail(number)) for number in range(20)))
+    drop = Maildrop(*((b"old%d" % number, mail(number)) for number in range(20)), capabilities=b"UIDL\r\n")
     drop.instead = lambda command: b"-ERR what?\r\n" if command.startswith(b"TOP") else None
     with ScriptedServer(greeting(), drop) as server:
         fetch_from(server, to)

@@ -204,8 +204,11 @@ def test_a_few_numbers_at_both_ends_are_looked_at() -> None:
     candidates = numbers_to_probe(uids)
     assert [number for number, _ in candidates] == [*range(1, 11), *range(23, 31), 32]
     known = remembering(*((b"%d" % number, mark_of(number), 0) for number in range(3, 31)))
-    prints = prints_of(candidates, known)
-    assert choose_probes(candidates, prints) == {3: mark_of(3), 29: mark_of(29), 30: mark_of(30)}
+    assert prints_of(candidates, known) == {
+        Identity(b"%d" % number): mark_of(number) for number in [*range(3, 11), *range(23, 31)]
+    }
+    assert choose_probes({number: mark_of(number) for number in range(3, 31)}) == [3, 29, 30]
+    assert choose_probes({2: mark_of(2), 1: mark_of(1)}) == [1, 2]
     assert not numbers_changed({3: mark_of(3)}, {3: mark_of(3)})
     assert numbers_changed({3: mark_of(3), 4: mark_of(4)}, {3: mark_of(3), 4: mark_of(5)})
     assert not numbers_changed({3: mark_of(3)}, {}), "no TOP"
@@ -216,7 +219,7 @@ def test_a_few_numbers_at_both_ends_are_looked_at() -> None:
 
 def planned_in_doubt(listed: Listing, known: Seen, found: dict[int, bytes], options: Options | None = None) -> Plan:
     options = options or Options()
-    plan = make_plan(listed, known, options, NOW, doubts_numbers=True)
+    plan = make_plan(listed, known, options, NOW, doubted=listed.uids)
     settle(plan, found, known, options, NOW)
     return plan
 

@@ -72,7 +72,7 @@ FAULTS = (
         "a unique-id that is used again stands for the message before",
         "_plan",
         "_Maker._is_doubtful",
-        "if not flags and not self._doubts_numbers:",
+        "if not flags:",
         "if flags is not None:",
         87,
         frozenset({"unique-ids again", "identical sizes"}),

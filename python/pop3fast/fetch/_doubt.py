@@ -69,15 +69,15 @@ def prints_of(candidates: list[tuple[int, Identity]], seen: Seen) -> dict[Identi
     return found
 
 
-def choose_probes(candidates: list[tuple[int, Identity]], prints: Mapping[Identity, bytes]) -> dict[int, bytes]:
-    """Return which of *candidates* to look at, with their *prints*: the first one and the last two."""
-    known = [(number, prints[identity]) for number, identity in candidates if prints.get(identity)]
-    return dict([*known[:1], *known[-2:]])
+def choose_probes(known: Mapping[int, bytes]) -> list[int]:
+    """Return which of the messages whose fingerprints are *known* to look at: the first one and the last two."""
+    numbers = sorted(known)
+    return [*dict.fromkeys([*numbers[:1], *numbers[-2:]])]
 
 
-def numbers_changed(probes: Mapping[int, bytes], found: Mapping[int, bytes]) -> bool:
+def numbers_changed(known: Mapping[int, bytes], found: Mapping[int, bytes]) -> bool:
     """Return whether the header that was *found* belongs to another message than before."""
-    return any(number in found and found[number] != fingerprint for number, fingerprint in probes.items())
+    return any(fingerprint != known[number] for number, fingerprint in found.items())
 
 
 def renumbered(plan: Plan, found: Mapping[int, bytes], seen: Seen) -> bool:

@@ -26,6 +26,8 @@ class Lister:
         self._retrieval = retrieval
         self.shows_headers = False
         """Whether the server showed the header of a message whose unique-id is a small number."""
+        self.not_shown: frozenset[int] = frozenset()
+        """The messages with such unique-ids whose headers it was asked for and did not show, although it has TOP."""
 
     def unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         """Return the unique-ids, and the sizes where they come in the same round trip. Raises `UidsUnknown`."""
@@ -117,10 +119,16 @@ class Lister:
             }
         else:
             prints = prints_of(candidates, seen)
-        probes = choose_probes(candidates, prints)
-        found = self._retrieval.fingerprints(list(probes))
+        known = {number: prints[identity] for number, identity in candidates if prints.get(identity)}
+        probes = choose_probes(known)
+        found = self._retrieval.fingerprints(probes)
+        refused = frozenset(probes).difference(found)
+        if refused and self._retrieval.may_have_top():
+            # The others at either end tell as well whether the numbers were given anew.
+            found |= self._retrieval.fingerprints([number for number in known if number not in probes])
         self.shows_headers = bool(found)
-        return not numbers_changed(probes, found)
+        self.not_shown = refused if found else frozenset()
+        return not numbers_changed(known, found)
 
     def nudge(self) -> None:
         """Send a command, so that the server does not end the session. Raises `ProtocolError` or ``OSError``."""

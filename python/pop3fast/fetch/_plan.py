@@ -6,7 +6,7 @@ content. When it may stand for another message now, it is doubtful, and `_doubt`
 deleted. In doubt a message is fetched once more rather than deleted once too early.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -143,13 +143,13 @@ def make_plan(
     date: float,
     known: Known | None = None,
     *,
-    doubts_numbers: bool = False,
+    doubted: Container[int] = (),
 ) -> Plan:
     """Return what to do about *listing* on *date* (seconds of the account's own time). Raises nothing.
 
-    With *doubts_numbers* every unique-id that is a small number is doubtful.
+    A unique-id that is a small number is doubtful where the message number is in *doubted*.
     """
-    maker = _Maker(seen, options, date, known or Known(), doubts_numbers=doubts_numbers)
+    maker = _Maker(seen, options, date, known or Known(), doubted)
     for number, text in listing.uids.items():
         uid = text.encode("latin-1")
         # What does not last is none: in the next session nothing of it would be known.
@@ -163,13 +163,13 @@ def make_plan(
 class _Maker:
     """Makes a plan, message by message."""
 
-    def __init__(self, seen: Seen, options: Options, date: float, known: Known, *, doubts_numbers: bool) -> None:
+    def __init__(self, seen: Seen, options: Options, date: float, known: Known, doubted: Container[int]) -> None:
         self.plan = Plan()
         self._seen = seen
         self._options = options
         self._date = date
         self._known = known
-        self._doubts_numbers = doubts_numbers
+        self._doubted = doubted
         self._counts_position = options.since_last and not known.left
 
     def add(self, number: int, uid: bytes, size: int) -> None:
@@ -190,15 +190,13 @@ class _Maker:
             plan_new(plan, item, self._options, self._known)
             return
         if remembered is None or not is_lasting(uid):
-            self._add_new(item, doubtful=self._doubts_numbers and is_number(uid))
+            self._add_new(item, doubtful=self._doubts(item))
             return
         plan.seen += 1
         if self._counts_position:
             self._leave_before()
         flags = seen.flags(key, occurrence) if seen.flagged else 0
-        if self._has_another_size(size, remembered, Identity(key, occurrence)) or self._is_doubtful(
-            item.identity, flags
-        ):
+        if self._has_another_size(size, remembered, Identity(key, occurrence)) or self._is_doubtful(item, flags):
             plan.doubtful.append(item)
             return
         if flags & MISSING:
@@ -219,16 +217,19 @@ class _Maker:
         self.plan.sizes_changed.append((key, size))
         return False
 
-    def _is_doubtful(self, identity: Identity, flags: int) -> bool:
-        if not flags and not self._doubts_numbers:
-            return False
-        if is_number(identity.uid):
+    def _doubts(self, item: Item) -> bool:
+        return item.number in self._doubted and is_number(item.identity.uid)
+
+    def _is_doubtful(self, item: Item, flags: int) -> bool:
+        if not flags:
+            return self._doubts(item)
+        if is_number(item.identity.uid):
             return True
         deletions = flags & MOST_DELETIONS
         if flags & MARKED or (deletions and flags & MISSING):
             return True
         # Whoever has ignored so many deletions of it still has it.
-        return 0 < deletions < PATIENCE_WITH_DELETIONS and identity not in self._known.recognised
+        return 0 < deletions < PATIENCE_WITH_DELETIONS and item.identity not in self._known.recognised
 
     def _add_new(self, item: Item, *, doubtful: bool) -> None:
         plan, options, (uid, occurrence) = self.plan, self._options, item.identity
@@ -253,7 +254,7 @@ class _Maker:
         """Return whether *item* is remembered with this *mark*. One of another size is another message."""
         uid, occurrence = item.identity
         size = self._seen.size(mark + uid, occurrence)
-        if size is None or (size and item.size and size != item.size) or (self._doubts_numbers and is_number(uid)):
+        if size is None or (size and item.size and size != item.size) or self._doubts(item):
             return False
         if self._seen.flags(mark + uid, occurrence) & MISSING:
             self.plan.relisted.append(Identity(mark + uid, occurrence))

@@ -24,6 +24,9 @@ The server sends no more than is taken, and this loop, unlike one that may be le
 PROVEN_REPLIES = 100
 """A server that answered so many commands in this run can pipeline: that it hung up then was not because of it."""
 
+FEW_HEADERS = 4
+"""So many headers are asked for before a server that says it has TOP is taken for one that has none."""
+
 T = TypeVar("T")
 
 
@@ -104,17 +107,23 @@ class Retrieval:
         found: dict[int, bytes] = {}
         if not self._run.may_top:
             return found
-        # The first alone: a server without TOP counts bad commands, and hangs up at the twentieth (quirk q43).
-        for some in (numbers[:1], numbers[1:]):
+        # The first alone: a server without TOP counts bad commands, and hangs up at the twentieth (quirk q43). One that
+        # says that it has TOP may still refuse to show one message.
+        tried = FEW_HEADERS if self.may_have_top() else 1
+        for start, end in ((0, 1), (1, tried), (tried, len(numbers))):
+            if start >= tried and not found:
+                break
             self._run.may_top = self._run.has_top
-            messages = self._pop.top_many(some, 0, pipelining=self.pipelining(), on_error=lambda _: None)
+            messages = self._pop.top_many(numbers[start:end], 0, pipelining=self.pipelining(), on_error=lambda _: None)
             for message in messages:
                 found[message.number] = fingerprint(header_of(message.content))
             self._run.may_top = True
-            if not found:
-                break
-            self._run.has_top = True
+            self._run.has_top |= bool(found)
         return found
+
+    def may_have_top(self) -> bool:
+        """Return whether the server has shown a header, or says that it can."""
+        return self._run.has_top or (self._run.reconnector.asks_capabilities and self._pop.supports("TOP"))
 
     def headers(self, numbers: list[int]) -> dict[int, bytes]:
         """Return the headers of messages, by TOP; those that the server does not show are left out.

@@ -69,7 +69,7 @@ class FetchSession:
         uids, sizes = self._lister.unique_ids(sizes_too=noted is None)
         if memory is not None and noted is not None and noted == self._lister.mark(uids):
             self._numbers_changed = not self._lister.numbers_hold(uids, memory)
-            if not self._numbers_changed:
+            if not self._numbers_changed and not self._lister.not_shown:
                 run.report.seen = len(uids)
                 return self._quit([], plan=None, more=False)
         listing = self._lister.listing(uids, sizes)
@@ -160,6 +160,8 @@ class FetchSession:
         changed = self._numbers_changed
         if memory is not None and plan.seen > len(plan.doubtful) and not changed:
             changed = not self._lister.numbers_hold(dict(listing.uids), memory, seen)
+        if self._lister.not_shown:
+            plan = make_plan(listing, seen, options, date, known, doubted=self._lister.not_shown)
         if not self._lister.shows_headers:
             doubt_deletions(plan)
         found: dict[int, bytes] = {}
@@ -167,7 +169,7 @@ class FetchSession:
             found = self._retrieval.fingerprints([item.number for item in plan.doubtful])
             changed = renumbered(plan, found, seen)
         if changed:
-            plan = make_plan(listing, seen, options, date, known, doubts_numbers=True)
+            plan = make_plan(listing, seen, options, date, known, doubted=listing.uids)
             numbers = [item.number for item in plan.doubtful if item.number not in found]
             found |= self._retrieval.fingerprints(numbers)
         if plan.doubtful:
