@@ -12,6 +12,7 @@ from pop3fast.fetch import Account, FetchReport, Options
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.memory._age import DAY_SECONDS
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 
@@ -159,3 +160,30 @@ def delivered(destination: str) -> list[bytes]:
     else:
         found = [file.read_bytes() for file in [*path.glob("new/*"), *path.glob("cur/*")]]
     return sorted(octets.replace(b"\n", b"\r\n") for octets in found)
+
+
+def numbered(*numbers: int, capabilities: bytes = b"TOP\r\nUIDL\r\n") -> Maildrop:
+    """Return a maildrop whose unique-ids are message numbers; all messages have the same size."""
+    return Maildrop(*as_numbered(*numbers), capabilities=capabilities)
+
+
+def as_numbered(*numbers: int) -> list[tuple[bytes, bytes]]:
+    """Return the messages of such a maildrop."""
+    return [(b"%d" % place, mail(number)) for place, number in enumerate(numbers, 1)]
+
+
+def named(*numbers: int) -> Maildrop:
+    """Return a maildrop whose unique-ids last."""
+    return Maildrop(*((b"unique-id-of-%06d" % number, mail(number)) for number in numbers))
+
+
+def days(number: float) -> FastClock:
+    """Return a clock that shows so many days later."""
+    clock = FastClock()
+    clock.time += number * DAY_SECONDS
+    return clock
+
+
+def refuse_top(drop: Maildrop) -> None:
+    """Have *drop* know no TOP."""
+    drop.instead = lambda command: b"-ERR unknown\r\n" if command.startswith(b"TOP") else None

@@ -49,7 +49,14 @@ GROUPS = {
     ),
     "plan": Group(
         ("fetch/_plan", "fetch/_doubt", "fetch/_listing", "fetch/_identity"),
-        ("test_fetch_plan", "test_fetch_doubt", "test_fetch_mailbox", "test_fetch_deleting", "test_simulation"),
+        (
+            "test_fetch_plan",
+            "test_fetch_doubt",
+            "test_fetch_short",
+            "test_fetch_mailbox",
+            "test_fetch_deleting",
+            "test_simulation",
+        ),
     ),
     "run": Group(
         ("fetch/_session", "fetch/_delivering", "fetch/_retrieval", "fetch/_deleting", "fetch/_run", "fetch/_portions"),
@@ -58,6 +65,8 @@ GROUPS = {
             "test_fetch_mailbox",
             "test_fetch_deleting",
             "test_fetch_doubt",
+            "test_fetch_out_of_step",
+            "test_fetch_short",
             "test_fetch_sizes",
             "test_fetch_trouble",
             "test_simulation",
