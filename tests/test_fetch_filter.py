@@ -121,17 +121,22 @@ def test_when_all_is_seen_or_skipped_nothing_is_asked_and_no_size_is_listed(
 
 
 @pytest.mark.parametrize("headers", [False, True])
-def test_what_is_to_be_deleted_stays_when_the_conversation_is_out_of_step(
-    server: ScriptedServer, drop: Maildrop, *, headers: bool
+@pytest.mark.parametrize("status", [90, 92])
+def test_what_is_wanted_is_neither_deleted_nor_skipped_for_the_message_before_it(
+    server: ScriptedServer, drop: Maildrop, *, headers: bool, status: int
 ) -> None:
+    drop.capabilities += b"PIPELINING\r\n"
     # The reply to the first message has one more behind it, so each later one is taken for the one behind it.
-    verb = b"TOP 1 0" if headers else b"RETR 1"
-    content = b"+OK\r\nSubject: forged\r\n\r\n.\r\n"
-    drop.instead = lambda command: content + drop.content(1) if command == verb else None
-    report = fetch(server, script("grep -q '^Subject: 1$' && exit 92; exit 0"), filter_headers=headers)
+    # The last one is refused, so that what is left over looks like the reply to any command.
+    first, last = (b"TOP 1 0", b"TOP 5 0") if headers else (b"RETR 1", b"RETR 5")
+    drop.instead = {first: drop.content(1) * 2, last: b"-ERR no\r\n"}.get
+    command = script(f"grep -q '^Subject: 5$' || exit {status}")
+    report = fetch(server, command, filter_headers=headers)
     assert report.error is not None or report.failures
-    assert len(drop.messages) == 5
-    assert drop.sent(b"DELE") == []
+    assert (b"u5", mail(5)) in drop.messages
+    drop.instead = lambda _: None
+    fetch(server, command, filter_headers=headers)
+    assert mail(5) in delivered("maildir:box")
 
 
 def test_what_was_not_deleted_is_asked_about_again(server: ScriptedServer, drop: Maildrop) -> None:
