@@ -106,6 +106,7 @@ DESTINATIONS = (
     "fetch.destinations._kinds",
     "fetch.destinations._guard",
     "fetch.destinations._handler",
+    "fetch.destinations._at_once",
     "fetch.destinations._pipe",
     "fetch.destinations._program",
     "fetch.destinations._objects",

@@ -49,7 +49,7 @@ from pop3fast.fetch import (
 
 Tell = Callable[[Job, Progress], None]
 
-OF_DESTINATIONS = ("recipient", "pipe_timeout", "to_password", "to_token", "to_context")
+OF_DESTINATIONS = ("recipient", "pipe_timeout", "to_password", "to_token", "to_context", "jobs_per_account")
 """The settings that a `Job` has beside its options: what some destinations have to be told."""
 
 MOST_NAMES = 5

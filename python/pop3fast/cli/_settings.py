@@ -180,6 +180,9 @@ class Settings:
     pipe_timeout: float | None = _said(
         SECONDS, "fetch", "how long a program (pipe:) may take for one message (default: 600)"
     )
+    jobs_per_account: int | None = _said(
+        COUNT, "fetch", "deliver so many messages at once (pipe:, lmtp:; default: 1, in the order of the mailbox)"
+    )
     import_seen: str | None = _said(
         FILE, "fetch", "messages that getmail, mpop or fetchmail fetched, by their file, are not new"
     )

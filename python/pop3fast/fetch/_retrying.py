@@ -57,6 +57,9 @@ class Job:
     """An OAuth 2 access token for it."""
     to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     """TLS to that server (``imaps:``, ``lmtp:``), and whom it trusts. A job with one cannot be pickled."""
+    jobs_per_account: int = 1
+    """How many messages may be on their way to the destination at once (``pipe:``, ``lmtp:``). With one, which is the
+    default, they come there in the order of the mailbox."""
 
     @property
     def words(self) -> str:
@@ -108,6 +111,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     to_password: Secret | None = None,
     to_token: Secret | None = None,
     to_context: ssl.SSLContext | None = None,
+    jobs_per_account: int = 1,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
     """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
@@ -117,9 +121,9 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     happens on the way and however often this is called; where nothing shows what was delivered, at least once
     (`Kind.once`). *state* is the file that remembers what was fetched; without one it is ``pop3fast.sqlite`` in the
     folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
-    *recipient*, *pipe_timeout* and those with *to_* are those of `Job`, the others those of `Options`. Nothing is
-    deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is called as messages come,
-    in the caller's thread.
+    *recipient*, *pipe_timeout*, *jobs_per_account* and those with *to_* are those of `Job`, the others those of
+    `Options`. Nothing is deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is
+    called as messages come, in the caller's thread.
 
     A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
     locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``:
@@ -148,8 +152,8 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         filter=filter,
         filter_headers=filter_headers,
     )
-    job = Job(account, destination, state, options, recipient, pipe_timeout, to_password, to_token, to_context)
-    return run_job(job, progress=progress)
+    to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account)
+    return run_job(Job(account, destination, state, options, *to), progress=progress)
 
 
 def run_job(
@@ -162,7 +166,13 @@ def run_job(
     world = surroundings or Surroundings()
     report = FetchReport(str(job.account), job.words)
     particulars = Particulars(
-        job.account.login, job.recipient, job.pipe_timeout, job.to_password, job.to_token, job.to_context
+        job.account.login,
+        job.recipient,
+        job.pipe_timeout,
+        job.to_password,
+        job.to_token,
+        job.to_context,
+        job.jobs_per_account,
     )
     destination = open_destination(job.destination, world.files, world.clock, particulars)
     run = Run(

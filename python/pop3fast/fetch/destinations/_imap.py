@@ -72,7 +72,6 @@ class Imap(ServerDestination[ImapSession]):
         self._attempts: Attempts | None = None
         self._pending: deque[Pending] = deque()
         self._answered: list[tuple[Entry, Answer | str]] = []
-        self._failed: deque[tuple[Entry, MessageError | DestinationError]] = deque()
         # What was sent in this session is in no doubt, and another message may be alike to it.
         self._noted: set[tuple[bytes, bytes]] = set()
 
@@ -81,7 +80,6 @@ class Imap(ServerDestination[ImapSession]):
         said = super().prepare(account, journal)
         self._pending.clear()
         self._answered = []
-        self._failed.clear()
         self._noted.clear()
         # Who remembers what was fetched remembers attempts.
         self._attempts = cast("Attempts", journal)
@@ -121,29 +119,15 @@ class Imap(ServerDestination[ImapSession]):
         self._collect()
         sent = {entry.identity: answer for entry, answer in self._answered}
         self._answered = []
-        delivered: list[Entry] = []
-        failed: list[tuple[Entry, MessageError | DestinationError]] = []
-        for entry in super().flush():
-            answer = sent.get(entry.identity)
-            if answer is None:
-                delivered.append(entry)
-            elif isinstance(answer, str):
-                failed.append((entry, MessageDeferred(f"{DOUBTFUL} ({answer})")))
-            elif answer.good:
-                delivered.append(entry._replace(place=_place_of(answer)))
-            else:
-                failed.append((entry, self._error(answer)))
-        for entry, _ in failed:
-            self._copies.give_back(entry)
-        self._failed.extend(failed)
-        if self._failed:
-            # One at a time: the others are named when it is called again.
-            entry, error = self._failed.popleft()
-            if isinstance(error, MessageError):
-                raise type(error)(error.reason, [entry.identity], delivered)
-            error.delivered = tuple(delivered)
-            raise error
-        return delivered
+        return self.told((entry, self._outcome(entry, sent.get(entry.identity))) for entry in super().flush())
+
+    def _outcome(self, entry: Entry, answer: Answer | str | None) -> Entry | MessageError | DestinationError:
+        """Return what the *answer* to a message means; why none came; None for one that was there."""
+        if answer is None:
+            return entry
+        if isinstance(answer, str):
+            return MessageDeferred(f"{DOUBTFUL} ({answer})")
+        return entry._replace(place=_place_of(answer)) if answer.good else self._error(answer)
 
     def _collect(self) -> None:
         """Wait for the answers to what was sent."""

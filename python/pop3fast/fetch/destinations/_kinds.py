@@ -12,6 +12,7 @@ from typing import cast
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry
 from pop3fast.fetch._waiting import Clock, SystemClock
+from pop3fast.fetch.destinations._at_once import AtOnce
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
@@ -23,6 +24,7 @@ from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._objects import Objects
 from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._pipe import Pipe
+from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.fetch.memory._state import FILE_NAME
 from pop3fast.fetch.memory._state_home import state_at_home
 
@@ -54,11 +56,16 @@ def _mbox(words: str, _: Particulars, files: Files, clock: Clock) -> Destination
 
 
 def _pipe(words: str, particulars: Particulars, _: Files, clock: Clock) -> Destination:
-    return Guarded(Pipe(words, particulars, clock))
+    return _many(lambda: Pipe(words, particulars, clock), particulars)
 
 
 def _lmtp(words: str, particulars: Particulars, _files: Files, _clock: Clock) -> Destination:
-    return Guarded(Lmtp(words, particulars))
+    return _many(lambda: Lmtp(words, particulars), particulars)
+
+
+def _many(make: Callable[[], SimpleDestination], particulars: Particulars) -> Destination:
+    lanes = [make() for _ in range(particulars.jobs)]
+    return Guarded(lanes[0] if len(lanes) == 1 else AtOnce(lanes))
 
 
 def _imap(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination]:

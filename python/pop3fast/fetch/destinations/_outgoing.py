@@ -133,6 +133,8 @@ class OutgoingMessage:
         self.number: int = number
         """Its message number, in the session that fetched it; 0 when that is not known."""
         self._content = content
+        self.is_kept: bool = False
+        """Whether it is delivered later, and closed by who does so."""
         self.key: str = message_key(account, identity.uid, content.digest())
         """What stands for it: the same in every attempt, so who keeps it delivers once."""
 
@@ -155,6 +157,10 @@ class OutgoingMessage:
     def open(self) -> BinaryIO:
         """Return a file of them. It can be read as long as the message is being delivered."""
         return self._content.open()
+
+    def close(self) -> None:
+        """Let go of its octets; called when it is delivered, or will not be."""
+        self._content.close()
 
     def email(self, policy: "Policy[EmailMessage] | None" = None) -> "EmailMessage":
         """Return it parsed, anew at each call, as `pop3fast.Message.email` does."""

@@ -13,6 +13,10 @@ PIPE_SECONDS = 600.0
 that one that hangs is seen within the hour."""
 
 
+MOST_JOBS = 1000
+"""More threads, processes or connections for one account are a slip of the pen."""
+
+
 @dataclass(frozen=True)
 class Particulars:
     """What some kinds of destinations need. Raises `ValueError` for what makes no sense."""
@@ -30,7 +34,12 @@ class Particulars:
     to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
     """What decides about the certificate of a server that the mail goes to, and that there is to be TLS."""
 
+    jobs: int = 1
+    """How many messages may be on their way at once (`pipe:`, `lmtp:`); with one, the order is kept."""
+
     def __post_init__(self) -> None:
+        if not 1 <= self.jobs <= MOST_JOBS:
+            raise ValueError(f"jobs_per_account is from 1 to {MOST_JOBS}, not {self.jobs!r}")
         if self.to_password is not None and self.to_token is not None:
             raise ValueError("a password or a token logs in to where the mail goes, one of to_password and to_token")
         if not self.pipe_timeout > 0:

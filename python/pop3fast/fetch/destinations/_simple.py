@@ -5,8 +5,9 @@ a unique-id that lasts is recognised by its content. Each message is remembered 
 one is delivered twice when the process is killed. It delivers at least once, with the same key each time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from pop3fast.fetch._errors import DestinationError, MessageError
 from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, ReadBack, is_lasting
 from pop3fast.fetch._waiting import Clock, SystemClock
 from pop3fast.fetch.destinations._outgoing import SPOOL_OCTETS, Content, OutgoingMessage
@@ -31,6 +32,7 @@ class SimpleDestination:
     _copies = Copies()
     _delivery: "SimpleDelivery | None" = None
     _ended: tuple[Entry, ...] = ()
+    _failed: tuple[tuple[Entry, MessageError | DestinationError], ...] = ()
 
     def deliver(self, message: OutgoingMessage) -> bytes | None:
         """Deliver *message*, and return when that is done for good; what is returned is kept as its place.
@@ -47,7 +49,7 @@ class SimpleDestination:
         """Make ready for a session of *account* (its digest), and let go of what an earlier one left."""
         self.open()
         self._drop()
-        self._ended = ()
+        self._ended, self._failed = (), ()
         self._account, self._journal = account, journal
         self._copies = Copies(journal.copies_deleted)
         return []
@@ -65,6 +67,27 @@ class SimpleDestination:
         """Return what was delivered since the last flush."""
         ended, self._ended = self._ended, ()
         return [*ended]
+
+    def told(self, outcomes: Iterable[tuple[Entry, Entry | MessageError | DestinationError]]) -> list[Entry]:
+        """Return what is delivered of *outcomes*, for a `flush` that knows only then what became of each message.
+
+        Raises `MessageError` and `DestinationError` for these, one after the other: the rest when it is called again.
+        """
+        delivered: list[Entry] = []
+        for entry, outcome in outcomes:
+            if isinstance(outcome, Entry):
+                delivered.append(outcome)
+            else:
+                self._copies.give_back(entry)
+                self._failed += ((entry, outcome),)
+        if not self._failed:
+            return delivered
+        (entry, error), *rest = self._failed
+        self._failed = tuple(rest)
+        if isinstance(error, MessageError):
+            raise type(error)(error.reason, [entry.identity], delivered)
+        error.delivered = tuple(delivered)
+        raise error
 
     def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
         """Return that what was acknowledged is there: it is out of reach."""
@@ -92,13 +115,18 @@ class SimpleDestination:
             if self._journal is not None:
                 place = self._journal.place_of(entry.content, entry.copy)
         if place is not None:
+            content.close()
             entry = entry._replace(place=place)
         else:
+            message = self.outgoing(identity, content)
             try:
-                entry = self.settle(entry, self.outgoing(identity, content))
+                entry = self.settle(entry, message)
             except BaseException:
                 self._copies.give_back(entry)
                 raise
+            finally:
+                if not message.is_kept:
+                    message.close()
         self._ended += (entry,)
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
@@ -137,10 +165,7 @@ class SimpleDelivery:
         """Deliver the message. Raises what `SimpleDestination.deliver` does."""
         self._check()
         self._under_way = False
-        try:
-            self._destination.ended(self._identity, self._content, size, fingerprint)
-        finally:
-            self._content.close()
+        self._destination.ended(self._identity, self._content, size, fingerprint)
 
     def abandon(self) -> None:
         """Let go of what was written. Does nothing when it has ended or was abandoned."""

@@ -1,0 +1,115 @@
+"""Many deliveries at once, for destinations that take one message after the other.
+
+Owns which of them may be under way. Each is kept as done the moment that it is, so a fetch that is killed repeats those
+at most that were under way. With one at a time, which is what there is unless more are asked for, the order is kept.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from threading import BoundedSemaphore
+from typing import cast
+
+from pop3fast.fetch._errors import DestinationError, MessageError, destination_error
+from pop3fast.fetch._identity import Entry, Identity
+from pop3fast.fetch.destinations._outgoing import OutgoingMessage
+from pop3fast.fetch.destinations._simple import SimpleDestination
+from pop3fast.fetch.memory._journal import Attempts, Journal
+
+BATCH = 64
+"""How many messages for each of them are delivered before all are waited for, and remembered for good."""
+
+
+class AtOnce(SimpleDestination):
+    """Several destinations that stand for one. Each has a message at a time."""
+
+    def __init__(self, lanes: Sequence[SimpleDestination]) -> None:
+        """Deliver over *lanes*, which are alike."""
+        self._lanes = lanes
+        self._idle: SimpleQueue[SimpleDestination] = SimpleQueue()
+        for lane in lanes:
+            self._idle.put(lane)
+        self.path = lanes[0].path
+        self.clock = lanes[0].clock
+        self.batch_messages = BATCH * len(lanes)
+        self._executor: ThreadPoolExecutor | None = None
+        self._under_way: dict[Identity, Future[Entry]] = {}
+        self._attempts: Attempts | None = None
+        # As many again wait for their turn, in memory or in a file.
+        self._room = BoundedSemaphore(2 * len(lanes))
+
+    def open(self) -> None:
+        """Look whether anything can be delivered. Raises `DestinationError`."""
+        # The others when they are needed: a server may let in only some.
+        self._lanes[0].open()
+
+    def prepare(self, account: str, journal: Journal) -> list[str]:
+        """Make ready for a session of *account*. Raises `DestinationError`."""
+        self._end()
+        # Who remembers what was fetched remembers attempts.
+        self._attempts = cast("Attempts", journal)
+        return super().prepare(account, journal)
+
+    def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
+        """Deliver *message*, or begin to; what became of it `flush` says then. Raises `MessageError`."""
+        if self._attempts is None:
+            raise TypeError("the destination is not prepared")
+        if (done := self._attempts.handled(entry)) is not None:
+            return done
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(len(self._lanes), "pop3fast-delivery")
+        self._room.acquire()
+        message.is_kept = True
+        self._under_way[entry.identity] = self._executor.submit(self._deliver, entry, message, self._attempts)
+        return entry
+
+    def flush(self) -> list[Entry]:
+        """Wait for all, and return what was delivered. Raises `MessageError` for the rest, one after the other."""
+        return self.told(self._outcomes(super().flush()))
+
+    def hurry(self) -> None:
+        """Wait for nothing any more."""
+        for lane in self._lanes:
+            lane.hurry()
+
+    def close(self) -> None:
+        """Let go of what is under way. Does nothing when it is closed."""
+        super().close()
+        self._end()
+        for lane in self._lanes:
+            lane.close()
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown()
+
+    def _deliver(self, entry: Entry, message: OutgoingMessage, attempts: Attempts) -> Entry:
+        lane = self._idle.get()
+        try:
+            remembered = entry._replace(place=lane.deliver(message) or b"")
+            attempts.note_handled(entry, remembered)
+            return remembered
+        finally:
+            self._idle.put(lane)
+            message.close()
+            self._room.release()
+
+    def _outcomes(self, entries: list[Entry]) -> Iterator[tuple[Entry, Entry | MessageError | DestinationError]]:
+        for entry in entries:
+            future = self._under_way.pop(entry.identity, None)
+            error = None if future is None else future.exception()
+            if future is None:
+                yield entry, entry
+            elif error is None:
+                yield entry, future.result()
+            elif isinstance(error, MessageError | DestinationError):
+                yield entry, error
+            elif isinstance(error, OSError):
+                yield entry, destination_error(self.path, "deliver to", error)
+            else:
+                raise error
+
+    def _end(self) -> None:
+        """Wait for what is under way, of which nobody asks what became: what is done is kept as done."""
+        for future in self._under_way.values():
+            future.exception()
+        self._under_way.clear()
