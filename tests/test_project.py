@@ -160,6 +160,7 @@ MEMORY = (
 ACCOUNTS = (
     "fetch.accounts",
     "fetch.accounts._account",
+    "fetch.accounts._keyring",
     "fetch.accounts._passwords",
     "fetch.accounts._netrc",
     "fetch.accounts._private",
@@ -200,6 +201,20 @@ FETCH = (
     "fetch._identity",
 )
 OF_THE_CLIENT = ("_connect", "_route", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
+# Whoever wants tokens: it keeps them as a state and a password are kept, and raises what they raise.
+OAUTH = (
+    "oauth",
+    "oauth._logins",
+    "oauth._source",
+    "oauth._flows",
+    "oauth._providers",
+    "oauth._cache",
+    "oauth._requests",
+)
+OF_OAUTH = {
+    *("__init__", "fetch", "_replies", "fetch._waiting", "fetch.memory._state_home"),
+    *("fetch.accounts._keyring", "fetch.accounts._passwords", "fetch.accounts._private"),
+}
 # Programs use the others by what is public in them; but a URL and a password are read, and what a server says is shown,
 # as the library does it.
 PROGRAMS = (
@@ -218,6 +233,7 @@ PROGRAMS = (
     "cli._import_mpop",
     "cli._import_words",
     "cli._status",
+    "cli._oauth",
     "cli._show",
     "cli._fetching",
     "cli._look",
@@ -227,14 +243,18 @@ PROGRAMS = (
     "cli._selection",
     "cli._arguments",
     "cli._accounts",
+    "cli._tokens",
     "cli._config",
     "cli._proxies",
     "cli._parser",
     "cli._settings",
     "cli._text",
 )
-PUBLIC = {"__init__", "testing", "fetch"}
-READERS = {"_encoded_words", "_location", "_replies", "_route", "fetch.accounts._passwords", "fetch.accounts._private"}
+PUBLIC = {"__init__", "testing", "fetch", "oauth"}
+READERS = {
+    *("_encoded_words", "_location", "_replies", "_route"),
+    *("fetch.accounts._keyring", "fetch.accounts._passwords", "fetch.accounts._private"),
+}
 
 # Compiled, and known here by its stub.
 EXTENSION = {"_framing"}
@@ -280,12 +300,14 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 
 def may_import(name: str) -> set[str]:
-    for house in (CLIENT, SERVER, FETCH, PROGRAMS):
+    for house in (CLIENT, SERVER, FETCH, OAUTH, PROGRAMS):
         if name in house:
             below = set(house[house.index(name) + 1 :])
             if name in DESTINATIONS or name in MEMORY:
                 below -= set(ACCOUNTS)  # messages are delivered and remembered whoever logs in, and however
-            return below | {FETCH: {"__init__", *OF_THE_CLIENT}, PROGRAMS: PUBLIC | READERS}.get(house, set())
+            return below | {FETCH: {"__init__", *OF_THE_CLIENT}, OAUTH: OF_OAUTH, PROGRAMS: PUBLIC | READERS}.get(
+                house, set()
+            )
     if name in AIO:
         below = set(AIO[AIO.index(name) + 1 :])
         return below | (set(CLIENT) - NOT_OF_AIO) | (OF_FETCH if name == "aio._fetch_many" else set())
@@ -299,7 +321,7 @@ def test_imports_point_down(path: Path) -> None:
 
 
 def test_every_place_is_taken() -> None:
-    assert {*CLIENT, *AIO, *SERVER, *FETCH, *PROGRAMS} == {name_of(path) for path in modules()}
+    assert {*CLIENT, *AIO, *SERVER, *FETCH, *OAUTH, *PROGRAMS} == {name_of(path) for path in modules()}
 
 
 def rows() -> dict[str, int]:

@@ -18,7 +18,9 @@ from pop3fast._route import IpVersion
 from pop3fast.cli._proxies import proxy_for
 from pop3fast.cli._settings import SECRETS, Settings, demand, key_of
 from pop3fast.cli._text import UsageError, printable
+from pop3fast.cli._tokens import tokens_of
 from pop3fast.fetch import Account, SecretError
+from pop3fast.fetch.accounts._keyring import keyring_password
 from pop3fast.fetch.accounts._passwords import checked_secret, netrc_login, read_password_file, run_password_command
 
 VARIABLE = "POP3FAST_PASSWORD"
@@ -100,7 +102,7 @@ def names_user(settings: Settings) -> bool:
 def _with_secret(account: Account, location: Location, settings: Settings, *, alone: bool) -> Account:
     # A password itself has a key, and no option.
     given = [
-        key_of(name) if name == "password" else f"--{key_of(name)}"
+        key_of(name) if name in {"password", "oauth"} else f"--{key_of(name)}"
         for name in SECRETS
         if getattr(settings, name) is not None
     ]
@@ -120,13 +122,25 @@ def _with_secret(account: Account, location: Location, settings: Settings, *, al
             password = _ask(user, location, alone=alone)
     if user is None:
         raise UsageError("nobody says who logs in: user@host in the URL, --user, or an entry in ~/.netrc")
+    return _kept_elsewhere(replace(account, user=user), location, settings) or replace(
+        account, user=user, password=checked_secret(password or "", "the password")
+    )
+
+
+def _kept_elsewhere(account: Account, location: Location, settings: Settings) -> Account | None:
+    """Return *account* with what gives its secret whenever it is needed; None where that is not asked for."""
+    user = account.user or ""
     if settings.password_command is not None:
-        return replace(account, user=user, password=None, password_command=settings.password_command)
+        return replace(account, password=None, password_command=settings.password_command)
+    if settings.password_keyring:
+        return replace(account, password=lambda: keyring_password(location.host, user))
+    if settings.oauth is not None:
+        return replace(account, password=None, token=tokens_of(replace(settings, user=user)))
     if settings.token_command is not None:
         command = settings.token_command
         # Asked for in each session: a token lasts for an hour.
-        return replace(account, user=user, password=None, token=lambda: run_password_command(command))
-    return replace(account, user=user, password=checked_secret(password or "", "the password"))
+        return replace(account, password=None, token=lambda: run_password_command(command))
+    return None
 
 
 def _ask(user: str, location: Location, *, alone: bool) -> str:

@@ -29,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_check,
         _add_status,
         _add_capa,
+        _add_oauth,
         _add_import_config,
         _add_completion,
         _add_demo,
@@ -136,6 +137,20 @@ def _add_status(commands: Any) -> None:  # noqa: ANN401
     said.add_argument(
         "--prometheus", action="store_true", help="for the textfile collector of Prometheus' node exporter"
     )
+
+
+def _add_oauth(commands: Any) -> None:  # noqa: ANN401
+    oauth = commands.add_parser(
+        "oauth",
+        help="log in at Microsoft 365 or Google, for tokens",
+        description="Log in for the accounts that are named, whose tables in the configuration have oauth and "
+        "oauth-client-id. Tokens are kept and renewed from then on, and no password is needed.",
+    )
+    oauth.add_argument("action", choices=("login",), metavar="login", help="what to do")
+    oauth.add_argument("accounts", nargs="+", metavar="NAME", help="names in the configuration")
+    config = default_config().replace("%", "%%")
+    oauth.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
+    oauth.set_defaults(parser=oauth)
 
 
 def _add_import_config(commands: Any) -> None:  # noqa: ANN401

@@ -93,6 +93,12 @@ def _status(command: argparse.Namespace) -> int:
     return _status.status(selected(command, or_all=True), command)
 
 
+def _oauth(command: argparse.Namespace) -> int:
+    from pop3fast.cli import _oauth  # noqa: PLC0415 - as above
+
+    return _oauth.log_in(selected(command))
+
+
 def _import_config(command: argparse.Namespace) -> int:
     from pop3fast.cli import _importing  # noqa: PLC0415 - as above
 
@@ -118,6 +124,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "check": _check,
     "status": _status,
     "capa": _capa,
+    "oauth": _oauth,
     "import-config": _import_config,
     "completion": _completion,
     "demo": _demo,

@@ -125,6 +125,17 @@ class Settings:
         FILE, "login", "a file with the password, which only you can read (- is the standard input)"
     )
     token_command: str | None = _said(COMMAND, "login", "a command that prints an OAuth 2 access token")
+    password_keyring: bool | None = _said(
+        FLAG, "login", "the password is in the system's keyring, where keyring set HOST USER puts it (extra keyring)"
+    )
+    oauth: str | None = _said(TEXT, "file", "whose tokens log in: microsoft, google or other (pop3fast oauth login)")
+    oauth_client_id: str | None = _said(TEXT, "file", "the program's id at the provider")
+    oauth_client_secret_file: str | None = _said(FILE, "file", "a file with its secret, which only you can read")
+    oauth_tenant: str | None = _said(TEXT, "file", "the organisation (microsoft)")
+    oauth_keyring: bool | None = _said(FLAG, "file", "keep the tokens in the system's keyring (extra keyring)")
+    oauth_token_url: str | None = _said(TEXT, "file", "the token server (other)")
+    oauth_device_url: str | None = _said(TEXT, "file", "where a login on another device begins (other)")
+    oauth_scope: str | None = _said(TEXT, "file", "what is asked for there (other)")
     mechanism: str | None = _said(TEXT, "login", "how to log in: SCRAM-SHA-256, PLAIN, USER, ... (default: the best)")
     ca_file: str | None = _said(FILE, "login", "certificates to trust instead of the system's (PEM)")
     client_cert: str | None = _said(FILE, "login", "a certificate to show to the server (PEM), with its key")
@@ -206,7 +217,7 @@ class Settings:
         return cls(**cast("dict[str, Any]", dict(values)))
 
 
-SECRETS = ("password", "password_command", "password_file", "token_command")
+SECRETS = ("password", "password_command", "password_file", "token_command", "password_keyring", "oauth")
 
 
 def about(setting: "Field[Any]") -> About:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
-from pop3fast import POP3, ConnectionLost, connect, tls_context
+from pop3fast import POP3, AuthenticationError, ConnectionLost, connect, tls_context
 from pop3fast._connect import SocketFactory
 from pop3fast._dial import dial
 from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
@@ -113,8 +113,19 @@ class Account:
     def connect(self, sock: SocketFactory | None = None) -> POP3:
         """Return a session that is logged in. Raises what `pop3fast.connect` does, and `SecretError`.
 
-        *sock* makes the connection, as `pop3fast.connect` takes it; without it the account says by which way.
+        *sock* makes the connection, as `pop3fast.connect` takes it; without it the account says by which way. When the
+        server refuses a token whose source can renew it (a method ``refused``), it is renewed, and tried once more.
         """
+        try:
+            return self._connect(sock)
+        except AuthenticationError:
+            # As one of `pop3fast.oauth` has it.
+            refused = getattr(self.token, "refused", None)
+            if refused is None or not refused():
+                raise
+            return self._connect(sock)
+
+    def _connect(self, sock: SocketFactory | None) -> POP3:
         context, password = self.context, self.password
         if context is None and (self.ca_file is not None or self._wishes_for_tls):
             context = self.tls_context()
@@ -220,15 +231,16 @@ class Reconnector:
         if secret is None:
             return None
 
-        def ask() -> str:
-            self.has_shown_secret = True
-            try:
-                return self._stop.outlast(secret) if callable(secret) else secret
-            except Exception as error:
-                self.secret_failure = error
-                raise
+        return _Noting(self, secret)
 
-        return ask
+    def ask(self, secret: Secret) -> str:
+        """Return *secret*, and note that it was asked for, and what it raised."""
+        self.has_shown_secret = True
+        try:
+            return self._stop.outlast(secret) if callable(secret) else secret
+        except Exception as error:
+            self.secret_failure = error
+            raise
 
     def _look_around(self, pop: POP3) -> None:
         try:
@@ -236,3 +248,19 @@ class Reconnector:
         except BaseException:
             pop.close()
             raise
+
+
+class _Noting:
+    """A secret that notes when it is asked for. It can be refused where the secret can."""
+
+    def __init__(self, reconnector: Reconnector, secret: Secret) -> None:
+        self._reconnector = reconnector
+        self._secret = secret
+
+    def __call__(self) -> str:
+        return self._reconnector.ask(self._secret)
+
+    def refused(self) -> bool:
+        """Return whether another one may be better."""
+        refused = getattr(self._secret, "refused", None)
+        return refused is not None and bool(refused())

@@ -26,13 +26,13 @@ def state_at_home(words: str) -> str:
     """Return the path of the state of the destination that *words* stand for. Nothing is made yet."""
     shown = _PLAIN.sub("-", words).strip("-")[:SHOWN_CHARACTERS]
     digest = sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:DIGEST_HEX]
-    return f"{_home()}/{shown}-{digest}.sqlite"
+    return f"{home_folder()}/{shown}-{digest}.sqlite"
 
 
 def make_home(path: str) -> None:
     """Make the folder of the state *path*, when it is the one in the user's home. Raises `StateError`."""
     folder = str(Path(path).parent)
-    if folder == _home():
+    if folder == home_folder():
         try:
             # Whom mail comes from is nobody else's business.
             os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - a path is a str in this package
@@ -40,7 +40,8 @@ def make_home(path: str) -> None:
             raise state_error(path, error) from error
 
 
-def _home() -> str:
+def home_folder() -> str:
+    """Return the folder in the user's home."""
     base = os.environ.get("XDG_STATE_HOME", "")
     # What is no absolute path is to be ignored (XDG Base Directory Specification).
     return f"{base if base.startswith('/') else os.path.expanduser('~/.local/state')}/{FOLDER}"  # noqa: PTH111 - raises where there is no home
