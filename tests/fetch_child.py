@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from fetching import CountedFiles, fetched_on_a_loop
 from pop3fast.fetch import Account, Entry, Options
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
-from pop3fast.fetch.memory._state import AccountState
+from pop3fast.fetch.memory._account_state import AccountState
 
 
 def fetch(url: str, destination: str, place: int, *, delete: bool, on_a_loop: bool) -> int:

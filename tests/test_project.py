@@ -147,6 +147,7 @@ MEMORY = (
     "fetch.memory._state_status",
     "fetch.memory._state_home",
     "fetch.memory._state",
+    "fetch.memory._account_state",
     "fetch.memory._state_intents",
     "fetch.memory._state_attempts",
     "fetch.memory._state_rows",

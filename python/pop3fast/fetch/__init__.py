@@ -32,10 +32,11 @@ from pop3fast.fetch.destinations._kinds import default_path, destination_forms, 
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._simple import SimpleDestination
+from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._fingerprint import fingerprint
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._seen import Remembered, Seen
-from pop3fast.fetch.memory._state import AccountState, State
+from pop3fast.fetch.memory._state import State
 from pop3fast.fetch.memory._state_status import AccountStatus, account_status
 
 __all__ = [

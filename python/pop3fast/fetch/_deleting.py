@@ -13,7 +13,7 @@ from pop3fast.fetch._receipts import Receipt
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust, kept_as_short
-from pop3fast.fetch.memory._state import AccountState
+from pop3fast.fetch.memory._account_state import AccountState
 
 COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"
 

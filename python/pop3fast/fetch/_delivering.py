@@ -20,8 +20,8 @@ from pop3fast.fetch._sizes import Trust
 from pop3fast.fetch._writer import NUDGE_SECONDS, Writer
 from pop3fast.fetch.destinations._destination import Announced
 from pop3fast.fetch.destinations._outgoing import Content
+from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS
-from pop3fast.fetch.memory._state import AccountState
 
 MOST_TOO_MANY = 16
 """By so many replies a conversation may be out of step: a size that none of so many messages before has shows that it

@@ -12,8 +12,8 @@ from pop3fast.fetch._errors import UidsUnknown, explained
 from pop3fast.fetch._plan import Listing, remembered_as
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
+from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._seen import Seen
-from pop3fast.fetch.memory._state import AccountState
 
 
 class Lister:

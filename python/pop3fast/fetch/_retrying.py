@@ -32,7 +32,8 @@ from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
 from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars, Secret
-from pop3fast.fetch.memory._state import AccountState, State
+from pop3fast.fetch.memory._account_state import AccountState
+from pop3fast.fetch.memory._state import State
 from pop3fast.fetch.memory._state_home import make_home
 
 

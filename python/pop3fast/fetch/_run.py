@@ -19,7 +19,7 @@ from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import path_of
-from pop3fast.fetch.memory._state import AccountState
+from pop3fast.fetch.memory._account_state import AccountState
 
 MOST_BREAKS = 2
 """When the connection was lost so many times in the middle of the same message, that message is left alone."""

@@ -30,8 +30,8 @@ from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run, named
 from pop3fast.fetch._sizes import Sizes, Trust, too_short
 from pop3fast.fetch.destinations._destination import ReadsEarly
+from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._seen import Seen
-from pop3fast.fetch.memory._state import AccountState
 
 CHECKPOINT_DELAY_SECONDS = 1.0
 """A server that wants more time than this between logins gets no checkpoints (quirk q135: 10 seconds, 180). A

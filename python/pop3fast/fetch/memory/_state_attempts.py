@@ -6,13 +6,12 @@ anything follows from it, `AccountState.remember` keeps, for many messages at on
 """
 
 import operator
-import sqlite3
 import threading
 from contextlib import AbstractContextManager
-from sqlite3 import Connection
 
 from pop3fast.fetch._identity import Entry
 from pop3fast.fetch.memory import _state_rows as rows
+from pop3fast.fetch.memory._state_rows import Database
 
 
 class AttemptsState:
@@ -20,9 +19,9 @@ class AttemptsState:
 
     _id: int
     _lock: "threading.RLock"
-    _database: sqlite3.Connection
+    _database: Database
 
-    def _transaction(self, *, durable: bool = True) -> AbstractContextManager[Connection]:
+    def _transaction(self, *, durable: bool = True) -> AbstractContextManager[Database]:
         raise NotImplementedError
 
     def _reading(self) -> AbstractContextManager[None]:
@@ -62,8 +61,9 @@ class AttemptsState:
         uid, occurrence = entry.kept().identity
         with self._transaction(durable=False) as database:
             database.execute(
-                "INSERT OR REPLACE INTO handled (account, uid, occurrence, content, octets, delivered, place, at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO handled (account, uid, occurrence, content, octets, delivered, place, at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (account, uid, occurrence, content) DO UPDATE SET "
+                "octets = excluded.octets, delivered = excluded.delivered, place = excluded.place, at = excluded.at",
                 (
                     *(self._id, uid, occurrence, entry.content),
                     *(remembered.octets, remembered.content, remembered.place, self._time()),

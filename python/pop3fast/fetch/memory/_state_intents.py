@@ -1,18 +1,18 @@
 """The rows of a state that are about intents: what an mbox was going to append, and nobody has seen the end of.
 
-Owns how a `Journal`'s intent is kept and read again. Raises `sqlite3.Error`, and ``TypeError`` or ``ValueError`` for a
-value that makes no sense. Begins and ends no transaction.
+Owns how a `Journal`'s intent is kept and read again. Raises the database's errors, and ``TypeError`` or ``ValueError``
+for a value that makes no sense. Begins and ends no transaction.
 """
 
 import os
 import struct
 from collections.abc import Sequence
 from itertools import starmap
-from sqlite3 import Connection
 from typing import Any
 
 from pop3fast.fetch._identity import Entry
 from pop3fast.fetch.memory._journal import Intended, Intent
+from pop3fast.fetch.memory._state_rows import Database
 
 _FROM = struct.Struct(">QI")
 
@@ -20,9 +20,9 @@ INTENDED_FIELDS = 7
 """So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
 
 
-def intend(database: Connection, account: int, intent: Intent) -> int:
+def intend(database: Database, account: int, intent: Intent) -> int:
     """Keep *intent* of *account*, and return its key."""
-    key = database.execute(
+    database.execute(
         "INSERT INTO intent (account, path, device, inode, size, before, pad) VALUES (?, ?, ?, ?, ?, ?, ?)",
         (
             account,
@@ -33,7 +33,9 @@ def intend(database: Connection, account: int, intent: Intent) -> int:
             intent.before,
             intent.pad,
         ),
-    ).lastrowid
+    )
+    # Keys only grow, and nobody else adds one to this account.
+    key = int(database.execute("SELECT max(id) FROM intent WHERE account = ?", (account,)).fetchone()[0])
     database.executemany(
         "INSERT INTO intended VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -42,34 +44,35 @@ def intend(database: Connection, account: int, intent: Intent) -> int:
                 *message.entry.kept()[:INTENDED_FIELDS],
                 *message[1:5],
                 b"".join(starmap(_FROM.pack, message.froms)),
-                *message[6:],
+                message.earlier,
+                int(message.alike),
             )
             for message in intent.messages
         ],
     )
-    return key or 0
+    return key
 
 
-def load(database: Connection) -> list[Intent]:
+def load(database: Database) -> list[Intent]:
     """Return the intents of all accounts, the oldest first."""
     found: list[Intent] = []
     for key, path, device, inode, size, before, pad in database.execute(
         "SELECT id, path, device, inode, size, before, pad FROM intent ORDER BY id"
     ).fetchall():
         intended = database.execute("SELECT * FROM intended WHERE intent = ? ORDER BY start", (key,))
-        messages = tuple(_intended(row) for row in intended)
+        messages = tuple(_intended(row) for row in intended.fetchall())
         found.append(Intent(os.fsdecode(path), int(device), int(inode), size, before, pad, messages, key))
     return found
 
 
-def take(database: Connection, key: int) -> list[int]:
+def take(database: Database, key: int) -> list[int]:
     """Drop the intent *key*; return the account that it was of, none when it was dropped already."""
-    accounts = [int(account) for (account,) in database.execute("SELECT account FROM intent WHERE id = ?", (key,))]
+    found = database.execute("SELECT account FROM intent WHERE id = ?", (key,)).fetchall()
     database.execute("DELETE FROM intent WHERE id = ?", (key,))
-    return accounts
+    return [int(account) for (account,) in found]
 
 
-def drop_remembered(database: Connection, account: int, entries: Sequence[Entry]) -> None:
+def drop_remembered(database: Database, account: int, entries: Sequence[Entry]) -> None:
     """Drop from the intents of *account* what is remembered now, as *entries*; an intent is over with its last."""
     if database.execute("SELECT 1 FROM intent WHERE account = ?", (account,)).fetchone() is None:
         return  # as for every destination but an mbox

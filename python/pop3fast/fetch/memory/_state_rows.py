@@ -1,15 +1,38 @@
 """The rows of a state that are about messages of one account, and all that is done to them.
 
-Owns what a row has to be: a state is a file, and files are damaged. Raises `sqlite3.Error`, and ``TypeError``,
-``ValueError`` or ``OverflowError`` for a value that makes no sense. Begins and ends no transaction.
+Owns what a row has to be: a state is a file, and files are damaged. Raises the database's errors, and
+``TypeError``, ``ValueError`` or ``OverflowError`` for a value that makes no sense. Begins and ends no transaction. The
+statements are those words of SQL that SQLite and PostgreSQL have in common, with ``?`` for parameters.
 """
 
 import operator
 from collections.abc import Iterable, Mapping
-from sqlite3 import Connection
+from typing import Any, Protocol
 
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, Seen
+
+
+class Found(Protocol):
+    """What a statement found."""
+
+    @property
+    def rowcount(self) -> int: ...
+
+    def fetchone(self) -> Any: ...  # noqa: ANN401 - rows are checked where they are used
+
+    def fetchmany(self, size: int, /) -> list[Any]: ...
+
+    def fetchall(self) -> list[Any]: ...
+
+
+class Database(Protocol):
+    """What the statements are given to: an SQLite connection, or what speaks as one."""
+
+    def execute(self, statement: str, parameters: Any = (), /) -> Found: ...  # noqa: ANN401
+
+    def executemany(self, statement: str, rows: Any, /) -> object: ...  # noqa: ANN401
+
 
 ROWS_AT_A_TIME = 10_000
 """What is read from the database in one piece, so that as rows only this many take memory."""
@@ -23,7 +46,8 @@ NOT_DATED = 2**62
 # The numbers are constants of this program.
 _SEEN = (
     "SELECT uid, occurrence, size, fingerprint, delivered_at, octets, "  # noqa: S608
-    f"min(max(0, deletions), {MOST_DELETIONS}) | CASE WHEN missing_since IS NULL THEN 0 ELSE {MISSING} END "
+    f"CASE WHEN deletions < 0 THEN 0 WHEN deletions > {MOST_DELETIONS} THEN {MOST_DELETIONS} ELSE deletions END "
+    f"| CASE WHEN missing_since IS NULL THEN 0 ELSE {MISSING} END "
     f"| CASE WHEN marked = 0 THEN 0 ELSE {MARKED} END "
     "FROM seen WHERE account = ?"
 )
@@ -36,9 +60,11 @@ _ENTRY = (
 # What comes once more after it was deleted, and is alike, is the same message: the server has kept it.
 _REMEMBER = (
     "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at, content, place) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, octets = excluded.octets, "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (account, uid, occurrence) DO UPDATE SET size = excluded.size, octets = excluded.octets, "
     "fingerprint = excluded.fingerprint, delivered_at = excluded.delivered_at, "
-    "deletions = CASE WHEN content = excluded.content AND content <> x'' THEN deletions ELSE 0 END, "
+    "deletions = CASE WHEN seen.content = excluded.content AND length(seen.content) > 0 "
+    "THEN seen.deletions ELSE 0 END, "
     "content = excluded.content, place = excluded.place, missing_since = NULL, marked = 0"
 )
 
@@ -56,7 +82,7 @@ _ONE = "WHERE account = ? AND uid = ? AND occurrence = ?"
 _ONE_CONTENT = "WHERE account = ? AND content = ? AND copy = ?"
 
 
-def load_seen(database: Connection, account: int) -> Seen:
+def load_seen(database: Database, account: int) -> Seen:
     """Return what has been fetched."""
     seen = Seen()
     cursor = database.execute(_SEEN, (account,))
@@ -65,7 +91,7 @@ def load_seen(database: Connection, account: int) -> Seen:
     return seen
 
 
-def load_entries(database: Connection, account: int, identities: Iterable[Identity]) -> dict[Identity, Entry]:
+def load_entries(database: Database, account: int, identities: Iterable[Identity]) -> dict[Identity, Entry]:
     """Return all that is known of those of *identities* that are remembered."""
     found: dict[Identity, Entry] = {}
     for identity in identities:
@@ -79,65 +105,64 @@ def load_entries(database: Connection, account: int, identities: Iterable[Identi
     return found
 
 
-def remember(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def remember(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Keep *entries*, of which what does not last is taken out (`Entry.kept`)."""
     entries = list(entries)
     database.executemany(_REMEMBER, [(account, *entry[:7], entry.place) for entry in entries if entry.uid])
     database.executemany(
         "INSERT INTO content (account, content, copy, place) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET place = excluded.place, missing_since = NULL",
+        "ON CONFLICT (account, content, copy) DO UPDATE SET place = excluded.place, missing_since = NULL",
         [(account, entry.content, entry.copy, entry.place) for entry in entries if not entry.uid],
     )
 
 
-def let_date(database: Connection, account: int) -> None:
+def let_date(database: Database, account: int) -> None:
     """Have the next session that knows the time of *account* date what is not dated."""
     database.execute("UPDATE account SET doubted = clock WHERE id = ? AND doubted IS NULL", (account,))
 
 
-def date(database: Connection, account: int, now: int) -> None:
+def date(database: Database, account: int, now: int) -> None:
     """Take what was delivered while the time was not known for delivered *now*."""
     database.execute(
         "UPDATE seen SET delivered_at = ? WHERE account = ? AND delivered_at = ?", (now, account, NOT_DATED)
     )
 
 
-def take_over(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def take_over(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Keep *entries* that another program fetched, as missing until they are listed."""
     database.executemany(
-        "INSERT OR IGNORE INTO seen "
-        "(account, uid, occurrence, size, octets, fingerprint, delivered_at, missing_since) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at, missing_since) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(account, *entry[:6], NEVER_LISTED) for entry in entries if entry.uid],
     )
 
 
-def leave(database: Connection, account: int, identities: Iterable[Identity], now: int) -> None:
+def leave(database: Database, account: int, identities: Iterable[Identity], now: int) -> None:
     """Keep *identities*, of which nothing was fetched, from *now* on."""
     database.executemany(
-        "INSERT OR IGNORE INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at) "
-        "VALUES (?, ?, ?, 0, 0, x'', ?)",
-        [(account, *identity, now) for identity in identities],
+        "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at) "
+        "VALUES (?, ?, ?, 0, 0, ?, ?) ON CONFLICT DO NOTHING",
+        [(account, *identity, b"", now) for identity in identities],
     )
 
 
-def attempts(database: Connection, account: int, uid: bytes, content: bytes) -> int:
+def attempts(database: Database, account: int, uid: bytes, content: bytes) -> int:
     """Return how often something was attempted with the message that has *uid* and *content*."""
     query = "SELECT attempts FROM attempt WHERE account = ? AND uid = ? AND content = ?"
     found = database.execute(query, (account, uid, content)).fetchone()
     return 0 if found is None else operator.index(found[0])
 
 
-def note_attempt(database: Connection, account: int, uid: bytes, content: bytes, attempts: int, now: int) -> None:
+def note_attempt(database: Database, account: int, uid: bytes, content: bytes, attempts: int, now: int) -> None:
     """Keep that it is attempted for so many times, *now*."""
     database.execute(
         "INSERT INTO attempt (account, uid, content, attempts, at) VALUES (?, ?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET attempts = excluded.attempts, at = excluded.at",
+        "ON CONFLICT (account, uid, content) DO UPDATE SET attempts = excluded.attempts, at = excluded.at",
         (account, uid, content, attempts, now),
     )
 
 
-def forget_attempts(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def forget_attempts(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Drop the attempts with *entries*, which are done."""
     if _has_any(database, "attempt", account):
         database.executemany(
@@ -146,28 +171,29 @@ def forget_attempts(database: Connection, account: int, entries: Iterable[Entry]
         )
 
 
-def forget_handled(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def forget_handled(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Drop that *entries*, which are remembered now, are done."""
     if _has_any(database, "handled", account):
         # What was put aside may have other octets than it came with. Nothing but its content tells it from others
         # where it has no unique-id that lasts.
         database.executemany(
-            "DELETE FROM handled WHERE account = ? AND uid = ? AND occurrence = ? AND (uid <> x'' OR content = ?)",
+            "DELETE FROM handled WHERE account = ? AND uid = ? AND occurrence = ? AND (length(uid) > 0 OR content = ?)",
             [(account, *entry.identity, entry.content) for entry in entries],
         )
 
 
-def note_refused(database: Connection, account: int, refused: Iterable[tuple[Identity, int]], now: int) -> None:
+def note_refused(database: Database, account: int, refused: Iterable[tuple[Identity, int]], now: int) -> None:
     """Keep what was *refused*, each with its size, from *now* on."""
     database.executemany(
         "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at) "
-        "VALUES (?, ?, ?, ?, 0, x'', ?) ON CONFLICT DO UPDATE SET size = excluded.size, missing_since = NULL",
-        [(account, *identity, size, now) for identity, size in refused],
+        "VALUES (?, ?, ?, ?, 0, ?, ?) "
+        "ON CONFLICT (account, uid, occurrence) DO UPDATE SET size = excluded.size, missing_since = NULL",
+        [(account, *identity, size, b"", now) for identity, size in refused],
     )
 
 
 def note_listing(
-    database: Connection,
+    database: Database,
     account: int,
     missing: Iterable[Identity],
     listed: Iterable[Identity],
@@ -188,14 +214,14 @@ def note_listing(
         "UPDATE seen SET missing_since = ? WHERE account = ? AND missing_since = ?", (now, account, NEVER_LISTED)
     )
     # Of messages without unique-ids a listing says only whether there are any.
-    since = None if nameless else now
+    since, words = (None, "IS NOT NULL") if nameless else (now, "IS NULL")
     database.execute(
-        "UPDATE content SET missing_since = ? WHERE account = ? AND (missing_since IS NULL) <> (? IS NULL)",
-        (since, account, since),
+        f"UPDATE content SET missing_since = ? WHERE account = ? AND missing_since {words}",  # noqa: S608 - constants
+        (since, account),
     )
 
 
-def is_first_listing(database: Connection, account: int, *, nameless: bool) -> bool:
+def is_first_listing(database: Database, account: int, *, nameless: bool) -> bool:
     """Return whether a listing is the first since a takeover, or with or without *nameless* messages."""
     query = "SELECT 1 FROM seen WHERE account = ? AND missing_since = ? LIMIT 1"
     if database.execute(query, (account, NEVER_LISTED)).fetchone() is not None:
@@ -208,7 +234,7 @@ def is_first_listing(database: Connection, account: int, *, nameless: bool) -> b
     return found.fetchone() is not None
 
 
-def has_missing(database: Connection, account: int, oldest: float) -> bool:
+def has_missing(database: Database, account: int, oldest: float) -> bool:
     """Return whether anything is missing since *oldest*."""
     return any(
         database.execute(
@@ -220,7 +246,7 @@ def has_missing(database: Connection, account: int, oldest: float) -> bool:
     )
 
 
-def forget_missing(database: Connection, account: int, oldest: float) -> int:
+def forget_missing(database: Database, account: int, oldest: float) -> int:
     """Drop what is missing since *oldest*; return how many messages that were."""
     forgotten = 0
     for table in ("attempt", "handled"):
@@ -235,23 +261,23 @@ def forget_missing(database: Connection, account: int, oldest: float) -> int:
     return forgotten
 
 
-def note_marked(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def note_marked(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Note that *entries* are marked as deleted, and QUIT is about to be sent."""
     _for_each(database, account, entries, "UPDATE seen SET marked = 1", "UPDATE content SET deletions = deletions + 1")
 
 
-def note_deleted(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def note_deleted(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Note that the server has deleted them, as it said."""
     # Of messages without unique-ids no other listing will tell, so they count as deleted when they are marked.
     _for_each(database, account, entries, "UPDATE seen SET deletions = deletions + 1, marked = 0", None)
 
 
-def forget(database: Connection, account: int, entries: Iterable[Entry]) -> None:
+def forget(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Drop *entries*."""
     _for_each(database, account, entries, "DELETE FROM seen", "DELETE FROM content")
 
 
-def rename(database: Connection, account: int, names: Mapping[Identity, Identity]) -> None:
+def rename(database: Database, account: int, names: Mapping[Identity, Identity]) -> None:
     """Give messages other identities, from old to new; what had a new one and gets none itself is dropped."""
     rows = []
     for old, new in names.items():
@@ -263,7 +289,7 @@ def rename(database: Connection, account: int, names: Mapping[Identity, Identity
     database.executemany(_RENAME, rows)
 
 
-def update_sizes(database: Connection, account: int, sizes: Iterable[tuple[Identity, int]]) -> None:
+def update_sizes(database: Database, account: int, sizes: Iterable[tuple[Identity, int]]) -> None:
     """Keep other sizes."""
     database.executemany(
         f"UPDATE seen SET size = ? {_ONE}",  # noqa: S608 - a constant
@@ -271,7 +297,7 @@ def update_sizes(database: Connection, account: int, sizes: Iterable[tuple[Ident
     )
 
 
-def place_of(database: Connection, account: int, content: bytes, copy: int) -> bytes | None:
+def place_of(database: Database, account: int, content: bytes, copy: int) -> bytes | None:
     """Return where the *copy*-th message with *content* and without a lasting unique-id is, None when it is not."""
     found = database.execute(f"SELECT place FROM content {_ONE_CONTENT}", (account, content, copy)).fetchone()  # noqa: S608
     if found is not None and not isinstance(found[0], bytes):
@@ -279,19 +305,19 @@ def place_of(database: Connection, account: int, content: bytes, copy: int) -> b
     return None if found is None else found[0]
 
 
-def has_place(database: Connection, ending: bytes) -> bool:
+def has_place(database: Database, ending: bytes) -> bool:
     """Return whether a message was delivered to a place with this *ending*. Goes through all rows: ask it rarely."""
     return any(
         database.execute(
-            f"SELECT 1 FROM {table} WHERE substr(place, ?) = ? LIMIT 1",  # noqa: S608 - constants
-            (-len(ending), ending),
+            f"SELECT 1 FROM {table} WHERE substr(place, length(place) - ? + 1) = ? LIMIT 1",  # noqa: S608
+            (len(ending), ending),
         ).fetchone()
         is not None
         for table in ("seen", "content")
     )
 
 
-def copies_deleted(database: Connection, account: int, content: bytes) -> int:
+def copies_deleted(database: Database, account: int, content: bytes) -> int:
     """Return how many messages with *content* and without a lasting unique-id were deleted."""
     found = database.execute(
         "SELECT sum(deletions) FROM content WHERE account = ? AND content = ?", (account, content)
@@ -299,14 +325,12 @@ def copies_deleted(database: Connection, account: int, content: bytes) -> int:
     return operator.index(found[0] or 0)
 
 
-def _has_any(database: Connection, table: str, account: int) -> bool:
+def _has_any(database: Database, table: str, account: int) -> bool:
     query = f"SELECT 1 FROM {table} WHERE account = ? LIMIT 1"  # noqa: S608 - a table of ours
     return database.execute(query, (account,)).fetchone() is not None
 
 
-def _for_each(
-    database: Connection, account: int, entries: Iterable[Entry], in_seen: str, in_content: str | None
-) -> None:
+def _for_each(database: Database, account: int, entries: Iterable[Entry], in_seen: str, in_content: str | None) -> None:
     entries = list(entries)
     database.executemany(f"{in_seen} {_ONE}", [(account, *entry.identity) for entry in entries if entry.uid])
     if in_content is not None:
