@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, ProtocolError, error_proto
 from pop3fast.fetch._errors import explained
+from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust, too_short
@@ -73,6 +74,12 @@ class Retrieval:
         of another. What is taken for another message has another size, where each has its own."""
         self.longer = False
         """Whether one of them came longer than it is listed, although the sizes are known to be right."""
+        self.again: dict[Item, bytes] = {}
+        """What is fetched to compare its header with that of the remembered message, by its fingerprint."""
+        self.same: list[Item] = []
+        """What had the same header, and was not handed on."""
+        self.short_before: set[Identity] = set()
+        """What came short before this session, and shows nothing more about the sizes."""
         self._items: list[Item] = []
 
     def fetch(self, items: list[Item], writer: Writer, before: Short | None = None) -> Short | None:
@@ -210,7 +217,7 @@ class Retrieval:
         is_as_listed = piece.last and coming.octets == item.size
         if run.sizes.trust is not Trust.EXACT and not is_as_listed:
             coming.count_line_ends(piece.content)
-        if (remembered := run.again.get(item)) is not None:
+        if (remembered := self.again.get(item)) is not None:
             piece = self._compare(piece, coming, remembered)
         whole = piece.first and piece.last
         if not whole and not coming.same and coming.held is None:
@@ -219,7 +226,7 @@ class Retrieval:
             run.receiving(coming.octets)
             return None
         if coming.same:
-            run.same.append(item)
+            self.same.append(item)
             self._received(awaited, coming.octets)
             return None
         left = self._is_too_large(coming.octets)
@@ -275,13 +282,13 @@ class Retrieval:
         # An estimate is the same each time. A message that came otherwise before was cut, and shows nothing about the
         # sizes.
         alike = before is not None and before.octets == came.octets > 0
-        if not too_few or (alike and item.identity not in self._run.short_before):  # which each message shows once
+        if not too_few or (alike and item.identity not in self.short_before):  # which each message shows once
             sizes.add(item.size, came.octets, came.line_ends)
         if not too_few:
             return None
         self._run.note_short(item)
         # A piece takes the place of a whole message, which it may be of, when it came so in an earlier run, too.
-        may_be_piece = item in self._run.again and item.identity not in self._run.short_before
+        may_be_piece = item in self.again and item.identity not in self.short_before
         return None if alike and not sizes.decide and not may_be_piece else short
 
     def _end_early(self, pieces: Iterator[Piece], item: Item) -> None:

@@ -66,12 +66,6 @@ class Run:
         self.kept: dict[Identity, Named] = {}
         self.sizes = Sizes(by_hand=options.trust_sizes)
         """What was learned of the scan listing's sizes."""
-        self.again: dict[Item, bytes] = {}
-        """What is fetched in this session to compare its header with that of the remembered message."""
-        self.same: list[Item] = []
-        """What had the same header, and was not delivered again."""
-        self.short_before: set[Identity] = set()
-        """What had it before this session, and shows nothing more about the sizes."""
         self.keeps_nameless = False
         """Whether the server still has messages without a unique-id after it said that it deleted them."""
         self.knows_left = False

@@ -175,8 +175,7 @@ class FetchSession:
         if plan.doubtful:
             settle(plan, found, seen, options, date, known)
         self._run.recognised.update(item.identity for item in plan.returned)
-        self._run.short_before = plan.short_before
-        self._run.again, self._run.same = plan.again, []
+        self._retrieval.short_before, self._retrieval.again = plan.short_before, plan.again
         return plan
 
     def _warn(self, plan: Plan) -> None:
@@ -283,20 +282,20 @@ class FetchSession:
 
     def _recognise(self, memory: AccountState, *, nameless: bool) -> list[Item]:
         """Take note of what was fetched and turned out to be remembered; return what of it may be deleted."""
-        run, options = self._run, self._run.options
-        if not run.same:
+        run, options, same = self._run, self._run.options, self._retrieval.same
+        if not same:
             return []
-        keys = {item: remembered_as(item.identity, options) for item in run.same}
+        keys = {item: remembered_as(item.identity, options) for item in same}
         entries = memory.entries(keys.values())
         memory.note_listing([], [*entries], nameless=nameless)
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
-        recognised = {item.identity for item in run.same}
+        recognised = {item.identity for item in same}
         for identity in recognised:
             run.achieve(("recognised", identity))
         run.recognised |= recognised
         return [
             item
-            for item in run.same
+            for item in same
             if (entry := entries.get(item.identity)) is not None
             and item.identity not in run.deleted
             and options.old_enough(entry.delivered_at, self._date)
