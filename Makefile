@@ -37,7 +37,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-mailboxes simulate mutants fuzz docs dist ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-mailboxes simulate mutants fuzz docs dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -50,7 +50,9 @@ help:
 	@echo "make bench-mailboxes  1,000 far mailboxes with nothing new, on an event loop and by threads"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make docs    the documentation as pages, in docs/_build"
-	@echo "make dist    the wheel and the source, and what an index looks at, in dist"
+	@echo "make dist    the wheels and the source, and what an index looks at, in dist"
+	@echo "make prove-packages  what dist has made: built without a network, installed into every CPython at hand"
+	@echo "make prove-newcomer  a bare Debian stable: the two commands of the README, then the quick starts with the wheel only"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
 	@echo "make fuzz    octets that nobody thought of, for the core  (FUZZ_SECONDS=60 for each target)"
 	@echo "make ci      all of it, the demo and the benchmarks in small"
@@ -102,13 +104,28 @@ docs: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m sphinx --builder html --fail-on-warning --keep-going --quiet docs docs/_build
 	@$(call say,the documentation is in docs/_build/index.html)
 
-# The wheel, for every CPython from 3.11 on by the stable ABI, and the source; then what an index would look at.
+# The source with that of all crates, and three wheels: by the stable ABI for CPython 3.11 and newer; for 3.14 without a
+# global lock; by the stable ABI of 3.15, which holds with and without one. None of these needs its interpreter here. Then
+# what an index would look at, for Python and for Rust.
 dist: $(DONE)/venv rust
 	$(PIP_INSTALL) --group dist
 	rm -rf dist
 	.venv/bin/maturin build --release --locked --sdist --out dist
+	.venv/bin/maturin build --release --locked --out dist --interpreter python3.14t
+	.venv/bin/maturin build --release --locked --out dist --interpreter python3.15t
+	$(IN_VENV) .ci/vendor.py dist/*.tar.gz
 	.venv/bin/twine check --strict dist/*
-	.venv/bin/abi3audit --strict dist/*.whl
+	.venv/bin/abi3audit --strict dist/*-abi3-*.whl
+	cargo publish --dry-run --locked --allow-dirty --quiet
+
+# What `dist` made, in the hands of who gets it.
+prove-packages:
+	bash .ci/packages
+
+# As one who has just found the project: a Debian in a folder with Python and Rust, and nothing else. The wheel is dist's.
+prove-newcomer:
+	bash .ci/newcomer clone
+	bash .ci/newcomer wheel
 
 # Hours for all of it; what was found is remembered in target/mutants, so that it may be broken off. Rust's wants
 # cargo-mutants: cargo install --locked cargo-mutants
@@ -123,6 +140,7 @@ ci:
 	@$(MAKE) bench BENCH_ARGS=--quick
 	@$(MAKE) bench-fetch BENCH_ARGS=--quick
 	@$(MAKE) bench-mailboxes BENCH_ARGS=--quick
+	@bash .ci/newcomer brief --may-skip
 	@$(MAKE) test
 
 # With the one toolchain: without a sanitizer, which would want a nightly one, and which safe Rust needs little. What
