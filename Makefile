@@ -107,19 +107,24 @@ docs: $(DONE)/built $(DONE)/dev
 # The source with that of all crates, and three wheels: by the stable ABI for CPython 3.11 and newer; for 3.14 without a
 # global lock; by the stable ABI of 3.15, which holds with and without one. None of these needs its interpreter here. Then
 # what an index would look at, for Python and for Rust.
+#
+# The tools have an environment of their own: a package that twine brings hides one of those that types are checked with.
+DIST_TOOLS := target/dist-tools
 dist: $(DONE)/venv rust
-	$(PIP_INSTALL) --group dist
+	$(IN_VENV) -m venv $(DIST_TOOLS)
+	$(DIST_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	$(DIST_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --group dist
 	rm -rf dist
-	.venv/bin/maturin build --release --locked --sdist --out dist
-	.venv/bin/maturin build --release --locked --out dist --interpreter python3.14t
-	.venv/bin/maturin build --release --locked --out dist --interpreter python3.15t
+	$(DIST_TOOLS)/bin/maturin build --release --locked --sdist --out dist
+	$(DIST_TOOLS)/bin/maturin build --release --locked --out dist --interpreter python3.14t
+	$(DIST_TOOLS)/bin/maturin build --release --locked --out dist --interpreter python3.15t
 	$(IN_VENV) .ci/vendor.py dist/*.tar.gz
-	.venv/bin/twine check --strict dist/*
-	.venv/bin/abi3audit --strict dist/*-abi3-*.whl
+	$(DIST_TOOLS)/bin/twine check --strict dist/*
+	$(DIST_TOOLS)/bin/abi3audit --strict dist/*-abi3-*.whl
 	cargo publish --dry-run --locked --allow-dirty --quiet
 
 # What `dist` made, in the hands of who gets it.
-prove-packages:
+prove-packages: $(DONE)/build
 	bash .ci/packages
 
 # As one who has just found the project: a Debian in a folder with Python and Rust, and nothing else. The wheel is dist's.
