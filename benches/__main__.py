@@ -59,7 +59,7 @@ def main() -> int:
 
 def _run(measured: Path, *, quick: bool) -> int:
     options = ["--benchmark-columns=min,median,rounds", "--benchmark-name=short", f"--benchmark-json={measured}"]
-    return int(pytest.main([str(Path(__file__).parent), *options, *(["--quick"] if quick else [])]))
+    return int(pytest.main([str(Path(__file__).parent), *against.SAY_WHY, *options, *(["--quick"] if quick else [])]))
 
 
 if __name__ == "__main__":

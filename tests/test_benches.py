@@ -81,22 +81,37 @@ def other_checkout(folder: Path, line: str) -> Path:
 ONE_COLUMN = ["--quick", "-k", "test_messages and 4 and not TLS", "-p", "no:cacheprovider"]
 
 
-def test_the_other_checkout_is_measured_with_its_own_client(
+def test_the_other_checkout_is_measured_with_its_own_client_as_far_as_it_has_what_is_measured(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(PACKAGE.parent.parent)
     sign = tmp_path / "sign"
     other = other_checkout(tmp_path / "other", f"open({str(sign)!r}, 'w').close()")
+    shutil.rmtree(other / "python" / "pop3fast" / "aio")
     assert against.run(other, ONE_COLUMN) == 0
     assert sign.exists()
-    rows = [line for line in capfd.readouterr().out.splitlines() if line.startswith("Messages, 4 KB: ")]
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0].startswith("not compared, because the other checkout cannot run it: test_aio: ImportError(")
+    rows = [line for line in lines if line.startswith("Messages, 4 KB: ")]
     assert [row.endswith(("as fast", "SLOWER")) for row in rows] == [False, True, True, False, False, False]
 
 
-def test_a_checkout_that_does_not_work_is_no_comparison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_fails_says_why(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(PACKAGE.parent.parent)
+    other = other_checkout(tmp_path, "POP3.retr_bytes = lambda pop, number: b'the wrong message'")
+    assert against.run(other, ONE_COLUMN) != 0
+    assert "`retr_bytes()` retrieved something else" in "".join(capfd.readouterr())
+
+
+def test_a_checkout_that_does_not_work_is_no_comparison(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(PACKAGE.parent.parent)
     other = other_checkout(tmp_path, "raise ImportError('a fault of its own')")
     assert against.run(other, ONE_COLUMN) != 0
+    assert "a fault of its own" in capfd.readouterr().out
     shutil.rmtree(other / "python")
     with pytest.raises(SystemExit, match="no compiled core"):
         against.run(other, ONE_COLUMN)
