@@ -25,12 +25,15 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="stop after so long, whatever --seeds says")
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--own", action="store_true", help="deliver to a destination of one's own")
+    parser.add_argument(
+        "--with", dest="needs", action="append", default=[], metavar="FEATURE", help="have a feature in each"
+    )
     parser.add_argument("--without", action="append", default=[], metavar="FEATURE", help="leave a feature out")
     arguments = parser.parse_args()
-    if unknown := set(arguments.without).difference(FEATURES):
+    if unknown := {*arguments.without, *arguments.needs}.difference(FEATURES):
         parser.error(f"no features: {', '.join(sorted(unknown))}; there are {', '.join(FEATURES)}")
     features = frozenset(FEATURES).difference(arguments.without)
-    needs = frozenset({OWN} if arguments.own else ())
+    needs = frozenset({*arguments.needs, *([OWN] if arguments.own else [])})
     with memory() as folder:
         if arguments.seed is not None:
             return _tell(arguments.seed, folder, features, needs)

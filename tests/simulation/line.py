@@ -73,7 +73,7 @@ class Line:
         pass
 
     def close(self) -> None:
-        pass
+        self._dialogue.end()
 
     def _nothing(self) -> int:
         world = self._world

@@ -14,6 +14,7 @@ from unittest import mock
 
 from .own import OWN
 from .strangers import FILES_OF_OTHERS
+from .world import SEVERAL
 
 
 class Planted(NamedTuple):
@@ -229,9 +230,9 @@ FAULTS = (
     ),
     Planted(
         "a conversation is in step whatever comes",
-        "_listing",
-        "Lister.check_step",
-        "if self._pop.stat()[0] == messages:",
+        "_step",
+        "check_step",
+        "if pop.stat()[0] == messages:",
         "if messages:",
         10,
         frozenset({"out of step", "late replies", "identical sizes"}),
@@ -253,6 +254,33 @@ FAULTS = (
         "if objection := '':",
         0,
         frozenset({FILES_OF_OTHERS}),
+    ),
+    Planted(
+        "a further session has the numbers of the first",
+        "_further",
+        "FurtherSession.__init__",
+        "self._numbers[item.identity] = number",
+        "self._numbers[item.identity] = item.number",
+        109,
+        frozenset({SEVERAL}),
+    ),
+    Planted(
+        "of several sessions a message is handed on when it comes, and not at its turn",
+        "_sharing",
+        "Sharing.take",
+        "coming = self._coming.get(self._turn)",
+        "self._turn = min(self._coming, default=self._turn); coming = self._coming.get(self._turn)",
+        3,
+        frozenset({SEVERAL}),
+    ),
+    Planted(
+        "what a lost session was at is forgotten",
+        "_sharing",
+        "Sharing.give_back",
+        "self._for_first = deque(sorted([*self._for_first, place]))",
+        "self._turn += place == self._turn",
+        3,
+        frozenset({SEVERAL, "hang-ups"}),
     ),
 )
 

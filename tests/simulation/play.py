@@ -28,7 +28,7 @@ from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
 from .strangers import Strangers
-from .world import DAY, Broken, Death, World
+from .world import DAY, SEVERAL, Broken, Death, World
 
 SHARED_MBOX = "shared mbox"
 
@@ -133,6 +133,7 @@ class Story:
             max_size=200 if self.world.chance("largest size") else None,
             checkpoint_messages=rng.choice((1, 2, 3, None)),
             checkpoint_octets=rng.choice((200, 1000, None)),
+            sessions=rng.choice((1, 2, 3, 8)) if SEVERAL in self.world.features else 1,
         )
 
     def _between(self) -> None:
@@ -340,6 +341,11 @@ def surroundings(world: World) -> Iterator[None]:
         stack.callback(databases.close)
         stack.enter_context(mock.patch.object(sqlite3, "connect", databases.connect))
         stack.enter_context(mock.patch("pop3fast._stream.RECEIVE_SIZE", RECEIVE_OCTETS))
+        if SEVERAL in world.features:
+            stack.enter_context(mock.patch("pop3fast.fetch._retrieval.PAYS_FROM_MESSAGES", 1))
+            large = world.rng.choice((100, 2000))
+            for module in ("_sharing", "_further", "_several"):
+                stack.enter_context(mock.patch(f"pop3fast.fetch.{module}.LARGE_OCTETS", large))
         for module, name, values in SMALL_LIMITS:
             if world.chance("small limits", 0.5):
                 stack.enter_context(mock.patch.object(import_module(module), name, world.rng.choice(values)))

@@ -143,7 +143,7 @@ class Promises:
                 raise Broken(f"{new} messages were delivered of {sent} sent, and the report says {report.fetched}")
         self._check_size(drop, after - before)
         self._check_deletions(drop, report, dialogues)
-        last = next((each for each in reversed(dialogues) if each.logged_in), None)
+        last = next((each for each in reversed(dialogues) if each.logged_in and not each.is_further), None)
         if isinstance(place, OwnPlace) and report.error is None and last is not None and not last.listed_badly:
             self._check_named(place, report, last)
         if report.exit_status == 0 and last is not None:
@@ -222,8 +222,16 @@ class Promises:
         """Check that what one session without trouble delivered lies in the order of the maildrop."""
         if self._world.faults:
             return
-        *earlier, last = [each.sent_whole for each in dialogues if each.logged_in]
+        groups: list[list[Dialogue]] = []
+        for dialogue in dialogues:
+            if dialogue.logged_in and not dialogue.is_further:
+                groups.append([])
+            if dialogue.logged_in:
+                groups[-1].append(dialogue)
+        *earlier, last = [[mail for each in group for mail in each.sent_whole] for group in groups]
         known = before + Counter(mail.text for mails in earlier for mail in mails)
+        if len(groups[-1]) > 1:
+            last = [mail for mail in groups[-1][0].shown if mail in last]
         new = [mail.text for mail in last if not known[mail.text]]
         there = [place.altered.get(text, text) for text in place.in_order()]
         found = [text for text in there if text in set(new)]

@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 
 from .mails import PLAIN_SIZES, Mail, Senders, text_of
-from .world import World
+from .world import SEVERAL, World
 
 FIRST_NUMBER = 10_000
 """Where unique-ids begin that are counted."""
+
+MANY = 1_000_000
+"""Where they begin on a server that has several sessions with one maildrop: numbers that no server gives again."""
 
 ODD_IDS = (b"../../etc/%d", b".%d", b"%d;rm", b"\xe9\x80%d", b"%d:2,S")
 
@@ -33,6 +36,8 @@ class Maildrop:
         self.ever: list[Mail] = []
         self.sized = "huge" if world.chance("huge sizes") else world.rng.choice(SIZES)
         self.pipelines = "no pipelining" not in world.features or world.rng.random() < 0.5
+        if SEVERAL in world.features:
+            self.pipelines = False
         self.tops = not world.chance("top is refused")
         self.id_is_number = world.chance("unique-ids that are numbers", 0.8)
         # Where unique-ids are numbers, what is left out of a listing gives its own to another message.
@@ -47,6 +52,11 @@ class Maildrop:
         self.login_delay = world.rng.choice((1, 10, 90)) if world.chance("login delay") else 0
         self.codes = world.rng.random() < 0.5
         self.locked_until = 0.0
+        several = SEVERAL in world.features
+        self.first_number = MANY if several else FIRST_NUMBER
+        self.most_sessions = world.rng.choice((1, 2, 9, 9)) if several else 1
+        self.inside: list[Dialogue] = []
+        """The sessions that are logged in."""
         self.shown_whole: set[int] = set()
         """Which messages came whole: what they show of the sizes that are listed."""
         self.numbered: list[Mail] = []
@@ -163,7 +173,7 @@ class Maildrop:
         elif world.chance("unlasting unique-ids", 0.2):
             mail.uid = b"ENOMEM-%d" % mail.key
         else:
-            mail.uid = world.rng.choice((b"%d", b"%d", b"%d", *ODD_IDS)) % (FIRST_NUMBER + mail.key)
+            mail.uid = world.rng.choice((b"%d", b"%d", b"%d", *ODD_IDS)) % (self.first_number + mail.key)
 
     def _take_over(self, mail: Mail, leaver: Mail) -> None:
         mail.uid = leaver.uid
@@ -190,7 +200,8 @@ class Dialogue:
         self.out = bytearray(b"+OK ready\r\n")
         self.closing = False
         self.logged_in = False
-        """Whether QUIT was answered with +OK."""
+        self.is_further = False
+        """Whether another session was logged in when this one began."""
         self.shown: list[Mail] = []
         self.sent_whole: list[Mail] = []
         """The messages that RETR gave."""
@@ -223,6 +234,11 @@ class Dialogue:
             else:
                 self.out += late
                 self._late = reply
+
+    def end(self) -> None:
+        """Be left by the client."""
+        if self in self.maildrop.inside:
+            self.maildrop.inside.remove(self)
 
     def send_late(self) -> None:
         """Send what was to come with the next command: the client waits, and gives none."""
@@ -267,7 +283,16 @@ class Dialogue:
             return b"-ERR [LOGIN-DELAY] too early\r\n" if drop.codes else b"-ERR login delay: too early\r\n"
         if world.chance("in use", 0.2):
             return b"-ERR [IN-USE] another session\r\n" if drop.codes else b"-ERR mailbox is locked\r\n"
+        if drop.inside and len(drop.inside) >= drop.most_sessions:
+            return b"-ERR [IN-USE] too many\r\n" if drop.codes else b"-ERR too many connections\r\n"
+        self._log_in()
+        return b"+OK\r\n"
+
+    def _log_in(self) -> None:
+        world, drop = self.world, self.maildrop
+        self.is_further = bool(drop.inside)
         self.logged_in = True
+        drop.inside.append(self)
         world.sessions += 1
         drop.locked_until = world.clock.time + (0 if world.calm else drop.login_delay)
         self.shown = drop.view()
@@ -285,7 +310,6 @@ class Dialogue:
         self._ids = [mail.uid for mail in self.shown]
         if not drop.stuffs:
             self._excuse_doubt()
-        return b"+OK\r\n"
 
     def _capabilities(self) -> bytes:
         lines = [b"TOP", b"UIDL"]

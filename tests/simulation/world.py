@@ -75,7 +75,12 @@ LATEST_FEATURES = (
 )
 """Drawn after those, for the same reason."""
 
-FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES
+SEVERAL = "several sessions"
+
+NEWEST_FEATURES = (SEVERAL,)  # the option, with servers that answer one command at a time
+"""And after those."""
+
+FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES + NEWEST_FEATURES
 
 
 class Death(BaseException):
@@ -125,6 +130,8 @@ class World:
         chosen |= {feature for feature in LATER_FEATURES if later.random() < 0.15}
         latest = Random(f"pop3fast latest {seed}")  # noqa: S311 - as above
         chosen |= {feature for feature in LATEST_FEATURES if latest.random() < 0.1}
+        newest = Random(f"pop3fast newest {seed}")  # noqa: S311 - as above
+        chosen |= {feature for feature in NEWEST_FEATURES if newest.random() < 0.1}
         self.features = (chosen if features is None else chosen & features) | needs
         self.clock = Clock()
         self.stop = Stop()

@@ -170,9 +170,14 @@ def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> J
 
 
 def _advice(task: Job | FetchReport, report: FetchReport) -> str:
-    """Return what to do about what ended a fetch; empty where nothing did, or nobody knows."""
+    """Return what to do about what ended a fetch, or made it slow; empty where nothing did, or nobody knows."""
     if isinstance(report.error, UidsChanged):
         return "--accept-uid-change fetches all of them once more"
+    if report.helpful_sessions and report.error is None:
+        return (
+            f"this server answers one command at a time: --sessions {report.helpful_sessions} would be about "
+            f"{report.helpful_sessions} times faster"
+        )
     if report.error is None or not isinstance(task, Job):
         return ""
     return advice(report.error, parse_url(task.account.url), by_token=task.account.token is not None)
@@ -282,7 +287,7 @@ def _tell_person(report: FetchReport, options: Options, command: argparse.Namesp
         # That another run has the account names it already.
         is_busy = isinstance(report.error, AccountBusy)
         complain(in_words(report.error) if is_busy else of_account(account, report.error))
-    if hint:
+    if hint and (report.error is not None or not command.quiet):
         complain(hint)
 
 

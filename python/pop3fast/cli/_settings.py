@@ -180,6 +180,11 @@ class Settings:
         COMMAND, "fetch", "a command that gets each new message: exit status 0 deliver, 90 skip, 91 leave, 92 delete"
     )
     filter_headers: bool | None = _said(FLAG, "fetch", "the filter gets the header only, before the message is fetched")
+    sessions: int | None = _said(
+        COUNT,
+        "fetch",
+        "fetch over so many sessions at once where the server answers one command at a time (default: 1)",
+    )
     recipient: str | None = _said(TEXT, "fetch", "for whom the mail is (pipe:, lmtp:; default: the user who logs in)")
     to_password_command: str | None = _said(
         COMMAND, "fetch", "a command that prints the password for the server that the mail goes to (imaps:)"

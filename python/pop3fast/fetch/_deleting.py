@@ -5,8 +5,11 @@ every other message with the same unique-id was, too. What may be gone is marked
 reply to QUIT decides what counts as deleted.
 """
 
+import contextlib
+
 from pop3fast import POP3, CommandError, ConnectionLost
 from pop3fast.fetch._errors import explained
+from pop3fast.fetch._further import quit_soon
 from pop3fast.fetch._identity import Entry, Identity, ReadBack, is_lasting
 from pop3fast.fetch._plan import Item, Plan, safe_to_delete
 from pop3fast.fetch._receipts import Receipt
@@ -20,11 +23,6 @@ COPY_IS_MISSING = "another message with the same unique-id is not delivered yet"
 STILL_LISTED = "the server said that it deleted messages like it, without a unique-id, and lists as many still"
 
 DAMAGED = "what is at its destination is not what was received: it counts as not delivered, and is fetched again"
-
-
-QUIT_SECONDS = 2.0
-"""So long the answer to QUIT is waited for where nothing is marked: ten round trips of the farthest line, and a server
-that is slow to close a large maildrop keeps nobody."""
 
 
 class Deleter:
@@ -75,9 +73,8 @@ class Deleter:
         """
         if not marked or memory is None:
             # Nothing depends on the answer; the connection is closed either way.
-            timeout = self._pop.sock.gettimeout()
-            self._pop.sock.settimeout(QUIT_SECONDS if timeout is None else min(QUIT_SECONDS, timeout))
-            self._quit()
+            with contextlib.suppress(ConnectionLost, CommandError, OSError):
+                quit_soon(self._pop)
             return
         run = self._run
         identities = {item.identity for item, _ in marked}

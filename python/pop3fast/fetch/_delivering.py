@@ -5,6 +5,8 @@ takes back what was delivered unless its size shows it to be right, and has the 
 the one is found that forged a reply. Never deletes, and decides nothing about what is to be fetched.
 """
 
+from collections.abc import Mapping
+
 from pop3fast import ProtocolError
 from pop3fast._replies import printable
 from pop3fast.fetch._errors import MessageError, MessageRefused, explained
@@ -47,8 +49,8 @@ class Deliverer:
         self.unwanted: list[Item] = []
         """What the filter says is to be deleted. Whoever deletes it has a conversation in step, or it is none."""
 
-    def deliver(self, items: list[Item], memory: AccountState, listed: int) -> list[Receipt]:
-        """Fetch *items*; return the receipts of what is durable and remembered. The server *listed* so many.
+    def deliver(self, items: list[Item], memory: AccountState, uids: Mapping[int, str]) -> list[Receipt]:
+        """Fetch *items*; return the receipts of what is durable and remembered. The server lists *uids*.
 
         Raises `ProtocolError` or ``OSError`` when the connection is lost, and what made the destination or *memory*
         fail. What has a receipt by then is counted in the report.
@@ -56,8 +58,9 @@ class Deliverer:
         run = self._run
         receipts: list[Receipt] = []
         try:
-            for group in groups_of(items, run.group, slow=self._is_slow()):
-                receipts += self._deliver_group(group, memory, listed)
+            with self._retrieval.shared(items, uids):
+                for group in groups_of(items, run.group, slow=self._is_slow()):
+                    receipts += self._deliver_group(group, memory, len(uids))
         finally:
             if items:
                 memory.note_sizes(run.sizes.words())
@@ -75,7 +78,7 @@ class Deliverer:
         for group in groups_of(items, None, slow=True):
             headers = self._retrieval.headers([item.number for item in group])
             # Only then are these the headers of these messages.
-            self._lister.check_step(listed)
+            self._retrieval.check_step(listed)
             rejections: list[Rejection] = []
             nudged = run.clock.now()
             for item in group:
@@ -142,18 +145,22 @@ class Deliverer:
 
         Where a reply was one too many, each message behind it is the one before. They come again.
         """
-        sizes = [item.size for item in items]
-        place = {item: number for number, item in enumerate(items)}
-        shown = -1
-        for item, entry in receipts:
-            number = place[item]
-            as_listed = entry.octets == item.size or self._run.sizes.trust is Trust.WITHOUT_CR
-            if as_listed and item.size and item.size not in sizes[max(0, number - MOST_TOO_MANY) : number]:
-                shown = max(shown, number)
-        unshown = [entry for item, entry in receipts if place[item] > shown]
-        if unshown:
+        entries = dict(receipts)
+        shown: set[Item] = set()
+        for order in self._retrieval.orders(items):
+            end = 0
+            sizes = [item.size for item in order]
+            for number, item in enumerate(order):
+                entry = entries.get(item)
+                as_listed = entry is not None and (
+                    entry.octets == item.size or self._run.sizes.trust is Trust.WITHOUT_CR
+                )
+                if as_listed and item.size and item.size not in sizes[max(0, number - MOST_TOO_MANY) : number]:
+                    end = number + 1
+            shown.update(order[:end])
+        if unshown := [entry for item, entry in receipts if item not in shown]:
             memory.forget(unshown)
-        return [each for each in receipts if place[each.item] <= shown]
+        return [each for each in receipts if each.item in shown]
 
     def _note_rejections(self, rejections: list[Rejection], memory: AccountState, *, doubted: bool) -> None:
         """Name what was not taken, and remember what never will be; not where it may be about other messages."""
@@ -195,13 +202,13 @@ class Deliverer:
         fetching stops at it, and goes on only when the conversation is shown to be in step.
         """
         rest = items
-        self._retrieval.odd = self._retrieval.longer = False
+        self._retrieval.begin()
         while rest:
             short = self._retrieval.fetch(rest, writer)
             if short is None:
                 break
             try:
-                self._lister.check_step(listed)
+                self._retrieval.check_step(listed)
             except ProtocolError as error:
                 self._run.broke(short.item, explained(error))
                 raise
@@ -212,7 +219,7 @@ class Deliverer:
                 self._run.give_up(again.item, again.why)
             rest = rest[rest.index(short.item) + 1 :]
         try:
-            self._lister.check_step(listed)
+            self._retrieval.check_step(listed)
         except ProtocolError:
             # Equal sizes show nothing: an extra reply makes each message the one before it.
             self._retrieval.odd = True

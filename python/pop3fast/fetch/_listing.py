@@ -134,23 +134,3 @@ class Lister:
         """Send a command, so that the server does not end the session. Raises `ProtocolError` or ``OSError``."""
         with contextlib.suppress(CommandError):
             self._pop.noop()
-
-    def check_step(self, messages: int) -> None:
-        """Make sure that replies still belong to their commands. Raises `ProtocolError` when they do not.
-
-        When a message has forged a reply, each reply since was taken for that of the next command, and the last one is
-        still to come (quirk q96). STAT has to give the number of *messages*. When it does not, two NOOPs, one after the
-        other, find the reply that is left over.
-        """
-        try:
-            if self._pop.stat()[0] == messages:
-                return
-        except ProtocolError:
-            raise
-        except error_proto:
-            pass
-        for _ in range(2):
-            try:
-                self._pop.noop()
-            except CommandError:
-                continue  # a server without NOOP, which is a reply as well

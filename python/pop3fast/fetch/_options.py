@@ -73,6 +73,9 @@ class Options:
     """The filter gets the header only, and a message that it does not want is not fetched."""
     patience: float = PATIENCE_SECONDS
     """The seconds to wait in all for a maildrop that is in use or a login that comes too early."""
+    sessions: int = 1
+    """Over how many sessions at once messages are fetched from a server that answers one command at a time (without
+    PIPELINING). A server that lets in fewer is asked over fewer."""
 
     def __post_init__(self) -> None:
         if self.delete and self.delete_after is not None:
@@ -93,6 +96,7 @@ class Options:
             ("patience", 0),
             ("checkpoint_messages", 1),
             ("checkpoint_octets", 1),
+            ("sessions", 1),
         ):
             value = getattr(self, name)
             if isinstance(value, str):

@@ -53,6 +53,7 @@ class Wishes(TypedDict, total=False):
     filter: str | None
     filter_headers: bool
     patience: float
+    sessions: int
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,9 @@ class FetchReport:
     sessions: int = 0
     """How many times the server was logged in to."""
     seconds: float = 0.0
+    helpful_sessions: int = 0
+    """Over so many sessions at once the fetch would have been about as many times faster (`Options.sessions`); 0 where
+    more of them would not help."""
     failures: list[Named] = field(default_factory=list)
     """The messages that could not be fetched; they are on the server, and the next fetch tries again."""
     quarantined: list[Named] = field(default_factory=list)

@@ -5,15 +5,20 @@ connection is lost in the middle. Never deletes.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, ProtocolError, error_proto
+from pop3fast._replies import pipelines
+from pop3fast.fetch import _step
 from pop3fast.fetch._errors import explained
+from pop3fast.fetch._further import wanted_of
 from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
+from pop3fast.fetch._several import SeveralSessions
 from pop3fast.fetch._sizes import Trust, too_short
 from pop3fast.fetch._writer import Writer
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
@@ -27,6 +32,18 @@ PROVEN_REPLIES = 100
 
 FEW_HEADERS = 4
 """So many headers are asked for before a server that says it has TOP is taken for one that has none."""
+
+PAYS_FROM_MESSAGES = 8
+"""A further session is for so many messages at least: its login and its listings take as many round trips."""
+
+HELPFUL_SESSIONS = 4
+"""So many sessions are proposed: most servers let in as many."""
+
+HELPS_FROM_SECONDS = 5.0
+"""Less waiting than this in a whole fetch is not worth a proposal."""
+
+HELPS_FROM_SHARE = 0.8
+"""Nor is it where less of the time than this is waiting: then four sessions are not even three times as fast."""
 
 T = TypeVar("T")
 
@@ -81,6 +98,65 @@ class Retrieval:
         self.short_before: set[Identity] = set()
         """What came short before this session, and shows nothing more about the sizes."""
         self._items: list[Item] = []
+        self._several: SeveralSessions | None = None
+        self._round_trip = 0.0
+
+    @contextmanager
+    def shared(self, items: list[Item], uids: Mapping[int, str]) -> Iterator[None]:
+        """Have several sessions fetch *items* in the block, where that pays and may be; *uids* is what is listed."""
+        several = self._several_for(items, uids)
+        if several is None:
+            began = self._run.clock.now()
+            yield
+            self._propose_sessions(len(items), self._run.clock.now() - began)
+            return
+        try:
+            self._several = several if several.start() else None
+            yield
+            several.finish()
+        finally:
+            self._several = None
+            several.close()
+
+    def _several_for(self, items: list[Item], uids: Mapping[int, str]) -> SeveralSessions | None:
+        run = self._run
+        alone = run.most_sessions == 1 or run.options.headers_only or run.group is not None or run.login_delay
+        if alone or (self.pipelining() is None and pipelines(self._pop.capabilities())):
+            return None
+        wanted = wanted_of(items, uids)
+        most = min(run.most_sessions, 1 + len(wanted) // PAYS_FROM_MESSAGES)
+        return SeveralSessions(run, self._pop, wanted, most) if most > 1 else None
+
+    def _propose_sessions(self, messages: int, seconds: float) -> None:
+        """Say in the report whether further sessions would have helped to fetch so many messages in so many seconds."""
+        waited = messages * self._round_trip
+        one_at_a_time = self.pipelining() is not None or not pipelines(self._pop.capabilities())
+        if one_at_a_time and waited >= max(HELPS_FROM_SECONDS, HELPS_FROM_SHARE * seconds):
+            self._run.report.helpful_sessions = HELPFUL_SESSIONS
+
+    def begin(self) -> None:
+        """Begin with a group of messages, of which nothing is known yet."""
+        self.odd = self.longer = False
+        if self._several is not None:
+            self._several.orders.clear()
+
+    def orders(self, items: list[Item]) -> Iterable[list[Item]]:
+        """Return which of *items*, the group, came behind each other, for each session."""
+        return [items] if self._several is None else self._several.orders.values()
+
+    def check_step(self, messages: int) -> None:
+        """Make sure that replies still belong to their commands, over every session; *messages* are listed.
+
+        Raises `ProtocolError` when they do not.
+        """
+        if self._several is None:
+            began = self._run.clock.now()
+            _step.check_step(self._pop, messages)
+            self._round_trip = self._run.clock.now() - began
+            return
+        self._several.ask_for_step()
+        _step.check_step(self._pop, messages)
+        self._several.check_step()
 
     def fetch(self, items: list[Item], writer: Writer, before: Short | None = None) -> Short | None:
         """Hand *items* to *writer*, in this order, up to one that is too short, which is returned.
@@ -191,13 +267,7 @@ class Retrieval:
             if short is None:
                 self._run.give_up(awaited.popleft(), explained(error))
 
-        pieces = self._pop.retr_pieces(
-            [item.number for item in items],
-            sizes={item.number: item.size for item in items},
-            ahead=AHEAD_OCTETS,
-            pipelining=self.pipelining(),
-            on_error=refuse,
-        )
+        pieces = self._pieces(items, refuse, again=before is not None)
         coming = Coming()
         while (piece := self._next(pieces, awaited)) is not None:
             short = self._take(piece, coming, awaited, writer, before)
@@ -207,6 +277,17 @@ class Retrieval:
             if piece.last:
                 coming = Coming()
         return short
+
+    def _pieces(self, items: list[Item], on_error: Callable[[CommandError], object], *, again: bool) -> Iterator[Piece]:
+        if self._several is not None and not again:
+            return self._several.pieces(items, on_error)
+        return self._pop.retr_pieces(
+            [item.number for item in items],
+            sizes={item.number: item.size for item in items},
+            ahead=AHEAD_OCTETS,
+            pipelining=self.pipelining(),
+            on_error=on_error,
+        )
 
     def _take(
         self, piece: Piece, coming: Coming, awaited: deque[Item], writer: Writer, before: Short | None
@@ -310,12 +391,15 @@ class Retrieval:
         except (error_proto, OSError) as error:
             self.odd = self.odd or not self._is_shown(len(self._items) - len(awaited))
             if not self.is_doubtful(error):  # or else it may be the fault of any message before
-                self._run.broke(awaited[0], explained(error))
+                broken_at = None if self._several is None else self._several.broken_at
+                self._run.broke(broken_at or awaited[0], explained(error))
             self._doubt_pipelining(error)
             raise _trouble(error) from error
 
     def _is_shown(self, handed_on: int) -> bool:
         """Return whether the last of so many messages has a size that no other has: then no reply was one too many."""
+        if self._several is not None:
+            return False
         sizes = [item.size for item in self._items]
         return not handed_on or (sizes[handed_on - 1] > 0 and sizes.count(sizes[handed_on - 1]) == 1)
 

@@ -107,6 +107,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     fetch_again: bool | Collection[str | bytes] = False,
     filter: str | None = None,  # noqa: A002 - the name that it has on the command line
     filter_headers: bool = False,
+    sessions: int = 1,
     recipient: str | tuple[str, ...] | None = None,
     pipe_timeout: float = PIPE_SECONDS,
     to_password: Secret | None = None,
@@ -152,6 +153,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         fetch_again=fetch_again,
         filter=filter,
         filter_headers=filter_headers,
+        sessions=sessions,
     )
     to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account)
     return run_job(Job(account, destination, state, options, *to), progress=progress)
@@ -179,7 +181,7 @@ def run_job(
     run = Run(
         Reconnector(job.account, world.stop), destination, None, job.options, report, world.clock, world.stop, progress
     )
-    run.inline = world.inline
+    run.inline, run.hosts = world.inline, world.hosts
     try:
         with (
             _alone_with(job.destination, world.stop),
@@ -189,7 +191,7 @@ def run_job(
             _memory_of(job, destination, run.filter, StoppableClock(world.clock, world.stop)) as memory,
         ):
             run.memory = memory
-            _hold_sessions(run, world.hosts)
+            _hold_sessions(run)
             if memory is not None and report.ok and not job.options.dry_run:
                 memory.note_success(world.clock.date())
     except Exception as error:
@@ -250,16 +252,16 @@ _IN_USE: set[int] = set()
 _IN_USE_CHANGED = Condition()
 
 
-def _hold_sessions(run: Run, hosts: Hosts) -> None:
+def _hold_sessions(run: Run) -> None:
     patience = Patience(run)
-    while (seconds := _hold_session(run, hosts, patience)) is not None:
+    while (seconds := _hold_session(run, patience)) is not None:
         run.wait(seconds)
 
 
-def _hold_session(run: Run, hosts: Hosts, patience: Patience) -> float | None:
+def _hold_session(run: Run, patience: Patience) -> float | None:
     """Hold one session; return the seconds until another is to follow, None when all is done."""
     run.advanced = run.is_listing = False
-    with hosts.visit(run.reconnector.account.where, run.stop) as visit:
+    with run.hosts.visit(run.reconnector.account.where, run.stop) as visit:
         timeout = patience.begin()
         try:
             run.begin("connecting")

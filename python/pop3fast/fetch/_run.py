@@ -17,6 +17,7 @@ from pop3fast.fetch._report import Delivered, Doing, FetchReport, Named, Progres
 from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch.accounts._account import Reconnector
+from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import path_of
 from pop3fast.fetch.memory._account_state import AccountState
@@ -52,6 +53,10 @@ class Run:
         self.stop = stop
         self.inline = False
         """Whether everything is done in the caller's thread."""
+        self.hosts = Hosts()
+        """How many sessions others have with which host."""
+        self.most_sessions = options.sessions
+        """How many there may be at once: fewer, once the server has let in fewer or was out of step with one."""
         self.began = clock.now()
         self.failed: set[Identity] = set()
         """What is not tried again in this run."""

@@ -84,7 +84,7 @@ class FetchSession:
         run.expect(plan.fetch)
         deletions, items, more = self._portion(plan)
         wanted = self._deliverer.sift(items, memory, len(uids))
-        receipts = self._whole(self._deliverer.deliver(wanted, memory, len(uids)), plan)
+        receipts = self._whole(self._deliverer.deliver(wanted, memory, uids), plan)
         deletions += self._recognise(memory, nameless=plan.nameless > 0)
         if listing.complete:
             marked = self._deleter.delete(plan, deletions, receipts, memory, self._deliverer.unwanted)

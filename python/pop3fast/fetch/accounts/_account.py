@@ -182,6 +182,7 @@ class Reconnector:
         """What the function that gives the password or token raised, if it did."""
         self.has_shown_secret = False
         """Whether the last session came so far that a password or token was asked for."""
+        self._shown: str | None = None
 
     def enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
         """Return a session that is logged in; up to there each wait has *timeout*, and then the account's.
@@ -192,6 +193,17 @@ class Reconnector:
         if timeout != self.account.timeout:
             pop.sock.settimeout(self.account.timeout)
         return pop
+
+    def another(self, stop: Stop) -> "Reconnector":
+        """Return what logs in as this one did last, without asking anybody for the secret again."""
+        secret = self._shown
+        account = self.account
+        if secret is not None:
+            is_token = account.token is not None
+            account = replace(account, password=None if is_token else secret, token=secret if is_token else None)
+        other = Reconnector(account, stop)
+        other.asks_capabilities = self.asks_capabilities
+        return other
 
     def _enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
         try:
@@ -237,10 +249,11 @@ class Reconnector:
         """Return *secret*, and note that it was asked for, and what it raised."""
         self.has_shown_secret = True
         try:
-            return self._stop.outlast(secret) if callable(secret) else secret
+            self._shown = self._stop.outlast(secret) if callable(secret) else secret
         except Exception as error:
             self.secret_failure = error
             raise
+        return self._shown
 
     def _look_around(self, pop: POP3) -> None:
         try:

@@ -117,3 +117,15 @@ class Hosts:
             yield visit
         finally:
             visit.end()
+
+    @contextlib.contextmanager
+    def visit_at_once(self, where: Where) -> Iterator[Visit | None]:
+        """Give a visit to *where* if there may be one more now, and None otherwise."""
+        with self._lock:
+            host = self._hosts.setdefault(where, Host())
+            visit = Visit(host, self._lock) if host.has_room else None
+        try:
+            yield visit
+        finally:
+            if visit is not None:
+                visit.end()
