@@ -63,6 +63,8 @@ class ScriptedServer:
     ) -> None:
         self.commands: list[bytes] = []
         self.received = bytearray()
+        self.stalls = threading.Event()
+        """Set while the connection under way is one in which nothing is said any more."""
         self.host = "127.0.0.1"
         self._greeting = greeting
         self._replies = replies
@@ -105,6 +107,7 @@ class ScriptedServer:
     def _serve(self) -> None:
         while not self._stopping:
             self._connection, _ = self._listener.accept()
+            self.stalls.clear()
             self._connection.settimeout(WAIT_SECONDS)
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
@@ -160,6 +163,7 @@ class ScriptedServer:
                 socket.socket.shutdown(connection, socket.SHUT_WR)
             else:
                 connection.settimeout(None)
+                self.stalls.set()
             while self._read():  # a close() with unread octets would be a reset
                 pass
         return reply.then in {"go on", "tls"}

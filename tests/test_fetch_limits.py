@@ -25,6 +25,7 @@ from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.accounts._account import Reconnector
 from pop3fast.fetch.accounts._hosts import Host, Hosts, Visit
 from scripted import Reply, ScriptedServer
+from waiting import time_out_when_it_stalls
 
 GREETING = b"+OK ready\r\n"
 MAIL = [(b"1", mail(1)), (b"2", mail(2))]
@@ -271,11 +272,14 @@ def test_patience_does_not_shorten_what_the_server_takes_once_it_has_let_in(tmp_
 
 @pytest.mark.parametrize("capabilities", [b"TOP\r\nUIDL\r\n", b"TOP\r\nUIDL\r\nPIPELINING\r\n"])
 @pytest.mark.parametrize("silent", [b"UIDL", b"LIST"])
-def test_a_listing_that_is_slow_is_no_dead_server(tmp_path: Path, capabilities: bytes, silent: bytes) -> None:
+def test_a_listing_that_is_slow_is_no_dead_server(
+    tmp_path: Path, capabilities: bytes, silent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drop, clock = Maildrop(*MAIL, capabilities=capabilities), FastClock()
     drop.instead = lambda command: Reply(then="stall") if command == silent else None
     with ScriptedServer(GREETING, drop) as server:
-        report = fetch_from(server, f"eml:{tmp_path}/box", clock=clock, timeout=0.5)
+        time_out_when_it_stalls(server, monkeypatch)
+        report = fetch_from(server, f"eml:{tmp_path}/box", clock=clock)
         assert isinstance(report.error, TimeoutError)
         assert "UIDL" in str(report.error)
         assert "--timeout" in str(report.error)
@@ -283,7 +287,7 @@ def test_a_listing_that_is_slow_is_no_dead_server(tmp_path: Path, capabilities: 
         # The second time it may be there: the first one made the server build it.
         drop.sessions = 0
         drop.instead = lambda command: Reply(then="stall") if command == silent and drop.sessions == 1 else None
-        assert fetch_from(server, f"eml:{tmp_path}/box", clock=clock, timeout=0.5).fetched == 2
+        assert fetch_from(server, f"eml:{tmp_path}/box", clock=clock).fetched == 2
 
 
 class Scene:

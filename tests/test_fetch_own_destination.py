@@ -37,7 +37,8 @@ from pop3fast.fetch._portions import GROUP_OCTETS, groups_of
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch.destinations._outgoing import Content, OutgoingMessage, message_key
 from pop3fast.testing import MailboxServer
-from scripted import ScriptedServer
+from scripted import Reply, ScriptedServer
+from waiting import time_out_when_it_stalls
 
 GREETING = b"+OK ready\r\n"
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 5)]
@@ -363,15 +364,16 @@ def test_a_server_that_hangs_up_while_a_slow_destination_works_loses_and_doubles
     monkeypatch.setattr(writer, "NUDGE_SECONDS", 0.001)
     asked = threading.Event()
 
-    def instead(command: bytes) -> bytes | None:
+    def instead(command: bytes) -> Reply | None:
         if command == b"NOOP" and drop.sessions == 1:
             asked.set()
-            return b""
+            return Reply(then="stall")
         return None
 
     drop.instead = instead
     box = Box(trouble=lambda what, _: asked.wait(20) if what == "end" else None)
-    job = Job(account_of(server, timeout=0.2), box, None, Options(delete=True))
+    time_out_when_it_stalls(server, monkeypatch)
+    job = Job(account_of(server), box, None, Options(delete=True))
     report = run_job(job, Surroundings(FastClock()))
     assert (report.fetched, report.deleted, report.error, report.failures) == (4, 4, None, [])
     assert box.delivered == MAILS

@@ -25,6 +25,7 @@ from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.memory import _state_schema
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
+from waiting import time_out_when_it_stalls
 
 GREETING = b"+OK ready\r\n"
 PIPELINING = b"TOP\r\nUIDL\r\nPIPELINING\r\n"
@@ -179,12 +180,14 @@ def test_quirk_q96_a_message_that_forges_the_reply_to_the_next_costs_none(tmp_pa
     assert delivered(f"eml:{tmp_path}/box") == sorted(mail(number) for number in range(2, 4))
 
 
-def test_a_message_for_which_the_server_says_nothing_costs_no_other(tmp_path: Path) -> None:
+def test_a_message_for_which_the_server_says_nothing_costs_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drop = maildrop(3, b"TOP\r\nUIDL\r\nPIPELINING\r\n")
     drop.instead = lambda command: Reply(b"", then="stall") if command == b"RETR 2" else None
     with ScriptedServer(GREETING, drop) as server:
-        # Twice it is waited for, and whatever is answered takes a thousandth of it.
-        report = fetch_from(server, f"eml:{tmp_path}/box", timeout=1.5)
+        time_out_when_it_stalls(server, monkeypatch)
+        report = fetch_from(server, f"eml:{tmp_path}/box")
     assert (report.fetched, [named.number for named in report.failures]) == (2, [2])
     assert delivered(f"eml:{tmp_path}/box") == sorted([mail(1), mail(3)])
 
