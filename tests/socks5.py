@@ -8,6 +8,17 @@ import threading
 from collections.abc import Iterator, Mapping
 
 
+def relay(one: socket.socket, other: socket.socket) -> None:
+    """Give each what the other says, until one hangs up."""
+    targets = {one: other, other: one}
+    while True:
+        for readable in select.select(list(targets), [], [], 10)[0]:
+            octets = readable.recv(65536)
+            if not octets:
+                return
+            targets[readable].sendall(octets)
+
+
 class Socks5(socketserver.BaseRequestHandler):
     """One client: where it wants to go, and then its octets and the other side's."""
 
@@ -32,13 +43,7 @@ class Socks5(socketserver.BaseRequestHandler):
             upstream.settimeout(10)
             upstream.connect(self.names.get(target, target))
             client.sendall(b"\5\0\0\1" + bytes(6))
-            relay = {client: upstream, upstream: client}
-            while True:
-                for readable in select.select(list(relay), [], [], 10)[0]:
-                    octets = readable.recv(65536)
-                    if not octets:
-                        return
-                    relay[readable].sendall(octets)
+            relay(client, upstream)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,21 +17,9 @@ from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
-from shapes import GREETING
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 10)]
 JOBS = 3
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

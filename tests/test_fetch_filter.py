@@ -1,7 +1,6 @@
 """`--filter`: a program says what becomes of each message, and whatever else happens to it loses none."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations._pipe import MEANINGS
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
-from shapes import GREETING
 
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 6)]
 
@@ -25,17 +23,6 @@ input=$(cat)
 echo "$POP3FAST_UID $SENDER ${#input}" >> asked
 case $POP3FAST_UID in u2) exit 90;; u3) exit 91;; u4) exit 92;; u5) exit 1;; esac
 """
-
-
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)

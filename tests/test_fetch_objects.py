@@ -40,17 +40,6 @@ def store(one_store: Store) -> Store:
     return one_store
 
 
-@pytest.fixture
-def drop() -> Maildrop:
-    return Maildrop(*MAILS)
-
-
-@pytest.fixture
-def server(drop: Maildrop) -> Iterator[ScriptedServer]:
-    with ScriptedServer(GREETING, drop) as server:
-        yield server
-
-
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

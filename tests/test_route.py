@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import pickle
-import select
 import socket
 import socketserver
 import threading
@@ -19,7 +18,7 @@ from pop3fast._dial import dial
 from pop3fast._route import MOST_HEAD_OCTETS, Exchange, Route, parse_proxy, route_of
 from pop3fast.fetch import Account, Job, fetch_mailbox, fetch_many
 from pop3fast.testing import MailboxServer
-from socks5 import socks_proxy
+from socks5 import relay, socks_proxy
 
 NAME = ("mail.example.org", 110)
 
@@ -138,13 +137,7 @@ class Tunnel(socketserver.StreamRequestHandler):
         with socket.create_connection(self.server_address) as upstream:
             # The server's first octets come with the proxy's last.
             self.request.sendall(b"HTTP/1.1 200 go\r\n\r\n" + upstream.recv(512))
-            relay = {self.request: upstream, upstream: self.request}
-            while True:
-                for readable in select.select(list(relay), [], [], 10)[0]:
-                    octets = readable.recv(65536)
-                    if not octets:
-                        return
-                    relay[readable].sendall(octets)
+            relay(self.request, upstream)
 
 
 @contextlib.contextmanager
