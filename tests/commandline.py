@@ -28,8 +28,6 @@ PASSWORD = "correct-horse-battery"
 # What a terminal would obey, or show in another order.
 OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
-WITHOUT_RICH = "import sys; sys.modules['rich'] = None; from pop3fast.cli import main; sys.exit(main())"
-
 
 @dataclass(frozen=True)
 class Ran:

@@ -11,7 +11,6 @@ import pytest
 from commandline import (
     PASSWORD,
     SECONDS,
-    WITHOUT_RICH,
     Ran,
     assert_ends_without_a_word_when_nobody_reads,
     at_terminal,
@@ -20,8 +19,8 @@ from commandline import (
     private,
 )
 from maildrops import Maildrop, delivered, mail
-from pop3fast.cli._fetching import summary
 from pop3fast.cli._selection import status_of
+from pop3fast.cli._telling import summary
 from pop3fast.fetch import Account, FetchReport, Job, Progress, fetch_many, import_seen
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
@@ -220,8 +219,7 @@ def test_what_another_program_fetched_is_not_new(tmp_path: Path) -> None:
 # On a terminal.
 
 
-@pytest.mark.parametrize("program", [("-m", "pop3fast"), ("-c", WITHOUT_RICH)], ids=["rich", "plain"])
-def test_progress_is_shown_at_a_terminal_and_taken_away(program: tuple[str, ...], tmp_path: Path) -> None:
+def test_progress_is_shown_at_a_terminal_and_taken_away(tmp_path: Path) -> None:
     with MailboxServer(
         [mail(number, 5000) for number in range(40)], latency=0.01, capabilities=["UIDL", "TOP"]
     ) as server:
@@ -231,7 +229,6 @@ def test_progress_is_shown_at_a_terminal_and_taken_away(program: tuple[str, ...]
             plain_url(server),
             "--to",
             "eml:box",
-            program=program,
             env={"POP3FAST_PASSWORD": server.password},
         )
         quiet = at_terminal(
@@ -275,7 +272,9 @@ def test_all_accounts_of_a_configuration_side_by_side(tmp_path: Path) -> None:
         assert [line.split(": ")[1].split(" (")[0] for line in ran.out.splitlines()] == [
             "2 messages fetched",
             "3 messages fetched",
+            "5 messages fetched",
         ]
+        assert ran.out.splitlines()[-1].startswith("2 accounts: ")
         assert one.deleted + two.deleted == [1, 2, 1, 2, 3]
         ran = pop3fast(tmp_path, "fetch", "one", "--config", path, "--dry-run", status=0)
         assert f"127.0.0.1:{one.port}" in ran.out

@@ -1,21 +1,53 @@
-"""Progress without a terminal to look at: how often, how fast, how long; and that it costs the wire nothing."""
+"""Progress as a terminal shows it: how often, how fast, how long, how wide; and that it costs the wire nothing."""
 
 import errno
 import io
 import os
-import sys
-from collections.abc import Callable
-from typing import TextIO
+import re
 
 import pytest
 
-from pop3fast.cli._progress import REDRAW_SECONDS, Bars, Lasting, Line, Rate, describe, on_terminal
+from pop3fast.cli._progress import REDRAW_SECONDS, Count, Lasting, Lines, Rate, describe, doing_in_words, on_terminal
+from pop3fast.cli._screen import fitted, width_of
 from pop3fast.fetch import Named, Progress
+from screens import Screen
+
+ADA = "ada@example.org on mail.example.org:995"
 
 
 class Terminal(io.StringIO):
+    """A terminal of a width that may change, and what it shows."""
+
+    encoding = "utf-8"
+
+    def __init__(self, columns: int = 80, lines: int = 24, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.screen = Screen(columns)
+        self.lines = lines
+        self.encoding = encoding
+
     def isatty(self) -> bool:
         return True
+
+    def fileno(self) -> int:
+        return 99
+
+    def write(self, text: str) -> int:
+        self.screen.feed(text)
+        return super().write(text)
+
+    def resize(self, columns: int) -> None:
+        self.screen.resize(columns)
+
+
+@pytest.fixture
+def terminals(monkeypatch: pytest.MonkeyPatch) -> list[Terminal]:
+    """Return a list; of the terminal that is last in it the system knows the size."""
+    there: list[Terminal] = []
+    monkeypatch.setattr(
+        os, "get_terminal_size", lambda _: os.terminal_size((there[-1].screen.columns, there[-1].lines))
+    )
+    return there
 
 
 class Time:
@@ -30,64 +62,161 @@ def at(messages: int, octets: int, in_all: int = 1000) -> Progress:
     return Progress(messages, in_all, octets, in_all * 1000, 1.0, Named(messages, b"x", 1000))
 
 
-def test_the_line_says_messages_octets_rate_and_time_left() -> None:
-    assert describe(412, 10_000, 12_300_000, 40_100_000, 4_100_000) == (
-        "412 of 10,000 messages   12.3 MB of 40.1 MB   4.1 MB/s   0:06 left"
-    )
-    assert describe(0, 1, 0, 5, 0.0) == "0 of 1 messages   0 octets of 5 octets   0 octets/s"
+HALF = Count(412, 10_000, 12_300_000, 40_100_000)
+WAITING = Progress(0, 0, 0, 0, 0.0, None, "waiting", "in use", 0.0)
 
 
-def test_the_line_is_drawn_ten_times_a_second_whatever_comes() -> None:
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        (
+            200,
+            "[#########---------------------]   412 of 10,000 messages   12.3 MB of 40.1 MB   4.1 MB/s   0:06 left",
+        ),
+        (80, "412 of 10,000 messages   12.3 MB of 40.1 MB   4.1 MB/s   0:06 left"),
+        (60, "412 of 10,000   12.3 MB of 40.1 MB   4.1 MB/s   0:06 left"),
+        (40, "412 of 10,000   4.1 MB/s   0:06 left"),
+        (26, "412 of 10,000   0:06 left"),
+        (20, "412 of 10,000"),
+        (5, "412 of 10,000"),
+    ],
+)
+def test_the_line_says_what_there_is_room_for(columns: int, text: str) -> None:
+    assert describe(HALF, 4_100_000, columns) == text
+
+
+def test_what_is_not_known_yet_is_not_said() -> None:
+    assert describe(Count(0, 1, 0, 5), 0.0, 60) == "0 of 1 messages   0 octets of 5 octets   0 octets/s"
+    assert describe(Count(0, 1, 9, 5), 0.0, 200).startswith(f"[{'#' * 30}]")
+    assert describe(Count(0, 0, 0, 0), 0.0, 200).startswith(f"[{'-' * 30}]")
+
+
+def test_it_is_drawn_ten_times_a_second_whatever_comes(terminals: list[Terminal]) -> None:
     now, stream = Time(), Terminal()
-    line = Line(stream, now)
+    terminals.append(stream)
+    lines = Lines(stream, now=now)
     for number in range(1000):
-        line.show("a", at(number, number * 1000))
+        lines.show("a", at(number, number * 1000))
         now.now += REDRAW_SECONDS / 100
-    line.close()
+    lines.close()
     assert 9 <= stream.getvalue().count("\r") - 1 <= 12
-    assert stream.getvalue().endswith("\r\x1b[K")
+    assert stream.screen.text == ""
 
 
-def test_the_line_is_about_all_mailboxes_and_no_wider_than_the_terminal() -> None:
+def test_what_begins_is_shown_at_once_and_what_is_waited_for(terminals: list[Terminal]) -> None:
     now, stream = Time(), Terminal()
-    line = Line(stream, now)
-    line.show("a", at(5, 5000))
-    now.now += 1
-    line.show("b", at(7, 7000))
-    shown = stream.getvalue().split("\r")[-1].removesuffix("\x1b[K")
-    assert shown.startswith("12 of 2,000 messages   12 kB of 2 MB   12 kB/s   2:45 left"[:79])
-    assert len(shown) < 80
-
-
-@pytest.mark.parametrize("kind", [Line, Bars])
-def test_what_begins_is_shown_at_once_and_what_is_waited_for(kind: Callable[[TextIO, Time], Line | Bars]) -> None:
-    now, stream = Time(), Terminal()
-    display = kind(stream, now)
+    terminals.append(stream)
+    lines = Lines(stream, now=now)
     begun = Progress(0, 0, 0, 0, 0.0, None)
-    for doing in ("connecting", "listing"):
-        # No time has passed: what begins does not wait for its turn.
-        display.show("ada on mail\x1b[2J", begun._replace(doing=doing))
-        assert doing in stream.getvalue()
-    display.show("ada on mail\x1b[2J", begun._replace(doing="waiting", why="in\x1buse", until=0.0))
-    assert "waiting until " in stream.getvalue()
-    assert r"in\x1buse" in stream.getvalue()
-    assert "\x1b[2J" not in stream.getvalue()
-    display.close()
+    # No time has passed: what begins does not wait for its turn.
+    for doing in ("connecting", "logging in", "listing"):
+        lines.show("ada on mail\x1b[2J", begun._replace(doing=doing))
+        assert stream.screen.text == rf"ada on mail\x1b[2J: {doing}"
+    lines.show("ada on mail", begun._replace(doing="waiting", why="in\x1buse", until=0.0))
+    assert re.fullmatch(r"ada on mail: waiting until \d\d:\d\d:\d\d: in\\x1buse", stream.screen.text.splitlines()[-1])
+    lines.close()
+    assert stream.screen.text == ""
+
+
+def test_listing_says_how_many_so_far() -> None:
+    listing = Progress(0, 0, 0, 0, 0.0, None, "listing")
+    assert doing_in_words(listing) == "listing"
+    assert doing_in_words(listing._replace(listed=12_345)) == "listing (12,345 so far)"
 
 
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
-def test_the_line_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def size(_: int) -> os.terminal_size:
-        return os.terminal_size((columns, 24))
+@pytest.mark.parametrize("accounts", [1, 3])
+def test_every_line_fits_the_terminal(columns: int, accounts: int, terminals: list[Terminal]) -> None:
+    now, stream = Time(), Terminal(columns)
+    terminals.append(stream)
+    lines = Lines(stream, accounts, now)
+    for step in (WAITING._replace(doing="connecting"), WAITING._replace(why="x" * 300), at(5, 5000)):
+        for account in (ADA, "bob on 郵便.example.org")[:accounts]:
+            now.now += 1
+            lines.show(account, step)
+            assert not any(stream.screen._wrapped)
+            assert max(map(width_of, stream.screen.rows)) < columns
+    lines.close()
+    assert stream.screen.text == ""
 
-    monkeypatch.setattr(os, "get_terminal_size", size)
-    monkeypatch.setattr(Terminal, "fileno", lambda _: 2)
-    now, stream = Time(), Terminal()
-    line = Line(stream, now)
-    line.show("ada on mail.example.org:995", Progress(0, 0, 0, 0, 0.0, None, "connecting"))
-    line.show("ada on mail.example.org:995", at(5, 5000)._replace(doing="waiting", why="x" * 300, until=0.0))
-    for drawn in stream.getvalue().split("\r")[1:]:
-        assert len(drawn.removesuffix("\x1b[K")) <= columns - 1
+
+def test_several_have_a_line_each_as_long_as_they_run_and_one_for_all(terminals: list[Terminal]) -> None:
+    now, stream = Time(), Terminal(84)
+    terminals.append(stream)
+    lines = Lines(stream, 30, now)
+    for account, progress in (("ada on mail", at(5, 5000)), ("bob on mail", WAITING), ("cyd on mail", at(7, 7000))):
+        now.now += 1
+        lines.show(account, progress)
+    assert [row.partition("   ")[0] for row in stream.screen.text.splitlines()] == [
+        "ada on mail: 5 of 1,000 messages",
+        f"bob on mail: {doing_in_words(WAITING)}",
+        "cyd on mail: 7 of 1,000 messages",
+        "0 of 30 accounts: 12 of 2,000 messages",
+    ]
+    lines.end("ada on mail")
+    assert [row.partition(":")[0] for row in stream.screen.text.splitlines()] == [
+        "bob on mail",
+        "cyd on mail",
+        "1 of 30 accounts",
+    ]
+    # What has ended counts.
+    assert "12 of 2,000 messages" in stream.screen.text
+    for account in ("bob on mail", "cyd on mail"):
+        lines.end(account)
+    assert stream.screen.text.startswith("3 of 30 accounts: 12 of 2,000 messages")
+    lines.close()
+    assert stream.screen.text == ""
+
+
+def test_no_more_lines_than_the_window_has(terminals: list[Terminal]) -> None:
+    now, stream = Time(), Terminal(80, 10)
+    terminals.append(stream)
+    lines = Lines(stream, 50, now)
+    for number in range(50):
+        now.now += 1
+        lines.show(f"user{number} on mail", at(1, 1000))
+    rows = stream.screen.text.splitlines()
+    assert len(rows) == 9
+    assert rows[-2] == "and 43 more"
+
+
+@pytest.mark.parametrize(("before", "behind"), [(200, 40), (200, 23), (40, 200), (80, 79)])
+@pytest.mark.parametrize("accounts", [1, 2])
+def test_a_window_that_is_resized_keeps_nothing_of_the_lines(
+    before: int, behind: int, accounts: int, terminals: list[Terminal]
+) -> None:
+    now, stream = Time(), Terminal(before)
+    terminals.append(stream)
+    stream.write("$ pop3fast fetch --all\n")
+    lines = Lines(stream, accounts, now)
+    for number in range(1, 7):
+        now.now += 1
+        for account in (ADA, "bob on mail.example.org")[:accounts]:
+            lines.show(account, at(number, number * 1000))
+        if number == 3:
+            stream.resize(behind)
+    assert stream.screen.lines()[0] == "$ pop3fast fetch --all"
+    assert len(stream.screen.lines()) == 1 + accounts + (accounts > 1)
+    lines.close()
+    assert stream.screen.text == "$ pop3fast fetch --all"
+
+
+def test_what_the_character_set_lacks_is_counted_as_it_is_written(terminals: list[Terminal]) -> None:
+    now, stream = Time(), Terminal(40, encoding="iso-8859-1")
+    terminals.append(stream)
+    lines = Lines(stream, now=now)
+    lines.show("bücher on 郵便.example.org", WAITING._replace(why="zu früh, 郵便"))
+    assert stream.screen.text.startswith("bücher on")
+    assert "郵" not in stream.screen.text
+    assert not any(stream.screen._wrapped)
+
+
+def test_an_ellipsis_says_that_there_is_more() -> None:
+    assert fitted("x" * 30, 30) == "x" * 30
+    assert fitted("x" * 31, 30) == "x" * 27 + "..."
+    assert fitted("x" * 31, 10) == "x" * 10
+    assert fitted("郵便" * 20, 30) == "郵便" * 6 + "郵..."
+    assert width_of("e\N{COMBINING ACUTE ACCENT}") == 1
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:
@@ -103,19 +232,6 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert slow == 0
 
 
-def test_bars_are_one_a_mailbox_and_names_are_no_markup() -> None:
-    now, stream = Time(), Terminal()
-    bars = Bars(stream, now)
-    bars.show("[red]ada[/red]\x1b[2J on mail", at(500, 500_000))
-    bars.show("bob on mail", at(1000, 1_000_000))
-    bars.close()
-    shown = stream.getvalue()
-    assert "[red]ada[/red]" in shown
-    assert "\x1b[2J" not in shown
-    assert "500 of 1,000 messages" in shown
-    assert "bob on mail" in shown
-
-
 def test_where_there_is_no_terminal_there_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     with on_terminal(io.StringIO()) as display:
@@ -126,29 +242,25 @@ def test_where_there_is_no_terminal_there_is_nothing(monkeypatch: pytest.MonkeyP
             assert display is None
 
 
-@pytest.mark.parametrize("kind", [Line, Bars])
-def test_a_terminal_that_goes_away_ends_no_fetch(
-    kind: Callable[[TextIO, Time], Line | Bars], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_terminal_that_goes_away_ends_no_fetch(monkeypatch: pytest.MonkeyPatch, terminals: list[Terminal]) -> None:
     now, stream = Time(), Terminal()
-    display = Lasting(kind(stream, now))
+    terminals.append(stream)
+    display = Lasting(Lines(stream, now=now))
     display.show("a", at(1, 1))
     shown = len(stream.getvalue())
     assert shown
     monkeypatch.setattr(stream, "write", gone)
     for number in range(2, 4):
         now.now += 1
-        display.show("b", at(number, 1000))
+        display.show("a", at(number, 1000))
     monkeypatch.undo()
-    display.show("b", at(5, 1000))
+    display.show("a", at(5, 1000))
+    display.end("a")
     display.close()
     assert len(stream.getvalue()) == shown
 
 
-@pytest.mark.parametrize("has_rich", [True, False])
-def test_a_terminal_that_has_gone_at_the_end_is_no_error(has_rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: FBT001 - from the line above
-    if not has_rich:
-        monkeypatch.setitem(sys.modules, "rich", None)
+def test_a_terminal_that_has_gone_at_the_end_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     stream = Terminal()
     with on_terminal(stream) as display:
@@ -161,7 +273,7 @@ def gone(_: str) -> int:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
-def test_a_message_that_is_not_shown_costs_one_look_at_the_clock() -> None:
+def test_a_message_that_is_not_shown_costs_one_look_at_the_clock(terminals: list[Terminal]) -> None:
     looks = 0
 
     def now() -> float:
@@ -170,8 +282,9 @@ def test_a_message_that_is_not_shown_costs_one_look_at_the_clock() -> None:
         return 100.0
 
     stream = Terminal()
-    line = Line(stream, now)
+    terminals.append(stream)
+    lines = Lines(stream, now=now)
     for number in range(1, 1001):
-        line.show("a", at(number, number))
+        lines.show("a", at(number, number))
     assert stream.getvalue().count("\r") == 1
-    assert looks <= 1000 + 2
+    assert looks <= 1000 + 3

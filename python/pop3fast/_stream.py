@@ -52,6 +52,8 @@ class ReplyStream(io.BufferedIOBase):
         """By when all waiting has to be over."""
         self.by_hand: Callable[[], None] | None = None
         """Called before anything is taken: a program may do so past the commands, while replies are in flight."""
+        self.on_octets: Callable[[memoryview], object] | None = None
+        """Shown what has been received, before it is framed."""
         self._sock: socket.socket | None = None
         self._send_acknowledgement: Callable[[], object] = _nothing
         # Whether octets have come that nothing sent since has acknowledged.
@@ -254,6 +256,8 @@ class ReplyStream(io.BufferedIOBase):
         if not octets:
             raise ConnectionLost(EOF)
         self._unacknowledged = not self._acknowledging or octets < self._full_read
+        if self.on_octets is not None:
+            self.on_octets(self._buffer[:octets])
         self.framer.feed(self._buffer[:octets])
 
     def sent(self) -> None:

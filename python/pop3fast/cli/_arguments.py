@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pop3fast import __version__
 from pop3fast.cli._config import default_config
 from pop3fast.cli._parser import Parser, RefusedSecret
-from pop3fast.cli._settings import COUNT, add_options, expanded, parser_of
+from pop3fast.cli._settings import COUNT, SECONDS, add_options, expanded, parser_of
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -65,6 +65,18 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
     many = fetch.add_argument_group("several mailboxes")
     many.add_argument(
         "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
+    )
+    fetch.add_argument(
+        "--every",
+        type=parser_of(SECONDS),
+        metavar="SECONDS",
+        help="go on, and fetch each mailbox about every so many seconds, until SIGTERM",
+    )
+    fetch.add_argument(
+        "--log",
+        type=expanded,
+        metavar="FILE",
+        help="add a JSON object for each event to this file, which SIGHUP has opened anew",
     )
     said = fetch.add_mutually_exclusive_group()
     said.add_argument(

@@ -1,59 +1,63 @@
-"""`pop3fast fetch`: one mailbox, or all that a configuration names.
+"""`pop3fast fetch`: one mailbox, or several that a configuration names, once or every so often.
 
-Owns what a person and a program are told about a fetch, while it runs and when it has ended. The library does the
-fetching. A message that was received is not yet delivered: only the report says which were.
+Owns what is fetched, and what comes of it: what is said, what is logged, what is run afterwards, the exit status. The
+library does the fetching. A message that was received is not yet delivered: only the report says which were.
 """
 
 import argparse
 import contextlib
+import signal
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from types import FrameType
 from typing import Any, cast
 
 from pop3fast._location import parse_url
 from pop3fast.cli._accounts import account_of, described, to_log_in
 from pop3fast.cli._advice import advice
-from pop3fast.cli._progress import Display, doing_in_words, on_terminal
+from pop3fast.cli._afterwards import run_afterwards
+from pop3fast.cli._events import lines_now, lines_of
+from pop3fast.cli._log import Log, opened_log
+from pop3fast.cli._progress import Display, on_terminal
 from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings, demand
-from pop3fast.cli._text import (
-    UsageError,
-    complain,
-    in_words,
-    moment,
-    of_account,
-    plural,
-    printable,
-    say,
-    say_event,
-    shown_size,
-)
+from pop3fast.cli._telling import came_to_something, tell_person, tell_person_now, total
+from pop3fast.cli._text import UsageError, plural, printable, say
 from pop3fast.fetch import (
-    AccountBusy,
     FetchError,
     FetchReport,
     Job,
-    Named,
     Options,
     Progress,
     SecretError,
     UidsChanged,
     destination_forms,
+    fetch_every,
     fetch_mailbox,
     fetch_many,
     import_seen,
     open_destination,
 )
 
-Tell = Callable[[Job, Progress], None]
-
 OF_DESTINATIONS = ("recipient", "pipe_timeout", "to_password", "to_token", "to_context", "jobs_per_account")
 """The settings that a `Job` has beside its options: what some destinations have to be told."""
 
-MOST_NAMES = 5
-"""So many messages of a kind are named unless -v asks for all: with a limit a whole mailbox may be left."""
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done for an account, or how it ended when it could not begin."""
+
+    name: str
+    settings: Settings
+    job: Job | None = None
+    failed: FetchReport | None = None
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM has come: the way in which a fetch every so often is meant to end."""
 
 
 def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
@@ -61,52 +65,140 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
     alone = len(accounts) == 1
     if command.import_seen is not None and not alone:
         raise UsageError("--import-seen is for one account; in the configuration each may have a key of that name")
+    if command.every is not None and command.dry_run:
+        raise UsageError("a dry run is done once, and not --every so often")
     tasks = [_task_of(account, settings, command, alone=alone) for account, settings in accounts.items()]
     # When every one makes sense: this changes what is remembered.
-    tasks = [
-        _taken_over(task, settings, command, alone=alone)
-        for task, settings in zip(tasks, accounts.values(), strict=True)
-    ]
-    jobs = [task for task in tasks if isinstance(task, Job)]
-    shows_progress = not (command.quiet or command.verbose or command.json or command.debug)
-    safe = _Safe()
+    tasks = [_taken_over(task, command, alone=alone) for task in tasks]
+    with opened_log(command.log) as log:
+        told = _Told(command, log)
+        return _once(tasks, command, told) if command.every is None else _again_and_again(tasks, command, told)
+
+
+def _once(tasks: list[Task], command: argparse.Namespace, told: "_Told") -> int:
+    began = time.monotonic()
+    jobs = [task.job for task in tasks if task.job is not None]
     try:
-        with on_terminal(sys.stderr) if shows_progress else contextlib.nullcontext() as display:
-            done = iter(_run(jobs, command, safe.watching(_teller(display, command)), alone=alone))
+        with told.at_terminal(len(jobs)):
+            done = iter(_run(jobs, command, told, alone=len(tasks) == 1))
     except KeyboardInterrupt as interrupt:
-        interrupt.add_note(safe.in_words())
+        interrupt.add_note(told.what_is_safe())
         raise
-    reports = [next(done) if isinstance(task, Job) else task for task in tasks]
-    for task, report in zip(tasks, reports, strict=True):
-        hint = _advice(task, report)
-        if command.json:
-            _tell_program(report, hint)
-        else:
-            _tell_person(report, task.options if isinstance(task, Job) else Options(), command, hint)
-    return status_of([report.exit_status for report in reports])
+    reports = [task.failed or next(done) for task in tasks]
+    statuses = [told.end(task, report) for task, report in zip(tasks, reports, strict=True)]
+    if len(tasks) > 1 and not (command.quiet or command.json):
+        say(total(reports, time.monotonic() - began))
+    return status_of(statuses)
 
 
-class _Safe:
-    """How many messages of how many are safe, for a person who interrupts a fetch."""
+def _run(jobs: list[Job], command: argparse.Namespace, told: "_Told", *, alone: bool) -> list[FetchReport]:
+    if not alone:
+        return fetch_many(jobs, threads=command.jobs, progress=told.now, on_report=told.ended)
+    return [_fetched(job, told) for job in jobs]
 
-    def __init__(self) -> None:
+
+def _fetched(job: Job, told: "_Told") -> FetchReport:
+    try:
+        wishes = asdict(job.options) | {name: getattr(job, name) for name in OF_DESTINATIONS}
+        return fetch_mailbox(
+            job.account, job.destination, state=job.state, **wishes, progress=lambda progress: told.now(job, progress)
+        )
+    except ValueError as error:
+        # As a mechanism that nobody knows, which is found out when it is to be used.
+        raise UsageError(str(error)) from None
+
+
+def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "_Told") -> int:
+    """Fetch until SIGTERM, after which all is well; an interrupt passes through."""
+    of_job = {id(task.job): task for task in tasks}
+    for task in tasks:
+        if task.failed is not None:
+            told.end(task, task.failed)
+    try:
+        with _terminated_by(signal.SIGTERM):
+            fetch_every(
+                [task.job for task in tasks if task.job is not None],
+                command.every,
+                threads=command.jobs,
+                progress=told.now,
+                on_report=lambda job, report: told.end(of_job[id(job)], report),
+            )
+    except Terminated:
+        return 0
+    except KeyboardInterrupt as interrupt:
+        interrupt.add_note("interrupted: what was delivered is remembered; run the same command again to go on")
+        raise
+    return 0
+
+
+@contextlib.contextmanager
+def _terminated_by(number: signal.Signals) -> Iterator[None]:
+    """Let the signal end the block with `Terminated`, once: from then on it is ending."""
+
+    def end(_signal: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(number, end)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+class _Told:
+    """Whoever is told what happens: a person, a program, a log. What is said while fetches run comes from threads."""
+
+    def __init__(self, command: argparse.Namespace, log: Log | None) -> None:
+        self._command = command
+        self._log = log
+        self._display: Display | None = None
         self._delivered: Counter[str] = Counter()
         self._in_all: dict[str, int] = {}
 
-    def watching(self, tell: Tell | None) -> Tell:
-        """Return what counts, and then calls *tell*."""
+    @contextlib.contextmanager
+    def at_terminal(self, accounts: int) -> Iterator[None]:
+        """Show the progress of so many *accounts* while the block runs, where there is a terminal."""
+        command = self._command
+        if command.quiet or command.verbose or command.json or command.debug:
+            yield
+            return
+        with on_terminal(sys.stderr, accounts) as self._display:
+            yield
+        self._display = None
 
-        def count(job: Job, progress: Progress) -> None:
-            account = str(job.account)
-            self._in_all[account] = progress.messages_in_all
-            self._delivered[account] += len(progress.delivered)
-            if tell is not None:
-                tell(job, progress)
+    def now(self, job: Job, progress: Progress) -> None:
+        """Tell how far the fetch of *job* is."""
+        account = str(job.account)
+        self._in_all[account] = progress.messages_in_all
+        self._delivered[account] += len(progress.delivered)
+        if self._command.json or self._log is not None:
+            for line in lines_now(account, progress):
+                self._program(line)
+        if self._command.verbose:
+            tell_person_now(account, progress)
+        if self._display is not None:
+            self._display.show(account, progress)
 
-        return count
+    def ended(self, report: FetchReport) -> None:
+        """Take note that a fetch has ended, of which more is told later."""
+        if self._display is not None:
+            self._display.end(report.account)
 
-    def in_words(self) -> str:
-        """Return what a person is told who interrupted."""
+    def end(self, task: Task, report: FetchReport) -> int:
+        """Tell what came of a fetch, run what is to be run afterwards, and return the exit status."""
+        hint, command = _advice(task, report), self._command
+        if command.json or self._log is not None:
+            for line in lines_of(report, hint):
+                self._program(line)
+        # Every so often nothing is new, and that is nothing to say.
+        if not command.json and (command.every is None or command.verbose or not report.ok or _is_news(report)):
+            tell_person(report, Options() if task.job is None else task.job.options, command, hint)
+        status = 0 if command.dry_run else run_afterwards(task.name, task.settings, report)
+        return report.exit_status or status
+
+    def what_is_safe(self) -> str:
+        """Return what a person is told who interrupted: how many messages are safe, and of how many."""
         in_all = sum(self._in_all.values())
         if not in_all:
             return "interrupted: nothing was fetched yet; run the same command again"
@@ -114,36 +206,45 @@ class _Safe:
         verb = "is" if in_all == 1 else "are"
         return f"interrupted: {safe} {verb} safe; run the same command again to go on"
 
+    def _program(self, line: str) -> None:
+        if self._command.json:
+            say(line)
+        if self._log is not None:
+            self._log.write(line)
 
-def _task_of(account: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job | FetchReport:
-    """Return what is to be done for an *account*, or how it ended when it is not *alone* and cannot begin.
+
+def _is_news(report: FetchReport) -> bool:
+    return came_to_something(replace(report, seen=0))
+
+
+def _task_of(account: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Task:
+    """Return what is to be done for an *account*.
 
     Raises `UsageError` that names it, and `SecretError` of an account that is alone.
     """
     try:
-        return job_of(settings, command, alone=alone)
+        return Task(account, settings, job_of(settings, command, alone=alone))
     except UsageError as error:
         raise UsageError(f"{shown_name(account)}{error}") from None
     except SecretError as error:
         if alone:
             raise
-        return FetchReport(described(settings), settings.to or "", error=error)
+        return Task(account, settings, failed=FetchReport(described(settings), settings.to or "", error=error))
 
 
-def _taken_over(
-    task: Job | FetchReport, settings: Settings, command: argparse.Namespace, *, alone: bool
-) -> Job | FetchReport:
-    """Return *task*, for which what another program fetched counts as fetched where *settings* say so."""
-    if not isinstance(task, Job) or settings.import_seen is None:
+def _taken_over(task: Task, command: argparse.Namespace, *, alone: bool) -> Task:
+    """Return *task*, for which what another program fetched counts as fetched where its settings say so."""
+    job, path = task.job, task.settings.import_seen
+    if job is None or path is None:
         return task
     try:
-        taken = import_seen(task.account, task.destination, settings.import_seen, state=task.state)
+        taken = import_seen(job.account, job.destination, path, state=job.state)
     except FetchError as error:
         if alone:
             raise
-        return FetchReport(str(task.account), task.words, error=error)
+        return replace(task, job=None, failed=FetchReport(str(job.account), job.words, error=error))
     if taken and not command.quiet and not command.json:
-        say(printable(f"{plural(taken, 'message')} of {settings.import_seen} will not be fetched again"))
+        say(printable(f"{plural(taken, 'message')} of {path} will not be fetched again"))
     return task
 
 
@@ -169,7 +270,7 @@ def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> J
     return Job(account_of(settings, alone=alone), to, settings.state, options, **cast("dict[str, Any]", more))
 
 
-def _advice(task: Job | FetchReport, report: FetchReport) -> str:
+def _advice(task: Task, report: FetchReport) -> str:
     """Return what to do about what ended a fetch, or made it slow; empty where nothing did, or nobody knows."""
     if isinstance(report.error, UidsChanged):
         return "--accept-uid-change fetches all of them once more"
@@ -178,157 +279,6 @@ def _advice(task: Job | FetchReport, report: FetchReport) -> str:
             f"this server answers one command at a time: --sessions {report.helpful_sessions} would be about "
             f"{report.helpful_sessions} times faster"
         )
-    if report.error is None or not isinstance(task, Job):
+    if report.error is None or task.job is None:
         return ""
-    return advice(report.error, parse_url(task.account.url), by_token=task.account.token is not None)
-
-
-def _run(jobs: list[Job], command: argparse.Namespace, tell: Tell | None, *, alone: bool) -> list[FetchReport]:
-    if not alone:
-        return fetch_many(jobs, threads=command.jobs, progress=tell)
-    (job,) = jobs
-    progress = None if tell is None else lambda progress: tell(job, progress)
-    try:
-        wishes = asdict(job.options) | {name: getattr(job, name) for name in OF_DESTINATIONS}
-        return [fetch_mailbox(job.account, job.destination, state=job.state, **wishes, progress=progress)]
-    except ValueError as error:
-        # As a mechanism that nobody knows, which is found out when it is to be used.
-        raise UsageError(str(error)) from None
-
-
-def _teller(display: Display | None, command: argparse.Namespace) -> Tell | None:
-    """Return what is told while a fetch runs."""
-    if command.json:
-        return _tell_program_now
-    if command.verbose:
-        return _tell_person_now
-    return None if display is None else lambda job, progress: display.show(str(job.account), progress)
-
-
-def _tell_program_now(job: Job, progress: Progress) -> None:
-    account = str(job.account)
-    if progress.message is not None:
-        say_event("received", account, **_fields(progress.message))
-    for one in progress.delivered:
-        say_event("delivered", account, **_fields(one.message), path=one.path)
-    if progress.doing == "waiting":
-        say_event("waiting", account, why=progress.why, until=moment(progress.until or 0.0))
-
-
-def _tell_person_now(job: Job, progress: Progress) -> None:
-    account = printable(str(job.account))
-    if progress.message is not None:
-        count = f"{progress.messages:,} of {progress.messages_in_all:,}"
-        say(f"{account}: {progress.message}, {progress.message.size:,} octets ({count})")
-    elif progress.doing == "waiting" or (progress.doing != "receiving" and sys.stderr.isatty()):
-        # It is no result; and what takes only a moment is for a person who looks on.
-        complain(f"{account}: {doing_in_words(progress)}")
-
-
-def _fields(message: Named) -> dict[str, object]:
-    """Return what is known of a message; its unique-id's octets as Latin-1, of which every one survives."""
-    fields: dict[str, object] = {"number": message.number, "uid": message.uid.decode("latin-1"), "size": message.size}
-    return fields | ({"why": message.why} if message.why else {})
-
-
-def _tell_program(report: FetchReport, hint: str) -> None:
-    account = report.account
-    for event, messages in (
-        ("would-fetch", report.to_fetch),
-        ("would-delete", report.to_delete),
-        ("failed", report.failures),
-        ("left", report.left),
-        ("kept", report.kept),
-    ):
-        for message in messages:
-            say_event(event, account, **_fields(message))
-    for warning in report.warnings:
-        say_event("warning", account, text=warning)
-    counts = (
-        "fetched",
-        "octets",
-        "seen",
-        "skipped",
-        "discarded",
-        "deleted",
-        "deletions_unknown",
-        "forgotten",
-        "sessions",
-        "seconds",
-    )
-    say_event(
-        "end",
-        account,
-        destination=report.destination,
-        **{name: getattr(report, name) for name in counts},
-        left=len(report.left),
-        failed=len(report.failures),
-        error=None if report.error is None else in_words(report.error),
-        advice=hint or None,
-        exit_status=report.exit_status,
-    )
-
-
-def _tell_person(report: FetchReport, options: Options, command: argparse.Namespace, hint: str) -> None:
-    account = report.account
-    for verb, messages in (("fetch", report.to_fetch), ("delete", report.to_delete)):
-        for message in messages:
-            say(f"{printable(account)}: would {verb} {message}, {message.size:,} octets")
-    for message in report.failures:
-        complain(f"{account}: {message}")
-    for warning in () if command.quiet else report.warnings:
-        complain(f"{account}: warning: {warning}")
-    # Mail that piles up on the server is nothing to be quiet about.
-    _name(f"{account}: left on the server", _piling_up(report, options) if command.quiet else report.left, command)
-    _name(f"{account}: kept on the server", report.kept, command)
-    if not command.quiet and (report.error is None or _came_to_something(report)):
-        say(printable(summary(report)))
-    if report.error is not None:
-        # That another run has the account names it already.
-        is_busy = isinstance(report.error, AccountBusy)
-        complain(in_words(report.error) if is_busy else of_account(account, report.error))
-    if hint and (report.error is not None or not command.quiet):
-        complain(hint)
-
-
-def _came_to_something(report: FetchReport) -> bool:
-    """Return whether anything is to be said of a fetch besides what ended it."""
-    return bool(report.fetched or report.seen or report.deleted or report.deletions_unknown or report.failures)
-
-
-def _piling_up(report: FetchReport, options: Options) -> list[Named]:
-    """Return what is left on the server for its size, or because it was refused, and what no other fetch will get."""
-    if options.limit is None and not options.since_last:
-        return report.left
-    too_large = [message for message in report.left if message.size > (options.max_size or message.size)]
-    return sorted([*too_large, *report.refused])
-
-
-def _name(what: str, messages: list[Named], command: argparse.Namespace) -> None:
-    """Name *messages*, all of them where the *command* says so."""
-    most = len(messages) if command.verbose else MOST_NAMES
-    for message in messages[:most]:
-        complain(f"{what}: {message}")
-    if len(messages) > most:
-        complain(f"{what}: {len(messages) - most:,} more (-v names them)")
-
-
-def summary(report: FetchReport) -> str:
-    """Return what came of a fetch, in one line."""
-    parts = [f"{plural(report.fetched, 'message')} fetched ({shown_size(report.octets)})"]
-    if report.to_fetch or report.to_delete:
-        octets = sum(message.size for message in report.to_fetch)
-        parts = [f"{plural(len(report.to_fetch), 'message')} to fetch ({shown_size(octets)})"]
-        parts += [f"{len(report.to_delete):,} to delete"] * bool(report.to_delete)
-    for count, words in (
-        (len(report.failures), "failed"),
-        (report.seen, "fetched before"),
-        (report.skipped, "skipped by the filter"),
-        (len(report.left), "left on the server"),
-        (report.deleted, "deleted"),
-        (report.deletions_unknown, "perhaps deleted"),
-        (len(report.kept), "kept that were to be deleted"),
-    ):
-        if count:
-            parts.append(f"{count:,} {words}")
-    return f"{report.account}: {', '.join(parts)}, in {report.seconds:.1f} s"
+    return advice(report.error, parse_url(task.job.account.url), by_token=task.job.account.token is not None)

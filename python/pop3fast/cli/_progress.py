@@ -1,7 +1,7 @@
-"""Progress: how far a fetch is, on a terminal and nowhere else.
+"""Progress: how far fetches are, on a terminal and nowhere else.
 
-Owns what is shown and how often. For a message that is not shown it costs a look at the clock, and it never holds up
-the fetch. With the extra ``progress`` it is rich's bars, one a mailbox; without it one line for all.
+Owns what is shown and how often: a line for each mailbox that is being fetched, and one for all of them together where
+there are several. For a message that is not shown it costs a look at the clock, and it never holds up the fetch.
 """
 
 import contextlib
@@ -10,8 +10,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import Lock
-from typing import Protocol, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
+from pop3fast.cli._screen import Screen, fitted, width_of
 from pop3fast.cli._text import printable, shown_size, shown_time
 from pop3fast.fetch import Progress
 
@@ -22,11 +23,33 @@ RATE_SECONDS = 10.0
 """The rate is that of the last so many seconds: long enough to be steady, short enough to be about now."""
 
 
+LINES_LEFT = 2
+"""So many of a window's lines are for the sum, and for what stood there before."""
+
+NAME_COLUMNS = 12
+"""At least so much of a mailbox's name is shown."""
+
+BAR_COLUMNS, LEAST_BAR_COLUMNS = 30, 10
+"""A longer bar says no more, and a shorter one nothing."""
+
+
+class Count(NamedTuple):
+    """How much has come, and how much there will have been."""
+
+    messages: int
+    messages_in_all: int
+    octets: int
+    octets_in_all: int
+
+
 class Display(Protocol):
     """Shows how far fetches are."""
 
     def show(self, account: str, progress: Progress) -> None:
         """Take note of how far the fetch of *account* is. May be called by several threads."""
+
+    def end(self, account: str) -> None:
+        """Take note that the fetch of *account* has ended."""
 
     def close(self) -> None:
         """Take away what is shown."""
@@ -68,97 +91,78 @@ class Rate:
         return (octets - before) / (now - began) if now > began else 0.0
 
 
-class Line:
-    """One line, drawn over itself."""
+class Lines:
+    """A line for each mailbox that is being fetched; for several, one more for all."""
 
-    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
-        """Draw on *stream*, a terminal."""
-        self._stream = stream
-        self._lock = Lock()
-        self._pace = Pace(now)
-        self._rate = Rate(now)
-        self._latest: dict[str, Progress] = {}
-
-    def show(self, account: str, progress: Progress) -> None:
-        """Draw the line anew, if it is time."""
-        with self._lock:
-            self._latest[account] = progress
-            if self._pace.is_due() or progress.doing != "receiving":
-                latest = self._latest.values()
-                octets = sum(one.octets for one in latest)
-                text = describe(
-                    sum(one.messages for one in latest),
-                    sum(one.messages_in_all for one in latest),
-                    octets,
-                    sum(one.octets_in_all for one in latest),
-                    self._rate.add(octets),
-                )
-                if not any(one.messages_in_all for one in latest):
-                    text = f"{printable(account)}: {doing_in_words(progress)}"
-                elif progress.doing == "waiting":
-                    text = f"{doing_in_words(progress)}   {text}"
-                # One column stays free: in the last one some terminals begin another line.
-                self._stream.write(f"\r{text[: _columns(self._stream) - 1]}\x1b[K")
-                self._stream.flush()
-
-    def close(self) -> None:
-        """Take the line away."""
-        with self._lock:
-            if self._latest:
-                self._stream.write("\r\x1b[K")
-                self._stream.flush()
-
-
-class Bars:
-    """Rich's bars, one for each mailbox."""
-
-    def __init__(self, stream: TextIO, now: Callable[[], float] = time.monotonic) -> None:
-        """Draw on *stream*, a terminal. Raises ``ImportError`` where rich is not installed."""
-        # Not at the top: it is an extra, and takes longer to import than all the rest.
-        from rich import progress as rich  # noqa: PLC0415
-        from rich.console import Console  # noqa: PLC0415
-
+    def __init__(self, stream: TextIO, accounts: int = 1, now: Callable[[], float] = time.monotonic) -> None:
+        """Draw on *stream*, a terminal, of so many *accounts*."""
+        self._screen = Screen(stream)
+        self._accounts = accounts
         self._lock = Lock()
         self._now = now
-        self._paces: dict[str, Pace] = {}
-        self._bars = rich.Progress(
-            rich.TextColumn("{task.description}", markup=False),
-            rich.BarColumn(),
-            rich.TextColumn("{task.fields[messages]}", markup=False),
-            rich.DownloadColumn(),
-            rich.TransferSpeedColumn(),
-            rich.TimeRemainingColumn(),
-            console=Console(file=stream),
-            # It is drawn when something came, and no thread of its own wakes up for it.
-            auto_refresh=False,
-            transient=True,
-            speed_estimate_period=RATE_SECONDS,
-        )
-        self._tasks = {"": self._bars.add_task("", visible=False, messages="")}
-        self._bars.start()
+        self._pace = Pace(now)
+        self._rate = Rate(now)
+        self._rates: dict[str, Rate] = {}
+        self._latest: dict[str, Progress] = {}
+        self._ended: set[str] = set()
 
     def show(self, account: str, progress: Progress) -> None:
-        """Draw the bars anew, if it is time."""
+        """Draw the lines anew, if it is time."""
         with self._lock:
-            if account not in self._tasks:
-                self._tasks[account] = self._bars.add_task(printable(account), total=None, messages="")
-                self._paces[account] = Pace(self._now)
-            goes_on = progress.doing == "receiving" and progress.messages != progress.messages_in_all
-            if self._paces[account].is_due() or not goes_on:
-                count = f"{progress.messages:,} of {progress.messages_in_all:,} messages"
-                self._bars.update(
-                    self._tasks[account],
-                    completed=progress.octets,
-                    # As long as nothing is known of how much there is, the bar only moves.
-                    total=progress.octets_in_all if progress.messages_in_all else None,
-                    messages=count if progress.doing == "receiving" else doing_in_words(progress),
-                    refresh=True,
-                )
+            before = self._latest.get(account)
+            self._latest[account] = progress
+            self._ended.discard(account)
+            # What begins is shown at once.
+            begins = progress.doing != "receiving" and (before is None or before.doing != progress.doing)
+            if self._pace.is_due() or begins:
+                self._draw()
+
+    def end(self, account: str) -> None:
+        """Show nothing of *account* any more but in the sum."""
+        with self._lock:
+            self._ended.add(account)
+            if self._latest:
+                self._draw()
 
     def close(self) -> None:
-        """Take the bars away."""
+        """Take the lines away."""
         with self._lock:
-            self._bars.stop()
+            self._screen.clear()
+
+    def _draw(self) -> None:
+        columns, rows = self._screen.size
+        running = [account for account in self._latest if account not in self._ended]
+        if self._accounts == 1:
+            self._screen.draw([self._line(account, columns) for account in running])
+            return
+        most = max(1, rows - LINES_LEFT)
+        lines = [self._line(account, columns, named=True) for account in running[:most]]
+        if len(running) > most:
+            lines[-1] = f"and {len(running) - most + 1:,} more"
+        self._screen.draw([*lines, self._sum(columns)])
+
+    def _line(self, account: str, columns: int, *, named: bool = False) -> str:
+        progress = self._latest[account]
+        rate = self._rates.setdefault(account, Rate(self._now)).add(progress.octets)
+        name = printable(account)
+        if progress.doing != "receiving":
+            doing = doing_in_words(progress)
+            # Some words of why there is a wait are worth more than the whole name.
+            return f"{fitted(name, max(columns // 3, NAME_COLUMNS))}: {doing}"
+        count = Count(progress.messages, progress.messages_in_all, progress.octets, progress.octets_in_all)
+        begin = f"{fitted(name, max(columns // 3, NAME_COLUMNS))}: " if named else ""
+        return begin + describe(count, rate, columns - 1 - width_of(begin), bar=not named)
+
+    def _sum(self, columns: int) -> str:
+        latest = self._latest.values()
+        count = Count(
+            sum(one.messages for one in latest),
+            sum(one.messages_in_all for one in latest),
+            sum(one.octets for one in latest),
+            sum(one.octets_in_all for one in latest),
+        )
+        begin = f"{len(self._ended):,} of {self._accounts:,} accounts: "
+        return begin + describe(count, self._rate.add(count.octets), columns - 1 - len(begin))
 
 
 class Lasting:
@@ -170,12 +174,11 @@ class Lasting:
 
     def show(self, account: str, progress: Progress) -> None:
         """Show it where there is a terminal still."""
-        display = self._display
-        try:
-            if display is not None:
-                display.show(account, progress)
-        except OSError:
-            self._display = None
+        self._try(lambda display: display.show(account, progress))
+
+    def end(self, account: str) -> None:
+        """Take note that the fetch of *account* has ended."""
+        self._try(lambda display: display.end(account))
 
     def close(self) -> None:
         """Take away what is shown."""
@@ -184,47 +187,60 @@ class Lasting:
             with contextlib.suppress(OSError):
                 display.close()
 
+    def _try(self, show: Callable[[Display], None]) -> None:
+        display = self._display
+        try:
+            if display is not None:
+                show(display)
+        except OSError:
+            self._display = None
+
 
 @contextlib.contextmanager
-def on_terminal(stream: TextIO) -> Iterator[Display | None]:
+def on_terminal(stream: TextIO, accounts: int = 1) -> Iterator[Display | None]:
     """Give what shows progress on *stream*; None when that is no terminal, or one that can only write on."""
     if not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         yield None
         return
-    display: Display
-    try:
-        display = Bars(stream)
-    except ImportError:
-        display = Line(stream)
-    display = Lasting(display)
+    display = Lasting(Lines(stream, accounts))
     try:
         yield display
     finally:
         display.close()
 
 
-def describe(messages: int, messages_in_all: int, octets: int, octets_in_all: int, rate: float) -> str:
-    """Return how far a fetch is, in words; *rate* is in octets a second."""
-    parts = [
-        f"{messages:,} of {messages_in_all:,} messages",
-        f"{shown_size(octets)} of {shown_size(octets_in_all)}",
-        f"{shown_size(int(rate))}/s",
-    ]
-    if rate > 0:
-        parts.append(f"{shown_time((octets_in_all - octets) / rate)} left")
-    return "   ".join(parts)
+def describe(count: Count, rate: float, columns: int, *, bar: bool = True) -> str:
+    """Return how far a fetch is, in the words for which there are *columns*; *rate* is in octets a second.
+
+    A *bar* is before them where there is room for one.
+    """
+    messages = f"{count.messages:,} of {count.messages_in_all:,}"
+    octets = f"{shown_size(count.octets)} of {shown_size(count.octets_in_all)}"
+    speed = f"{shown_size(int(rate))}/s"
+    left = [f"{shown_time((count.octets_in_all - count.octets) / rate)} left"] if rate > 0 else []
+    for parts in (
+        [f"{messages} messages", octets, speed, *left],
+        [messages, octets, speed, *left],
+        [messages, speed, *left],
+        [messages, *left],
+    ):
+        text = "   ".join(parts)
+        if len(text) <= columns:
+            room = min(BAR_COLUMNS, columns - len(text) - len("[]   "))
+            return f"{_bar(count, room)}   {text}" if bar and room >= LEAST_BAR_COLUMNS else text
+    return messages
 
 
 def doing_in_words(progress: Progress) -> str:
     """Return what a fetch does, for a person."""
+    if progress.doing == "listing" and progress.listed:
+        return f"listing ({progress.listed:,} so far)"
     if progress.doing != "waiting":
         return progress.doing
     until = "" if progress.until is None else time.strftime(" until %H:%M:%S", time.localtime(progress.until))
     return f"waiting{until}: {printable(progress.why)}"
 
 
-def _columns(stream: TextIO) -> int:
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or 80
-    except OSError:
-        return 80
+def _bar(count: Count, columns: int) -> str:
+    done = columns * count.octets // max(1, count.octets_in_all)
+    return f"[{'#' * min(done, columns):-<{columns}}]"

@@ -202,6 +202,10 @@ class Settings:
     import_seen: str | None = _said(
         FILE, "fetch", "messages that getmail, mpop or fetchmail fetched, by their file, are not new"
     )
+    on_success: str | None = _said(
+        COMMAND, "fetch", "a command to run when a fetch of the account has ended well (without a shell)"
+    )
+    on_failure: str | None = _said(COMMAND, "fetch", "a command to run when a fetch of the account has failed")
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
     def over(self, others: "Settings") -> "Settings":

@@ -9,7 +9,6 @@ import os
 import re
 import ssl
 import sys
-import time
 import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
@@ -69,17 +68,6 @@ def say_json(**fields: object) -> None:
     import json  # noqa: PLC0415 - for programs only
 
     say(json.dumps(fields, ensure_ascii=True))
-
-
-def say_event(event: str, account: str, **fields: object) -> None:
-    """Write a line for a program: what happened to an *account*, and when."""
-    say_json(event=event, time=moment(time.time()), account=account, **fields)
-
-
-def moment(seconds: float) -> str:
-    """Return a moment, in *seconds* since 1970, as programs write it (ISO 8601, UTC)."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds % 1 * 1000):03}Z"
 
 
 def complain(text: str) -> None:

@@ -18,6 +18,7 @@ from pop3fast.fetch._errors import (
     UidsChanged,
     UidsUnknown,
 )
+from pop3fast.fetch._every import fetch_every
 from pop3fast.fetch._fetch_many import fetch_many
 from pop3fast.fetch._identity import Entry, Identity, ReadBack, account_digest
 from pop3fast.fetch._options import Options
@@ -78,6 +79,7 @@ __all__ = [
     "default_path",
     "destination_forms",
     "exit_status",
+    "fetch_every",
     "fetch_mailbox",
     "fetch_many",
     "fingerprint",

@@ -53,7 +53,7 @@ def fetch_many(
         raise ValueError("threads and progress are for fetches in threads, not in an executor")
     if executor is None:
         return do_in_threads(jobs, threads or THREADS, Stop(aside=True), progress=progress, on_report=on_report)
-    tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in _queues(jobs)}
+    tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in queues_of(jobs)}
     try:
         return _reports(tasks, on_report)
     finally:
@@ -70,12 +70,13 @@ def do_in_threads(
     on_report: Callable[[FetchReport], object] | None,
 ) -> list[FetchReport]:
     """Do what `fetch_many` does, in *most* threads, until *stop* is said."""
-    tasks: Tasks = {Future(): queue for queue in _queues(jobs)}
+    tasks: Tasks = {Future(): queue for queue in queues_of(jobs)}
     with _threads(tasks, most, progress, stop):
         return _reports(tasks, on_report)
 
 
-def _queues(jobs: Iterable[Job]) -> Iterable[Queue]:
+def queues_of(jobs: Iterable[Job]) -> Iterable[Queue]:
+    """Return *jobs* by account: those of one are done one behind the other."""
     queues: dict[str, Queue] = {}
     for place, job in enumerate(jobs):
         queues.setdefault(job.account.digest, []).append((place, job))
@@ -107,7 +108,7 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
             except IndexError:  # another thread was faster
                 return
             try:
-                task.set_result(_do([job for _, job in queue], Surroundings(stop=stop, hosts=hosts), progress))
+                task.set_result(do_queue([job for _, job in queue], Surroundings(stop=stop, hosts=hosts), progress))
             except BaseException as error:  # noqa: BLE001 - it is raised where the task is waited for
                 task.set_exception(error)
                 return
@@ -132,18 +133,19 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
 
 def do_jobs(jobs: list[Job]) -> list[FetchReport]:
     """Do *jobs* one behind the other: the task that an executor is given."""
-    return _do(jobs, Surroundings())
+    return do_queue(jobs, Surroundings())
 
 
-def _do(
+def do_queue(
     jobs: list[Job], world: Surroundings, progress: Callable[[Job, Progress], object] | None = None
 ) -> list[FetchReport]:
+    """Do *jobs* one behind the other, and return their reports; one that makes no sense does not end the others."""
     reports: list[FetchReport] = []
     for job in jobs:
         try:
             tell = None if progress is None else partial(progress, job)
             reports.append(run_job(job, world, progress=tell))
-        except Exception as error:  # noqa: BLE001 - a job that makes no sense is not the end of the others
+        except Exception as error:  # noqa: BLE001 - as the docstring says
             reports.append(FetchReport(str(job.account), job.words, error=error))
     return reports
 

@@ -4,7 +4,9 @@ Owns the ways in which servers list or fail to. Never decides what is fetched or
 """
 
 import contextlib
+from collections.abc import Iterator
 from hashlib import sha256
+from typing import Any
 
 from pop3fast import POP3, CommandError, ProtocolError, error_proto
 from pop3fast.fetch._doubt import choose_probes, numbers_changed, numbers_to_probe, prints_of
@@ -32,7 +34,8 @@ class Lister:
     def unique_ids(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         """Return the unique-ids, and the sizes where they come in the same round trip. Raises `UidsUnknown`."""
         try:
-            listings = self._listings(sizes_too=sizes_too)
+            with self._counted(2 if sizes_too else 1):
+                listings = self._listings(sizes_too=sizes_too)
         except (error_proto, OSError):
             # How long to wait before the next login may be known all the same.
             with contextlib.suppress(error_proto, OSError):
@@ -41,6 +44,27 @@ class Lister:
         # Asked for here, because what the server can do comes with the listings where it pipelines.
         self._run.login_delay = self._login_delay()
         return listings
+
+    @contextlib.contextmanager
+    def _counted(self, listings: int) -> Iterator[None]:
+        """Tell how many messages have been listed as they come, each with a line in so many *listings*."""
+        file: Any = self._pop.file
+        run, lines = self._run, 0
+
+        def count(octets: memoryview) -> None:
+            nonlocal lines
+            lines += bytes(octets).count(b"\n")
+            run.listed(lines // listings)
+
+        # A file of a program's own has no such thing.
+        if not run.is_watched or not hasattr(file, "on_octets"):
+            yield
+            return
+        file.on_octets = count
+        try:
+            yield
+        finally:
+            file.on_octets = None
 
     def _listings(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         try:

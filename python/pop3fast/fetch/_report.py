@@ -45,8 +45,8 @@ class Delivered(NamedTuple):
     """The file that it was put into; None where a destination is no file."""
 
 
-Doing: TypeAlias = Literal["connecting", "listing", "receiving", "waiting"]
-"""What a fetch does: connecting includes the login."""
+Doing: TypeAlias = Literal["connecting", "logging in", "listing", "receiving", "waiting"]
+"""What a fetch does."""
 
 
 class Progress(NamedTuple):
@@ -72,6 +72,8 @@ class Progress(NamedTuple):
     """When waiting will end, in seconds since 1970."""
     delivered: tuple[Delivered, ...] = ()
     """The messages that have just become safe, if it is about some."""
+    listed: int = 0
+    """While it is listing: how many messages have been listed so far."""
 
 
 @dataclass

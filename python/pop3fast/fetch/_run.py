@@ -7,6 +7,7 @@ ends: after a checkpoint there is another session only if the last one achieved 
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
+from functools import partial
 
 from pop3fast.fetch._filtering import Filter
 from pop3fast.fetch._identity import Identity, is_lasting
@@ -98,6 +99,7 @@ class Run:
         self.waits_for = ""
         """Why there is a pause before the next session."""
         self.callback_failure: BaseException | None = None
+        reconnector.on_login = partial(self.begin, "logging in")
         self._progress = progress
         self._breaks: Counter[Identity] = Counter()
         self._contents: set[tuple[bytes, int]] = set()
@@ -105,6 +107,11 @@ class Run:
         self._achieved: set[int] = set()
         self._left: list[Named] = []
         self._messages = self._octets = self._messages_in_all = self._octets_in_all = 0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody is told how far it is."""
+        return self._progress is not None
 
     def expect(self, items: list[Item]) -> None:
         """Note what is going to be fetched from here on, in all sessions."""
@@ -221,6 +228,10 @@ class Run:
         """Tell what begins now."""
         if self._progress is not None:
             self._tell(self._how_far()._replace(doing=doing))
+
+    def listed(self, messages: int) -> None:
+        """Tell how many messages have been listed so far."""
+        self._tell(self._how_far()._replace(doing="listing", listed=messages))
 
     def wait(self, seconds: float) -> None:
         """Tell that nothing happens for so many *seconds*, and why; then wait."""

@@ -183,6 +183,8 @@ class Reconnector:
         self.has_shown_secret = False
         """Whether the last session came so far that a password or token was asked for."""
         self._shown: str | None = None
+        self.on_login: Callable[[], object] = bool
+        """Called when a login begins, in each session."""
 
     def enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
         """Return a session that is logged in; up to there each wait has *timeout*, and then the account's.
@@ -247,6 +249,8 @@ class Reconnector:
 
     def ask(self, secret: Secret) -> str:
         """Return *secret*, and note that it was asked for, and what it raised."""
+        if not self.has_shown_secret:
+            self.on_login()
         self.has_shown_secret = True
         try:
             self._shown = self._stop.outlast(secret) if callable(secret) else secret

@@ -1,0 +1,84 @@
+"""Fetching every so often: whose turn it is when, and that each account has its turns whatever the others do."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maildrops import delivered, mail
+from pop3fast.fetch import Account, FetchReport, Job, fetch_every
+from pop3fast.fetch._every import JITTER, Schedule
+from pop3fast.testing import MailboxServer
+
+
+def test_all_are_due_at_once_and_then_when_the_interval_has_passed_since_they_began() -> None:
+    schedule = Schedule(2, 300, 1000.0, lambda _, most: most)
+    assert [schedule.begin(1000.0) for _ in range(3)] == [0, 1, None]
+    assert schedule.seconds_left(1000.0) is None
+    schedule.end(0, 1010.0)
+    assert schedule.seconds_left(1010.0) == pytest.approx(320)
+    assert schedule.begin(1329.9) is None
+    assert schedule.begin(1330.0) == 0
+    # Who took longer than the interval is due at once.
+    schedule.end(1, 9000.0)
+    assert schedule.seconds_left(9000.0) == 0
+    assert schedule.begin(9000.0) == 1
+
+
+@given(st.integers(1, 20), st.floats(1, 1000), st.lists(st.floats(0, 3000), max_size=60), st.randoms())
+def test_nobody_has_two_turns_at_once_and_each_comes_when_it_is_due(
+    turns: int, every: float, steps: list[float], chance: random.Random
+) -> None:
+    schedule, now = Schedule(turns, every, 0.0, chance.uniform), 0.0
+    began: dict[int, float] = {}
+    running: set[int] = set()
+    for step in steps:
+        while (turn := schedule.begin(now)) is not None:
+            assert turn not in running
+            if turn in began:
+                assert now - began[turn] >= every * (1 - JITTER) - 1e-6
+            began[turn] = now
+            running.add(turn)
+        left = schedule.seconds_left(now)
+        assert (left is None) == (len(running) == turns)
+        assert left is None or left <= every * (1 + JITTER) + 1e-6
+        now += step
+        if running:
+            schedule.end(ended := min(running), now)
+            running.discard(ended)
+
+
+class EnoughError(Exception):
+    pass
+
+
+def test_a_fault_of_one_account_is_not_the_end_of_the_others_nor_of_its_own_turns(tmp_path: Path) -> None:
+    told: list[tuple[str, int]] = []
+
+    def on_report(job: Job, report: FetchReport) -> None:
+        told.append((job.account.login, report.exit_status))
+        if min(told.count(("user", 0)), told.count(("bad", 4))) >= 3:
+            raise EnoughError
+
+    with MailboxServer([mail(1)]) as good:
+        url = f"{good.host}:{good.port}"
+        accounts = [Account(f"pop3+plain://{user}@{url}", password=good.password) for user in ("user", "bad")]
+        jobs = [Job(account, f"eml:{tmp_path}/{account.login}") for account in accounts]
+        # And both at one place of one account are not fetched at once.
+        jobs.append(Job(accounts[0], f"eml:{tmp_path}/again"))
+        with pytest.raises(EnoughError):
+            fetch_every(jobs, 0.02, on_report=on_report)
+    assert delivered(f"eml:{tmp_path}/user") == delivered(f"eml:{tmp_path}/again") == [mail(1)]
+    assert all(("bad", 0) != one != ("user", 1) for one in told)
+
+
+def test_what_progress_raises_ends_it_and_leaves_no_thread(tmp_path: Path) -> None:
+    def progress(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with MailboxServer([mail(1)]) as server:
+        account = Account(f"pop3+plain://user@{server.host}:{server.port}", password=server.password)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_every([Job(account, f"eml:{tmp_path}/box")], 60, progress=progress)
