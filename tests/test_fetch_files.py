@@ -34,6 +34,21 @@ def test_what_the_system_writes_or_reads_in_part_is_written_and_read_whole(
     FILES.close(file)
 
 
+def test_what_is_written_again_lies_where_it_lay_and_the_file_is_appended_to_on(
+    folder: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda file, octets, offset: write(file, octets[:3], offset))
+    file = FILES.create("file", folder)
+    FILES.write(file, b"0123456789")
+    FILES.close(file)
+    file = FILES.open_to_append("file", folder)
+    FILES.rewrite(file, b"abcdefg", 2)
+    FILES.write(file, b"more")
+    assert (tmp_path / "file").read_bytes() == b"01abcdefg9more"
+    FILES.close(file)
+
+
 def test_what_is_to_be_durable_is_synced(folder: int, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)

@@ -216,6 +216,46 @@ def test_a_failed_sync_is_not_tried_again_and_nothing_is_delivered(box: Path) ->
     assert box.read_bytes() == THEIRS
 
 
+def test_what_a_failed_sync_may_have_lost_is_written_again_before_the_next_process_believes_it(box: Path) -> None:
+    """After a sync that failed, systems take what is in memory for written, and the next sync succeeds."""
+    theirs = THEIRS.rstrip(b"\n")
+    box.write_bytes(theirs)
+    lost: set[int] = set()
+    lost_at_sync: list[int] = []
+
+    class Failing(Files):
+        def sync(self, file: int) -> None:
+            if self.stat(file).st_ino == box.stat().st_ino:
+                lost.update(range(len(theirs), box.stat().st_size))
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        def truncate(self, file: int, size: int) -> None:
+            if self.stat(file).st_size > size:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    class Rewriting(Files):
+        def rewrite(self, file: int, octets: bytes, offset: int) -> None:
+            lost.difference_update(range(offset, offset + len(octets)))
+            super().rewrite(file, octets, offset)
+
+        def sync(self, file: int) -> None:
+            if self.stat(file).st_ino == box.stat().st_ino:
+                lost_at_sync.append(len(lost))
+            super().sync(file)
+
+    with prepared(box, Failing()) as (destination, account, _):
+        deliver(destination, b"1", mail(1))
+        deliver(destination, b"2", mail(2, octets=2**19))
+        with pytest.raises(DestinationError, match="Input/output"):
+            destination.flush()
+    there = box.read_bytes()
+    assert len(lost) == len(there) - len(theirs) > 2**19
+    with prepared(box, Rewriting()) as (_, account, said):
+        assert (said, len(account.seen())) == ([], 2)
+    assert lost_at_sync == [0]
+    assert box.read_bytes() == there
+
+
 def killed_while_appending(box: Path, *messages: bytes, octets: int) -> None:
     """Append *messages* in a child process that is killed when so many octets are there."""
     before = box.stat().st_size if box.exists() else 0

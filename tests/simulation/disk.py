@@ -8,6 +8,7 @@ of a journal or in none; of octets that were not synced all, some, none, or NULs
 import errno
 import os
 import stat as modes
+import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from types import FunctionType
@@ -34,8 +35,9 @@ class Node:
         self.names: dict[str, Node] = {}
         self.durable_names: dict[str, Node] = {}
         self.locked_by: int | None = None
-        self.lost_until = 0
-        """Octets from the durable ones to here were lost by a sync that failed: no later one makes them durable."""
+        self.lost: list[tuple[int, int]] = []
+        """From where to where octets were lost by a sync that failed: none makes them durable before they are written
+        again."""
         self.modified = 0.0
         self.owner, self.mode, self.links = os.geteuid(), 0o600, 1
         self.is_appended_to = False
@@ -107,7 +109,7 @@ class Disk(Files):
         self._settle_name(folder, name, node)
         node.data[:] = data
         node.durable = data
-        node.lost_until = 0
+        node.lost = []
         node.modified = self.world.clock.true_date()
 
     def rename_durably(self, folder: Node, name: str, to: Node | None, new_name: str) -> None:
@@ -157,11 +159,11 @@ class Disk(Files):
             else:
                 node.durable = self._left_of(node)
                 node.data[:] = node.durable
-                node.lost_until = 0
+                node.lost = []
 
     def _left_of(self, node: Node) -> bytes:
         rng, data, durable = self.world.rng, bytes(node.data), node.durable
-        if data == durable or rng.random() < 0.4 or node.lost_until:
+        if data == durable or rng.random() < 0.4 or node.lost:
             return durable
         if not data.startswith(durable):
             return rng.choice((data, durable))
@@ -225,6 +227,12 @@ class Disk(Files):
         self._step("read")
         return bytes(self._at(file).data[offset : offset + count])
 
+    def rewrite(self, file: int, octets: bytes, offset: int) -> None:
+        self._step("rewrite")
+        node = self._at(file)
+        node.data[offset : offset + len(octets)] = octets
+        node.lost = _without(node.lost, offset, offset + len(octets))
+
     def begin_sync(self, file: int) -> None:
         self._at(file)
 
@@ -234,9 +242,10 @@ class Disk(Files):
             self._step("sync")
         except OSError:
             if "broken promises of sync" in self.world.features:
-                node.lost_until = len(node.data)
+                start = min(len(node.durable), len(node.data) - 1)
+                node.lost = [(start, len(node.data))] if node.data else []
             raise
-        if not node.lost_until:
+        if not node.lost:
             node.durable = bytes(node.data)
 
     def sync_folder(self, folder: int) -> None:
@@ -250,8 +259,7 @@ class Disk(Files):
         node = self._at(file)
         del node.data[size:]
         node.data.extend(bytes(size - len(node.data)))
-        if size <= len(node.durable):
-            node.lost_until = 0
+        node.lost = _without(node.lost, size, sys.maxsize)
 
     def close(self, descriptor: int) -> None:
         if self.world.dead:
@@ -360,6 +368,12 @@ def _set(names: dict[str, Node], name: str, node: Node | None) -> None:
         names.pop(name, None)
     else:
         names[name] = node
+
+
+def _without(spans: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """Return *spans* without what lies from *start* to *end*."""
+    pieces = [piece for begin, stop in spans for piece in ((begin, min(stop, start)), (max(begin, end), stop))]
+    return [(begin, stop) for begin, stop in pieces if begin < stop]
 
 
 _MISSING = {name for name, what in vars(Files).items() if isinstance(what, FunctionType)} - set(vars(Disk))

@@ -75,6 +75,19 @@ class Files:
             octets += more
         return octets
 
+    def rewrite(self, file: int, octets: bytes, offset: int) -> None:
+        """Write *octets* in the place of as many from *offset* on, to a *file* that is otherwise appended to."""
+        flags = fcntl.fcntl(file, fcntl.F_GETFL)
+        # Linux appends whatever offset it is given, as long as the file is open to append.
+        fcntl.fcntl(file, fcntl.F_SETFL, flags & ~os.O_APPEND)
+        try:
+            view = memoryview(octets)
+            while view:
+                written = os.pwrite(file, view, offset)
+                view, offset = view[written:], offset + written
+        finally:
+            fcntl.fcntl(file, fcntl.F_SETFL, flags)
+
     def begin_sync(self, file: int) -> None:
         """Let the disk begin with what was written to *file*, and wait for nothing."""
         # Octets that are not on the disk yet cannot be dropped from memory, so they are sent there.

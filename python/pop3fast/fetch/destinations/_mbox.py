@@ -18,7 +18,7 @@ from pop3fast.fetch._identity import Copies, Entry, Identity, ReadBack, is_lasti
 from pop3fast.fetch._ownership import objection_to
 from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._mbox_delivery import Ended, MboxDelivery
-from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, is_about, placed
+from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, is_about, placed, write_again
 from pop3fast.fetch.destinations._mbox_lock import MboxLock
 from pop3fast.fetch.destinations._mbox_read_back import is_there, read_back, there
 from pop3fast.fetch.destinations._mbox_search import Place, froms_in
@@ -353,6 +353,8 @@ class Mbox:
         findings = examine(self.files, file, intent)
         if findings.cut_to is not None:
             self.files.truncate(file, findings.cut_to)
+        if findings.delivered:
+            write_again(self.files, file, intent, findings.delivered)
         self._make_durable(file)
         if findings.fragment:
             self._said.append(FRAGMENT.format(self.path))

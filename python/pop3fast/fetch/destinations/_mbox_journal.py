@@ -8,6 +8,7 @@ else. In doubt it stays, and the message is delivered again.
 
 import os
 from collections import Counter
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -81,6 +82,20 @@ def examine(files: Files, file: int, intent: Intent) -> Findings:
             return Findings(before, start, fragment=False)
     delivered, fragment = _search(files, file, intent)
     return Findings(delivered, None, fragment)
+
+
+def write_again(files: Files, file: int, intent: Intent, delivered: Iterable[Entry]) -> None:
+    """Write what was appended as *intent*, and is taken for *delivered*, to the mbox *file* once more.
+
+    The process that appended it may have seen a sync fail. After that a system may take octets for written that are
+    only in its memory, and whoever syncs again hears of no error. What is written again is synced again.
+    """
+    places = filter(None, (Place.unpacked(entry.place) for entry in delivered))
+    for start, length in [(intent.size, len(intent.pad)), *((place.offset, place.length) for place in places)]:
+        offset = start
+        for piece in pieces_of(files, file, start, start + length):
+            files.rewrite(file, piece, offset)
+            offset += len(piece)
 
 
 def placed(message: Intended, offset: int | None = None) -> Entry:
