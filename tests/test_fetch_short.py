@@ -71,6 +71,23 @@ def test_quirk_q140_where_sizes_are_estimates_deleting_works_and_is_explained_on
         assert len(drop.sent(b"RETR")) == 3, "what is known is not tried twice"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_where_sizes_are_estimates_a_message_that_came_in_two_lengths_is_not_deleted(tmp_path: Path, kind: str) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    drop = named(1, 2, 3, 4)
+    drop.sizes = {uid: len(content) + 300 for uid, content in drop.messages}
+    cut = [b"+OK\r\n.\r\n", b"+OK\r\n" + mail(9)[:40] + b"\r\n.\r\n"]
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, to, DELETE).deleted == 4
+        drop.messages, drop.sizes = [(b"unique-id-of-000009", mail(9))], {b"unique-id-of-000009": len(mail(9)) + 300}
+        drop.instead = lambda command: cut.pop(0) if command == b"RETR 1" and cut else None
+        report = fetch_from(server, to, DELETE)
+        assert (report.fetched, report.deleted, [each.number for each in report.failures]) == (0, 0, [1])
+        report = fetch_from(server, to, DELETE)
+        assert (report.fetched, report.deleted, report.failures) == (1, 1, [])
+    assert delivered(to) == sorted([*map(mail, range(1, 5)), mail(9)])
+
+
 def test_quirk_q140_what_a_single_message_shows_is_remembered(tmp_path: Path) -> None:
     to = f"maildir:{tmp_path}/box"
     drop = Maildrop()

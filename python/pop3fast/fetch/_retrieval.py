@@ -355,7 +355,9 @@ class Retrieval:
         sizes = self._run.sizes
         is_odd = item.size not in {came.octets, came.octets - came.line_ends}
         self.odd = self.odd or is_odd
-        too_few = sizes.is_short(item.size, came.octets, came.line_ends)
+        # Of a message that came in two lengths at most one is all of it, and which nobody knows, whatever sizes are.
+        two_lengths = before is not None and before.octets != came.octets < item.size
+        too_few = two_lengths or sizes.is_short(item.size, came.octets, came.line_ends)
         self.longer = self.longer or (is_odd and not too_few and sizes.decide)
         short = Short(item, came.octets, too_short(came.octets, item.size))
         if too_few and before is None:
