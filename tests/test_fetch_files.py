@@ -90,6 +90,8 @@ def test_a_link_is_never_followed_and_a_pipe_never_waited_for(folder: int, tmp_p
     with pytest.raises(OSError, match="folder link"):
         FILES.open_folder("folder link", folder)
     assert stat.S_ISLNK(FILES.stat_name("link", folder).st_mode)
+    FILES.link("link", folder, "second name", folder)
+    assert (tmp_path / "second name").is_symlink()
     pipe = FILES.open_to_read("pipe", folder)
     assert not os.get_inheritable(pipe)
     FILES.close(pipe)

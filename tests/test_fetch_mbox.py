@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetching import CountedFiles, fetch, in_child, mail
+from maildrops import FastClock
 from mboxes import THEIRS, append, deliver, found, prepared
 from pop3fast.fetch import DestinationError, Identity, State, open_destination
 from pop3fast.fetch._files import Files
@@ -140,6 +141,27 @@ def test_only_a_file_is_an_mbox(box: Path, tmp_path: Path) -> None:
     with pytest.raises(DestinationError, match="symbolic link"):
         to.open()
     assert (tmp_path / "elsewhere").read_bytes() == THEIRS
+
+
+@pytest.mark.parametrize(
+    ("before", "error"), [("open_to_append", "levels of symbolic links"), ("lock", "it is a symbolic link")]
+)
+def test_an_mbox_that_is_exchanged_for_a_link_in_the_last_moment_is_refused(
+    box: Path, tmp_path: Path, before: str, error: str
+) -> None:
+    """Each look is a guard of its own: before it is opened, when it is opened, and when it is locked."""
+    victim = tmp_path / "elsewhere"
+    victim.write_bytes(THEIRS)
+    box.write_bytes(THEIRS)
+
+    def exchange(_: int, name: str) -> None:
+        if name == before and not box.is_symlink():
+            box.unlink()
+            box.symlink_to(victim)
+
+    with pytest.raises(DestinationError, match=error):
+        open_destination(f"mbox:{box}", CountedFiles(exchange), FastClock()).open()
+    assert victim.read_bytes() == THEIRS
 
 
 def test_opening_makes_nothing(box: Path) -> None:
