@@ -230,6 +230,12 @@ def test_an_authobject_of_smtplibs_kind_is_asked_for_the_initial_response_too(
     assert authobject.asked == asked
 
 
+def test_an_initial_response_that_may_not_come_along_answers_the_first_challenge() -> None:
+    with ScriptedServer(GREETING, [b"+ \r\n", IN]) as server, closing(connect(server)) as pop:
+        assert pop.auth("X-TEST", None, "a", initial_response_ok=False) == b"+OK in"
+    assert server.commands == [b"AUTH X-TEST", b"YQ=="]
+
+
 def test_an_authobject_that_needs_a_challenge_is_not_asked_without_one() -> None:
     def needs(challenge: bytes) -> bytes:
         return challenge[::-1]

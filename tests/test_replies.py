@@ -117,7 +117,7 @@ def test_quirk_q19_blank_repeated_and_8_bit_capabilities() -> None:
 
 
 class _CountedText(str):
-    """A text that counts how often it is looked up."""
+    """A text that counts how often it is looked up, in a table or among others."""
 
     __slots__ = ()
     looked_up = 0
@@ -127,6 +127,7 @@ class _CountedText(str):
         return super().__hash__()
 
     def __eq__(self, other: object) -> bool:
+        _CountedText.looked_up += 1
         return super().__eq__(other)
 
 
@@ -152,7 +153,7 @@ def test_a_hostile_list_of_capabilities_costs_work_linear_in_its_arguments(argum
         ]
         assert parse_capabilities(lines) == {"SASL": arguments}
         # Each argument compared with all before it would be thousands.
-        assert _CountedText.looked_up < 10 * size
+        assert _CountedText.looked_up < 20 * size
 
 
 def test_what_one_line_repeats_stays_as_the_server_says_it() -> None:
