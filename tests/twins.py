@@ -336,6 +336,9 @@ DIFFERENCES = {
     ),
     "test_bulk_loop::test_interrupts_at_random_moments_never_cross_a_reply": _SIGNAL,
     "test_bulk_loop::test_memory_does_not_grow_however_slow_the_loop": _PROCESS,
+    "test_bulk_loop::test_a_loop_that_waits_stops_the_server": (
+        "what comes meanwhile is received, within bounds; see test_a_slow_loop_stops_the_server_and_other_tasks_go_on"
+    ),
     "test_bulk_pieces::test_memory_does_not_grow_with_the_size_of_a_message": _PROCESS,
     "test_bulk_loop::test_an_exception_inside_the_loop_leaves_the_session_in_step": (
         "it counts what is in flight; see test_aio"
