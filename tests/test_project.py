@@ -83,6 +83,7 @@ AIO = (
     "aio._arrivals",
     "aio._patience",
     "aio._queue",
+    "aio._answer",
     "aio._threads",
     "aio._wire",
 )

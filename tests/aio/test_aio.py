@@ -434,7 +434,7 @@ def test_a_time_out_is_for_each_wait_and_begins_anew_with_what_comes() -> None:
             async with aio.connect(f"pop3+plain://127.0.0.1:{port}") as pop:
                 conversation = pop._pop3fast
                 asked = asyncio.create_task(pop.retr_bytes(1))
-                await until(lambda: conversation.pipeline.in_flight)
+                await until(lambda: conversation.traffic.awaits)
                 conversation.patience._since = -1.0
                 begins.set()
                 await until(conversation.wire.framer.in_body)

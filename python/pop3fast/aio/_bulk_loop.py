@@ -4,6 +4,7 @@ Owns that a loop may be left at any point: what is still to come is thrown away,
 pipeline decides what is in flight.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
@@ -37,6 +38,7 @@ class Loop(AsyncIterator[T]):
         self._on_error = on_error
         self._deadline = deadline
         self._arrivals: Arrivals[T] | None = None
+        self._arrived: deque[T | CommandError] = deque()
         self._alarm: Alarm | None = None
         self._over = self._busy = False
 
@@ -46,16 +48,17 @@ class Loop(AsyncIterator[T]):
 
     async def __anext__(self) -> T:
         """Return the next message; what it raises ends the loop. One task at a time may ask."""
-        if self._over:
-            raise StopAsyncIteration
-        if self._busy:
-            raise RuntimeError("another task waits for this loop's next message")
+        arrived = self._arrived
         # What has come already needs nothing else: it is nearly every message.
-        if self._arrivals is not None and (arrived := self._arrivals.batch.arrived):
+        if arrived and not self._busy:
             first = arrived[0]
             if not isinstance(first, CommandError):
                 arrived.popleft()
                 return first
+        if self._over:
+            raise StopAsyncIteration
+        if self._busy:
+            raise RuntimeError("another task waits for this loop's next message")
         self._busy = True
         try:
             return await self._next()
@@ -103,6 +106,7 @@ class Loop(AsyncIterator[T]):
             raise StopAsyncIteration
         conversation.check()
         arrivals = self._arrivals = Arrivals(batch)
+        self._arrived = batch.arrived
         conversation.traffic.open_loop(arrivals)
         return arrivals
 

@@ -55,6 +55,7 @@ class Conversation:
             Queue(self.record),
             limit=self._limit,
             send=self._send,
+            send_single=self._send_single,
             patience=self.patience,
             give_up=self.break_,
         )
@@ -150,19 +151,18 @@ class Conversation:
         in_sasl = hold is not None and self.session.in_sasl
         octets = command_octets(line, ENCODING, in_sasl=in_sasl)
         verb = "AUTH" if in_sasl else verb_of(line)
-        answer: asyncio.Future[T] = self._loop.create_future()
-        exchange = Exchange(line, octets, verb, take, answer, hold=hold, in_sasl=in_sasl, max_octets=max_octets)
+        exchange = Exchange(self._loop, line, octets, verb, take, hold=hold, in_sasl=in_sasl, max_octets=max_octets)
         self.traffic.give(exchange)
         try:
-            return await answer
+            return await exchange
         except asyncio.CancelledError:
             self._cancelled(exchange)
             raise
         except error_proto as error:
             raise with_command(error, exchange.verb, line) from error.__cause__
         finally:
-            # The answer, if it is an error, knows this frame.
-            del exchange, answer
+            # If it is an error, that knows this frame.
+            del exchange
 
     async def capabilities(self) -> Mapping[str, tuple[str, ...]]:
         """Return what the server says that it can do, asked once."""
@@ -246,14 +246,23 @@ class Conversation:
     # What traffic asks for.
 
     def _send(self, said: list[str]) -> None:
-        recorded = _protocol_log.is_on()
         octets = [line.encode(ENCODING) for line in said]
+        recorded = _protocol_log.is_on()
         for line, line_octets in zip(said, octets, strict=True):
-            if recorded:
-                _protocol_log.sent(self.host, self.port, line, in_sasl=self.traffic.queue.in_sasl)
-            sys.audit("poplib.putline", self._pop, line_octets)
+            self._announce(line, line_octets, recorded=recorded)
         self.wire.write(b"\r\n".join([*octets, b""]))
         self.patience.something_happened()
+
+    def _send_single(self, exchange: Exchange[Any]) -> None:
+        line, octets = exchange.line, exchange.octets
+        self._announce(line, octets, recorded=_protocol_log.is_on())
+        self.wire.write(octets + b"\r\n")
+        self.patience.watch_anew()
+
+    def _announce(self, line: str, octets: bytes, *, recorded: bool) -> None:
+        if recorded:
+            _protocol_log.sent(self.host, self.port, line, in_sasl=self.traffic.queue.in_sasl)
+        sys.audit("poplib.putline", self._pop, octets)
 
     def _limit(self) -> int:
         """Return how many octets the body of a reply may have."""
@@ -276,12 +285,12 @@ class Conversation:
                 return
             if line is None:
                 self.patience.something_happened()
+                self.wire.acknowledge()
                 return
             self.record(line)
             self._greeting.set_result(line)
             self.traffic.flows = True
-        self.traffic.move()
-        if self.pipeline.in_flight:
+        if self.traffic.heard():
             self.patience.something_happened()
             self.wire.acknowledge()
 
@@ -295,7 +304,7 @@ class Conversation:
             self.break_(self.traffic.end)
 
     def _awaits_octets(self) -> bool:
-        return self.is_alive and (not self._greeting.done() or (self.pipeline.in_flight and self.traffic.takes))
+        return self.is_alive and (not self._greeting.done() or (self.traffic.awaits and self.traffic.takes))
 
     # Ends.
 
@@ -308,20 +317,19 @@ class Conversation:
         # A single command names itself; only of many in flight it has to be said which of them got no reply.
         single = ConnectionLost(EOF) if isinstance(failure, ConnectionLost) else failure
         for exchange in sent:
-            heard = fail(exchange.answer, copy.copy(single) if heard else single) or heard
+            heard = fail(exchange, copy.copy(single) if heard else single) or heard
         heard = self.traffic.stop(failure) or heard
         heard = fail(self._greeting, failure) or heard
         for exchange in unsent:
             error = (self.session.why_not() or copy.copy(failure)) if heard else failure
-            heard = fail(exchange.answer, error) or heard
+            heard = fail(exchange, error) or heard
         self._unheard = None if heard or self.closed else failure
         # Whoever has been served is forgotten, so that a session that is over is freed at once.
         self._pop = None
 
     def _cancelled(self, exchange: Exchange[Any]) -> None:
-        answer = exchange.answer
-        if answer.done() and not answer.cancelled():
-            answer.exception()  # or asyncio complains that nobody asked for it
+        if exchange.done() and not exchange.cancelled():
+            exchange.exception()  # or asyncio complains that nobody asked for it
         if self.traffic.queue.leave_out(exchange) or self.closed:
             return
         if exchange.hold is not None or row(exchange.verb).logs_in or exchange.verb == "STLS":

@@ -69,6 +69,12 @@ class Patience:
             self._since = self._loop.time()
             self._timer = self._loop.call_later(self.timeout, self._look)
 
+    def watch_anew(self) -> None:
+        """Begin to wait for octets, and mind the time."""
+        self._since = self._loop.time()
+        if self._timer is None and self.timeout is not None:
+            self._timer = self._loop.call_later(self.timeout, self._look)
+
     def alarm(self, deadline: Deadline | None) -> Alarm | None:
         """Give up when *deadline*, if there is one, has passed, unless what is returned is called off before."""
         return None if deadline is None else Alarm(deadline, self._give_up)

@@ -9,13 +9,14 @@ import asyncio
 from array import array
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from pop3fast._batch import Batch, Taken
 from pop3fast._commands import row
 from pop3fast._errors import CommandError, ProtocolError
 from pop3fast._framing import Framer, status, strict_status
 from pop3fast._secrets import shown_verb
+from pop3fast.aio._answer import Answer
 
 T = TypeVar("T")
 
@@ -41,14 +42,11 @@ def lines(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, LongRespo
     return response, None if body is None else (response, body, octets)
 
 
-def whole(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
-    """Take a reply and its body in one piece."""
-    return framer.next_bytes_response(limit, max_octets)
+whole: Take[bytes] = Framer.next_bytes_response
+"""Takes a reply and its body in one piece."""
 
-
-def listing(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, bytes | None] | None:
-    """Take a reply and the listing behind it."""
-    return framer.next_listing_response(limit, max_octets)
+listing: Take[bytes] = Framer.next_listing_response
+"""Takes a reply and the listing behind it."""
 
 
 USUAL_LINE_OCTETS = 32
@@ -59,24 +57,25 @@ class Hold:
     """Several commands of one task; no other task's command may come between them."""
 
 
-class Exchange(Generic[T]):
-    """One command and its reply."""
+class Exchange(Answer[T]):
+    """One command, and the answer to it that a task waits for."""
 
-    __slots__ = ("alone", "answer", "hold", "in_sasl", "line", "max_octets", "octets", "take", "verb")
+    __slots__ = ("alone", "hold", "in_sasl", "line", "max_octets", "octets", "take", "verb")
 
     def __init__(  # noqa: PLR0913 - five are the command, the others seldom there
         self,
+        loop: asyncio.AbstractEventLoop,
         line: str,
         octets: bytes,
         verb: str,
         take: Take[T],
-        answer: "asyncio.Future[T]",
         *,
         hold: Hold | None = None,
         in_sasl: bool = False,
         max_octets: int | None = None,
     ) -> None:
-        """Send *octets*, which are *line* of *verb*, and *take* the reply, which *answer* waits for."""
+        """Send *octets*, which are *line* of *verb*, and *take* the reply."""
+        super().__init__(loop)
         self.line: str = line
         self.octets: bytes = octets
         self.verb: str = verb
@@ -87,7 +86,15 @@ class Exchange(Generic[T]):
         self.hold: Hold | None = hold
         self.alone: bool = in_sasl or hold is not None or row(verb).alone
         """Whether nothing may be in flight beside it."""
-        self.answer: asyncio.Future[T] = answer
+
+    def have(self, outcome: T | CommandError) -> None:
+        """Let whoever waits have *outcome*, if anybody does."""
+        if self.done():
+            return
+        if isinstance(outcome, CommandError):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)
 
 
 class Queue(Batch[Any]):
@@ -104,6 +111,8 @@ class Queue(Batch[Any]):
         self._record = record
         self.held: Hold | None = None
         """Whose commands alone may be sent."""
+        self.single: Exchange[Any] | None = None
+        """What was sent past the pipeline, because nothing else was in flight."""
         self._waiting: deque[Exchange[Any]] = deque()
         self._flying: deque[Exchange[Any]] = deque()
         # Their replies have come, but the pipeline is not sure of them yet.
@@ -143,7 +152,7 @@ class Queue(Batch[Any]):
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits, and nothing was sent that has not been answered for sure."""
-        return not (self._flying or self._waiting or self._kept_back)
+        return not (self._flying or self._waiting or self._kept_back or self.single)
 
     @property
     def has_several(self) -> bool:
@@ -164,7 +173,9 @@ class Queue(Batch[Any]):
 
     def end(self) -> tuple[list[Exchange[Any]], list[Exchange[Any]]]:
         """Return what was sent and not answered for sure, and what was not sent; forget them, and whoever listens."""
-        sent, unsent = [*self._kept_back, *self._flying], list(self._waiting)
+        single = [] if self.single is None else [self.single]
+        sent, unsent = [*self._kept_back, *self._flying, *single], list(self._waiting)
+        self.single = None
         self._kept_back.clear()
         self._flying.clear()
         self._waiting.clear()
@@ -226,21 +237,28 @@ class Queue(Batch[Any]):
                 break
             response, value = reply
             self._record(response, exchange.verb == "AUTH")
-            said = strict_status(response) if together else status(response)
-            if said != "ok":
-                if together or strict_status(response) == "error":
-                    return Taken(len(outcomes), outcomes, response, None)
-                if said == "malformed":
-                    raise ProtocolError(response)
-                if said == "error after ok" and exchange.take is not short:
-                    # Whether a body follows cannot be known.
-                    raise CommandError(response)
+            said = strict_status(response)
+            if said == "error" or (together and said != "ok"):
+                return Taken(len(outcomes), outcomes, response, None)
+            outcome = value if together else _outcome(exchange, response, value)
             if exchange.verb == "QUIT":
                 # Quirk q121: qmail says two things; the first counts, and nothing follows that it could be taken for.
                 framer.next_octets(framer.unread())
             self._kept_back.append(self._flying.popleft())
-            outcomes.append((exchange, CommandError(response) if said == "error" else value))
+            outcomes.append((exchange, outcome))
         return Taken(len(outcomes), outcomes, None, None)
+
+    def take_single(self, framer: Framer, limit: int, max_octets: int) -> tuple[Any] | None:
+        """Take the reply to `single` from *framer*; return what comes of it, and None while it has not come whole."""
+        exchange = self.single
+        assert exchange is not None  # noqa: S101 - who calls has looked
+        octets = max_octets if exchange.max_octets is None else min(max_octets, exchange.max_octets)
+        reply = exchange.take(framer, limit, octets)
+        if reply is None:
+            return None
+        response, value = reply
+        self._record(response, False)  # noqa: FBT003 - it is no login
+        return (_outcome(exchange, response, value),)
 
     def take_refusal(self, line: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
         """Count a reply of -ERR, and return what comes of it."""
@@ -250,14 +268,9 @@ class Queue(Batch[Any]):
 
     def hand_over(self, outcomes: Sequence[Any]) -> None:
         """Let whoever waits have *outcomes*."""
-        for exchange, value in outcomes:
+        for exchange, outcome in outcomes:
             self._kept_back.popleft()
-            if exchange.answer.done():
-                continue
-            if isinstance(value, CommandError):
-                exchange.answer.set_exception(value)
-            else:
-                exchange.answer.set_result(value)
+            exchange.have(outcome)
 
     def _next(self) -> Exchange[Any] | None:
         if not self._waiting:
@@ -268,6 +281,20 @@ class Queue(Batch[Any]):
         if self._flying and (exchange.alone or self._flying[-1].alone):
             return None
         return exchange
+
+
+def _outcome(exchange: Exchange[Any], response: bytes, value: T) -> T | CommandError:
+    """Return what comes of a reply to *exchange* that no other reply was expected beside; raise what breaks it off."""
+    said = status(response)
+    if said == "ok":
+        return value
+    if said == "malformed":
+        raise ProtocolError(response)
+    error = CommandError(response)
+    if said == "error after ok" and exchange.take is not short:
+        # Whether a body follows cannot be known.
+        raise error
+    return error if said == "error" else value
 
 
 def fail(answer: "asyncio.Future[Any]", error: BaseException) -> bool:

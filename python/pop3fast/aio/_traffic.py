@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pop3fast._batch import DEFAULT_WINDOW
-from pop3fast._errors import ProtocolError, error_proto
+from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import FramingError
 from pop3fast._pipeline import Pipeline
 from pop3fast._replies import MAX_CAPABILITIES_OCTETS, counted, parse_capabilities, pipelines
@@ -31,7 +31,7 @@ PUBLIC: Any = sys.modules["pop3fast"]
 class Traffic:
     """The commands and replies of one connection."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but three by their names
         self,
         session: Session,
         wire: Wire,
@@ -39,13 +39,14 @@ class Traffic:
         *,
         limit: Callable[[], int],
         send: Callable[[list[str]], object],
+        send_single: Callable[[Exchange[Any]], object],
         patience: Patience,
         give_up: Callable[[BaseException], object],
     ) -> None:
         """Begin when the greeting has come, which `flows` says.
 
-        *limit* says how many octets a body may have, *send* writes commands, and *give_up* is called with the error
-        after which nothing is in step.
+        *limit* says how many octets a body may have, *send* and *send_single* write commands, and *give_up* is called
+        with the error after which nothing is in step.
         """
         self.queue: Queue = queue
         self.pipeline: Pipeline
@@ -57,6 +58,7 @@ class Traffic:
         self._wire = wire
         self._limit = limit
         self._send = send
+        self._send_single = send_single
         self._patience = patience
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
@@ -69,9 +71,14 @@ class Traffic:
 
     def give(self, exchange: Exchange[Any]) -> None:
         """Let *exchange* go out when it is its turn."""
+        if not exchange.alone and self._is_quiet and not self._wire.has_arrived():
+            # The pipeline has nothing to decide about a command that is by itself; as in the blocking client.
+            self.queue.single = exchange
+            self._send_single(exchange)
+            return
         others_wait = self.queue.waiting
         self.queue.append(exchange)
-        if others_wait or self.pipeline.in_flight:
+        if others_wait or self.awaits:
             self.move_soon()
         else:  # nobody is there with whom it could go out
             self.move()
@@ -96,7 +103,8 @@ class Traffic:
             told = loop.wake() or told
         # Those who have been served are forgotten, so that a session that is over is freed at once.
         self._loops = []
-        self._limit, self._send, self._give_up = int, _nothing, _nothing
+        self._limit, self._give_up = int, _nothing
+        self._send = self._send_single = _nothing
         why = self.pipeline.given_up
         self._open_pipeline()
         self.pipeline.given_up = why
@@ -120,6 +128,37 @@ class Traffic:
         self.queue.window = 1
 
     @property
+    def awaits(self) -> bool:
+        """Whether a command was sent whose reply has not come whole."""
+        return self.queue.single is not None or self.pipeline.in_flight
+
+    def heard(self) -> bool:
+        """Take what has come; return whether more is to come for what was sent before."""
+        exchange = self.queue.single
+        if exchange is None:
+            self._go_on(at_once=True)
+            return self.awaits
+        framer = self._wire.framer
+        try:
+            taken = self.queue.take_single(framer, PUBLIC._MAXLINE, self._limit())
+            if taken is None:
+                return True
+            if framer.unread():
+                self._refuse_left_over()
+        except (error_proto, FramingError) as error:
+            self._give_up(error)
+            return False
+        (outcome,) = taken
+        self.queue.single = None
+        if self.queue.waiting or self._loops:
+            self.move()
+        if isinstance(outcome, CommandError) or exchange.done():
+            exchange.have(outcome)
+        else:
+            exchange.give(outcome)
+        return False
+
+    @property
     def takes(self) -> bool:
         """Whether what comes is taken: not while it is all for loops that are busy elsewhere."""
         if not self._loops or not self.queue.is_idle:
@@ -141,7 +180,11 @@ class Traffic:
     def move(self) -> None:
         """Take what has come, and send what may be sent now."""
         self._is_due = False
-        if not self.flows or self._has_to_look():
+        self._go_on(at_once=False)
+
+    def _go_on(self, *, at_once: bool) -> None:
+        """Do what `move` does; loops whose messages have come go on *at_once*, or in the event loop's next round."""
+        if not self.flows or self._has_to_look() or not self._is_in_line():
             return
         if self._loops:  # one that was left by a break says so in no other way
             self._loops = [loop for loop in self._loops if not loop.batch.abandoned]
@@ -151,23 +194,24 @@ class Traffic:
         except (error_proto, FramingError) as error:
             self._give_up(error)
             return
-        for loop in self._loops:
-            loop.wake()
         still_takes = not self._loops or self.takes
         if self.end is not None and takes and still_takes:
             self._give_up(self.end)
             return
-        if still_takes is not self._wire.reads:
+        # A loop that has just been given something asks for more as a rule before anything else comes.
+        if still_takes or not takes:
             self._wire.read(still_takes)
         if self.pipeline.in_flight and not self._patience.watches:
             self._patience.watch()
+        for loop in tuple(self._loops):
+            loop.wake(at_once=at_once)
 
     def _has_to_look(self) -> bool:
         """Return whether something has come that has to be seen before anything is sent, and see to it.
 
         While nothing is in flight nothing should come, and what does is not to be taken for the reply to the next.
         """
-        if self.pipeline.in_flight:
+        if self.awaits:
             self._has_looked = False
             return False
         looked, self._has_looked = self._has_looked, False
@@ -178,6 +222,31 @@ class Traffic:
         self._loop.call_soon(self._loop.call_soon, self.move)
         return True
 
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether nothing at all is under way, and a command may be sent."""
+        if self._loops or self._is_due or self.end is not None or not self.flows:
+            return False
+        return self.queue.is_idle and self.queue.held is None and not self.pipeline.in_flight and self._wire.reads
+
+    def _is_in_line(self) -> bool:
+        """Let the pipeline have what was sent past it, if it may be followed by others; return whether it has."""
+        exchange = self.queue.single
+        if exchange is None:
+            return True
+        if self._wire.framer.unread():
+            # Its reply has begun to come, and whatever else there is may as well wait for its end.
+            if self.end is not None:
+                self._give_up(self.end)
+            return False
+        self.queue.single = None
+        self.queue.put_first(exchange)
+        self.queue.measure()
+        _, *others = self.pipeline.step(self.queue, PUBLIC._MAXLINE, self._limit())
+        if others:  # behind what was sent already
+            self._send(others)
+        return True
+
     def _exchange(self, *, takes: bool) -> None:
         """Take replies and send commands, if what comes is taken now."""
         if takes:
@@ -185,7 +254,11 @@ class Traffic:
                 self._ask_for_capabilities()
             if said := self._step():
                 self._send(said)
-        if not self.pipeline.in_flight and (octets := self._wire.framer.next_octets(RECEIVE_SIZE)):
+        if not self.pipeline.in_flight:
+            self._refuse_left_over()
+
+    def _refuse_left_over(self) -> None:
+        if octets := self._wire.framer.next_octets(RECEIVE_SIZE):
             raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
 
     def _step(self) -> list[str]:
@@ -193,6 +266,8 @@ class Traffic:
         queue, pipeline = self.queue, self.pipeline
         if not (self._loops or queue.waiting):
             return pipeline.step(queue, limit, max_octets)
+        if len(self._loops) == 1 and queue.is_idle:
+            return pipeline.step(self._loops[0].batch, limit, max_octets)
         alone = queue.wants_silence
         if alone or (self._loops and any(loop.batch.arrived for loop in self._loops)):
             # What comes of loops meanwhile is kept for them, within bounds.
@@ -213,9 +288,9 @@ class Traffic:
         if self._session.capabilities is not None or self._asks_capabilities or queue.wants_silence:
             return
         self._asks_capabilities = True
-        answer = self._loop.create_future()
-        answer.add_done_callback(self._capabilities_came)
-        queue.put_first(Exchange("CAPA", b"CAPA", "CAPA", lines, answer, max_octets=MAX_CAPABILITIES_OCTETS))
+        exchange = Exchange(self._loop, "CAPA", b"CAPA", "CAPA", lines, max_octets=MAX_CAPABILITIES_OCTETS)
+        exchange.add_done_callback(self._capabilities_came)
+        queue.put_first(exchange)
 
     def _capabilities_came(self, answer: "asyncio.Future[Any]") -> None:
         self._asks_capabilities = False
