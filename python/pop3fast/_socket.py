@@ -25,6 +25,11 @@ def arrival(sock: socket.socket) -> Callable[[], object]:
     return lambda: select.select([sock], [], [], 0)[0]
 
 
+def can_acknowledge(sock: socket.socket) -> bool:
+    """Say whether the kernel can be told when to acknowledge what has come on *sock*."""
+    return _ACKNOWLEDGE is not None and getattr(sock, "family", None) in {socket.AF_INET, socket.AF_INET6}
+
+
 def acknowledgement(sock: socket.socket) -> Callable[[], object]:
     """Return a function that acknowledges what has come on *sock*, and has the kernel do so with what comes next.
 
@@ -32,7 +37,7 @@ def acknowledgement(sock: socket.socket) -> Callable[[], object]:
     until the one before is acknowledged. Left to itself, the kernel does that 40 ms late, in the hope of sending it
     along with something else. It forgets the order as soon as something is sent.
     """
-    if _ACKNOWLEDGE is None or getattr(sock, "family", None) not in {socket.AF_INET, socket.AF_INET6}:
+    if _ACKNOWLEDGE is None or not can_acknowledge(sock):
         return _nothing
     return partial(sock.setsockopt, socket.IPPROTO_TCP, _ACKNOWLEDGE, 1)
 

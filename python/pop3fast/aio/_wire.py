@@ -5,13 +5,14 @@ more will. Must never decide what they mean.
 """
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pop3fast._framing import Framer
-from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, can_acknowledge
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -26,8 +27,14 @@ class Wire(asyncio.BufferedProtocol):
         self._lost = lost
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._transport: asyncio.Transport | None = None
-        self._arrived: Callable[[], object] = _nothing
+        self.has_arrived: Callable[[], object] = _nothing
+        """Says whether something is with the kernel that was not received yet, were it that the server hung up."""
         self._acknowledge: Callable[[], object] = _nothing
+        # Whether the kernel acknowledges at once what is read, as it does from when it is told until something is sent.
+        self._acknowledging = False
+        self._last_read = 0
+        # A TLS server sends session tickets after the handshake; its next reply may wait for their acknowledgement.
+        self._tickets_may_come = False
         self.reads: bool = True
         """Whether what comes is received, and not left with the kernel."""
 
@@ -42,22 +49,22 @@ class Wire(asyncio.BufferedProtocol):
         """Whether there is a connection to be closed."""
         return self._transport is not None
 
-    def has_arrived(self) -> bool:
-        """Return whether something is with the kernel that was not received yet, were it that the server hung up."""
-        return bool(self._arrived())
-
     async def open(self, sock: socket.socket, context: ssl.SSLContext | None, hostname: str) -> None:
         """Use *sock*, which is connected, with TLS from the first octet if there is a *context*."""
         loop = asyncio.get_running_loop()
-        name = None if context is None else hostname
-        with _as_ssl_says():
-            await loop.create_connection(lambda: self, sock=sock, ssl=context, server_hostname=name)
+        if context is None:
+            await loop.create_connection(lambda: self, sock=sock)
+            return
+        with _as_ssl_says(), _acknowledging(loop, sock):
+            await loop.create_connection(lambda: self, sock=sock, ssl=context, server_hostname=hostname)
+        self._begin_tls()
 
     async def go_over(self, context: ssl.SSLContext, hostname: str) -> None:
         """Go on over TLS."""
         loop = asyncio.get_running_loop()
+        self._last_read = 0
         try:
-            with _as_ssl_says():
+            with _as_ssl_says(), _acknowledging(loop, self.transport.get_extra_info("socket")):
                 transport = await loop.start_tls(self.transport, self, context, server_hostname=hostname)
                 if transport is None:  # it was closed meanwhile
                     raise ConnectionResetError  # noqa: TRY301 - as what asyncio says in other cases
@@ -67,11 +74,15 @@ class Wire(asyncio.BufferedProtocol):
             loop.call_soon(self._let_go)
             raise
         self._transport = transport
+        self._begin_tls()
 
     def write(self, octets: bytes) -> None:
         """Send *octets*, which are few: what is in flight is bounded elsewhere."""
         if self._transport is not None:
+            self._acknowledging = False
             self._transport.write(octets)
+            if self._tickets_may_come:
+                self.acknowledge()
 
     def read(self, wanted: bool) -> None:  # noqa: FBT001 - it is what it is about
         """Receive what comes, or leave it with the kernel, so that the server has to wait."""
@@ -85,9 +96,14 @@ class Wire(asyncio.BufferedProtocol):
             transport.pause_reading()
 
     def acknowledge(self) -> None:
-        """Let the server know at once what has come: one with Nagle's algorithm on waits for it (quirk q131)."""
-        with suppress(OSError):  # it is a hint, and no TCP has it on every connection
-            self._acknowledge()
+        """Let the server know at once what has come: one with Nagle's algorithm on waits for it (quirk q131).
+
+        A read that filled the buffer says that the next one hardly waits, and that is acknowledged by itself.
+        """
+        if self._acknowledging and self._last_read == RECEIVE_SIZE:
+            return
+        self._acknowledging = True
+        _hint(self._acknowledge)
 
     def end(self) -> None:
         """Let go of the connection at once; what was not sent yet is not sent, and what comes is nobody's."""
@@ -104,7 +120,7 @@ class Wire(asyncio.BufferedProtocol):
         self._transport = transport  # type: ignore[assignment]  # a connection's reads and writes
         made = transport.get_extra_info("socket")
         if made is not None:
-            self._arrived, self._acknowledge = arrival(made), acknowledgement(made)
+            self.has_arrived, self._acknowledge = arrival(made), acknowledgement(made)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one buffer for all reads is as large as any
         """Return where the next octets are to go."""
@@ -112,6 +128,8 @@ class Wire(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Take *nbytes* octets."""
+        self._last_read = nbytes
+        self._tickets_may_come = False
         self.framer.feed(self._buffer[:nbytes])
         self._heard()
 
@@ -124,13 +142,39 @@ class Wire(asyncio.BufferedProtocol):
         self._let_go()
         self._lost(exc)
 
+    def _begin_tls(self) -> None:
+        if not self._last_read:  # nothing has come over it yet
+            self._tickets_may_come = True
+            self.acknowledge()
+
     def _let_go(self) -> None:
         # The descriptor is another's soon, and nothing more comes. asyncio's TLS knows us, so it is forgotten.
-        self._arrived = self._acknowledge = _nothing
+        self.has_arrived = self._acknowledge = _nothing
         self._buffer = memoryview(b"")
         self._transport = None
         if not self.closed.done():
             self.closed.set_result(None)
+
+
+@contextmanager
+def _acknowledging(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> Iterator[None]:
+    """Acknowledge each piece of a handshake, of which asyncio says nothing before it is over (quirk q131)."""
+    if not can_acknowledge(sock):
+        yield
+        return
+    # asyncio lets nobody else look at what one of its transports reads.
+    own = os.dup(sock.fileno())
+    try:
+        loop.add_reader(own, _hint, acknowledgement(sock))
+        yield
+    finally:
+        loop.remove_reader(own)
+        os.close(own)
+
+
+def _hint(acknowledge: Callable[[], object]) -> None:
+    with suppress(OSError):  # no TCP has it on every connection
+        acknowledge()
 
 
 def _nothing(*_: object) -> None:
