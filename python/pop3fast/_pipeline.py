@@ -81,12 +81,13 @@ class Pipeline:
         reply, and ``FramingError``; `break_off` has to follow.
         """
         if self._runs:
-            self._take_all(limit, max_octets)
+            while self._take(limit, max_octets):
+                pass
         else:
             # Another command's reply, good or bad, has been read behind those to this loop's.
             self._settle()
         # What has arrived is taken first: nothing is asked for further ahead than the loop is.
-        return [] if batch.is_satisfied else self._fill(batch)
+        return self._fill(batch) if batch.wants_more and not batch.is_satisfied else []
 
     def make_room(self, octets: int | None, limit: int, max_octets: int) -> bool:
         """Take replies until a command of so many *octets* may be sent behind the others; return whether it may.
@@ -101,7 +102,8 @@ class Pipeline:
 
     def take_before(self, limit: int, max_octets: int) -> bool:
         """Take the replies to what is in flight before a command that was sent; return whether these are all."""
-        self._take_all(limit, max_octets, followed=True, set_aside=True)
+        while self._take(limit, max_octets, followed=True, set_aside=True):
+            pass
         return not self._runs
 
     def break_off(self, error: BaseException) -> BaseException:
@@ -137,8 +139,6 @@ class Pipeline:
     # What is sent.
 
     def _fill(self, batch: Batch[Any]) -> list[str]:
-        if not batch.wants_more:
-            return []
         if batch.new:
             batch.new = False
             self._proof.begin(batch.first_window)
@@ -188,10 +188,6 @@ class Pipeline:
 
     # What comes.
 
-    def _take_all(self, limit: int, max_octets: int, *, followed: bool = False, set_aside: bool = False) -> None:
-        while self._take(limit, max_octets, followed=followed, set_aside=set_aside):
-            pass
-
     def _take(self, limit: int, max_octets: int, *, followed: bool = False, set_aside: bool = False) -> bool:
         """Take replies to the oldest commands; return whether to call again: there may be more, or an error.
 
@@ -201,42 +197,23 @@ class Pipeline:
             return False
         batch, most = self._runs[0]
         unread = self._framer.unread()
-        taken = self._replies(batch, most, limit, max_octets, set_aside=set_aside)
-        if not taken.outcomes and taken.refused is None:
-            self._look_behind_kept_back()
-            return False
-        self._kept_back_octets += unread - self._framer.unread()
-        outcomes: Sequence[Any] = taken.outcomes
-        # What comes one at a time shows nothing of what may be in flight together.
-        if taken.replies and batch.window > 1:
-            self._proof.answered(taken.replies)
-        if taken.refused is not None:
-            self._check_refusal(batch, taken)
-            outcomes = (*outcomes, batch.take_refusal(taken.refused))
-            if self._proof.refused():
-                batch.drain()
+        if set_aside and not batch.bounds_octets:
+            taken = self._take_aside(batch, most, limit, max_octets)
+        else:
+            taken = batch.take_replies(self._framer, limit, max_octets, most)
         answered = taken.replies + (taken.refused is not None)
-        self._answer(batch, most, answered)
-        if taken.wrong is not None:
-            self._weigh_wrong_size(batch, taken.wrong, outcomes, followed=followed)
-        else:
-            if batch.knows_sizes:
-                self._proof.right_sizes(taken.replies)
-            self._keep_back(batch, outcomes, answered)
-        if self._runs or followed:
-            self._look_behind_kept_back()
-        else:
+        if answered or taken.outcomes:
+            self._kept_back_octets += unread - self._framer.unread()
+            self._weigh(batch, taken, followed=followed)
+        if not self._runs and not followed:
             self._settle()
+        elif self._kept_back and self._framer.in_body() and not self._doubts:
+            # The next reply has begun like one.
+            self._hand_over()
         return bool(self._runs) and (answered == most or taken.refused is not None or self._framer.has_failed())
 
-    def _look_behind_kept_back(self) -> None:
-        """Hand over what is kept back only until the next reply has begun like one, if that has."""
-        if self._kept_back and self._framer.in_body() and not self._doubts:
-            self._hand_over()
-
-    def _replies(self, batch: Batch[T], most: int, limit: int, max_octets: int, *, set_aside: bool) -> Taken[T]:
-        if not set_aside or batch.bounds_octets:
-            return batch.take_replies(self._framer, limit, max_octets, most)
+    def _take_aside(self, batch: Batch[T], most: int, limit: int, max_octets: int) -> Taken[T]:
+        """Take replies for a loop that waits for another command."""
         allowed = MIN_IN_FLIGHT * max_octets
         left = max(0, allowed - self._set_aside_octets)
         before = self._framer.unread()
@@ -250,12 +227,34 @@ class Pipeline:
         self._set_aside_octets += before - self._framer.unread()
         return taken
 
-    def _answer(self, batch: Batch[Any], most: int, answered: int) -> None:
+    def _weigh(self, batch: Batch[Any], taken: Taken[Any], *, followed: bool) -> None:
+        """Decide which of the replies *taken* are sure."""
+        outcomes: Sequence[Any] = taken.outcomes
+        answered = taken.replies
+        # What comes one at a time shows nothing of what may be in flight together.
+        if answered and batch.window > 1:
+            self._proof.answered(answered)
+        if taken.refused is not None:
+            self._check_refusal(batch, taken)
+            outcomes = (*outcomes, batch.take_refusal(taken.refused))
+            answered += 1
+            if self._proof.refused():
+                batch.drain()
+        self._answer(batch, answered)
+        if taken.wrong is not None:
+            self._weigh_wrong_size(batch, taken.wrong, outcomes, followed=followed)
+            return
+        if batch.knows_sizes:
+            self._proof.right_sizes(taken.replies)
+        self._keep_back(batch, outcomes, answered)
+
+    def _answer(self, batch: Batch[Any], answered: int) -> None:
         self._answered += answered
         self._unanswered_octets -= answered * batch.line_octets
+        most = self._runs[0][1]
         if answered == most:
             self._runs.popleft()
-        elif answered:
+        else:
             self._runs[0] = batch, most - answered
 
     @property

@@ -16,7 +16,7 @@ from pop3fast._deadline import Deadline
 from pop3fast._errors import EOF, ConnectionLost, ProtocolError, broken_by, protocol_error
 from pop3fast._framing import Framer, FramingError
 from pop3fast._session import NO_LIMIT
-from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, receiver
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -68,7 +68,7 @@ class ReplyStream(io.BufferedIOBase):
     @classmethod
     def of_socket(cls, sock: socket.socket, deadline: Deadline | None = None) -> "ReplyStream":
         """Return the stream of *sock*, which stays its owner's to close."""
-        stream = cls(sock.recv_into)
+        stream = cls(receiver(sock))
         stream._sock = sock
         stream.deadline = deadline
         stream._arrived = arrival(sock)
