@@ -40,7 +40,7 @@ class Waiting:
     def __init__(self, work: Callable[[], object]) -> None:
         self.work = work
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self.run)
+        self.thread = threading.Thread(target=self.run, daemon=True)  # a test that fails is to end, too
         self.thread.start()
 
     def run(self) -> None:

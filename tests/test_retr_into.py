@@ -233,7 +233,7 @@ def retrieving(pop: POP3) -> Iterator[list[object]]:
         except (error_proto, OSError) as error:
             result.append(error)
 
-    thread = threading.Thread(target=retrieve)
+    thread = threading.Thread(target=retrieve, daemon=True)
     thread.start()
     yield result
     thread.join(10)

@@ -58,7 +58,7 @@ def in_threads(*works: Callable[[], None]) -> None:
         except BaseException as error:  # noqa: BLE001 - for the test's own thread
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    threads = [threading.Thread(target=run, args=(work,), daemon=True) for work in works]
     with many_switches():
         for thread in threads:
             thread.start()
@@ -148,7 +148,7 @@ def test_while_a_loop_waits_every_command_of_another_thread_is_told_so() -> None
         def loop() -> None:
             contents.extend(message.content for message in pop.retr_many([1, 2, 3], pipelining=True))
 
-        thread = threading.Thread(target=loop)
+        thread = threading.Thread(target=loop, daemon=True)
         thread.start()
         try:
             wait_until(lambda: b"RETR 2" in server.commands)
