@@ -26,6 +26,7 @@ MOST_LINES = 450
 CLIENT = (
     "__init__",
     "_install",
+    "_recall",
     "_connect",
     "_client_ssl",
     "_client",
@@ -162,6 +163,7 @@ MEMORY = (
 ACCOUNTS = (
     "fetch.accounts",
     "fetch.accounts._account",
+    "fetch.accounts._shown",
     "fetch.accounts._keyring",
     "fetch.accounts._passwords",
     "fetch.accounts._netrc",
@@ -207,7 +209,7 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_connect", "_route", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
+OF_THE_CLIENT = ("_recall", "_connect", "_route", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
 # Whoever wants tokens: it keeps them as a state and a password are kept, and raises what they raise.
 OAUTH = (
     "oauth",

@@ -153,6 +153,7 @@ class AuthorizationCommands(Conversation):
         if mechanism is None:
             offered = what_it_can_do(self).get("SASL", ())
             name = _login.choose(offered, verified=_is_verified(self), by_token=token is not None)
+            session_of(self).mechanism = name
         else:
             name = _login.named(mechanism)
         secret = _login.secret_for(name, password, token)

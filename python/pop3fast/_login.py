@@ -122,8 +122,7 @@ def choose(offered: Iterable[str], *, verified: bool, by_token: bool) -> str:
     `error_proto` when there is none.
     """
     offered = [name.upper() for name in offered]
-    known = _BY_TOKEN if by_token else _BY_PASSWORD if _sasl.has_scram() else _WITHOUT_SCRAM
-    name = next((name for name in known if name in offered), None)
+    name = next((name for name in usable(by_token=by_token) if name in offered), None)
     if name is None and by_token:
         listed = _replies.readable(" ".join(offered).encode()) or "nothing"
         raise error_proto(f"-ERR the server offers no login by token; it offers {listed}")
@@ -134,6 +133,11 @@ def choose(offered: Iterable[str], *, verified: bool, by_token: bool) -> str:
             f"verifies, or name the mechanism"
         )
     return name
+
+
+def usable(*, by_token: bool) -> tuple[str, ...]:
+    """Return the mechanisms that `choose` chooses from, the strongest first; USER comes behind those of a password."""
+    return _BY_TOKEN if by_token else _BY_PASSWORD if _sasl.has_scram() else _WITHOUT_SCRAM
 
 
 def named(mechanism: str) -> str:

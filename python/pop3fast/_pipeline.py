@@ -71,6 +71,15 @@ class Pipeline:
         """Whether commands have been sent and not been answered."""
         return bool(self._runs)
 
+    def recall(self, octets: int) -> None:
+        """Begin with what an earlier connection to the same server has `shown`."""
+        self._proof.recall(octets)
+
+    @property
+    def shown(self) -> int:
+        """So many octets of commands that were in flight together have been answered; 0 where that is in doubt."""
+        return 0 if self.given_up or not self._proof.pipelines else self._proof.octets
+
     # What a driver calls.
 
     def step(self, batch: Batch[Any], limit: int, max_octets: int) -> list[str]:

@@ -28,6 +28,10 @@ WINDOW_GROWTH = 3
 """The window begins with one command and grows by three a reply: 1, 4, 16, 64 a round trip. So a server that cannot
 pipeline, whatever it says, is found out by few commands."""
 
+RECALLED_WINDOW = 128
+"""With so many it begins where an earlier connection has shown that the server pipelines: what slides at 500 octets is
+fewer, and it takes the round trips of three trials to come so far."""
+
 GREATEST_FIRST_WINDOW = 16
 """A later batch on the same connection begins with the window that the one before had reached, but with no more than
 this: its numbers may be stale, and Dovecot hangs up after twenty refusals."""
@@ -59,6 +63,7 @@ class Proof:
         """So many octets of commands that came together were answered whole."""
         self.replies = 0
         """So many replies were in step for sure."""
+        self._greatest_first_window = GREATEST_FIRST_WINDOW
         self._told_apart = 0
         self._answered_together = False
         self._refusals_in_a_row = 0
@@ -100,6 +105,15 @@ class Proof:
         """Whether several commands that were sent together have been answered."""
         return self._answered_together
 
+    def recall(self, octets: int) -> None:
+        """Begin with what an earlier connection has shown: that so many *octets* in flight are answered.
+
+        Which reply is whose is shown anew.
+        """
+        self.octets = min(octets, MAX_UNANSWERED_OCTETS)
+        self._answered_together = True
+        self._greatest_first_window = self.window = RECALLED_WINDOW
+
     def wants_a_trial(self, window: int, line_octets: int) -> bool:
         """Return whether more is to be in flight than slides as yet: *window* commands of so many octets at most."""
         octets = min(self.window, window, MAX_UNANSWERED_OCTETS // line_octets) * line_octets
@@ -113,7 +127,7 @@ class Proof:
 
     def begin(self, first_window: int) -> None:
         """Begin a batch."""
-        greatest = GREATEST_FIRST_WINDOW - self._refusals_in_a_row
+        greatest = self._greatest_first_window - self._refusals_in_a_row
         self.window = max(min(self.window, greatest), first_window)
 
     def answered(self, replies: int) -> None:
@@ -124,6 +138,7 @@ class Proof:
     def refused(self) -> bool:
         """Note a reply of -ERR; return whether there were so many that the window is one command again."""
         self._refusals_in_a_row += 1
+        self._greatest_first_window = GREATEST_FIRST_WINDOW
         if self._refusals_in_a_row < MAX_REFUSALS_IN_A_ROW:
             return False
         self.window = FIRST_WINDOW

@@ -42,6 +42,7 @@ class Session:
         "capabilities_before",
         "deadline",
         "in_sasl",
+        "mechanism",
         "reply_limit",
         "trusted",
         "turns",
@@ -69,6 +70,8 @@ class Session:
         """A tighter limit than ``max_octets`` for the command that is under way."""
         self.deadline: Deadline | None = None
         """By when the session, or the call that is under way, has to be over."""
+        self.mechanism: str = ""
+        """By which the login was, where `login` chose it."""
         self.user: str = ""
         """Who logs in, or has."""
         self.trusted: bool = False

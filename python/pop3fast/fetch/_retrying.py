@@ -16,6 +16,7 @@ from threading import Condition
 
 from pop3fast import POP3, error_proto
 from pop3fast._connect import SocketFactory
+from pop3fast._recall import Shown, shown_by
 from pop3fast.fetch._descriptors import when_there_is_one
 from pop3fast.fetch._errors import FetchError, explained
 from pop3fast.fetch._files import Files
@@ -29,6 +30,7 @@ from pop3fast.fetch._session import FetchSession
 from pop3fast.fetch._waiting import Clock, Stop, StoppableClock, SystemClock
 from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
+from pop3fast.fetch.accounts._shown import in_words, parse
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
 from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars, Secret
@@ -254,6 +256,8 @@ _IN_USE_CHANGED = Condition()
 
 def _hold_sessions(run: Run) -> None:
     patience = Patience(run)
+    if run.memory is not None:
+        run.reconnector.shown = parse(run.memory.shown())
     while (seconds := _hold_session(run, patience)) is not None:
         run.wait(seconds)
 
@@ -269,10 +273,14 @@ def _hold_session(run: Run, patience: Patience) -> float | None:
                 visit.let_in()
                 patience.let_in()
                 run.waits_for = "the server asks for a pause between logins"
-                return patience.at_checkpoint() if FetchSession(run, pop).work() else None
+                more = FetchSession(run, pop).work()
+                _note_shown(run, shown_by(pop))
+                return patience.at_checkpoint() if more else None
         except (error_proto, OSError) as error:
             if error is run.callback_failure:
                 raise
+            # Whatever it was, what the server has shown before is in doubt.
+            _note_shown(run, Shown())
             seconds = patience.after(error, visit)
             if seconds is None:
                 told = patience.told(error)
@@ -282,6 +290,18 @@ def _hold_session(run: Run, patience: Patience) -> float | None:
             run.waits_for = explained(error)
             run.warn(f"trying again after: {run.waits_for}")
             return seconds
+
+
+def _note_shown(run: Run, shown: Shown) -> None:
+    """Keep what the server has *shown* for the next session, and for the next run."""
+    before = run.reconnector.shown
+    if shown != Shown():
+        # A session that did not have to ask shows nothing of it, and one that fetched little not how much is answered.
+        octets = max(shown.octets, before.octets) if shown.pipelines and run.may_pipeline else 0
+        shown = Shown(shown.mechanism or before.mechanism, shown.pipelines and run.may_pipeline, octets)
+    run.reconnector.shown = shown
+    if run.memory is not None and shown != before and not run.options.dry_run:
+        run.memory.note_shown(in_words(shown))
 
 
 @contextlib.contextmanager

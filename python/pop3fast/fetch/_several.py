@@ -12,6 +12,7 @@ from threading import Condition, Thread
 
 from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, error_proto
 from pop3fast._dial import STEP_SECONDS
+from pop3fast._recall import shown_by
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._further import QUIT_SECONDS, FurtherSession, entered
 from pop3fast.fetch._plan import Item
@@ -194,7 +195,7 @@ class SeveralSessions:
 
     def _hold(self, session: int, when_entered: Callable[[], object]) -> None:
         """Hold one further session."""
-        reconnector = self._run.reconnector.another(self._stop)
+        reconnector = self._run.reconnector.another(self._stop, shown_by(self._pop))
         try:
             with (
                 self._stop.connecting(reconnector.account.route) as connected,
@@ -329,7 +330,7 @@ class SeveralSessions:
     # One behind the other, where everything is done in one thread.
 
     def _enter_inline(self, session: int) -> bool:
-        reconnector = self._run.reconnector.another(self._stop)
+        reconnector = self._run.reconnector.another(self._stop, shown_by(self._pop))
         connected = self._open.enter_context(self._stop.connecting(reconnector.account.route))
         try:
             pop = self._open.enter_context(entered(reconnector, self._run.hosts, connected))

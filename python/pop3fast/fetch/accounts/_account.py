@@ -15,6 +15,7 @@ from pop3fast import POP3, AuthenticationError, ConnectionLost, connect, tls_con
 from pop3fast._connect import SocketFactory
 from pop3fast._dial import dial
 from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast._recall import Shown, mechanism_as_before, recall
 from pop3fast._route import IpVersion, Route, route_of
 from pop3fast._trust import TlsVersion, check_wishes
 from pop3fast.fetch._identity import account_digest
@@ -182,7 +183,9 @@ class Reconnector:
         """What the function that gives the password or token raised, if it did."""
         self.has_shown_secret = False
         """Whether the last session came so far that a password or token was asked for."""
-        self._shown: str | None = None
+        self.shown = Shown()
+        """What the server has shown in an earlier session."""
+        self._secret: str | None = None
         self.on_login: Callable[[], object] = bool
         """Called when a login begins, in each session."""
 
@@ -196,20 +199,25 @@ class Reconnector:
             pop.sock.settimeout(self.account.timeout)
         return pop
 
-    def another(self, stop: Stop) -> "Reconnector":
-        """Return what logs in as this one did last, without asking anybody for the secret again."""
-        secret = self._shown
+    def another(self, stop: Stop, shown: Shown) -> "Reconnector":
+        """Return what logs in as this one did last, without asking anybody for the secret again.
+
+        *shown* is what the server has shown in the session that this one made.
+        """
+        secret = self._secret
         account = self.account
         if secret is not None:
             is_token = account.token is not None
             account = replace(account, password=None if is_token else secret, token=secret if is_token else None)
         other = Reconnector(account, stop)
         other.asks_capabilities = self.asks_capabilities
+        other.shown = shown._replace(mechanism=shown.mechanism or self.shown.mechanism)
         return other
 
     def _enter(self, sock: SocketFactory | None, timeout: float | None) -> POP3:
         try:
             pop = self._log_in(sock, timeout)
+            recall(pop, self.shown)
             # Without a mechanism the login has asked, and what has changed since comes with the listings.
             if self.asks_capabilities and self.account.mechanism is not None:
                 self._look_around(pop)
@@ -237,8 +245,14 @@ class Reconnector:
             password=self._noting(self.account.password),
             token=self._noting(self.account.token),
         )
-        # Any other mechanism would be chosen by what the server says it can do.
-        return (account if self.asks_capabilities else replace(account, mechanism="USER")).connect(sock)
+        if not self.asks_capabilities:
+            # Any other mechanism would be chosen by what the server says it can do.
+            account = replace(account, mechanism="USER")
+        elif account.mechanism is None:
+            # What was chosen before need not be asked for. A server that has changed refuses it once.
+            by_token = account.token is not None
+            account = replace(account, mechanism=mechanism_as_before(self.shown, by_token=by_token))
+        return account.connect(sock)
 
     def _noting(self, secret: Secret | None) -> Secret | None:
         """Return a function that gives *secret*, and notes that it was asked for, and what it raised."""
@@ -253,11 +267,11 @@ class Reconnector:
             self.on_login()
         self.has_shown_secret = True
         try:
-            self._shown = self._stop.outlast(secret) if callable(secret) else secret
+            self._secret = self._stop.outlast(secret) if callable(secret) else secret
         except Exception as error:
             self.secret_failure = error
             raise
-        return self._shown
+        return self._secret
 
     def _look_around(self, pop: POP3) -> None:
         try:

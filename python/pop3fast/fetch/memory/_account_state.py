@@ -221,6 +221,17 @@ class AccountState(AttemptsState):
         with self._transaction() as database:
             database.execute("UPDATE account SET sizes = ? WHERE id = ?", (sizes, self._id))
 
+    def shown(self) -> str:
+        """Return what `note_shown` was given last; empty when that is nothing."""
+        with self._lock, self._reading():
+            row = self._database.execute("SELECT shown FROM account WHERE id = ?", (self._id,)).fetchone()
+            return str(row[0])
+
+    def note_shown(self, shown: str) -> None:
+        """Keep what the server has shown of itself, in the words of `accounts._shown`."""
+        with self._transaction() as database:
+            database.execute("UPDATE account SET shown = ? WHERE id = ?", (shown, self._id))
+
     def maildrop(self) -> bytes | None:
         """Return what `note_maildrop` was given, if nothing has been remembered or forgotten since."""
         with self._lock, self._reading():

@@ -25,7 +25,7 @@ T = TypeVar("T")
 APPLICATION_ID = 0x70F3FA57
 """The mark in the file's header that says whose it is."""
 
-VERSION = 5
+VERSION = 6
 
 BUSY_SECONDS = 30.0
 """How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
@@ -69,6 +69,8 @@ CREATE TABLE account (
     knows_left INTEGER NOT NULL DEFAULT 0,
     -- How many messages without a unique-id that lasts were listed when some of them were deleted, NULL when none was.
     nameless INTEGER,
+    -- What the server has shown of itself (`accounts._shown`), empty when that is not known or in doubt.
+    shown TEXT NOT NULL DEFAULT '',
     UNIQUE (host, port, user)
 );
 CREATE TABLE seen (
@@ -223,7 +225,11 @@ CREATE TABLE handled (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3, 3: TO_VERSION_4, 4: TO_VERSION_5}
+TO_VERSION_6 = """
+ALTER TABLE account ADD COLUMN shown TEXT NOT NULL DEFAULT ''
+"""
+
+MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3, 3: TO_VERSION_4, 4: TO_VERSION_5, 5: TO_VERSION_6}
 """What makes the next version of a state of each older one."""
 
 
