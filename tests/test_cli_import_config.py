@@ -115,7 +115,7 @@ def test_an_mpoprc(tmp_path: Path) -> None:
     assert "delete = true  # what mpop does where nothing is said" in out
     for note in (
         "# line 21: %F, the envelope's sender: it stays as it is in the command",
-        "# line 23: killsize: `pop3fast show NAME NUMBER --delete` deletes a message that is too large",
+        "# line 23: killsize: `pop3fast show NAME --larger SIZE --delete` deletes what is too large",
         "# line 25: tls_certcheck: certificates are always verified; ca-file trusts one of your own",
         "# line 26: filter: no counterpart",
     ):

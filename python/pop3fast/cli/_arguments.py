@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pop3fast import __version__
 from pop3fast.cli._config import default_config
 from pop3fast.cli._parser import Parser, RefusedSecret
-from pop3fast.cli._settings import COUNT, SECONDS, add_options, expanded, parser_of
+from pop3fast.cli._settings import COUNT, SECONDS, SIZE, add_options, expanded, parser_of
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -114,11 +114,17 @@ def _add_show(commands: Any) -> None:  # noqa: ANN401
         "write one message to the standard output, or delete it",
         "Write a message to the standard output, as the server has it; at a terminal with all escaped that one would "
         "obey. Or delete it from the server without fetching it: one that is too large, or that nobody wants.",
-        usage="[OPTIONS] URL|NAME NUMBER",
+        usage="[OPTIONS] URL|NAME [NUMBER]",
         nargs=1,
     )
-    show.add_argument("number", type=parser_of(COUNT), metavar="NUMBER", help="its number, as list shows it")
-    show.add_argument("--delete", action="store_true", help="delete the message from the server, and show nothing")
+    show.add_argument("number", nargs="?", type=parser_of(COUNT), metavar="NUMBER", help="its number, as list shows it")
+    show.add_argument(
+        "--larger",
+        type=parser_of(SIZE),
+        metavar="SIZE",
+        help="with --delete, in the place of a number: every message of more octets (500k, 20M: powers of 1024)",
+    )
+    show.add_argument("--delete", action="store_true", help="delete it from the server, without fetching it")
 
 
 def _add_check(commands: Any) -> None:  # noqa: ANN401

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from types import FrameType
 from typing import Any, cast
 
+from pop3fast import error_proto
 from pop3fast._location import parse_url
 from pop3fast.cli._accounts import account_of, described, to_log_in
 from pop3fast.cli._advice import advice
@@ -34,6 +35,7 @@ from pop3fast.fetch import (
     Progress,
     SecretError,
     UidsChanged,
+    begin_from_now,
     destination_forms,
     fetch_every,
     fetch_mailbox,
@@ -48,7 +50,7 @@ OF_DESTINATIONS = ("recipient", "pipe_timeout", "to_password", "to_token", "to_c
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done for an account, or how it ended when it could not begin."""
+    """What is to be done for an account, and how it ended when it could not begin."""
 
     name: str
     settings: Settings
@@ -77,7 +79,7 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
 
 def _once(tasks: list[Task], command: argparse.Namespace, told: "_Told") -> int:
     began = time.monotonic()
-    jobs = [task.job for task in tasks if task.job is not None]
+    jobs = [task.job for task in tasks if task.job is not None and task.failed is None]
     try:
         with told.at_terminal(len(jobs)):
             done = iter(_run(jobs, command, told, alone=len(tasks) == 1))
@@ -117,7 +119,7 @@ def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "_Tol
     try:
         with _terminated_by(signal.SIGTERM):
             fetch_every(
-                [task.job for task in tasks if task.job is not None],
+                [task.job for task in tasks if task.job is not None and task.failed is None],
                 command.every,
                 threads=command.jobs,
                 progress=told.now,
@@ -233,26 +235,35 @@ def _task_of(account: str, settings: Settings, command: argparse.Namespace, *, a
 
 
 def _taken_over(task: Task, command: argparse.Namespace, *, alone: bool) -> Task:
-    """Return *task*, for which what another program fetched counts as fetched where its settings say so."""
+    """Return *task*, for which what another program fetched, or what is there now, is not new where it is to be so."""
     job, path = task.job, task.settings.import_seen
-    if job is None or path is None:
+    if job is None:
         return task
     try:
-        taken = import_seen(job.account, job.destination, path, state=job.state)
-    except FetchError as error:
-        if alone:
+        if path is not None:
+            taken = import_seen(job.account, job.destination, path, state=job.state)
+            _say_taken(taken, f" of {path} will not be fetched again", command)
+        if task.settings.from_now:
+            taken = begin_from_now(job.account, job.destination, state=job.state)
+            _say_taken(taken, " on the server will not be fetched: --from-now", command)
+    except (FetchError, error_proto, OSError) as error:
+        if alone and isinstance(error, FetchError):
             raise
-        return replace(task, job=None, failed=FetchReport(str(job.account), job.words, error=error))
-    if taken and not command.quiet and not command.json:
-        say(printable(f"{plural(taken, 'message')} of {path} will not be fetched again"))
+        return replace(task, failed=FetchReport(str(job.account), job.words, error=error))
     return task
+
+
+def _say_taken(taken: int, words: str, command: argparse.Namespace) -> None:
+    if taken and not command.quiet and not command.json:
+        say(printable(f"{plural(taken, 'message')}{words}"))
 
 
 def job_of(settings: Settings, command: argparse.Namespace, *, alone: bool) -> Job:
     """Return what *settings* and the *command* ask for. Raises `UsageError` for what makes no sense."""
     to = demand(settings.to, f"nobody says where the mail goes: --to {destination_forms()}")
-    if settings.import_seen is not None and command.dry_run:
-        raise UsageError("import-seen changes what is remembered, and a dry run changes nothing")
+    if command.dry_run and (settings.import_seen is not None or settings.from_now):
+        what = "from-now" if settings.import_seen is None else "import-seen"
+        raise UsageError(f"{what} changes what is remembered, and a dry run changes nothing")
     known = {option.name for option in fields(Options)}
     again = tuple(command.fetch_again or ())
     said = {name: value for name, value in settings.said().items() if name in known}

@@ -122,7 +122,7 @@ def _line_of(text: str, key: str) -> int:
 _NEEDLESS = frozenset({"verbose", "delivered_to", "received", "use_peek"})
 _INSTEAD = {
     "read_all": "only what is new is ever fetched",
-    "delete_bigger_than": "`pop3fast show NAME NUMBER --delete` deletes a message that is too large",
+    "delete_bigger_than": "`pop3fast show NAME --larger SIZE --delete` deletes what is too large",
     "message_log": "--json writes a line for each message",
     "ssl_fingerprints": "ca-file trusts one certificate alone",
 }

@@ -119,7 +119,7 @@ _MECHANISMS = frozenset({"USER", "APOP", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SH
 _NEEDLESS = frozenset({"pipelining", "received_header"})
 _INSTEAD = {
     "only_new": "only what is new is ever fetched",
-    "killsize": "`pop3fast show NAME NUMBER --delete` deletes a message that is too large",
+    "killsize": "`pop3fast show NAME --larger SIZE --delete` deletes what is too large",
     "tls_certcheck": "certificates are always verified; ca-file trusts one of your own",
     "tls_fingerprint": "ca-file trusts one certificate alone",
 }

@@ -78,6 +78,7 @@ def _capa(command: argparse.Namespace) -> int:
 def _show(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look, _show  # noqa: PLC0415 - as above
 
+    _show.check_arguments(command)
     return _look.look_at(selected(command), command, _show.show)
 
 

@@ -206,6 +206,7 @@ class Settings:
         COMMAND, "fetch", "a command to run when a fetch of the account has ended well (without a shell)"
     )
     on_failure: str | None = _said(COMMAND, "fetch", "a command to run when a fetch of the account has failed")
+    from_now: bool | None = _said(FLAG, "fetch", "before the first fetch: what is on the server is not new")
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
     def over(self, others: "Settings") -> "Settings":

@@ -8,25 +8,43 @@ import argparse
 import sys
 
 from pop3fast import POP3, CommandError
-from pop3fast.cli._text import complain, in_words, printable_lines, say, write_octets
+from pop3fast.cli._text import UsageError, complain, in_words, printable_lines, say, write_octets
 
 
 def show(pop: POP3, command: argparse.Namespace, _: dict[str, object]) -> int:
     """Write the message that *command* names, or delete it; return the exit status, 1 when the server refuses."""
-    number: int = command.number
     try:
         if command.delete:
-            pop.dele(number)
-        elif sys.stdout.isatty():
-            say(printable_lines(pop.retr_bytes(number)))
+            return _delete(pop, command)
+        if sys.stdout.isatty():
+            say(printable_lines(pop.retr_bytes(command.number)))
         else:
-            pop.retr_into(number, _Output())
+            pop.retr_into(command.number, _Output())
     except CommandError as error:
         complain(in_words(error))
         return 1
-    if command.delete:
-        pop.quit()
-        say(f"message {number} is deleted")
+    return 0
+
+
+def check_arguments(command: argparse.Namespace) -> None:
+    """Raise `UsageError` when *command* names no message, or does so in two ways."""
+    if (command.number is None) == (command.larger is None):
+        raise UsageError("which message? Its number, as list shows it; or --larger SIZE with --delete")
+    if command.larger is not None and not command.delete:
+        raise UsageError("--larger is for --delete; list shows how large each message is")
+
+
+def _delete(pop: POP3, command: argparse.Namespace) -> int:
+    """Delete the message, or all that are larger, and say which they were when the server has said that it did."""
+    sizes = {} if command.larger is None else pop.sizes()
+    numbers = [number for number, octets in sizes.items() if octets > command.larger] if sizes else []
+    for number in [command.number] if command.larger is None else numbers:
+        pop.dele(number)
+    pop.quit()
+    if command.larger is None:
+        say(f"message {command.number} is deleted")
+    for number in numbers:
+        say(f"message {number} of {sizes[number]:,} octets is deleted")
     return 0
 
 

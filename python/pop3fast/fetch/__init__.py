@@ -25,7 +25,7 @@ from pop3fast.fetch._options import Options
 from pop3fast.fetch._processing import process_mailbox, process_many
 from pop3fast.fetch._report import Delivered, FetchReport, Named, Progress, exit_status
 from pop3fast.fetch._retrying import Job, fetch_mailbox
-from pop3fast.fetch._takeover import import_seen
+from pop3fast.fetch._takeover import begin_from_now, import_seen
 from pop3fast.fetch.accounts._account import Account
 from pop3fast.fetch.destinations._destination import Delivery, Destination
 from pop3fast.fetch.destinations._handler import HandledMessage
@@ -76,6 +76,7 @@ __all__ = [
     "UidsUnknown",
     "account_digest",
     "account_status",
+    "begin_from_now",
     "default_path",
     "destination_forms",
     "exit_status",

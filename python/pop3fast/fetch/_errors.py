@@ -103,11 +103,38 @@ def explained(error: BaseException) -> str:
     return error.explanation if isinstance(error, CommandError | ProtocolError) else str(error)
 
 
+class FolderNotSynced(OSError):  # noqa: N818 - it says what happened
+    """A file system that makes no names durable: it refuses ``fsync`` of a folder."""
+
+    def __init__(self, error: OSError) -> None:
+        """Say so, for the *error* that it gave."""
+        why = os.strerror(error.errno or 0)
+        super().__init__(
+            error.errno,
+            f"its file system makes no names of files durable (fsync of a folder: {why}), as CIFS does: after a power "
+            "cut, mail that lies there could be gone; a folder on another file system is needed",
+        )
+
+
+REFUSED_SYNCS = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.ENOSYS})
+"""What file systems that cannot sync a folder say (CIFS, some of FUSE's); EIO is a disk that fails."""
+
+
+def sync_folder(folder: int) -> None:
+    """Make the names in *folder* durable. Raises ``OSError``, as `FolderNotSynced` where they cannot be made so."""
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno in REFUSED_SYNCS:
+            raise FolderNotSynced(error) from error
+        raise
+
+
 def destination_error(path: str, tried: str, error: OSError) -> DestinationError:
     """Return what the operating system's *error* means for a delivery."""
     number = error.errno
-    if isinstance(error, ssl.SSLError | socket.gaierror):
-        # Their numbers are no numbers of the operating system.
+    if isinstance(error, ssl.SSLError | socket.gaierror | FolderNotSynced):
+        # Their numbers are no numbers of the operating system, or say too little.
         return DestinationError(path, tried, error.strerror or str(error))
     return DestinationError(path, tried, str(error) if number is None else system_words(number), number)
 
@@ -155,7 +182,7 @@ def state_error(path: str, error: OSError) -> StateError:
     folder = Path(path).parent
     if error.errno == errno.ENOENT and not folder.exists():
         return StateError(path, _no_folder(folder))
-    return StateError(path, system_words(error.errno))
+    return StateError(path, str(error.strerror) if isinstance(error, FolderNotSynced) else system_words(error.errno))
 
 
 class AccountBusy(StateError):  # noqa: N818 - a public name that says what happened

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
 from pop3fast.fetch import _forks as forks
-from pop3fast.fetch._errors import system_words
+from pop3fast.fetch._errors import FolderNotSynced, sync_folder, system_words
 
 _OPEN = os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -100,7 +100,7 @@ class Files:
 
     def sync_folder(self, folder: int) -> None:
         """Make the names in *folder* durable."""
-        os.fsync(folder)
+        sync_folder(folder)
 
     def truncate(self, file: int, size: int) -> None:
         """Cut *file* to *size* octets."""
@@ -172,4 +172,6 @@ def why_no_folder(files: Files, name: str, at: int | None, error: OSError) -> st
         return "it is a symbolic link, and somebody may turn it elsewhere; name the folder itself"
     if not modes.S_ISDIR(mode):
         return "it is not a folder"
+    if isinstance(error, FolderNotSynced):
+        return str(error.strerror)
     return str(error) if error.errno is None else system_words(error.errno)

@@ -1,4 +1,4 @@
-"""Takeover: messages that another program fetched count as seen.
+"""Takeover: messages that another program fetched, or that were there before the first fetch, count as seen.
 
 Owns what such a message counts as: it was fetched, but nobody knows its size or its content. So it is not fetched
 again, and never deleted.
@@ -18,6 +18,7 @@ from pop3fast.fetch.destinations._kinds import default_path, open_destination
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._state import State
 from pop3fast.fetch.memory._state_home import make_home
+from pop3fast.fetch.memory._state_status import AccountStatus, account_status
 
 
 def import_seen(
@@ -34,6 +35,39 @@ def import_seen(
     as a fetch does.
     """
     uids = [uid for uid in read_seen(path, account.host, account.port, account.login) if is_lasting(uid)]
+    return _take_over(account, destination, uids, state)
+
+
+def begin_from_now(
+    account: Account, destination: str | PurePath | Destination, *, state: str | os.PathLike[str] | None = None
+) -> int:
+    """Let the messages that the server has now count as fetched, before the first fetch; return how many.
+
+    They are listed in a session of its own, and never deleted. An account that was fetched before, or begun in this
+    way, stays as it is. *destination* and *state* are those of `fetch_mailbox`. Raises what `Account.connect` does,
+    `CommandError` when the server gives no unique-ids, `DestinationError`, `StateError` and `ValueError`.
+    """
+    with contextlib.closing(open_destination(destination)) as place:
+        known = account_status(state or default_path(place), account.host, account.port, account.login)
+    if known != AccountStatus(None):
+        return 0
+    with account.connect() as pop:
+        uids = [uid.encode("latin-1") for uid in pop.uids().values()]
+    return _take_over(account, destination, [uid for uid in uids if is_lasting(uid)], state, begins=True)
+
+
+def _take_over(
+    account: Account,
+    destination: str | PurePath | Destination,
+    uids: list[bytes],
+    state: str | os.PathLike[str] | None,
+    *,
+    begins: bool = False,
+) -> int:
+    """Let messages with *uids* count as fetched; return how many were not known. *begins*: remember that it was done.
+
+    Otherwise what comes into an empty maildrop would be what was there when it began.
+    """
     now = int(time.time())
     copies: Counter[bytes] = Counter()
     entries: list[Entry] = []
@@ -41,9 +75,10 @@ def import_seen(
     with contextlib.closing(place):
         if not is_slow(place):  # where the state lies in a folder that is to be made
             place.open()
+        path = os.fspath(state or default_path(place))
         if state is None:
-            make_home(default_path(place))
-        with State(state or default_path(place)).account(account.host, account.port, account.login) as memory:
+            make_home(path)
+        with State(path).account(account.host, account.port, account.login) as memory:
             seen = memory.seen()
             for uid in uids:
                 identity = Identity(uid, copies[uid])
@@ -51,4 +86,6 @@ def import_seen(
                 if identity not in seen:
                     entries.append(Entry(*identity, size=0, octets=0, fingerprint=b"", delivered_at=now, content=b""))
             memory.take_over(entries)
+            if begins:
+                memory.note_success(now, durably=True)
     return len(entries)

@@ -131,13 +131,25 @@ def words_of(destination: object) -> str:
 def default_path(destination: Destination) -> str:
     """Return where the state of *destination* is kept: inside a folder, beside an mbox, for others in the user's home.
 
-    That is ``$XDG_STATE_HOME/pop3fast/``, with a name that is made of the destination's words.
+    That is ``$XDG_STATE_HOME/pop3fast/``, with a name that is made of the destination's words; there, too, when a mail
+    program would show a file beside an mbox as a folder. Where there is a state already, it stays.
     """
     if isinstance(destination, Mbox):
-        return f"{destination.path}.{FILE_NAME}"
+        beside, at_home = f"{destination.path}.{FILE_NAME}", state_at_home(f"mbox:{destination.path}")
+        if not Path(beside).exists() and (Path(at_home).exists() or _shows_files(Path(destination.path).parent)):
+            return at_home
+        return beside
     if isinstance(destination, Maildir | EmlFolder):
         return f"{destination.path}/{FILE_NAME}"
     return state_at_home(words_of(destination))
+
+
+def _shows_files(folder: Path) -> bool:
+    """Return whether a mail program shows every file in *folder*: Thunderbird, which has its indexes there."""
+    try:
+        return next(folder.glob("*.msf"), None) is not None
+    except OSError:
+        return False
 
 
 def path_of(destination: Destination, entry: Entry) -> str | None:

@@ -73,13 +73,15 @@ class FileAccountState(AccountState):
                 forks.close(self._lock_file)
                 self._lock_file = -1
 
-    def note_success(self, date: float) -> None:
+    def note_success(self, date: float, *, durably: bool = False) -> None:
         """Note that on *date* a run ended with all that was asked for.
 
-        In the lock's file and not durably: it is for monitoring, and a run that finds nothing new shall cost no sync.
+        In the lock's file and not *durably*: it is for monitoring, and a run that finds nothing new shall cost no sync.
         """
         with contextlib.suppress(OSError):
             os.pwrite(self._lock_file, b"%-20d\n" % date, 0)
+            if durably:
+                os.fsync(self._lock_file)
 
     def _find(self, host: str, port: int, user: str) -> int:
         with self._transaction() as database:

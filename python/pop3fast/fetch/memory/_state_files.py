@@ -12,7 +12,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-from pop3fast.fetch._errors import StateError
+from pop3fast.fetch._errors import StateError, sync_folder
 from pop3fast.fetch._ownership import objection_to, objection_to_folder
 
 BESIDE = ("", "-wal", "-shm", "-journal")
@@ -64,7 +64,7 @@ def lock_path(path: str, digest: str) -> str:
 def sync_name(path: str) -> None:
     """Make the name *path* durable. Raises ``OSError``."""
     with _folder_of(path) as (folder, _):
-        os.fsync(folder)
+        sync_folder(folder)
 
 
 def _look(path: str, folder: int, name: str) -> os.stat_result | None:
