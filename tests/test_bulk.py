@@ -16,6 +16,7 @@ from typing import Any, Self
 import pytest
 
 import pop3fast._batch
+import pop3fast._kept_back
 import pop3fast._pipeline
 import pop3fast._proof
 from pop3fast import POP3, CommandError, Message, ProtocolError
@@ -317,7 +318,8 @@ def test_without_its_limit_on_octets_the_client_would_wait_for_ever_there(monkey
     monkeypatch.setattr(pop3fast._proof, "MAX_UNANSWERED_OCTETS", 2**20)
     monkeypatch.setattr(pop3fast._batch, "MAX_EXPECTED_OCTETS", 2**30)
     monkeypatch.setattr(pop3fast._pipeline, "MAX_EXPECTED_OCTETS", 2**30)
-    monkeypatch.setattr(pop3fast._pipeline, "MAX_KEPT_BACK_OCTETS", 2**30)
+    monkeypatch.setattr(pop3fast._kept_back, "MAX_EXPECTED_OCTETS", 2**30)
+    monkeypatch.setattr(pop3fast._kept_back, "MAX_KEPT_BACK_OCTETS", 2**30)
     with (
         PatientServer(reply, lag=0, buffer_octets=4096) as server,
         connected(server, buffer_octets=4096, timeout=0.5) as pop,

@@ -12,7 +12,8 @@ import pytest
 from pop3fast import ConnectionLost, LimitExceeded, Piece, ProtocolError
 from pop3fast._batch import MAX_EXPECTED_OCTETS, Batch, PieceBatch
 from pop3fast._framing import Framer
-from pop3fast._pipeline import MAX_KEPT_BACK_OCTETS, Pipeline
+from pop3fast._kept_back import MAX_KEPT_BACK_OCTETS
+from pop3fast._pipeline import Pipeline
 from pop3fast._proof import FIRST_UNANSWERED_OCTETS, MAX_UNANSWERED_OCTETS, PROVEN_REPLIES, PROVEN_SIZES
 from test_pipeline import (
     LINE_LIMIT,

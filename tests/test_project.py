@@ -49,6 +49,7 @@ CLIENT = (
     "_deadline",
     "_ahead",
     "_pipeline",
+    "_kept_back",
     "_proof",
     "_batch",
     "_writing",

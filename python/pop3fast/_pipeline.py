@@ -26,12 +26,9 @@ from typing import Any, TypeVar
 from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Batch, Taken
 from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, FramingLimitError, strict_status
-from pop3fast._proof import PROVEN_REPLIES, REPLIES_BEFORE_A_TRIAL, Proof
+from pop3fast._kept_back import KeptBack, give
+from pop3fast._proof import REPLIES_BEFORE_A_TRIAL, Proof
 from pop3fast._replies import counted
-
-MAX_KEPT_BACK_OCTETS = 2 * MAX_EXPECTED_OCTETS
-"""How many octets of outcomes are kept back: what a trial asks for, and as much again where LIST said too little.
-Beyond that they are handed over unproven, because memory must not grow with what a server sends."""
 
 T = TypeVar("T")
 
@@ -58,10 +55,7 @@ class Pipeline:
         self._answered = 0
         # Whether nothing more is sent until everything in flight has been answered.
         self._drains = False
-        # What came and is not sure yet, in order; of how many octets, and how many replies.
-        self._kept_back: list[tuple[Batch[Any], Sequence[Any]]] = []
-        self._kept_back_octets = 0
-        self._doubtful_replies = 0
+        self._kept_back = KeptBack()
         # What came of loops that wait while another command is given.
         self._set_aside_octets = 0
         self._proof = Proof()
@@ -139,10 +133,10 @@ class Pipeline:
             self._hand_over_if_whole()
             if not isinstance(error, OSError):
                 failure = ProtocolError(f"the wait for replies ended in {type(error).__name__}")
-        for batch in (*(batch for batch, _ in self._runs), *(batch for batch, _ in self._kept_back)):
+        for batch in (*(batch for batch, _ in self._runs), *self._kept_back.batches):
             batch.failure = failure
         self._runs.clear()
-        self._kept_back.clear()
+        self._kept_back.forget()
         return failure
 
     # What is sent.
@@ -212,11 +206,11 @@ class Pipeline:
             taken = batch.take_replies(self._framer, limit, max_octets, most)
         answered = taken.replies + (taken.refused is not None)
         if answered or taken.outcomes:
-            self._kept_back_octets += unread - self._framer.unread()
+            self._kept_back.octets += unread - self._framer.unread()
             self._weigh(batch, taken, followed=followed)
         if not self._runs and not followed:
             self._settle()
-        elif self._kept_back and self._framer.in_body() and not self._doubts:
+        elif self._kept_back.outcomes and self._framer.in_body() and not self._doubts:
             # The next reply has begun like one.
             self._hand_over()
         return bool(self._runs) and (answered == most or taken.refused is not None or self._framer.has_failed())
@@ -275,38 +269,36 @@ class Pipeline:
         """Keep back those *outcomes* of so many commands just *answered* that are not sure; *back* more were, too."""
         if batch.abandoned:
             outcomes = ()
-        if not self._doubts:
-            if answered or outcomes:
-                self._hand_over()
-            if len(outcomes) > 1:
-                batch.hand_over(outcomes[:-1])
-            if outcomes:
-                self._kept_back.append((batch, outcomes[-1:]))
-            self._proof.replies += answered
+        if self._doubts:
+            self._keep_back_in_doubt(batch, outcomes, back)
             return
+        if answered or outcomes:
+            self._hand_over()
+        if len(outcomes) > 1:
+            batch.hand_over(outcomes[:-1])
+        if outcomes:
+            self._kept_back.append(batch, outcomes[-1:], 0)
+        self._proof.replies += answered
+
+    def _keep_back_in_doubt(self, batch: Batch[Any], outcomes: Sequence[Any], back: int) -> None:
         sure = self._count_sure(batch, outcomes, back)
         if sure:
             self._hand_over()
-            self._give(batch, outcomes[:sure])
-            replies = sum(map(batch.completes, outcomes[:sure]))
-            self._proof.told_apart(replies)
+            give(batch, outcomes[:sure])
+            self._proof.told_apart(sum(map(batch.completes, outcomes[:sure])))
             outcomes = outcomes[sure:]
-        if not self._kept_back:
+        if not self._kept_back.outcomes:
             # Parts of a message are worth nothing without the last one.
             parts = next((place for place, each in enumerate(outcomes) if batch.completes(each)), len(outcomes))
-            self._give(batch, outcomes[:parts])
+            give(batch, outcomes[:parts])
             outcomes = outcomes[parts:]
         if outcomes:
-            self._kept_back.append((batch, outcomes))
-            self._doubtful_replies += sum(map(batch.completes, outcomes))
-        self._bound_kept_back()
-
-    def _bound_kept_back(self) -> None:
-        if not self._kept_back:
-            self._kept_back_octets = 0
-        elif self._kept_back_octets > MAX_KEPT_BACK_OCTETS:
+            self._kept_back.append(batch, outcomes, sum(map(batch.completes, outcomes)))
+        if not self._kept_back.outcomes:
+            self._kept_back.forget()
+        elif self._kept_back.is_too_much:
             self._hand_over()
-        elif self._kept_back_octets > MAX_EXPECTED_OCTETS or self._doubtful_replies >= PROVEN_REPLIES:
+        elif self._kept_back.is_much:
             self._drains = True
 
     def _count_sure(self, batch: Batch[Any], outcomes: Sequence[Any], back: int) -> int:
@@ -323,19 +315,7 @@ class Pipeline:
 
     def _hand_over(self) -> None:
         """Let the loops have what was kept back."""
-        for batch, outcomes in self._kept_back:
-            self._give(batch, outcomes)
-        self._proof.replies += self._doubtful_replies
-        self._forget_kept_back()
-
-    def _forget_kept_back(self) -> None:
-        self._kept_back.clear()
-        self._kept_back_octets = self._doubtful_replies = 0
-
-    @staticmethod
-    def _give(batch: Batch[Any], outcomes: Sequence[Any]) -> None:
-        if outcomes and not batch.abandoned:
-            batch.hand_over(outcomes)
+        self._proof.replies += self._kept_back.hand_over()
 
     # What is not believed.
 
@@ -357,9 +337,10 @@ class Pipeline:
         """Forget what is not sure, and go on one command at a time when the rest of it has come."""
         why = "the size of a reply was not that of LIST, although all had been before it"
         self.given_up = f"{why}: commands are sent one at a time"
-        batches = {id(batch): batch for batch, _ in (*self._runs, *self._kept_back)} | {id(suspect): suspect}
+        in_flight = (batch for batch, _ in self._runs)
+        batches = {id(batch): batch for batch in (*in_flight, *self._kept_back.batches, suspect)}
         live = [batch for batch in batches.values() if not batch.abandoned]
-        self._forget_kept_back()
+        self._kept_back.forget()
         if followed or not all(batch.can_go_back for batch in live):
             raise ProtocolError(f"{why}, so which message it is cannot be told{suspect.advice}")
         ghosts = {id(batch): batch.go_back() for batch in live}
@@ -370,7 +351,7 @@ class Pipeline:
 
         Raises `ProtocolError` when something is.
         """
-        if not self._kept_back and not self._commands:
+        if not self._kept_back.outcomes and not self._commands:
             return
         # That the server has hung up since, the next command finds out.
         with suppress(ConnectionLost):
@@ -414,7 +395,7 @@ class Pipeline:
             raise ProtocolError(f"the server failed in the middle of its reply to {about}: {line!r}")
         if not self._doubts:
             self._keep_back(batch, taken.outcomes, taken.replies)
-        before = "; the message before it may not be whole" if taken.outcomes or self._kept_back else ""
+        before = "; the message before it may not be whole" if taken.outcomes or self._kept_back.outcomes else ""
         raise ProtocolError(f"no reply to {about}, but {counted(line)} of something else{before}{batch.advice}")
 
 
