@@ -186,6 +186,7 @@ FETCH = (
     "fetch._listing",
     "fetch._portions",
     "fetch._retrieval",
+    "fetch._inquiry",
     "fetch._several",
     "fetch._further",
     "fetch._step",

@@ -59,7 +59,15 @@ GROUPS = {
         ),
     ),
     "run": Group(
-        ("fetch/_session", "fetch/_delivering", "fetch/_retrieval", "fetch/_deleting", "fetch/_run", "fetch/_portions"),
+        (
+            "fetch/_session",
+            "fetch/_delivering",
+            "fetch/_retrieval",
+            "fetch/_inquiry",
+            "fetch/_deleting",
+            "fetch/_run",
+            "fetch/_portions",
+        ),
         (
             "test_fetch_plan",
             "test_fetch_mailbox",

@@ -11,9 +11,9 @@ from pop3fast import POP3, CommandError, ConnectionLost
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._further import quit_soon
 from pop3fast.fetch._identity import Entry, Identity, ReadBack, is_lasting
+from pop3fast.fetch._inquiry import Inquiry
 from pop3fast.fetch._plan import Item, Plan, safe_to_delete
 from pop3fast.fetch._receipts import Receipt
-from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust, kept_as_short
 from pop3fast.fetch.memory._account_state import AccountState
@@ -28,11 +28,11 @@ DAMAGED = "what is at its destination is not what was received: it counts as not
 class Deleter:
     """Deletes in one session."""
 
-    def __init__(self, run: Run, pop: POP3, retrieval: Retrieval) -> None:
+    def __init__(self, run: Run, pop: POP3, inquiry: Inquiry) -> None:
         """Delete over *pop*."""
         self._run = run
         self._pop = pop
-        self._retrieval = retrieval
+        self._inquiry = inquiry
         self._unwanted: set[Identity] = set()
 
     def delete(
@@ -138,7 +138,7 @@ class Deleter:
         def refuse(error: CommandError) -> None:
             refused[error.number] = error
 
-        self._retrieval.mark([item.number for item in items], refuse)
+        self._inquiry.mark([item.number for item in items], refuse)
         for item in items:
             if (error := refused.get(item.number)) is not None:
                 run.keep(item, explained(error))

@@ -12,6 +12,7 @@ from pop3fast._replies import printable
 from pop3fast.fetch._errors import MessageError, MessageRefused, explained
 from pop3fast.fetch._filtering import FilteredOut, Filtering, Verdict
 from pop3fast.fetch._identity import Identity, is_lasting
+from pop3fast.fetch._inquiry import Inquiry
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import REFUSED_MARK, SKIPPED_MARK, Item
 from pop3fast.fetch._portions import groups_of, is_slow
@@ -40,9 +41,10 @@ order, and wherever one is too long another is too short."""
 class Deliverer:
     """Delivers in one session."""
 
-    def __init__(self, run: Run, retrieval: Retrieval, lister: Lister) -> None:
-        """Deliver what *retrieval* fetches; *lister* shows that the conversation is in step."""
+    def __init__(self, run: Run, inquiry: Inquiry, retrieval: Retrieval, lister: Lister) -> None:
+        """Deliver what *retrieval* fetches; *lister* keeps the session alive meanwhile."""
         self._run = run
+        self._inquiry = inquiry
         self._retrieval = retrieval
         self._lister = lister
         self._judged: set[Identity] = set()
@@ -76,7 +78,7 @@ class Deliverer:
             return items
         wanted: list[Item] = []
         for group in groups_of(items, None, slow=True):
-            headers = self._retrieval.headers([item.number for item in group])
+            headers = self._inquiry.headers([item.number for item in group])
             # Only then are these the headers of these messages.
             self._retrieval.check_step(listed)
             rejections: list[Rejection] = []

@@ -11,8 +11,8 @@ from typing import Any
 from pop3fast import POP3, CommandError, ProtocolError, error_proto
 from pop3fast.fetch._doubt import choose_probes, numbers_changed, numbers_to_probe, prints_of
 from pop3fast.fetch._errors import UidsUnknown, explained
+from pop3fast.fetch._inquiry import Inquiry
 from pop3fast.fetch._plan import Listing, remembered_as
-from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._seen import Seen
@@ -21,11 +21,11 @@ from pop3fast.fetch.memory._seen import Seen
 class Lister:
     """Asks for the listings of one session."""
 
-    def __init__(self, run: Run, pop: POP3, retrieval: Retrieval) -> None:
+    def __init__(self, run: Run, pop: POP3, inquiry: Inquiry) -> None:
         """Ask over *pop*."""
         self._run = run
         self._pop = pop
-        self._retrieval = retrieval
+        self._inquiry = inquiry
         self.shows_headers = False
         """Whether the server showed the header of a message whose unique-id is a small number."""
         self.not_shown: frozenset[int] = frozenset()
@@ -69,7 +69,7 @@ class Lister:
     def _listings(self, *, sizes_too: bool) -> tuple[dict[int, str], dict[int, int] | None]:
         try:
             if sizes_too:
-                return self._retrieval.listings()
+                return self._inquiry.listings()
             return self._pop.uids(), None
         except CommandError as error:
             if error.temporary:
@@ -145,11 +145,11 @@ class Lister:
             prints = prints_of(candidates, seen)
         known = {number: prints[identity] for number, identity in candidates if prints.get(identity)}
         probes = choose_probes(known)
-        found = self._retrieval.fingerprints(probes)
+        found = self._inquiry.fingerprints(probes)
         refused = frozenset(probes).difference(found)
-        if refused and self._retrieval.may_have_top():
+        if refused and self._inquiry.may_have_top():
             # The others at either end tell as well whether the numbers were given anew.
-            found |= self._retrieval.fingerprints([number for number in known if number not in probes])
+            found |= self._inquiry.fingerprints([number for number in known if number not in probes])
         self.shows_headers = bool(found)
         self.not_shown = refused if found else frozenset()
         return not numbers_changed(known, found)

@@ -16,6 +16,7 @@ from pop3fast.fetch import _step
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._further import wanted_of
 from pop3fast.fetch._identity import Identity
+from pop3fast.fetch._inquiry import Inquiry, trouble
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._several import SeveralSessions
@@ -26,12 +27,6 @@ from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, heade
 AHEAD_OCTETS = 64 * 2**20
 """How many octets are asked for ahead of time: as many as there are commands in flight, but for the largest messages.
 The server sends no more than is taken, and this loop, unlike one that may be left at any point, goes to its end."""
-
-PROVEN_REPLIES = 100
-"""A server that answered so many commands in this run can pipeline: that it hung up then was not because of it."""
-
-FEW_HEADERS = 4
-"""So many headers are asked for before a server that says it has TOP is taken for one that has none."""
 
 PAYS_FROM_MESSAGES = 8
 """A further session is for so many messages at least: its login and its listings take as many round trips."""
@@ -81,10 +76,11 @@ class Coming:
 class Retrieval:
     """Fetches messages over one connection."""
 
-    def __init__(self, run: Run, pop: POP3) -> None:
-        """Fetch over *pop*."""
+    def __init__(self, run: Run, pop: POP3, inquiry: Inquiry) -> None:
+        """Fetch over *pop*, as *inquiry* says of pipelining."""
         self._run = run
         self._pop = pop
+        self._inquiry = inquiry
         self.odd = False
         """Whether sizes do not show, since this was last set to False, that messages are what they were taken for: one
         was handed on whose size is not what the server lists, or the last one before a reply that is none has the size
@@ -121,7 +117,7 @@ class Retrieval:
     def _several_for(self, items: list[Item], uids: Mapping[int, str]) -> SeveralSessions | None:
         run = self._run
         alone = run.most_sessions == 1 or run.options.headers_only or run.group is not None or run.login_delay
-        if alone or (self.pipelining() is None and pipelines(self._pop.capabilities())):
+        if alone or (self._inquiry.pipelining() is None and pipelines(self._pop.capabilities())):
             return None
         wanted = wanted_of(items, uids)
         most = min(run.most_sessions, 1 + len(wanted) // PAYS_FROM_MESSAGES)
@@ -130,7 +126,7 @@ class Retrieval:
     def _propose_sessions(self, messages: int, seconds: float) -> None:
         """Say in the report whether further sessions would have helped to fetch so many messages in so many seconds."""
         waited = messages * self._round_trip
-        one_at_a_time = self.pipelining() is not None or not pipelines(self._pop.capabilities())
+        one_at_a_time = self._inquiry.pipelining() is not None or not pipelines(self._pop.capabilities())
         if one_at_a_time and waited >= max(HELPS_FROM_SECONDS, HELPS_FROM_SHARE * seconds):
             self._run.report.helpful_sessions = HELPFUL_SESSIONS
 
@@ -170,56 +166,6 @@ class Retrieval:
             return None
         return self._fetch_messages(items, writer, before)
 
-    def listings(self) -> tuple[dict[int, str], dict[int, int]]:
-        """Return unique-ids and sizes by message number, at once where the server pipelines.
-
-        Raises `CommandError` when either is refused, and `ProtocolError` or ``OSError`` when the connection is lost.
-        """
-        try:
-            return self._pop.uids_and_sizes(pipelining=self.pipelining())
-        except (error_proto, OSError) as error:
-            self._doubt_pipelining(error)
-            raise
-
-    def fingerprints(self, numbers: list[int]) -> dict[int, bytes]:
-        """Return the fingerprints of messages, by TOP; none when the server has no TOP.
-
-        Raises `ProtocolError` or ``OSError`` when the connection is lost; then TOP is not used again in this run,
-        unless the server has answered one before.
-        """
-        found: dict[int, bytes] = {}
-        if not self._run.may_top:
-            return found
-        # The first alone: a server without TOP counts bad commands, and hangs up at the twentieth (quirk q43). One that
-        # says that it has TOP may still refuse to show one message.
-        tried = FEW_HEADERS if self.may_have_top() else 1
-        for start, end in ((0, 1), (1, tried), (tried, len(numbers))):
-            if start >= tried and not found:
-                break
-            self._run.may_top = self._run.has_top
-            messages = self._pop.top_many(numbers[start:end], 0, pipelining=self.pipelining(), on_error=lambda _: None)
-            for message in messages:
-                found[message.number] = fingerprint(header_of(message.content))
-            self._run.may_top = True
-            self._run.has_top |= bool(found)
-        return found
-
-    def may_have_top(self) -> bool:
-        """Return whether the server has shown a header, or says that it can."""
-        return self._run.has_top or (self._run.reconnector.asks_capabilities and self._pop.supports("TOP"))
-
-    def headers(self, numbers: list[int]) -> dict[int, bytes]:
-        """Return the headers of messages, by TOP; those that the server does not show are left out.
-
-        Raises `ProtocolError` or ``OSError`` when the connection is lost.
-        """
-        messages = self._pop.top_many(numbers, 0, pipelining=self.pipelining(), on_error=lambda _: None)
-        try:
-            return {message.number: header_of(message.content) for message in messages}
-        except (error_proto, OSError) as error:
-            self._doubt_pipelining(error)
-            raise _trouble(error) from error
-
     def is_doubtful(self, error: Exception) -> bool:
         """Return whether *error* means that messages which were handed on may be other messages.
 
@@ -228,27 +174,11 @@ class Retrieval:
         lost = isinstance(error, ConnectionLost | LimitExceeded) or not isinstance(error, ProtocolError)
         return self.odd and not lost
 
-    def pipelining(self) -> bool | None:
-        """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
-        self._note_pipelining()
-        return None if self._run.may_pipeline and self._run.reconnector.asks_capabilities else False
-
-    def mark(self, numbers: list[int], on_error: Callable[[CommandError], object]) -> None:
-        """Mark the messages *numbers* as deleted.
-
-        Raises `ProtocolError` or ``OSError`` when the connection is lost.
-        """
-        try:
-            self._pop.dele_many(numbers, pipelining=self.pipelining(), on_error=on_error)
-        except (error_proto, OSError) as error:
-            self._doubt_pipelining(error)
-            raise
-
     def _fetch_headers(self, items: list[Item], writer: Writer) -> None:
         awaited = deque(items)
         messages = self._pop.top_many(
             [item.number for item in items],
-            pipelining=self.pipelining(),
+            pipelining=self._inquiry.pipelining(),
             on_error=lambda error: self._run.give_up(awaited.popleft(), explained(error)),
         )
         self.odd = True
@@ -285,7 +215,7 @@ class Retrieval:
             [item.number for item in items],
             sizes={item.number: item.size for item in items},
             ahead=AHEAD_OCTETS,
-            pipelining=self.pipelining(),
+            pipelining=self._inquiry.pipelining(),
             on_error=on_error,
         )
 
@@ -381,7 +311,7 @@ class Retrieval:
                 pieces.close()
         except (error_proto, OSError) as error:
             self._run.broke(item, explained(error))
-            raise _trouble(error) from error
+            raise trouble(error) from error
 
     def _received(self, awaited: deque[Item], octets: int) -> None:
         self._run.answered += 1
@@ -395,8 +325,8 @@ class Retrieval:
             if not self.is_doubtful(error):  # or else it may be the fault of any message before
                 broken_at = None if self._several is None else self._several.broken_at
                 self._run.broke(broken_at or awaited[0], explained(error))
-            self._doubt_pipelining(error)
-            raise _trouble(error) from error
+            self._inquiry.doubt_pipelining(error)
+            raise trouble(error) from error
 
     def _is_shown(self, handed_on: int) -> bool:
         """Return whether the last of so many messages has a size that no other has: then no reply was one too many."""
@@ -404,26 +334,3 @@ class Retrieval:
             return False
         sizes = [item.size for item in self._items]
         return not handed_on or (sizes[handed_on - 1] > 0 and sizes.count(sizes[handed_on - 1]) == 1)
-
-    def _doubt_pipelining(self, error: Exception) -> None:
-        """Give one command at a time in the rest of the run, if pipelining may be the cause of *error*.
-
-        That is a reply out of step (quirk q110), or whatever made the connection give pipelining up; not a refusal, and
-        not a line that drops.
-        """
-        if isinstance(error, ConnectionLost) and self._run.answered >= PROVEN_REPLIES:
-            return
-        self._note_pipelining()
-        if isinstance(error, ProtocolError) and not isinstance(error, ConnectionLost):
-            self._run.may_pipeline = False
-
-    def _note_pipelining(self) -> None:
-        why = self._pop.pipelining_given_up
-        if why is not None and self._run.may_pipeline:
-            self._run.may_pipeline = False
-            self._run.warn(f"pipelining was given up: {why}")
-
-
-def _trouble(error: Exception) -> Exception:
-    """Return *error* as it counts on a lost connection: not as a refusal, after which the session would go on."""
-    return ProtocolError(explained(error)) if isinstance(error, CommandError) else error

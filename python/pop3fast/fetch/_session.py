@@ -11,6 +11,7 @@ from pop3fast.fetch._delivering import Deliverer
 from pop3fast.fetch._doubt import doubt_deletions, renumbered, settle, to_probe, uids_changed
 from pop3fast.fetch._errors import UidsChanged
 from pop3fast.fetch._identity import Identity, is_lasting
+from pop3fast.fetch._inquiry import Inquiry
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import (
     LEFT_MARK,
@@ -46,10 +47,11 @@ class FetchSession:
     def __init__(self, run: Run, pop: POP3) -> None:
         """Work over *pop*, which is logged in; the caller closes it."""
         self._run = run
-        self._retrieval = Retrieval(run, pop)
-        self._lister = Lister(run, pop, self._retrieval)
-        self._deliverer = Deliverer(run, self._retrieval, self._lister)
-        self._deleter = Deleter(run, pop, self._retrieval)
+        self._inquiry = Inquiry(run, pop)
+        self._retrieval = Retrieval(run, pop, self._inquiry)
+        self._lister = Lister(run, pop, self._inquiry)
+        self._deliverer = Deliverer(run, self._inquiry, self._retrieval, self._lister)
+        self._deleter = Deleter(run, pop, self._inquiry)
         self._date = run.clock.date()
         self._numbers_changed = False
 
@@ -141,7 +143,7 @@ class FetchSession:
         plan = make_plan(listing, seen, options, date, known)
         # In a later session they are gone because they were deleted.
         if not run.knows_maildrop and all_gone(plan, seen) and not options.accept_uid_change:
-            found = self._retrieval.fingerprints(to_probe(listing))
+            found = self._inquiry.fingerprints(to_probe(listing))
             if uids_changed(found, seen, options, date):
                 raise UidsChanged(len(seen), plan.listed)
         plan = self._settle(plan, listing, seen, known)
@@ -166,12 +168,12 @@ class FetchSession:
             doubt_deletions(plan)
         found: dict[int, bytes] = {}
         if not changed and plan.doubtful:
-            found = self._retrieval.fingerprints([item.number for item in plan.doubtful])
+            found = self._inquiry.fingerprints([item.number for item in plan.doubtful])
             changed = renumbered(plan, found, seen)
         if changed:
             plan = make_plan(listing, seen, options, date, known, doubted=listing.uids)
             numbers = [item.number for item in plan.doubtful if item.number not in found]
-            found |= self._retrieval.fingerprints(numbers)
+            found |= self._inquiry.fingerprints(numbers)
         if plan.doubtful:
             settle(plan, found, seen, options, date, known)
         self._run.recognised.update(item.identity for item in plan.returned)
