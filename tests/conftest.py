@@ -17,6 +17,7 @@ from hypothesis import settings
 from commandline import Here
 from maildrops import Maildrop
 from scripted import ScriptedServer
+from servers.postgres import PostgresServer, running_postgres
 from shapes import GREETING
 
 # On a shared machine an example can take a hundred times its usual time. What must not hang has pytest's time-out.
@@ -70,4 +71,11 @@ def drop(request: pytest.FixtureRequest) -> Maildrop:
 def server(drop: Maildrop) -> Iterator[ScriptedServer]:
     """Yield a server that has them, and says what a test has it say instead. Most files have one of their own."""
     with ScriptedServer(GREETING, drop) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> "Iterator[PostgresServer]":
+    """Yield a PostgreSQL server for all tests that want one."""
+    with running_postgres() as server:
         yield server

@@ -38,7 +38,8 @@ from pop3fast.fetch.memory._fingerprint import fingerprint
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._seen import Remembered, Seen
 from pop3fast.fetch.memory._state import State
-from pop3fast.fetch.memory._state_status import AccountStatus, account_status
+from pop3fast.fetch.memory._state_status import account_status
+from pop3fast.fetch.memory._status import AccountStatus
 
 __all__ = [
     "Account",

@@ -35,8 +35,8 @@ from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
 from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars, Secret
 from pop3fast.fetch.memory._account_state import AccountState
-from pop3fast.fetch.memory._state import State
 from pop3fast.fetch.memory._state_home import make_home
+from pop3fast.fetch.memory._states import is_url, open_state
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     *destination* is a string (``maildir:PATH``, ``mbox:PATH``, ``eml:PATH``: see `destination_forms`), a path, which is
     a Maildir, or any object with the methods of `Destination`. Every message arrives there once, durably, whatever
     happens on the way and however often this is called; where nothing shows what was delivered, at least once
-    (`Kind.once`). *state* is the file that remembers what was fetched; without one it is ``pop3fast.sqlite`` in the
+    (`Kind.once`). *state* is what remembers what was fetched, a file or ``postgresql://user@host/database``; without one it is ``pop3fast.sqlite`` in the
     folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
     *recipient*, *pipe_timeout*, *jobs_per_account* and those with *to_* are those of `Job`, the others those of
     `Options`. Nothing is deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is
@@ -217,7 +217,7 @@ def _makes_no_sense(error: Exception, run: Run) -> bool:
 def _memory_of(job: Job, destination: Destination, judge: Filter | None, clock: Clock) -> Iterator[AccountState | None]:
     """Give what is remembered of the account; no other fetch can use it meanwhile."""
     path = job.state or default_path(destination)
-    if job.options.dry_run and not Path(path).exists():
+    if job.options.dry_run and not is_url(path) and not Path(path).exists():
         # Not even an empty state is made by it.
         yield None
         return
@@ -229,7 +229,7 @@ def _memory_of(job: Job, destination: Destination, judge: Filter | None, clock: 
         if job.state is None:
             make_home(str(path))
     account = job.account
-    with State(path, clock).account(account.host, account.port, account.login) as memory:
+    with open_state(path, clock).account(account.host, account.port, account.login) as memory:
         yield memory
 
 

@@ -16,9 +16,9 @@ from pop3fast.fetch.accounts._account import Account
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination
 from pop3fast.fetch.memory._import_seen import read_seen
-from pop3fast.fetch.memory._state import State
 from pop3fast.fetch.memory._state_home import make_home
 from pop3fast.fetch.memory._state_status import AccountStatus, account_status
+from pop3fast.fetch.memory._states import open_state
 
 
 def import_seen(
@@ -78,7 +78,7 @@ def _take_over(
         path = os.fspath(state or default_path(place))
         if state is None:
             make_home(path)
-        with State(path).account(account.host, account.port, account.login) as memory:
+        with open_state(path).account(account.host, account.port, account.login) as memory:
             seen = memory.seen()
             for uid in uids:
                 identity = Identity(uid, copies[uid])

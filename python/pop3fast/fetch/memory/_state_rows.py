@@ -320,9 +320,27 @@ def has_place(database: Database, ending: bytes) -> bool:
 def copies_deleted(database: Database, account: int, content: bytes) -> int:
     """Return how many messages with *content* and without a lasting unique-id were deleted."""
     found = database.execute(
-        "SELECT sum(deletions) FROM content WHERE account = ? AND content = ?", (account, content)
+        "SELECT CAST(sum(deletions) AS BIGINT) FROM content WHERE account = ? AND content = ?", (account, content)
     ).fetchone()
     return operator.index(found[0] or 0)
+
+
+def counts(database: Database, account: int) -> tuple[int, int]:
+    """Return how many messages are remembered as fetched, and how many failed when they were last tried."""
+    # What the plan keeps besides messages has a line end at its beginning (`LEFT_MARK` and others).
+    known = _count(database, "seen WHERE account = ? AND substr(uid, 1, 1) NOT IN (?, ?)", (account, b"\n", b"\r"))
+    nameless = _count(database, "content WHERE account = ?", (account,))
+    # What came too short the last time, and what the destination refused (`SHORT_MARK`, `REFUSED_MARK`).
+    failing = _count(
+        database,
+        "seen WHERE account = ? AND substr(uid, 1, 2) IN (?, ?) AND missing_since IS NULL",
+        (account, b"\n\r", b"\r\r"),
+    )
+    return known + nameless, failing
+
+
+def _count(database: Database, words: str, parameters: tuple[object, ...]) -> int:
+    return int(database.execute(f"SELECT count(*) FROM {words}", parameters).fetchone()[0])  # noqa: S608 - constants
 
 
 def _has_any(database: Database, table: str, account: int) -> bool:

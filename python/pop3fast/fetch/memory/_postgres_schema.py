@@ -1,0 +1,132 @@
+"""The tables of a state in PostgreSQL, and the words of SQL that make them.
+
+Owns the schema ``pop3fast`` of a database, its version, and that one worker makes it while others wait. The columns are
+those of `_state_schema`; an account has besides who holds it, until when, and how often it was taken.
+"""
+
+from typing import TYPE_CHECKING
+
+from pop3fast.fetch._errors import StateError
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+VERSION = 1
+
+MAKING = 0x70F3FA57
+"""The number of the advisory lock under which the tables are made: the mark that a file has, too."""
+
+SEARCH_PATH = "SET search_path TO pop3fast"
+"""What each connection begins with, so that no table of others is meant."""
+
+TABLES = """
+CREATE TABLE version (version INTEGER NOT NULL);
+CREATE TABLE account (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    "user" TEXT NOT NULL,
+    maildrop BYTEA,
+    time BIGINT,
+    clock BIGINT,
+    doubted BIGINT,
+    sizes TEXT NOT NULL DEFAULT '',
+    knows_left INTEGER NOT NULL DEFAULT 0,
+    nameless BIGINT,
+    -- When a run ended with all that was asked for.
+    last_success BIGINT,
+    -- Who has it, until when nobody may take it, and how often it was taken: what a worker is known by that was slow.
+    holder TEXT,
+    held_until TIMESTAMPTZ,
+    token BIGINT NOT NULL DEFAULT 0,
+    UNIQUE (host, port, "user")
+);
+CREATE TABLE seen (
+    account BIGINT NOT NULL REFERENCES account,
+    uid BYTEA NOT NULL,
+    occurrence BIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    octets BIGINT NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    delivered_at BIGINT NOT NULL,
+    content BYTEA NOT NULL DEFAULT '',
+    place BYTEA NOT NULL DEFAULT '',
+    missing_since BIGINT,
+    deletions BIGINT NOT NULL DEFAULT 0,
+    marked INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (account, uid, occurrence)
+);
+CREATE INDEX missing ON seen (account, missing_since) WHERE missing_since IS NOT NULL;
+CREATE TABLE content (
+    account BIGINT NOT NULL REFERENCES account,
+    content BYTEA NOT NULL,
+    copy BIGINT NOT NULL,
+    missing_since BIGINT,
+    deletions BIGINT NOT NULL DEFAULT 0,
+    place BYTEA NOT NULL DEFAULT '',
+    PRIMARY KEY (account, content, copy)
+);
+CREATE TABLE attempt (
+    account BIGINT NOT NULL REFERENCES account,
+    uid BYTEA NOT NULL,
+    content BYTEA NOT NULL,
+    attempts BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (account, uid, content)
+);
+CREATE TABLE handled (
+    account BIGINT NOT NULL REFERENCES account,
+    uid BYTEA NOT NULL,
+    occurrence BIGINT NOT NULL,
+    content BYTEA NOT NULL,
+    octets BIGINT NOT NULL,
+    delivered BYTEA NOT NULL,
+    place BYTEA NOT NULL,
+    at BIGINT NOT NULL,
+    PRIMARY KEY (account, uid, occurrence, content)
+);
+CREATE TABLE intent (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account BIGINT NOT NULL REFERENCES account,
+    path BYTEA NOT NULL,
+    device TEXT NOT NULL,
+    inode TEXT NOT NULL,
+    size BIGINT NOT NULL,
+    before BYTEA NOT NULL,
+    pad BYTEA NOT NULL
+);
+CREATE TABLE intended (
+    intent BIGINT NOT NULL REFERENCES intent ON DELETE CASCADE,
+    uid BYTEA NOT NULL,
+    occurrence BIGINT NOT NULL,
+    size BIGINT NOT NULL,
+    octets BIGINT NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    delivered_at BIGINT NOT NULL,
+    content BYTEA NOT NULL,
+    start BIGINT NOT NULL,
+    length BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    head BYTEA NOT NULL,
+    froms BYTEA NOT NULL DEFAULT '',
+    earlier BIGINT NOT NULL DEFAULT 0,
+    alike INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (intent, start)
+)
+"""
+
+
+def make_tables(connection: "Connection[tuple[object, ...]]", path: str) -> None:
+    """Make the schema when it is not there, and check its version. Raises psycopg's errors and `StateError`."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (MAKING,))
+        found = connection.execute("SELECT to_regclass('pop3fast.version')").fetchone()
+        if found is not None and found[0] is None:
+            connection.execute("CREATE SCHEMA IF NOT EXISTS pop3fast")
+            for statement in TABLES.split(";"):
+                connection.execute(statement)
+            connection.execute("INSERT INTO version VALUES (%s)", (VERSION,))
+    row = connection.execute("SELECT version FROM version").fetchone()
+    if row is None or row[0] != VERSION:
+        version = None if row is None else row[0]
+        raise StateError(path, f"a newer version of pop3fast made it (format {version}, this one knows {VERSION})")

@@ -1,0 +1,249 @@
+"""A state in PostgreSQL: an account is one worker's at a time, and one that was taken over can do nothing any more."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fetching import in_child
+from maildrops import Maildrop, account_of, delivered, mail
+from pop3fast.fetch import AccountBusy, Entry, FetchReport, Identity, StateError, account_status, fetch_mailbox
+from pop3fast.fetch.memory import _postgres
+from pop3fast.fetch.memory._postgres import LeasedAccountState, PostgresState, without_password
+from pop3fast.fetch.memory._states import open_state
+from scripted import ScriptedServer
+from servers.postgres import PostgresServer
+
+MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 6)]
+
+
+@pytest.fixture
+def url(postgres: PostgresServer) -> str:
+    return postgres.database()
+
+
+def entry(uid: bytes) -> Entry:
+    return Entry(uid, 0, 10, 10, b"f" * 16, 1_700_000_000, b"c" * 16)
+
+
+def run(url: str, statement: str) -> list[Any]:
+    import psycopg  # noqa: PLC0415 - the fixture has looked for it
+
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def end_leases(url: str) -> None:
+    run(url, "UPDATE pop3fast.account SET held_until = now() - interval '1 second'")
+
+
+def take(url: str) -> LeasedAccountState:
+    return PostgresState(url).account("h", 110, "me")
+
+
+def test_who_has_an_account_and_until_when_is_said_to_whoever_wants_it_too(url: str) -> None:
+    with take(url), pytest.raises(AccountBusy) as caught:
+        take(url)
+    assert str(caught.value).startswith("another fetch of me on h:110 is running: ")
+    assert f"process {os.getpid()} has it until 20" in str(caught.value)
+    take(url).close()
+
+
+def test_of_another_account_and_another_case_of_the_host_nobody_is_kept_away(url: str) -> None:
+    with take(url):
+        PostgresState(url).account("h", 110, "you").close()
+        with pytest.raises(AccountBusy):
+            PostgresState(url).account("H", 110, "me")
+
+
+def test_a_worker_whose_account_was_taken_over_can_change_nothing(url: str) -> None:
+    slow = take(url)
+    slow.begin_session(1_700_000_000)
+    slow.remember([entry(b"1")])
+    end_leases(url)
+    with take(url) as other:
+        other.begin_session(1_700_000_000)
+        other.remember([entry(b"2")])
+        changes: list[Callable[[], None]] = [
+            lambda: slow.remember([entry(b"3")]),
+            lambda: slow.note_marked([entry(b"1")]),
+            lambda: slow.note_deleted([entry(b"1")]),
+            lambda: slow.forget([entry(b"2")]),
+            lambda: slow.note_maildrop(b"m"),
+            lambda: slow.note_handled(entry(b"4"), entry(b"4")),
+        ]
+        for change in changes:
+            with pytest.raises(StateError, match="another worker has taken the account over"):
+                change()
+        slow.note_success(5.0)
+        # What it lets go of is not its own any more.
+        slow.close()
+        with pytest.raises(AccountBusy):
+            take(url)
+        assert [*other.seen()] == [Identity(b"1"), Identity(b"2")]
+    assert account_status(url, "h", 110, "me").last_success is None
+
+
+def test_whoever_writes_keeps_the_account(url: str) -> None:
+    with take(url) as account:
+        end_leases(url)
+        account.note_sizes("exact")
+        with pytest.raises(AccountBusy):
+            take(url)
+
+
+def test_a_dead_worker_s_account_is_taken_over_when_its_lease_has_ended(url: str) -> None:
+    def die() -> None:
+        account = take(url)
+        account.remember([entry(b"1")])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    assert in_child(die) == -signal.SIGKILL
+    with pytest.raises(AccountBusy):
+        take(url)
+    end_leases(url)
+    with take(url) as account:
+        assert [*account.seen()] == [Identity(b"1")]
+
+
+def test_of_many_workers_one_gets_the_account_each_time(url: str) -> None:
+    state = PostgresState(url)
+    together = threading.Barrier(4, timeout=50)
+    won: list[int] = []
+
+    def race(worker: int) -> None:
+        for _ in range(25):
+            together.wait()
+            try:
+                account = state.account("h", 110, "me")
+            except AccountBusy:
+                together.wait()
+            else:
+                won.append(worker)
+                together.wait()
+                account.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(race, range(4))]
+    assert len(won) == 25
+
+
+def test_many_workers_make_the_tables_once(url: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        [*pool.map(lambda _: PostgresState(url), range(8))]
+    assert run(url, "SELECT version FROM pop3fast.version") == [(1,)]
+
+
+def fetch(server: ScriptedServer, box: Path, url: str, *, delete: bool = False) -> FetchReport:
+    return fetch_mailbox(account_of(server), f"maildir:{box}", state=url, delete=delete)
+
+
+def test_a_fetch_remembers_there_and_another_machine_goes_on(url: str, tmp_path: Path) -> None:
+    drop = Maildrop(*MAILS[:3])
+    with ScriptedServer(b"+OK\r\n", drop) as server:
+        assert fetch(server, tmp_path / "one", url).fetched == 3
+        drop.messages += MAILS[3:]
+        assert fetch(server, tmp_path / "two", url).fetched == 2
+        assert fetch(server, tmp_path / "three", url, delete=True).deleted == 5
+        status = account_status(url, "127.0.0.1", server.port, "user")
+    assert drop.messages == []
+    assert len(delivered(f"maildir:{tmp_path}/one")) == 3
+    assert (status.known, status.failing) == (5, 0)
+    assert status.last_success is not None
+
+
+@pytest.mark.parametrize("trouble", ["cut", "crash", "taken over"])
+@pytest.mark.parametrize("at", [b"RETR 3", b"DELE 2", b"QUIT"])
+def test_a_database_that_is_lost_ends_the_session_and_nothing_is_lost_or_doubled(
+    postgres: PostgresServer, url: str, tmp_path: Path, trouble: str, at: bytes
+) -> None:
+    drop = Maildrop(*MAILS)
+    happened: list[bytes] = []
+
+    def instead(command: bytes) -> None:
+        if command == at and not happened:
+            happened.append(command)
+            if trouble == "cut":
+                postgres.cut_all()
+            elif trouble == "crash":
+                postgres.stop(signal.SIGQUIT)
+            else:
+                end_leases(url)
+                PostgresState(url).account("127.0.0.1", server.port, "user").close()
+
+    drop.instead = instead
+    with ScriptedServer(b"+OK\r\n", drop) as server:
+        try:
+            first = fetch(server, tmp_path / "box", url, delete=True)
+        finally:
+            if trouble == "crash":
+                postgres.start()
+        assert happened
+        assert first.error is None or isinstance(first.error, StateError)
+        end_leases(url)
+        last = fetch(server, tmp_path / "box", url, delete=True)
+    assert last.error is None
+    assert drop.messages == []
+    assert delivered(f"maildir:{tmp_path}/box") == [content for _, content in MAILS]
+
+
+def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:
+    PostgresState(url)
+    run(url, "UPDATE pop3fast.version SET version = 2")
+    with pytest.raises(StateError, match=r"a newer version of pop3fast made it \(format 2, this one knows 1\)"):
+        PostgresState(url)
+
+
+def test_tables_of_others_are_not_touched(url: str) -> None:
+    run(url, "CREATE TABLE account (mine TEXT)")
+    run(url, "INSERT INTO account VALUES ('x')")
+    take(url).close()
+    assert run(url, "SELECT mine FROM account") == [("x",)]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda url: url + "nosuch", 'database "[^"]*" does not exist'),
+        (lambda url: url.replace("tests@", "nobody@"), 'role "nobody" does not exist'),
+        (lambda _: "postgresql://tests@127.0.0.1:1/x", "Connection refused"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_sentence(
+    url: str, change: Callable[[str], str], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StateError, match=words) as caught:
+        open_state(change(url))
+    assert "\n" not in str(caught.value)
+    drop = Maildrop(*MAILS)
+    with ScriptedServer(b"+OK\r\n", drop) as server:
+        report = fetch(server, tmp_path / "box", change(url), delete=True)
+    assert isinstance(report.error, StateError)
+    assert len(drop.messages) == 5
+
+
+def test_a_password_in_a_url_is_shown_nowhere(url: str) -> None:
+    secret = url.replace("tests@", "nobody:hidden@")
+    with pytest.raises(StateError) as caught:
+        open_state(secret)
+    assert "hidden" not in f"{caught.value}{caught.value.__cause__}"
+    assert without_password("postgresql://u:hidden@h:1/d?password=hidden&x=1#hidden") == "postgresql://u@h:1/d"
+    assert without_password("postgresql://[hidden") == "postgresql:"
+
+
+def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StateError, match=r"pip install 'pop3fast\[postgres\]'"):
+        open_state("postgresql://h/d")
+
+
+def test_the_lease_is_longer_than_the_longest_wait_of_a_session() -> None:
+    # A session that only receives writes nothing until a batch is whole.
+    assert _postgres.LEASE_SECONDS >= 600
