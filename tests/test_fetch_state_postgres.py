@@ -1,7 +1,9 @@
 """A state in PostgreSQL: an account is one worker's at a time, and one that was taken over can do nothing any more."""
 
+import contextlib
 import os
 import signal
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable
@@ -13,7 +15,7 @@ import pytest
 
 from fetching import in_child
 from maildrops import Maildrop, account_of, delivered, mail
-from pop3fast.fetch import AccountBusy, Entry, FetchReport, Identity, StateError, account_status, fetch_mailbox
+from pop3fast.fetch import AccountBusy, Entry, FetchReport, Identity, State, StateError, account_status, fetch_mailbox
 from pop3fast.fetch.memory import _postgres
 from pop3fast.fetch.memory._postgres import LeasedAccountState, PostgresState, without_password
 from pop3fast.fetch.memory._states import open_state
@@ -199,6 +201,19 @@ def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:
     run(url, "UPDATE pop3fast.version SET version = 2")
     with pytest.raises(StateError, match=r"a newer version of pop3fast made it \(format 2, this one knows 1\)"):
         PostgresState(url)
+
+
+def test_a_database_has_the_columns_that_a_file_has(url: str, tmp_path: Path) -> None:
+    PostgresState(url)
+    State(tmp_path / "state")
+    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'pop3fast'"
+    ours = {(str(table), str(column)) for table, column in run(url, query)}
+    with contextlib.closing(sqlite3.connect(tmp_path / "state")) as database:
+        tables = [table for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        theirs = {(table, row[1]) for table in tables for row in database.execute(f"PRAGMA table_info({table})")}
+    assert theirs <= ours
+    leases = {("account", name) for name in ("holder", "held_until", "token", "last_success")}
+    assert ours - theirs == leases | {("version", "version")}
 
 
 def test_tables_of_others_are_not_touched(url: str) -> None:

@@ -98,7 +98,7 @@ class Batch(Generic[T]):
         """The greatest number of its commands in flight."""
         self.new = True
         """Whether the pipeline has not met it yet."""
-        self.is_cramped = True
+        self.is_cramped: bool = True
         """Whether more would have been sent last time, had the server been known to hold it."""
         self._prefix = f"{verb} "
         self._arguments = arguments

@@ -154,7 +154,9 @@ class Settings:
     deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
     to: str | None = _said(TEXT, "fetch", f"where the mail goes: {destination_forms()}")
     state: str | None = _said(
-        FILE, "fetch", "what remembers which messages were fetched: a file (default: beside the mail), or postgresql://..."
+        FILE,
+        "fetch",
+        "what remembers which messages were fetched: a file (default: beside the mail), or postgresql://...",
     )
     delete: bool | None = _said(FLAG, "fetch", "delete delivered messages from the server")
     delete_after: float | None = _said(

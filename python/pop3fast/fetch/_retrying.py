@@ -123,8 +123,9 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     *destination* is a string (``maildir:PATH``, ``mbox:PATH``, ``eml:PATH``: see `destination_forms`), a path, which is
     a Maildir, or any object with the methods of `Destination`. Every message arrives there once, durably, whatever
     happens on the way and however often this is called; where nothing shows what was delivered, at least once
-    (`Kind.once`). *state* is what remembers what was fetched, a file or ``postgresql://user@host/database``; without one it is ``pop3fast.sqlite`` in the
-    folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in ``$XDG_STATE_HOME/pop3fast/``.
+    (`Kind.once`). *state* remembers what was fetched: a file, or ``postgresql://user@host/database``. Without
+    one it is ``pop3fast.sqlite`` in the folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in
+    ``$XDG_STATE_HOME/pop3fast/``.
     *recipient*, *pipe_timeout*, *jobs_per_account* and those with *to_* are those of `Job`, the others those of
     `Options`. Nothing is deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is
     called as messages come, in the caller's thread.

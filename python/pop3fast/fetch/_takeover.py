@@ -17,8 +17,9 @@ from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination
 from pop3fast.fetch.memory._import_seen import read_seen
 from pop3fast.fetch.memory._state_home import make_home
-from pop3fast.fetch.memory._state_status import AccountStatus, account_status
+from pop3fast.fetch.memory._state_status import account_status
 from pop3fast.fetch.memory._states import open_state
+from pop3fast.fetch.memory._status import AccountStatus
 
 
 def import_seen(

@@ -47,8 +47,8 @@ class AccountState(AttemptsState):
         """Let others have the account. Does nothing when it is closed."""
 
     @abstractmethod
-    def note_success(self, date: float) -> None:
-        """Note that on *date* a run ended with all that was asked for. Fails in silence."""
+    def note_success(self, date: float, *, durably: bool = False) -> None:
+        """Note that on *date* a run ended with all that was asked for, *durably* or not. Fails in silence."""
 
     @abstractmethod
     def _errors_in_words(self) -> contextlib.AbstractContextManager[None]:

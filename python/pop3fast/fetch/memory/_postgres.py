@@ -89,9 +89,9 @@ class LeasedAccountState(AccountState):
                     self._database.execute(query, (self._id, self._token))
             self._database.close()
 
-    def note_success(self, date: float) -> None:
+    def note_success(self, date: float, *, durably: bool = False) -> None:
         """Note that on *date* a run ended with all that was asked for."""
-        with contextlib.suppress(StateError), self._transaction(durable=False) as database:
+        with contextlib.suppress(StateError), self._transaction(durable=durably) as database:
             database.execute("UPDATE account SET last_success = ? WHERE id = ?", (int(date), self._id))
 
     def _take(self, host: str, port: int, user: str) -> tuple[int, int]:

@@ -33,6 +33,7 @@ CREATE TABLE account (
     sizes TEXT NOT NULL DEFAULT '',
     knows_left INTEGER NOT NULL DEFAULT 0,
     nameless BIGINT,
+    shown TEXT NOT NULL DEFAULT '',
     -- When a run ended with all that was asked for.
     last_success BIGINT,
     -- Who has it, until when nobody may take it, and how often it was taken: what a worker is known by that was slow.
