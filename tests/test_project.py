@@ -74,6 +74,7 @@ CLIENT = (
 # poplib's hooks, nor of a stream or a conversation that blocks.
 AIO = (
     "aio",
+    "aio._process_many",
     "aio._fetch_many",
     "aio._connect",
     "aio._client",
@@ -90,7 +91,10 @@ AIO = (
     "aio._wire",
 )
 NOT_OF_AIO = {*CLIENT[: CLIENT.index("_stream") + 1]} - {"__init__"}
-OF_FETCH = {"fetch", "fetch._fetch_many", "fetch._waiting"}  # what its threads do, and the word that ends it
+OF_FETCH = {
+    *("fetch", "fetch._fetch_many", "fetch._processing", "fetch._waiting"),
+    *("fetch.destinations._handler", "fetch.destinations._outgoing"),
+}  # what its threads do, and the word that ends it
 # What tests the client must not lean on it.
 SERVER = (
     "testing",
@@ -330,7 +334,11 @@ def may_import(name: str) -> set[str]:
             )
     if name in AIO:
         below = set(AIO[AIO.index(name) + 1 :])
-        return below | (set(CLIENT) - NOT_OF_AIO) | (OF_FETCH if name == "aio._fetch_many" else set())
+        return (
+            below
+            | (set(CLIENT) - NOT_OF_AIO)
+            | (OF_FETCH if name in {"aio._fetch_many", "aio._process_many"} else set())
+        )
     pytest.fail(f"{name} has no place yet: put it where it belongs in the tables of this file")
 
 

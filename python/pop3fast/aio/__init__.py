@@ -11,5 +11,6 @@ from pop3fast.aio._bulk_loop import Loop
 from pop3fast.aio._client import POP3
 from pop3fast.aio._connect import Connecting, connect
 from pop3fast.aio._fetch_many import fetch_many
+from pop3fast.aio._process_many import process_many
 
-__all__ = ["POP3", "Connecting", "Loop", "connect", "fetch_many"]
+__all__ = ["POP3", "Connecting", "Loop", "connect", "fetch_many", "process_many"]

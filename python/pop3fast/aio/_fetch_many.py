@@ -8,7 +8,7 @@ for servers; so the same guarantees hold. The loop waits for nothing but reports
 import asyncio
 import concurrent.futures
 from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from threading import Thread
 
 from pop3fast._dial import STEP_SECONDS
@@ -38,18 +38,12 @@ async def fetch_many(
     """
     if limit < 1:
         raise ValueError(f"limit is the number of mailboxes at once, at least 1: {limit!r}")
-    work = _Work(jobs, limit, progress)
-    Thread(target=work.do, name="pop3fast-aio-fetch", daemon=True).start()
-    try:
-        while (report := await work.reports.get()) is not None:
+    async with aclosing(Work(jobs, limit, progress).done()) as reports:
+        async for report in reports:
             yield report
-    finally:
-        work.stop.say()
-        # Whoever is cancelled in here does not wait any longer, but the work ends all the same.
-        await asyncio.shield(work.over)
 
 
-class _Work:
+class Work:
     """What the threads do, and how the loop hears of it."""
 
     def __init__(self, jobs: Iterable[Job], limit: int, progress: OnProgress | None) -> None:
@@ -57,12 +51,23 @@ class _Work:
         self.reports: asyncio.Queue[FetchReport | None] = asyncio.Queue()
         """What came of the jobs; None behind the last one."""
         self.stop = Stop(aside=True)
-        self._loop = asyncio.get_running_loop()
-        self.over: asyncio.Future[None] = self._loop.create_future()
+        self.loop = asyncio.get_running_loop()
+        self.over: asyncio.Future[None] = self.loop.create_future()
         """Done when no thread is left, with the error that ended them."""
         self._jobs = jobs
         self._limit = limit
         self._progress = progress
+
+    async def done(self) -> AsyncGenerator[FetchReport, None]:
+        """Have it done, and give the reports as they come."""
+        Thread(target=self.do, name="pop3fast-aio-fetch", daemon=True).start()
+        try:
+            while (report := await self.reports.get()) is not None:
+                yield report
+        finally:
+            self.stop.say()
+            # Whoever is cancelled in here does not wait any longer, but the work ends all the same.
+            await asyncio.shield(self.over)
 
     def do(self) -> None:
         """Do all jobs."""
@@ -78,18 +83,18 @@ class _Work:
         self._say(self.reports.put_nowait, report)
 
     def _tell(self, job: Job, how_far: Progress) -> None:
-        if self._loop.is_closed():  # and nobody can have said that all is to end
+        if self.loop.is_closed():  # and nobody can have said that all is to end
             self.stop.say()
         self.stop.check()
         assert self._progress is not None  # noqa: S101 - it would not be asked otherwise
-        said = asyncio.run_coroutine_threadsafe(told(self._progress, job, how_far), self._loop)
+        said = asyncio.run_coroutine_threadsafe(told(self._progress, job, how_far), self.loop)
         while not concurrent.futures.wait([said], STEP_SECONDS).done:
             self.stop.check()
         said.result()
 
     def _say(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop was closed: nobody listens any more
-            self._loop.call_soon_threadsafe(function, *arguments)
+            self.loop.call_soon_threadsafe(function, *arguments)
 
     def _end(self, error: BaseException | None) -> None:
         self.reports.put_nowait(None)

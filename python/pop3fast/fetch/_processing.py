@@ -57,7 +57,7 @@ class Wishes(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class _Task:
+class Task:
     """What is to be done with every account. It can be pickled, if the handler and the quarantine can."""
 
     handle: Handle
@@ -104,7 +104,7 @@ def process_mailbox(
     is raised, are those of `fetch_mailbox`; and whatever else *handle* raises (`KeyboardInterrupt`, ``SystemExit``)
     passes through, when what was done is remembered.
     """
-    task = _Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
+    task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
     tell = None if progress is None else lambda _, how_far: progress(how_far)
     return next(_Processing([account], task, 1, tell).reports())
 
@@ -129,7 +129,7 @@ def process_many(  # noqa: PLR0913 - each by its name, all but the first two wit
     to be something that can be pickled, and *progress* is none. What ends an account is in its report's ``error``, and
     ends no other. Leaving the loop ends all within a second, but for a call of *handle* that is under way elsewhere.
     """
-    task = _Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
+    task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
     if threads < 1:
         raise ValueError(f"threads is at least 1, not {threads!r}")
     if executor is None:
@@ -141,9 +141,35 @@ def process_many(  # noqa: PLR0913 - each by its name, all but the first two wit
     return _reports_of({executor.submit(process_one, account, task): account for account in accounts}, task)
 
 
-def process_one(account: Account, task: _Task) -> FetchReport:
+def process_one(account: Account, task: Task) -> FetchReport:
     """Do *task* with *account*, and call the handler in this thread: what an executor is given."""
     return next(_Processing([account], task, 1, None).reports())
+
+
+class HandlingJobs:
+    """Jobs whose destination is a function, and what their reports have besides."""
+
+    def __init__(
+        self, accounts: Iterable[Account], task: Task, call: Callable[[HandledMessage], Exception | None]
+    ) -> None:
+        """Make one for each of *accounts*; *call* calls the function of *task*, in a thread that fetches."""
+        self.jobs: list[Job] = []
+        self._open: list[tuple[str, HandlerDestination]] = []
+        for account in accounts:
+            quarantine = None if task.quarantine is None else open_destination(task.quarantine)
+            handler = HandlerDestination(_name_of(task.handle), call, task.handling(), quarantine)
+            self.jobs.append(Job(account, handler, task.state, task.options))
+            self._open.append((str(account), handler))
+
+    def completed(self, report: FetchReport) -> FetchReport:
+        """Return *report* with what was put aside."""
+        for place, (account, handler) in enumerate(self._open):
+            if account == report.account:
+                del self._open[place]
+                report.quarantined = [Named(*failed) for failed in handler.aside]
+                report.failures += [Named(*failed) for failed in handler.failed]
+                break
+        return report
 
 
 @dataclass
@@ -163,7 +189,7 @@ class _Processing:
     def __init__(
         self,
         accounts: list[Account],
-        task: _Task,
+        task: Task,
         threads: int,
         progress: Callable[[Account, Progress], object] | None,
     ) -> None:
@@ -172,7 +198,7 @@ class _Processing:
         self._threads = threads
         self._progress = progress
         self._heard: SimpleQueue[_Call | _Told | FetchReport | BaseException | None] = SimpleQueue()
-        self._jobs = [self._job(account) for account in accounts]
+        self._handling = HandlingJobs(accounts, task, self._call)
 
     def reports(self) -> Iterator[FetchReport]:
         """Call the handler and yield reports as they come."""
@@ -181,7 +207,7 @@ class _Processing:
         try:
             while (what := self._heard.get()) is not None:
                 if isinstance(what, FetchReport):
-                    yield self._completed(what)
+                    yield self._handling.completed(what)
                 elif isinstance(what, _Call):
                     self._answer(what)
                 elif isinstance(what, BaseException):
@@ -192,17 +218,11 @@ class _Processing:
             self._stop.say()
             fetching.join()
 
-    def _job(self, account: Account) -> Job:
-        task = self._task
-        quarantine = None if task.quarantine is None else open_destination(task.quarantine)
-        handler = HandlerDestination(_name_of(task.handle), self._call, task.handling(), quarantine)
-        return Job(account, handler, task.state, task.options)
-
     def _fetch(self) -> None:
         end: BaseException | None = None
         try:
             tell = None if self._progress is None else lambda job, how_far: self._heard.put((job.account, how_far))
-            do_in_threads(self._jobs, self._threads, self._stop, progress=tell, on_report=self._heard.put)
+            do_in_threads(self._handling.jobs, self._threads, self._stop, progress=tell, on_report=self._heard.put)
         except BaseException as error:  # noqa: BLE001 - it is raised where the reports are waited for
             end = error
         self._heard.put(end)
@@ -226,17 +246,8 @@ class _Processing:
             error = raised
         call.answer.put(error)
 
-    def _completed(self, report: FetchReport) -> FetchReport:
-        for place, job in enumerate(self._jobs):
-            if str(job.account) == report.account and isinstance(job.destination, HandlerDestination):
-                del self._jobs[place]
-                report.quarantined = [Named(*failed) for failed in job.destination.aside]
-                report.failures += [Named(*failed) for failed in job.destination.failed]
-                break
-        return report
 
-
-def _reports_of(tasks: dict["Future[FetchReport]", Account], task: _Task) -> Iterator[FetchReport]:
+def _reports_of(tasks: dict["Future[FetchReport]", Account], task: Task) -> Iterator[FetchReport]:
     try:
         for done in as_completed(tasks):
             try:
