@@ -35,8 +35,7 @@ password = {password}
 timeout = 300
 
 [destination]
-type = Maildir
-path = {folder}/
+{destination}
 
 [options]
 read_all = true
@@ -47,7 +46,7 @@ received = false
 """
 
 _FETCHMAIL = """poll {host} service {port} protocol pop3 username "{user}" password "{password}"
-  fetchall keep no rewrite no idle sslproto '' mda "safecat {folder}/tmp {folder}/new"
+  fetchall keep no rewrite no idle sslproto '' {delivery}
 """
 
 
@@ -71,11 +70,11 @@ class Maildrop:
         for name in ("tmp", "new", "cur"):
             (self.folder / name).mkdir(parents=True, mode=0o700)
 
-    def fill(self, template: str, name: str) -> Path:
+    def fill(self, template: str, name: str, **more: str) -> Path:
         """Write the configuration that *template* makes, private as the programs want it; return its path."""
         path = self.home / name
         path.touch(mode=0o600)
-        path.write_text(template.format(**vars(self), folder=self.folder), encoding="utf-8")
+        path.write_text(template.format(**vars(self), **more), encoding="utf-8")
         return path
 
 
@@ -123,13 +122,15 @@ def mpop(drop: Maildrop, delivery: str) -> list[str]:
     return ["mpop", "--quiet", *(f"--{name}={value}" for name, value in options.items())]
 
 
-def _getmail(drop: Maildrop) -> list[str]:
-    path = drop.fill(_GETMAIL, "getmailrc")
+def getmail(drop: Maildrop, destination: str) -> list[str]:
+    """Return what starts getmail, which is to deliver everything to *destination*, the lines of its section."""
+    path = drop.fill(_GETMAIL, "getmailrc", destination=destination)
     return ["getmail", "--quiet", f"--getmaildir={drop.home}", f"--rcfile={path}"]
 
 
-def _fetchmail(drop: Maildrop) -> list[str]:
-    path = drop.fill(_FETCHMAIL, "fetchmailrc")
+def fetchmail(drop: Maildrop, delivery: str) -> list[str]:
+    """Return what starts fetchmail, which is to deliver everything as *delivery* says in its words."""
+    path = drop.fill(_FETCHMAIL, "fetchmailrc", delivery=delivery)
     return ["fetchmail", "--silent", "--nosyslog", f"--fetchmailrc={path}", f"--idfile={drop.home}/fetchids"]
 
 
@@ -137,6 +138,15 @@ PROGRAMS = (
     Program(PROGRAM, (), _poplib),
     Program(OURS, (), _ours),
     Program("mpop", ("mpop",), lambda drop: mpop(drop, f"maildir,{drop.folder}")),
-    Program("getmail6", ("getmail",), _getmail, not_as_root=True),
-    Program("fetchmail, safecat", ("fetchmail", "safecat"), _fetchmail),
+    Program(
+        "getmail6",
+        ("getmail",),
+        lambda drop: getmail(drop, f"type = Maildir\npath = {drop.folder}/"),
+        not_as_root=True,
+    ),
+    Program(
+        "fetchmail, safecat",
+        ("fetchmail", "safecat"),
+        lambda drop: fetchmail(drop, f'mda "safecat {drop.folder}/tmp {drop.folder}/new"'),
+    ),
 )

@@ -1,7 +1,6 @@
 """Mail goes to Dovecot: by LMTP, by IMAP, and by its delivery program. It is there as its own POP3 server shows it."""
 
 import shutil
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,66 +13,14 @@ from pop3fast.fetch._retrying import run_job
 from pop3fast.fetch.destinations._imap import Imap
 from pop3fast.fetch.destinations._imap_session import ImapSession
 from pop3fast.testing import MailboxServer
-from servers import DovecotServer, Mailbox, require
-
-SETTINGS = """
-protocols = pop3 lmtp{imap}
-postmaster_address = postmaster@example.org
-mail_fsync = optimized
-service lmtp {{
-  unix_listener {folder}/lmtp {{
-    mode = 0666
-  }}
-}}
-{imap_login}
-service auth {{
-  unix_listener auth-userdb {{
-    mode = 0666
-  }}
-}}
-"""
-
-
-IMAP_LOGIN = """
-service imap-login {{
-  chroot =
-  service_count = 0
-  inet_listener imap {{
-    port = 0
-  }}
-  inet_listener imaps {{
-    port = {port}
-    ssl = yes
-  }}
-}}
-"""
-
-
-def _free_port() -> int:
-    """Return a port that is free now, and was the kernel's choice."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
-
-
-IMAP_PORT = _free_port()
+from servers import Mailbox, require
+from servers.delivering import DeliveringDovecot
 
 
 @pytest.fixture(scope="module")
-def dovecot() -> Iterator[DovecotServer]:
-    require(DovecotServer)
-    if not Path("/usr/lib/dovecot/lmtp").exists():
-        pytest.skip("dovecot-lmtpd is not installed")
-
-    has_imap = Path("/usr/lib/dovecot/imap").exists()
-
-    class WithMore(DovecotServer):
-        def configure(self) -> list[str]:
-            login = IMAP_LOGIN.format(port=IMAP_PORT) if has_imap else ""
-            self.settings = SETTINGS.format(folder=self.folder, imap=" imap" * has_imap, imap_login=login)
-            return super().configure()
-
-    with WithMore() as running:
+def dovecot() -> Iterator[DeliveringDovecot]:
+    require(DeliveringDovecot)
+    with DeliveringDovecot() as running:
         yield running
 
 
@@ -91,7 +38,7 @@ def expected(*numbers: int) -> list[bytes]:
     return sorted(mail(number).replace(b"\r\n", b"\n") for number in numbers)
 
 
-def test_by_lmtp_all_arrives_once_and_is_deleted_only_then(dovecot: DovecotServer) -> None:
+def test_by_lmtp_all_arrives_once_and_is_deleted_only_then(dovecot: DeliveringDovecot) -> None:
     mailbox = dovecot.add_mailbox("lmtpuser")
     with MailboxServer([mail(number) for number in range(30)]) as server:
         job = Job(account_of(server), f"lmtp:{dovecot.folder}/lmtp", None, Options(delete=True), "lmtpuser")
@@ -101,7 +48,7 @@ def test_by_lmtp_all_arrives_once_and_is_deleted_only_then(dovecot: DovecotServe
     assert bodies(mailbox) == expected(*range(30))
 
 
-def test_by_lmtp_lines_that_begin_with_dots_and_eight_bits_arrive(dovecot: DovecotServer) -> None:
+def test_by_lmtp_lines_that_begin_with_dots_and_eight_bits_arrive(dovecot: DeliveringDovecot) -> None:
     mailbox = dovecot.add_mailbox("dots")
     content = b"From: a@example.org\r\n\r\n.\r\n..\r\n.x\r\ncaf\xe9\r\n\r\n"
     with MailboxServer([content]) as server:
@@ -110,7 +57,7 @@ def test_by_lmtp_lines_that_begin_with_dots_and_eight_bits_arrive(dovecot: Dovec
     assert bodies(mailbox) == [content.replace(b"\r\n", b"\n")]
 
 
-def test_by_lmtp_the_bad_recipient_of_two_is_named_and_nothing_deleted(dovecot: DovecotServer) -> None:
+def test_by_lmtp_the_bad_recipient_of_two_is_named_and_nothing_deleted(dovecot: DeliveringDovecot) -> None:
     dovecot.add_mailbox("good")
     with MailboxServer([mail(1)]) as server:
         recipients = ("good", "bad@nowhere@nowhere")
@@ -120,7 +67,7 @@ def test_by_lmtp_the_bad_recipient_of_two_is_named_and_nothing_deleted(dovecot: 
         assert server.remaining == [1]
 
 
-def test_by_its_delivery_program_all_arrives(dovecot: DovecotServer) -> None:
+def test_by_its_delivery_program_all_arrives(dovecot: DeliveringDovecot) -> None:
     program = shutil.which("dovecot-lda", path="/usr/lib/dovecot")
     if program is None:
         pytest.skip("dovecot-lda is not installed")
@@ -132,11 +79,11 @@ def test_by_its_delivery_program_all_arrives(dovecot: DovecotServer) -> None:
     assert bodies(mailbox) == expected(*range(3))
 
 
-def test_by_imap_all_is_appended_once_unread_and_deleted_only_then(dovecot: DovecotServer) -> None:
-    if not Path("/usr/lib/dovecot/imap").exists():
+def test_by_imap_all_is_appended_once_unread_and_deleted_only_then(dovecot: DeliveringDovecot) -> None:
+    if not dovecot.has_imap:
         pytest.skip("dovecot-imapd is not installed")
     mailbox = dovecot.add_mailbox("imapuser")
-    to = f"imaps://imapuser@127.0.0.1:{IMAP_PORT}/INBOX"
+    to = f"imaps://imapuser@127.0.0.1:{dovecot.imap_port}/INBOX"
     messages = [mail(number) for number in range(80)]
     with MailboxServer(messages) as server:
         job = Job(account_of(server), to, None, Options(delete=True))
@@ -149,12 +96,12 @@ def test_by_imap_all_is_appended_once_unread_and_deleted_only_then(dovecot: Dove
 
 
 def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
-    dovecot: DovecotServer, monkeypatch: pytest.MonkeyPatch
+    dovecot: DeliveringDovecot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not Path("/usr/lib/dovecot/imap").exists():
+    if not dovecot.has_imap:
         pytest.skip("dovecot-imapd is not installed")
     mailbox = dovecot.add_mailbox("doubt")
-    to = f"imaps://doubt@127.0.0.1:{IMAP_PORT}/INBOX"
+    to = f"imaps://doubt@127.0.0.1:{dovecot.imap_port}/INBOX"
     with MailboxServer([mail(1), mail(2)]) as server:
         job = Job(account_of(server), to, None, Options(delete=True))
         job = replace(job, to_password=mailbox.password, to_context=dovecot.client_context())
@@ -162,13 +109,13 @@ def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
             answer = ImapSession.answer
             collect = Imap._collect
 
-            def collect_nothing(imap: Imap) -> None:
-                if imap._pending and imap.session is not None:
+            def collect_nothing(imap: Imap, most: int) -> None:
+                if not most and imap._pending and imap.session is not None:
                     # The server has it, and nobody hears so.
                     for pending in imap._pending:
                         answer(imap.session, pending.tag)
                     imap.session.close()
-                collect(imap)
+                collect(imap, most)
 
             patched.setattr(Imap, "_collect", collect_nothing)
             report = run_job(job)

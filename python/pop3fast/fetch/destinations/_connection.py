@@ -24,6 +24,9 @@ class Connection:
 
     def __init__(self, sock: socket.socket) -> None:
         """Take *sock* over."""
+        if sock.family != socket.AF_UNIX:
+            # What is behind a command in flight would wait for a slow acknowledgement of it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._file = sock.makefile("rb")
 

@@ -17,7 +17,7 @@ from typing import NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError, MessageRefused
-from pop3fast.fetch._identity import Entry
+from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch.destinations._connection import LostError, pieces_with
 from pop3fast.fetch.destinations._imap_session import Answer, ImapSession
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
@@ -29,6 +29,10 @@ from pop3fast.fetch.memory._journal import Attempts, Journal
 IN_FLIGHT = 32
 """So many messages are appended before the first answer is waited for: what hides a delay of 40 ms, and no more than
 that comes in doubt when a connection is lost."""
+
+BATCH = 8 * IN_FLIGHT
+"""So many are appended before all answers are waited for, and remembered for good. Those that are answered are kept as
+done before, so a fetch that is killed leaves no more in doubt than were on their way."""
 
 PORTS = {"imap": 143, "imaps": 993}
 
@@ -58,7 +62,7 @@ class Pending(NamedTuple):
 class Imap(ServerDestination[ImapSession]):
     """A folder; one connection, used again."""
 
-    batch_messages = IN_FLIGHT
+    batch_messages = BATCH
 
     def __init__(self, url: str, particulars: Particulars) -> None:
         """Append to the folder that *url* names. Raises `ValueError`, which does not quote it, when it names none."""
@@ -71,7 +75,7 @@ class Imap(ServerDestination[ImapSession]):
         self._context = particulars.to_context
         self._attempts: Attempts | None = None
         self._pending: deque[Pending] = deque()
-        self._answered: list[tuple[Entry, Answer | str]] = []
+        self._answered: dict[Identity, Entry | MessageError | DestinationError] = {}
         # What was sent in this session is in no doubt, and another message may be alike to it.
         self._noted: set[tuple[bytes, bytes]] = set()
 
@@ -79,7 +83,7 @@ class Imap(ServerDestination[ImapSession]):
         """Make ready for a session of *account*. Raises `DestinationError`."""
         said = super().prepare(account, journal)
         self._pending.clear()
-        self._answered = []
+        self._answered = {}
         self._noted.clear()
         # Who remembers what was fetched remembers attempts.
         self._attempts = cast("Attempts", journal)
@@ -92,6 +96,8 @@ class Imap(ServerDestination[ImapSession]):
         if self.in_a_hurry:
             raise MessageDeferred("it was not sent: the fetch was interrupted")
         session, uid = self.connected(), entry.kept().uid
+        if (done := self._attempts.handled(entry)) is not None:
+            return done
         octets = _length(message)
         before = self._attempts.attempts(uid, entry.content)
         try:
@@ -100,9 +106,9 @@ class Imap(ServerDestination[ImapSession]):
                 return entry._replace(place=place)
             self._attempts.note_attempt(uid, entry.content, before + 1)
             self._noted.add((uid, entry.content))
-            if not session.takes_literals:
-                self._collect()
-                session = self.connected()
+            # The window slides: one more goes out as the oldest is answered.
+            self._collect(IN_FLIGHT - 1 if session.takes_literals else 0)
+            session = self.connected()
             head = b'%s "%s"' % (self._folder, internal_date(message.header()))
             with message.open() as file:
                 tag, refused = session.begin_append(head, octets, pieces_with(b"\r\n", file))
@@ -116,32 +122,33 @@ class Imap(ServerDestination[ImapSession]):
 
     def flush(self) -> list[Entry]:
         """Return what the server has taken. Raises `MessageError` for the rest, one after the other."""
-        self._collect()
-        sent = {entry.identity: answer for entry, answer in self._answered}
-        self._answered = []
-        return self.told((entry, self._outcome(entry, sent.get(entry.identity))) for entry in super().flush())
+        self._collect(0)
+        answered, self._answered = self._answered, {}
+        # Of one that was there nothing was sent.
+        return self.told((entry, answered.get(entry.identity, entry)) for entry in super().flush())
 
-    def _outcome(self, entry: Entry, answer: Answer | str | None) -> Entry | MessageError | DestinationError:
-        """Return what the *answer* to a message means; why none came; None for one that was there."""
-        if answer is None:
-            return entry
-        if isinstance(answer, str):
-            return MessageDeferred(f"{DOUBTFUL} ({answer})")
-        return entry._replace(place=_place_of(answer)) if answer.good else self._error(answer)
+    def _note(self, entry: Entry, answer: Answer) -> None:
+        """Take note of the *answer* to a message, and keep that it is done."""
+        if not answer.good:
+            self._answered[entry.identity] = self._error(answer)
+            return
+        self._answered[entry.identity] = remembered = entry._replace(place=_place_of(answer))
+        if self._attempts is not None:
+            self._attempts.note_handled(entry, remembered)
 
-    def _collect(self) -> None:
-        """Wait for the answers to what was sent."""
-        while self._pending and self.session is not None:
+    def _collect(self, most: int) -> None:
+        """Wait for answers until no more than *most* messages are on their way."""
+        while len(self._pending) > most and self.session is not None:
             try:
                 answer = self.session.answer(self._pending[0].tag)
             except LostError as error:
                 self._lose(str(error))
                 return
-            self._answered.append((self._pending.popleft().entry, answer))
+            self._note(self._pending.popleft().entry, answer)
 
     def _find(self, session: ImapSession, message: OutgoingMessage, octets: int) -> bytes | None:
         """Return where *message* is, which was sent before and perhaps arrived; None when it is not there."""
-        self._collect()
+        self._collect(0)
         header = b"".join(_header_lines(message.header()))
         wanted = message_from_bytes(header).get("Message-ID")
         search = b"UID SEARCH LARGER %d SMALLER %d" % (octets - 1, octets + 1)
@@ -203,7 +210,7 @@ class Imap(ServerDestination[ImapSession]):
         """Close the connection, and with it the hope of an answer to what was sent."""
         self.hang_up()
         while self._pending:
-            self._answered.append((self._pending.popleft().entry, why))
+            self._answered[self._pending.popleft().entry.identity] = MessageDeferred(f"{DOUBTFUL} ({why})")
 
 
 def parse_imap(url: str, user: str = "") -> Place:

@@ -123,12 +123,18 @@ class ImapSession:
         """
         tag = self._tag()
         at_once = self.takes_literals
-        self._send(b"%s APPEND %s {%d%s}\r\n" % (tag, head, octets, b"+" if at_once else b""))
-        if not at_once and (refused := self._wait_for_go_on(tag)) is not None:
-            return tag, refused
+        command = b"%s APPEND %s {%d%s}\r\n" % (tag, head, octets, b"+" if at_once else b"")
+        if not at_once:
+            self._send(command)
+            command = b""
+            if (refused := self._wait_for_go_on(tag)) is not None:
+                return tag, refused
+        # A small message goes out in one piece with what is around it.
+        last = next(pieces, b"")
         for piece in pieces:
-            self._send(piece)
-        self._send(b"\r\n")
+            self._send(command + last)
+            command, last = b"", piece
+        self._send(command + last + b"\r\n")
         return tag, None
 
     def answer(self, tag: bytes) -> Answer:
