@@ -5,10 +5,12 @@ Pure. Owns what the schemes mean. Must never quote a URL, or a part of one, in a
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
-from urllib.parse import SplitResult, unquote, urlsplit
+from typing import TYPE_CHECKING, NamedTuple
 
 from pop3fast._errors import CommandError, ProtocolError, error_proto, name_place
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 # What the schemes are called, and the port that each has when the URL has none.
 _PORTS = {"pop3s": 995, "pop3": 110, "pop3+plain": 110}
@@ -99,7 +101,9 @@ def name(error: BaseException, location: Location, step: str) -> None:
         error.add_note(where)
 
 
-def _split(url: str) -> SplitResult:
+def _split(url: str) -> "SplitResult":
+    from urllib.parse import urlsplit  # noqa: PLC0415 - takes long, and few programs need it
+
     try:
         parts = urlsplit(url)
         _ = parts.port  # which is looked at only when it is asked for
@@ -120,6 +124,8 @@ def _looks_like_ipv6(url: str) -> bool:
 
 
 def _unquoted(text: str) -> str:
+    from urllib.parse import unquote  # noqa: PLC0415 - takes long, and few programs need it
+
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:

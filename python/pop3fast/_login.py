@@ -4,7 +4,6 @@ Sees no connection and never waits. Must never choose a mechanism that shows a p
 verified, and never answer a challenge that makes no sense.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -167,6 +166,8 @@ def apop_command(user: str, secret: bytes, greeting: bytes | None) -> str:
     timestamp = None if greeting is None else _replies.apop_timestamp(greeting)
     if timestamp is None:
         raise error_proto("-ERR APOP not supported by server")
+    import hashlib  # noqa: PLC0415 - takes long, and few programs need it
+
     return f"APOP {user} {hashlib.md5(timestamp + secret).hexdigest()}"  # noqa: S324 - what the RFC says
 
 

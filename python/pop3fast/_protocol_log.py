@@ -4,23 +4,36 @@ Owns the form of such a record. It never contains a secret (`_secrets` masks the
 line of a message, or a character that a terminal would obey. While nobody listens, it costs one question a command.
 """
 
-import logging
-from collections.abc import Callable
-from functools import partial
+import sys
+from typing import TYPE_CHECKING
 
 from pop3fast import _replies
 from pop3fast._secrets import MASK, shown
 
-LOGGER = logging.getLogger("pop3fast")
+if TYPE_CHECKING:
+    import logging
 
-is_on: Callable[[], bool] = partial(LOGGER.isEnabledFor, logging.DEBUG)
-"""Return whether somebody listens."""
+DEBUG = 10
+"""``logging.DEBUG``."""
+
+# The one logger, once there is one.
+_loggers: "list[logging.Logger]" = []
+
+
+def is_on() -> bool:
+    """Return whether somebody listens. Nobody does as long as nobody has imported ``logging``, which takes long."""
+    if not _loggers:
+        logging = sys.modules.get("logging")
+        if logging is None:
+            return False
+        _loggers.append(logging.getLogger("pop3fast"))
+    return _loggers[0].isEnabledFor(DEBUG)
 
 
 def sent(host: str, port: int, command: str, *, in_sasl: bool) -> None:
     """Record a command."""
     text = _replies.readable(shown(command, in_sasl=in_sasl).encode("utf-8", "backslashreplace"))
-    LOGGER.debug("%s:%s C: %s", host, port, text)
+    _loggers[0].debug("%s:%s C: %s", host, port, text)
 
 
 def received(host: str, port: int, status_line: bytes, *, in_sasl: bool) -> None:
@@ -31,4 +44,4 @@ def received(host: str, port: int, status_line: bytes, *, in_sasl: bool) -> None
         text = _replies.readable(status_line)
     else:  # no reply, and perhaps a line of a message
         text = f"({_replies.counted(status_line)})"
-    LOGGER.debug("%s:%s S: %s", host, port, text)
+    _loggers[0].debug("%s:%s S: %s", host, port, text)

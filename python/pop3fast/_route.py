@@ -6,12 +6,10 @@ never asks for an octet behind a proxy's answer: the next one is the server's.
 """
 
 import base64
-import ipaddress
 import re
 import socket
 from collections.abc import Generator
 from typing import Literal, NamedTuple, TypeAlias
-from urllib.parse import unquote, urlsplit
 
 from pop3fast._replies import printable
 
@@ -77,7 +75,7 @@ class Route(NamedTuple):
     def family(self) -> int | None:
         """The one family that the address of the next hop may have; None: any."""
         if self.source_address is not None:
-            return FAMILIES[ipaddress.ip_address(self.source_address).version]
+            return FAMILIES[_version_of(self.source_address)]
         return None if self.ip_version is None else FAMILIES[self.ip_version]
 
 
@@ -95,7 +93,7 @@ def route_of(
         raise ValueError("the version of IP is 4 or 6")
     if source_address is not None:
         try:
-            version = ipaddress.ip_address(source_address).version
+            version = _version_of(source_address)
         except ValueError:
             raise ValueError("a source address is an IP address of this machine, as 192.0.2.1") from None
         if ip_version not in {None, version}:
@@ -103,8 +101,16 @@ def route_of(
     return Route(None if proxy is None else parse_proxy(proxy), source_address, ip_version)
 
 
+def _version_of(address: str) -> int:
+    from ipaddress import ip_address  # noqa: PLC0415 - takes long, and few programs need it
+
+    return ip_address(address).version
+
+
 def parse_proxy(url: str) -> Proxy:
     """Return what the *url* of a proxy says. Raises `ValueError`, which does not quote it."""
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - takes long, and few programs need it
+
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -143,8 +149,10 @@ def _connect_over_socks(proxy: Proxy, host: str, port: int) -> Exchange:
 
 
 def _address(host: str) -> bytes:
+    from ipaddress import ip_address  # noqa: PLC0415 - takes long, and few programs need it
+
     try:
-        address = ipaddress.ip_address(host)
+        address = ip_address(host)
     except ValueError:
         return b"\3" + _field(_ascii(host))
     return bytes([1 if address.version == 4 else 4]) + address.packed  # noqa: PLR2004 - IPv4

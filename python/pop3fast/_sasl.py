@@ -5,9 +5,7 @@ challenge that makes no sense is an `ExchangeError`; then the exchange is called
 """
 
 import binascii
-import hmac
 import importlib
-import importlib.util
 import re
 from collections.abc import Callable
 from typing import Any
@@ -90,6 +88,8 @@ class CramMD5(Mechanism):
         if self._answered or not challenge:
             return super().__call__(challenge)
         self._answered = True
+        import hmac  # noqa: PLC0415 - takes long, and few programs need it
+
         return self._user + b" " + hmac.new(self._password, challenge, "md5").hexdigest().encode()
 
 
@@ -234,7 +234,9 @@ def utf8(text: str, what: str) -> bytes:
 
 def has_scram() -> bool:
     """Return whether scramp is there."""
-    return importlib.util.find_spec("scramp") is not None
+    from importlib.util import find_spec  # noqa: PLC0415 - takes long, and few programs need it
+
+    return find_spec("scramp") is not None
 
 
 def _scramp() -> Any:  # noqa: ANN401 - it has no types

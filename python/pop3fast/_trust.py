@@ -4,7 +4,6 @@ Owns what a fingerprint is, and that a connection whose certificate has another 
 The context decides, so it is the same for a client that blocks and for one on an event loop.
 """
 
-import hashlib
 import os
 import re
 import ssl
@@ -66,7 +65,9 @@ class TrustingContext(ssl.SSLContext):
 
     def check(self, certificate: bytes | None) -> None:
         """Raise ``ssl.SSLCertVerificationError`` when a fingerprint is expected, and *certificate* has another."""
-        seen = hashlib.sha256(certificate or b"").digest()
+        from hashlib import sha256  # noqa: PLC0415 - takes long, and few programs need it
+
+        seen = sha256(certificate or b"").digest()
         if self.fingerprint and seen != self.fingerprint:
             shown = seen.hex(":").upper()
             raise ssl.SSLCertVerificationError(

@@ -6,7 +6,6 @@ says goes to standard error, where it is no result of ours.
 
 import os
 import shlex
-import subprocess
 
 from pop3fast.cli._selection import EXIT_BUSY
 from pop3fast.cli._settings import Settings, key_of
@@ -32,6 +31,8 @@ def run_afterwards(name: str, settings: Settings, report: FetchReport) -> int:
     option, command = ("on_success", settings.on_success) if report.ok else ("on_failure", settings.on_failure)
     if command is None:
         return 0
+    import subprocess  # noqa: PLC0415 - takes long, and most have none
+
     try:
         done = subprocess.run(  # noqa: S603 - the user's own command, and no shell
             shlex.split(command),

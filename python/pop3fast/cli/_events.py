@@ -4,7 +4,6 @@ Pure. Owns the names and fields of the events, which are the same on the standar
 Each is one line of pure ASCII. A message that was received is not yet delivered: there is an event for either.
 """
 
-import json
 import time
 from collections.abc import Iterator
 
@@ -27,6 +26,8 @@ COUNTS = (
 
 def event_line(event: str, account: str, **fields: object) -> str:
     """Return a line for a program: what happened to an *account*, and when."""
+    import json  # noqa: PLC0415 - takes long, and most commands tell no program
+
     return json.dumps({"event": event, "time": moment(time.time()), "account": account, **fields}, ensure_ascii=True)
 
 

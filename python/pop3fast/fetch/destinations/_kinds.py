@@ -12,18 +12,13 @@ from typing import cast
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry
 from pop3fast.fetch._waiting import Clock, SystemClock
-from pop3fast.fetch.destinations._at_once import AtOnce
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
 from pop3fast.fetch.destinations._handler import HandlerDestination
-from pop3fast.fetch.destinations._imap import Imap
-from pop3fast.fetch.destinations._lmtp import Lmtp
 from pop3fast.fetch.destinations._maildir import Maildir
 from pop3fast.fetch.destinations._mbox import Mbox
-from pop3fast.fetch.destinations._objects import Objects
 from pop3fast.fetch.destinations._particulars import Particulars
-from pop3fast.fetch.destinations._pipe import Pipe
 from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.fetch.memory._state import FILE_NAME
 from pop3fast.fetch.memory._state_home import state_at_home
@@ -55,25 +50,44 @@ def _mbox(words: str, _: Particulars, files: Files, clock: Clock) -> Destination
     return Mbox(_path(words), files, clock)
 
 
+# What speaks to programs and servers is imported when somebody delivers there: it takes as long as all the rest.
+
+
 def _pipe(words: str, particulars: Particulars, _: Files, clock: Clock) -> Destination:
+    from pop3fast.fetch.destinations._pipe import Pipe  # noqa: PLC0415 - as above
+
     return _many(lambda: Pipe(words, particulars, clock), particulars)
 
 
 def _lmtp(words: str, particulars: Particulars, _files: Files, _clock: Clock) -> Destination:
+    from pop3fast.fetch.destinations._lmtp import Lmtp  # noqa: PLC0415 - as above
+
     return _many(lambda: Lmtp(words, particulars), particulars)
 
 
 def _many(make: Callable[[], SimpleDestination], particulars: Particulars) -> Destination:
+    from pop3fast.fetch.destinations._at_once import AtOnce  # noqa: PLC0415 - as above
+
     lanes = [make() for _ in range(particulars.jobs)]
     return Guarded(lanes[0] if len(lanes) == 1 else AtOnce(lanes))
 
 
 def _imap(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination]:
-    return lambda words, particulars, _files, _clock: Guarded(Imap(f"{scheme}:{words}", particulars))
+    def make(words: str, particulars: Particulars, _files: Files, _clock: Clock) -> Destination:
+        from pop3fast.fetch.destinations._imap import Imap  # noqa: PLC0415 - as above
+
+        return Guarded(Imap(f"{scheme}:{words}", particulars))
+
+    return make
 
 
 def _objects(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination]:
-    return lambda words, _particulars, _files, _clock: Guarded(Objects(f"{scheme}:{words}"))
+    def make(words: str, _particulars: Particulars, _files: Files, _clock: Clock) -> Destination:
+        from pop3fast.fetch.destinations._objects import Objects  # noqa: PLC0415 - as above
+
+        return Guarded(Objects(f"{scheme}:{words}"))
+
+    return make
 
 
 KINDS: dict[str, Kind] = {

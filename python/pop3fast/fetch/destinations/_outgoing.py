@@ -6,8 +6,6 @@ and digests it as it comes.
 
 import io
 import os
-import tempfile
-from email.utils import parseaddr
 from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -63,6 +61,8 @@ class Content:
         if self._file is None and self.octets <= self._most:
             self._memory += octets
             return
+        import tempfile  # noqa: PLC0415 - takes long, and is hardly ever needed
+
         try:
             if self._file is None:
                 self._file = cast("BinaryIO", tempfile.TemporaryFile("w+b", buffering=0))  # noqa: SIM115 - closed with this
@@ -198,6 +198,8 @@ class OutgoingMessage:
 
 
 def _address(field: str) -> str:
+    from email.utils import parseaddr  # noqa: PLC0415 - takes long, and is hardly ever needed
+
     address = parseaddr(" ".join(field.split()))[1]
     usable = address.isascii() and address.isprintable() and len(address) <= MOST_ADDRESS
     return address if usable and not set(address) & {" ", "<", ">", '"', "\\"} else ""

@@ -7,17 +7,17 @@ There is no shell. What its exit status means others decide. Nothing that it pri
 import contextlib
 import os
 import shlex
-import shutil
 import signal
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Thread
-from typing import BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, destination_error
 from pop3fast.fetch._waiting import Clock
+
+if TYPE_CHECKING:
+    import subprocess
 
 STEP_SECONDS = 0.1
 """How often it is looked whether a program has ended that keeps its output open, and whether it is to be ended."""
@@ -60,8 +60,10 @@ class Program:
 
     def open(self) -> None:
         """Look whether there is such a program. Raises `DestinationError`."""
+        from shutil import which  # noqa: PLC0415 - takes long, and is hardly ever needed
+
         self._in_a_hurry.clear()
-        if shutil.which(self._command[0]) is None:
+        if which(self._command[0]) is None:
             raise DestinationError(self._path, "run", "there is no such program, or it may not be run")
 
     def hurry(self) -> None:
@@ -73,6 +75,8 @@ class Program:
 
         Raises `MessageDeferred` when it took too long or was interrupted, and `DestinationError` when it cannot be run.
         """
+        import subprocess  # noqa: PLC0415 - takes long, and is hardly ever needed
+
         if self._in_a_hurry.is_set():
             raise MessageDeferred(f"{self.name} was not run: the fetch was interrupted")
         with self._as_input(write) as content:
@@ -98,6 +102,8 @@ class Program:
 
     @contextlib.contextmanager
     def _as_input(self, write: Callable[[BinaryIO], object]) -> Iterator[BinaryIO]:
+        import tempfile  # noqa: PLC0415 - takes long, and is hardly ever needed
+
         # A file, and no pipe: so the program reads it when and as far as it likes.
         try:
             file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - closed below
@@ -110,11 +116,13 @@ class Program:
 
     def _wait(self, process: "subprocess.Popen[bytes]", output: "_Output") -> int:
         """Return the program's exit status. Raises `MessageDeferred` when it takes too long."""
+        from subprocess import TimeoutExpired  # noqa: PLC0415 - takes long, and is hardly ever needed
+
         until, why = self._clock.now() + self._seconds, f"took more than {self._seconds:g} seconds"
         while True:
             # Its output ends with it, which is noticed at once; but for one that left something running behind it.
             is_over = output.over.wait(STEP_SECONDS)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(TimeoutExpired):
                 return process.wait(STEP_SECONDS if is_over else 0)
             now = self._clock.now()
             if self._in_a_hurry.is_set() and now + END_SECONDS < until:
@@ -160,10 +168,12 @@ def command_of(what: str, words: str) -> list[str]:
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
     """End a program and all that it started."""
+    from subprocess import TimeoutExpired  # noqa: PLC0415 - takes long, and is hardly ever needed
+
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with contextlib.suppress(TimeoutExpired):
             process.wait(END_SECONDS)
             break
 

@@ -1,0 +1,52 @@
+"""What is imported when: the start of a command that runs every five minutes is most of what it takes.
+
+Each looks in a process of its own at which modules are there, and at no clock.
+"""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"asyncio", "email.message", "email.utils", "hmac", "http", "json", "logging", "tempfile", "traceback"}
+"""What takes a millisecond and more, or brings along what does, and is needed by a few only."""
+
+OF_THE_CLIENT = HEAVY | {"concurrent.futures", "dataclasses", "hashlib", "ipaddress", "pathlib", "subprocess", "urllib"}
+OF_THE_COMMAND = {"asyncio", "email.message", "email.utils", "imaplib", "json", "subprocess", "tempfile"}
+
+
+def imported_by(statement: str) -> set[str]:
+    """Return the modules that are there after *statement*, and were not after ``import poplib``."""
+    # Without ``site``, which imports more in some installations; the package is found by the path of this process.
+    code = f"import sys, poplib; before = set(sys.modules); {statement}; print(*set(sys.modules) - before)"
+    ran = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return set(ran.stdout.split())
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+
+
+def test_the_client_imports_nothing_heavy() -> None:
+    modules = imported_by("import pop3fast")
+    assert "pop3fast._client" in modules
+    assert not modules & OF_THE_CLIENT
+    assert not any(module.startswith(("pop3fast.aio", "pop3fast.fetch", "pop3fast.cli")) for module in modules)
+
+
+def test_the_command_imports_no_destination_that_it_does_not_use() -> None:
+    modules = imported_by("import pop3fast.cli._main")
+    assert "pop3fast.fetch.destinations._maildir" in modules
+    assert not modules & OF_THE_COMMAND
+    for name in ("_imap", "_lmtp", "_objects"):
+        assert f"pop3fast.fetch.destinations.{name}" not in modules
+
+
+def test_nobody_listens_before_logging_is_imported_and_whoever_imports_it_later_hears() -> None:
+    statement = (
+        "import pop3fast._protocol_log as log; assert not log.is_on(); import logging; assert not log.is_on(); "
+        "logging.getLogger('pop3fast').setLevel(logging.DEBUG); assert log.is_on()"
+    )
+    assert "logging" in imported_by(statement)
