@@ -22,6 +22,7 @@ MAKEFLAGS += --no-print-directory
 
 DONE := .venv/done
 IN_VENV := .venv/bin/python
+MANUAL := pop3fast.data/data/share/man/man1/pop3fast.1
 PIP_INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check
 EXTENSION := python/pop3fast/_framing.abi3.so
 
@@ -37,7 +38,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes simulate mutants fuzz docs dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes simulate mutants fuzz docs man dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -51,6 +52,7 @@ help:
 	@echo "make bench-mailboxes  1,000 far mailboxes with nothing new, on an event loop and by threads"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make docs    the documentation as pages, in docs/_build"
+	@echo "make man     the manual page, from what --help says; the wheel installs it"
 	@echo "make dist    the wheels and the source, and what an index looks at, in dist"
 	@echo "make prove-packages  what dist has made: built without a network, installed into every CPython at hand"
 	@echo "make prove-newcomer  a bare Debian stable: the two commands of the README, then the quick starts with the wheel only"
@@ -114,6 +116,10 @@ docs: $(DONE)/built $(DONE)/dev
 #
 # The tools have an environment of their own: a package that twine brings hides one of those that types are checked with.
 DIST_TOOLS := target/dist-tools
+man: $(DONE)/built
+	$(IN_VENV) -m pop3fast.cli._manual >$(MANUAL)
+	@$(call say,the manual page is $(MANUAL))
+
 dist: $(DONE)/venv rust
 	$(IN_VENV) -m venv $(DIST_TOOLS)
 	$(DIST_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'

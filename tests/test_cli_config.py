@@ -159,16 +159,6 @@ def test_a_path_may_begin_at_home_whether_it_is_an_argument_or_in_the_file(
     assert FILE.parse("-") == "-"
 
 
-def test_a_percent_sign_in_the_configuration_s_path_is_shown(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", "/100%x")
-    with pytest.raises(SystemExit) as ended:
-        main(["fetch", "--help"])
-    assert ended.value.code == 0
-    assert "/100%x/pop3fast" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("command", ["fetch", "list", "capa"])
 def test_every_option_says_in_one_line_what_it_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -246,6 +246,7 @@ PROGRAMS = (
     "cli._demo_mail",
     "cli._check",
     "cli._completion",
+    "cli._manual",
     "cli._importing",
     "cli._import_fetchmail",
     "cli._import_getmail",

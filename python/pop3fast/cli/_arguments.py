@@ -8,11 +8,63 @@ import argparse
 from typing import Any, Literal
 
 from pop3fast import __version__
-from pop3fast.cli._config import default_config
 from pop3fast.cli._parser import Parser, RefusedSecret
 from pop3fast.cli._settings import COUNT, SECONDS, SIZE, add_options, expanded, parser_of
 
 SHELLS = ("bash", "zsh", "fish")
+
+
+GROUPS = {
+    "connecting": ("proxy", "source_address", "ip_version", "timeout", "deadline"),
+    "certificates and TLS": ("ca_file", "client_cert", "client_key", "fingerprint", "tls_name", "tls_min"),
+    "logging in": ("user", "mechanism"),
+    "where the mail goes": ("to", "state", "recipient", "pipe_timeout", "jobs_per_account"),
+    "what is deleted from the server": ("delete", "delete_after", "checkpoint_messages", "checkpoint_octets"),
+    "fetching by itself": ("patience", "forget_after", "on_success", "on_failure", "sessions", "sync"),
+    "what is fetched": (),
+}
+"""Which settings stand together. Others stand where their names begin alike, or in the last."""
+
+EXAMPLES = {
+    "fetch": """examples:
+  pop3fast fetch pop3s://user@mail.example.org --to maildir:~/Mail
+  pop3fast fetch work home --delete-after 30
+  pop3fast fetch --all --every 300 --log ~/pop3fast.log --quiet""",
+    "list": """examples:
+  pop3fast list pop3s://user@mail.example.org --headers
+  pop3fast list --all --json""",
+    "show": """examples:
+  pop3fast show work 12 | less
+  pop3fast show work 12 --delete
+  pop3fast show work --larger 20M --delete""",
+    "check": """examples:
+  pop3fast check
+  pop3fast check work home""",
+    "status": """examples:
+  pop3fast status
+  pop3fast status --prometheus >/var/lib/prometheus/node-exporter/pop3fast.prom""",
+    "capa": """examples:
+  pop3fast capa pop3s://mail.example.org""",
+}
+"""What the help of each command ends with."""
+
+
+class _Groups:
+    """The groups of options in a command's help."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+        self._groups: dict[str, argparse._ArgumentGroup] = {}
+
+    def of(self, setting: str) -> argparse._ArgumentGroup:
+        """Return the group in which a *setting* stands."""
+        title = next((title for title, names in GROUPS.items() if setting in names), None)
+        if title is None:
+            begins = {"password": "logging in", "token": "logging in", "to_": "where the mail goes"}
+            title = next((there for begin, there in begins.items() if setting.startswith(begin)), [*GROUPS][-1])
+        if title not in self._groups:
+            self._groups[title] = self._parser.add_argument_group(title)
+        return self._groups[title]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,8 +98,9 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         "Fetch new messages. Each arrives once, and counts only when it is safe on the disk, whatever happens on the "
         "way. Nothing is deleted from the server without --delete or --delete-after.",
     )
-    what = fetch.add_argument_group("what is fetched, and where to")
-    add_options(what, "fetch")
+    groups = _Groups(fetch)
+    add_options(groups.of, "fetch")
+    what = groups.of("max_size")
     what.add_argument("--dry-run", action="store_true", help="say what would be fetched and deleted, and do nothing")
     what.add_argument(
         "--accept-uid-change",
@@ -62,23 +115,23 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         metavar="UID",
         help="take messages for new that were fetched or refused before: this one (several times, if need be), or all",
     )
-    many = fetch.add_argument_group("several mailboxes")
-    many.add_argument(
+    by_itself = groups.of("patience")
+    by_itself.add_argument(
         "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
     )
-    fetch.add_argument(
+    by_itself.add_argument(
         "--every",
         type=parser_of(SECONDS),
         metavar="SECONDS",
-        help="go on, and fetch each mailbox about every so many seconds, until SIGTERM",
+        help="go on, and fetch each mailbox about every so many seconds, until SIGTERM (default: fetch once)",
     )
-    fetch.add_argument(
+    by_itself.add_argument(
         "--log",
         type=expanded,
         metavar="FILE",
         help="add a JSON object for each event to this file, which SIGHUP has opened anew",
     )
-    said = fetch.add_mutually_exclusive_group()
+    said = fetch.add_argument_group("what is said").add_mutually_exclusive_group()
     said.add_argument(
         "-q", "--quiet", action="store_true", help="say only what went wrong, and what stays on the server"
     )
@@ -166,8 +219,12 @@ def _add_oauth(commands: Any) -> None:  # noqa: ANN401
     )
     oauth.add_argument("action", choices=("login",), metavar="login", help="what to do")
     oauth.add_argument("accounts", nargs="+", metavar="NAME", help="names in the configuration")
-    config = default_config().replace("%", "%%")
-    oauth.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
+    oauth.add_argument(
+        "--config",
+        type=expanded,
+        metavar="FILE",
+        help="the accounts by name (default: ~/.config/pop3fast/config.toml)",
+    )
     oauth.set_defaults(parser=oauth)
 
 
@@ -218,7 +275,7 @@ def _command(
 ) -> argparse.ArgumentParser:
     """Add a command that is about an account."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=words, description=description, usage=f"%(prog)s {usage}"
+        name, help=words, description=description, usage=f"%(prog)s {usage}", epilog=EXAMPLES[name]
     )
     parser.add_argument(
         "accounts",
@@ -228,15 +285,22 @@ def _command(
     )
     if nargs == "*":
         parser.add_argument("--all", action="store_true", help="every account in the configuration")
-    login = parser.add_argument_group(
-        "logging in",
+    groups = _Groups(parser)
+    add_options(groups.of, "login")
+    login = groups.of("user")
+    login.description = (
         "A password comes from --password-command, --password-file, $POP3FAST_PASSWORD, netrc ($NETRC or ~/.netrc) or "
-        "a prompt.",
+        "a prompt."
     )
-    add_options(login, "login")
     login.add_argument("--password", "--token", action=RefusedSecret, help=argparse.SUPPRESS)
-    config = default_config().replace("%", "%%")  # argparse puts values in for what begins with one
-    login.add_argument("--config", type=expanded, metavar="FILE", help=f"the accounts by name (default: {config})")
-    login.add_argument("--debug", action="store_true", help="show the protocol on standard error, without secrets")
+    login.add_argument(
+        "--config",
+        type=expanded,
+        metavar="FILE",
+        help="the accounts by name (default: ~/.config/pop3fast/config.toml)",
+    )
+    groups.of("timeout").add_argument(
+        "--debug", action="store_true", help="show the protocol on standard error, without secrets"
+    )
     parser.set_defaults(parser=parser)
     return parser

@@ -36,12 +36,19 @@ class RefusedSecret(argparse.Action):
         _exit(parser, _REFUSAL)
 
 
+class Help(argparse.HelpFormatter):
+    """The help, with examples as they are written."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
+
+
 class Parser(argparse.ArgumentParser):
     """What reads a command line."""
 
     def __init__(self, **more: Any) -> None:  # noqa: ANN401 - argparse's own
         """Take no option for another that begins alike: the next version may have both."""
-        super().__init__(**{"allow_abbrev": False, **more})
+        super().__init__(**{"allow_abbrev": False, "formatter_class": Help, **more})
 
     def parse_args(  # type: ignore[override]  # the overloads are about the namespace's type
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

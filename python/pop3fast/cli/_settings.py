@@ -160,11 +160,11 @@ class Settings:
     )
     delete: bool | None = _said(FLAG, "fetch", "delete delivered messages from the server")
     delete_after: float | None = _said(
-        DAYS, "fetch", "delete messages from the server so many days after their delivery"
+        DAYS, "fetch", "delete messages from the server so many days after their delivery (default: never)"
     )
     since_last: bool | None = _said(FLAG, "fetch", "fetch only messages that came since the last fetch")
-    max_size: int | None = _said(SIZE, "fetch", "leave larger messages on the server")
-    limit: int | None = _said(COUNT, "fetch", "fetch at most so many messages")
+    max_size: int | None = _said(SIZE, "fetch", "leave larger messages on the server (default: none is too large)")
+    limit: int | None = _said(COUNT, "fetch", "fetch at most so many messages (default: all)")
     headers_only: bool | None = _said(FLAG, "fetch", "fetch headers only; the messages count as not fetched")
     checkpoint_messages: int | None = _said(
         COUNT, "fetch", "when deleting, begin a new session after so many messages (default: 500)"
@@ -294,13 +294,13 @@ def expanded(path: str) -> str:
     return os.path.expanduser(path)  # noqa: PTH111 - Path's raises an exception where there is no home
 
 
-def add_options(parser: "argparse._ArgumentGroup", group: Group) -> None:
-    """Let a command's arguments make the settings of *group*."""
+def add_options(group_of: "Callable[[str], argparse._ArgumentGroup]", group: Group) -> None:
+    """Let a command's arguments make the settings of *group*; each stands where *group_of* its name says."""
     for setting in fields(Settings):
         kind, its_group, words = about(setting)
         if its_group != group:
             continue
-        option = f"--{key_of(setting.name)}"
+        option, parser = f"--{key_of(setting.name)}", group_of(setting.name)
         if kind is FLAG:
             parser.add_argument(option, action="store_true", default=None, help=words)
         elif kind is EITHER:
