@@ -8,6 +8,10 @@ copyright = author  # noqa: A001 - Sphinx's name for it
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = "pop3fast"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+# A block that names no language is text, as it is where pages are read as files.
+highlight_language = "text"
 exclude_patterns = ["_build"]
 
 # Headings can be linked to, as they can where the pages are read as files.

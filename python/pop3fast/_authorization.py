@@ -49,24 +49,26 @@ class AuthorizationCommands(Conversation):
         return _replies.parse_capabilities(lines)
 
     def user(self, user: str) -> bytes:
-        """Give the user's name; return the response (RFC 1939 section 7)."""
+        """Give the name of the *user*; return the response (RFC 1939 section 7)."""
         response = self._shortcmd(f"USER {user}")
         session_of(self).user = str(user)
         return response
 
     def pass_(self, pswd: str) -> bytes:
-        """Give the password; return the response. The maildrop is locked from here to `quit` (RFC 1939 section 7).
+        """Give the password, *pswd*; return the response. The maildrop is locked from here to `quit` (RFC 1939).
 
         Raises `AuthenticationError` when it is refused.
         """
         return _log_in(self, f"PASS {pswd}")
 
     def rpop(self, user: str) -> bytes:
-        """Log in by RPOP, which RFC 1460 was the last to know; return the response."""
+        """Log in as *user* by RPOP, which RFC 1460 was the last to know; return the response."""
         return _log_in(self, f"RPOP {user}")
 
     def apop(self, user: str, password: str) -> bytes:
-        """Log in by a digest of the greeting's time stamp and the password; return the response (RFC 1939 section 7).
+        """Log in as *user* by a digest of the greeting's time stamp and the *password*; return the response.
+
+        (APOP, RFC 1939 section 7.)
 
         Raises `error_proto` before anything is sent when the greeting has no time stamp, or, on a session of
         `connect`, came before TLS; `AuthenticationError` when the login is refused. MD5 is all that stands before the
@@ -138,7 +140,7 @@ class AuthorizationCommands(Conversation):
         token: Secret | None = None,
         mechanism: str | None = None,
     ) -> bytes:
-        """Log in by the best mechanism that both sides have; return the response (RFC 1939 section 7, RFC 5034).
+        """Log in as *user* by the best mechanism that both sides have; return the response (RFC 1939, RFC 5034).
 
         With a *token*, an OAuth 2 access token, that is OAUTHBEARER or XOAUTH2; with a *password* SCRAM-SHA-256 and
         SCRAM-SHA-1 (with the extra ``scram``), PLAIN, LOGIN, and USER and PASS where the server has none of these.

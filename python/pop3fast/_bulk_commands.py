@@ -170,7 +170,8 @@ class BulkCommands(AuthorizationCommands):
     ) -> int:
         """Mark the messages of *numbers* as deleted; return how many were (RFC 1939 section 5).
 
-        As `retr_many`. When it raises, messages behind the refused one may have been marked too; `rset` unmarks all.
+        As `retr_many`, but *numbers* has to be given: otherwise it is a ``TypeError``. When it raises, messages behind
+        the refused one may have been marked too; `rset` unmarks all.
         """
         if numbers is None:
             raise TypeError("which messages are to be deleted must be said")

@@ -144,7 +144,7 @@ class POP3(BulkCommands):
         return self.welcome
 
     def set_debuglevel(self, level: int) -> None:
-        """Print nothing (0), each command (1), or each line sent and received as well (2); secrets as ``***``."""
+        """Print, by *level*, nothing (0), each command (1) or each line as well (2); secrets are ``***``."""
         self._debugging = level
 
     def stat(self) -> tuple[int, int]:
@@ -164,7 +164,7 @@ class POP3(BulkCommands):
     @overload
     def list(self, which: MessageNumber) -> bytes: ...
     def list(self, which: MessageNumber | None = None) -> LongResponse | bytes:
-        """Return the scan listing, ``b"number octets"`` each, or the response for one message (RFC 1939 section 5)."""
+        """Return the scan listing, ``b"number octets"`` each, or the response for *which* (RFC 1939 section 5)."""
         if which is not None:
             return self._shortcmd(f"LIST {which}")
         return self._longcmd("LIST")
@@ -199,7 +199,7 @@ class POP3(BulkCommands):
     @overload
     def uidl(self, which: MessageNumber) -> bytes: ...
     def uidl(self, which: MessageNumber | None = None) -> LongResponse | bytes:
-        """Return all unique-ids, ``b"number unique-id"`` each, or the response for one message (RFC 1939 section 7)."""
+        """Return all unique-ids, ``b"number unique-id"`` each, or the response for message *which* (RFC 1939)."""
         if which is not None:
             return self._shortcmd(f"UIDL {which}")
         return self._longcmd("UIDL")

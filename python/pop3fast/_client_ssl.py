@@ -60,6 +60,6 @@ class POP3_SSL(POP3, poplib.POP3_SSL):  # noqa: N801 - poplib's name
         certfile: object = None,  # noqa: ARG002
         context: object = None,  # noqa: ARG002
     ) -> NoReturn:
-        """Raise `error_proto`: this session is TLS already. The session goes on."""
+        """Raise `error_proto`, whatever *keyfile*, *certfile* or *context* is: this is TLS already, and goes on."""
         message = "-ERR TLS session already established"
         raise error_proto(message)

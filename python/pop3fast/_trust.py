@@ -84,7 +84,12 @@ def tls_context(
     tls_name: str | None = None,
     tls_min: TlsVersion | None = None,
 ) -> ssl.SSLContext:
-    """Return a context that verifies certificates as it is told.
+    """Return a context that verifies certificates as it is told, for ``context=`` of `connect` and others.
+
+    *ca_file* has the certificates (PEM) to trust instead of the system's. *fingerprint*, a SHA-256 in hexadecimal
+    digits, trusts the one certificate that has it, whoever signed it. *tls_name* is the name that the certificate has
+    to have in place of the host's. *client_cert* and *client_key* (PEM) are shown to the server. *tls_min*, ``"1.2"``
+    or ``"1.3"``, is the least version of TLS.
 
     Raises `ValueError` for what makes no sense, ``OSError`` and ``ssl.SSLError`` for files that cannot be used.
     """

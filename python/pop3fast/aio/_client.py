@@ -103,7 +103,7 @@ class POP3(BulkCommands, LoginCommands):
     @overload
     async def list(self, which: MessageNumber) -> bytes: ...
     async def list(self, which: MessageNumber | None = None) -> LongResponse | bytes:
-        """Return the scan listing, ``b"number octets"`` each, or the response for one message (RFC 1939 section 5)."""
+        """Return the scan listing, ``b"number octets"`` each, or the response for *which* (RFC 1939 section 5)."""
         if which is not None:
             return await self._short(f"LIST {which}")
         return await self._pop3fast.command("LIST", lines)
@@ -115,7 +115,7 @@ class POP3(BulkCommands, LoginCommands):
     @overload
     async def uidl(self, which: MessageNumber) -> bytes: ...
     async def uidl(self, which: MessageNumber | None = None) -> LongResponse | bytes:
-        """Return all unique-ids, ``b"number unique-id"`` each, or the response for one message (RFC 1939 section 7)."""
+        """Return all unique-ids, ``b"number unique-id"`` each, or the response for message *which* (RFC 1939)."""
         if which is not None:
             return await self._short(f"UIDL {which}")
         return await self._pop3fast.command("UIDL", lines)

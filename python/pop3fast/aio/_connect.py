@@ -52,7 +52,7 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     ``pop = await connect(...)`` gives a `POP3`; ``async with connect(...) as pop:`` ends the session, too: with QUIT
     when the block ends well, otherwise without, so that nothing is deleted. What is given is used once.
 
-    The arguments, what is verified and what is raised are those of `pop3fast.connect`. *password*, *token* and *sock*
+    What is given, verified and raised is as `pop3fast.connect` has it. *password*, *token* and *sock*
     may be coroutine functions; other functions are called in a thread. Cancelled, it leaves no connection behind.
     """
     try:

@@ -50,24 +50,26 @@ class LoginCommands:
         return name.upper() in await self._pop3fast.capabilities()
 
     async def user(self, user: str) -> bytes:
-        """Give the user's name; return the response (RFC 1939 section 7)."""
+        """Give the name of the *user*; return the response (RFC 1939 section 7)."""
         response = await self._pop3fast.command(f"USER {user}", short)
         self._pop3fast.session.user = str(user)
         return response
 
     async def pass_(self, pswd: str) -> bytes:
-        """Give the password; return the response. The maildrop is locked from here to `quit` (RFC 1939 section 7).
+        """Give the password, *pswd*; return the response. The maildrop is locked from here to `quit` (RFC 1939).
 
         Raises `AuthenticationError` when it is refused.
         """
         return await self._log_in(f"PASS {pswd}")
 
     async def rpop(self, user: str) -> bytes:
-        """Log in by RPOP, which RFC 1460 was the last to know; return the response."""
+        """Log in as *user* by RPOP, which RFC 1460 was the last to know; return the response."""
         return await self._log_in(f"RPOP {user}")
 
     async def apop(self, user: str, password: str) -> bytes:
-        """Log in by a digest of the greeting's time stamp and the password; return the response (RFC 1939 section 7).
+        """Log in as *user* by a digest of the greeting's time stamp and the *password*; return the response.
+
+        (APOP, RFC 1939 section 7.)
 
         Raises `error_proto` before anything is sent when the greeting has no time stamp, or came before TLS;
         `AuthenticationError` when the login is refused. MD5 is all that stands before the password: use TLS.
@@ -107,7 +109,7 @@ class LoginCommands:
         token: Secret | None = None,
         mechanism: str | None = None,
     ) -> bytes:
-        """Log in by the best mechanism that both sides have; return the response (RFC 1939 section 7, RFC 5034).
+        """Log in as *user* by the best mechanism that both sides have; return the response (RFC 1939, RFC 5034).
 
         As `pop3fast.POP3.login`, whose rules these are. *password* and *token* may be a function, which is called in a
         thread, or a coroutine function.

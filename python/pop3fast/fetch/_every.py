@@ -64,7 +64,7 @@ def fetch_every(
     Several are done at once, at most as many as *threads* says (8); those for the same account one behind the other. A
     tenth of *every* more or less lies between two turns. An account that fails has its next turn when it is due.
     *progress* is called in the threads, *on_report* in the caller's, with each report as it comes. Whatever ends it
-    ends all jobs within a second; what was delivered is remembered.
+    ends all jobs within a second; what was delivered is remembered. *clock* is for tests.
     """
     clock = clock or SystemClock()
     queues = [[job for _, job in queue] for queue in queues_of(jobs)]

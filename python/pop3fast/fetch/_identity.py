@@ -128,7 +128,7 @@ class Copies:
 
 
 def account_digest(host: str, port: int, user: str) -> str:
-    """Return what stands for an account in names: 8 hexadecimal digits."""
+    """Return what stands for *user* at *host* and *port* in names: 8 hexadecimal digits."""
     # NUL is in no host and no user name that a server could be sent.
     return sha256(f"{host.lower()}\0{port}\0{user}".encode("utf-8", "surrogateescape")).hexdigest()[:ACCOUNT_HEX]
 

@@ -100,9 +100,9 @@ def process_mailbox(
     with the same ``key``.
 
     *state* is the file that remembers it; without one it lies in ``$XDG_STATE_HOME/pop3fast/``, under the name of
-    *handle*. Messages of more than *spool_octets* lie in a file while they are handled. The other arguments, and what
-    is raised, are those of `fetch_mailbox`; and whatever else *handle* raises (`KeyboardInterrupt`, ``SystemExit``)
-    passes through, when what was done is remembered.
+    *handle*. Messages of more than *spool_octets* lie in a file while they are handled. *progress*, the other *wishes*
+    and what is raised are as `fetch_mailbox` has them. Whatever else *handle* raises (`KeyboardInterrupt`,
+    ``SystemExit``) passes through, when what was done is remembered.
     """
     task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
     tell = None if progress is None else lambda _, how_far: progress(how_far)
@@ -122,12 +122,13 @@ def process_many(  # noqa: PLR0913 - each by its name, all but the first two wit
     progress: Callable[[Account, Progress], object] | None = None,
     **wishes: Unpack[Wishes],
 ) -> Iterator[FetchReport]:
-    """Do what `process_mailbox` does with several mailboxes, and yield their reports as they come.
+    """Do what `process_mailbox` does with all *accounts*, and yield their reports as they come.
 
     So many *threads* fetch; *handle* is called in the thread that takes the reports, one message at a time. With an
     *executor*, also one of other machines, each account is a task of its own, and *handle* is called there; then it has
     to be something that can be pickled, and *progress* is none. What ends an account is in its report's ``error``, and
     ends no other. Leaving the loop ends all within a second, but for a call of *handle* that is under way elsewhere.
+    Raises `ValueError` for arguments that make no sense.
     """
     task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
     if threads < 1:

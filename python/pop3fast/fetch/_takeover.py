@@ -29,11 +29,11 @@ def import_seen(
     *,
     state: str | os.PathLike[str] | None = None,
 ) -> int:
-    """Let the messages that a file of getmail, mpop or fetchmail names for *account* count as fetched; return how many.
+    """Let the messages that a file of another program names for *account* count as fetched; return how many.
 
-    *destination* and *state* are those of `fetch_mailbox`. What is remembered already stays as it is, so this may be
-    repeated. Raises `SeenFileError` for a file that makes no sense, `DestinationError`, `StateError` and `ValueError`
-    as a fetch does.
+    The programs are getmail, mpop and fetchmail. *path* is that file; *destination* and *state* are those of
+    `fetch_mailbox`. What is remembered already stays as it is, so this may be repeated. Raises `SeenFileError` for a
+    file that makes no sense, `DestinationError`, `StateError` and `ValueError` as a fetch does.
     """
     uids = [uid for uid in read_seen(path, account.host, account.port, account.login) if is_lasting(uid)]
     return _take_over(account, destination, uids, state)

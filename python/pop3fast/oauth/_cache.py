@@ -93,7 +93,7 @@ class TokenFile:
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
-        """Let nobody else read or write meanwhile."""
+        """Let nobody else read or write meanwhile. Raises `SecretError`."""
         try:
             self._folder()
             lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

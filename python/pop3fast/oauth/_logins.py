@@ -25,8 +25,8 @@ def microsoft(
 def google(client_id: str, client_secret: str, name: str, *, cache: Cache | None = None) -> TokenSource:
     """Return the tokens of a mailbox at Google, for ``token=`` of `Account` and `connect`.
 
-    *client_id* is of an installed application ("desktop app"). A person has to `login` once, with a browser on this
-    machine. *name* and *cache* are those of `microsoft`.
+    *client_id* and *client_secret* are of an installed application ("desktop app"). A person has to
+    `login` once, with a browser on this machine. *name* and *cache* are those of `microsoft`.
     """
     cache = cache or TokenFile(default_token_path(name))
     return TokenSource(GOOGLE, client_id, cache, client_secret=client_secret, name=name)

@@ -61,7 +61,7 @@ class TokenSource:
             return tokens is not None
 
     def login(self, tell: Callable[[str], object]) -> None:
-        """Have a person log in, who is told what to do by *tell*. Raises `SecretError`.
+        """Have a person log in, who is told what to do by *tell*. Raises `SecretError`, as `OAuthError` when it fails.
 
         That is needed once, and again when the login has expired or was taken back. A program that logs in by itself
         (client credentials) only tries whether it can.

@@ -73,7 +73,7 @@ class Destination(Protocol):
         """Check the destination, and make what is missing when its parent exists. Raises `DestinationError`."""
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
-        """Make ready for a session of *account* (its digest), whose lock the caller holds; open it if it is not.
+        """Make ready for a session of *account* (its digest), whose lock the caller holds; *journal* keeps intents.
 
         To be called once for each session with the server, before asking what has been seen. What an earlier session
         left half done is completed or taken away. Returns sentences for a person. Raises `DestinationError`.
@@ -81,7 +81,7 @@ class Destination(Protocol):
         ...
 
     def begin(self, identity: Identity) -> Delivery:
-        """Begin to deliver a message, when the one before has ended or was abandoned.
+        """Begin to deliver the message *identity*, when the one before has ended or was abandoned.
 
         Raises `DestinationError`, and `MessageRefused` and `MessageDeferred` for this message.
         """

@@ -120,7 +120,8 @@ def open_destination(
     """Return the destination that *destination* names: a string, a path (a Maildir), or an object of one's own.
 
     ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
-    none. *files* and *clock* stand in for the operating system.
+    none. *particulars* are what a `Job` says besides; *files* and *clock* stand in for the operating
+    system.
     """
     if isinstance(destination, HandlerDestination):
         return destination  # which raises nothing of others

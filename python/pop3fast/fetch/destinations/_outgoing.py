@@ -163,7 +163,7 @@ class OutgoingMessage:
         self._content.close()
 
     def email(self, policy: "Policy[EmailMessage] | None" = None) -> "EmailMessage":
-        """Return it parsed, anew at each call, as `pop3fast.Message.email` does."""
+        """Return it parsed by *policy*, anew at each call, as `pop3fast.Message.email` does."""
         return Message(self.number, self.content, self.uid).email(policy)
 
     def header(self) -> bytes:

@@ -46,7 +46,7 @@ class SimpleDestination:
         """Look whether anything can be delivered. Raises `DestinationError`."""
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
-        """Make ready for a session of *account* (its digest), and let go of what an earlier one left."""
+        """Make ready for a session of *account* (its digest) and its *journal*; let go of what an earlier one left."""
         self.open()
         self._drop()
         self._ended, self._failed = (), ()
@@ -55,7 +55,7 @@ class SimpleDestination:
         return []
 
     def begin(self, identity: Identity) -> "SimpleDelivery":
-        """Begin to take a message."""
+        """Begin to take the message *identity*. Raises `ValueError` while another one is taken, or before `prepare`."""
         if self._delivery is not None:
             raise ValueError("another message is being delivered")
         if not self._account:
@@ -90,7 +90,7 @@ class SimpleDestination:
         raise error
 
     def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
-        """Return that what was acknowledged is there: it is out of reach."""
+        """Return that all *entries* are there, *fresh* or not: what was acknowledged is out of reach."""
         del fresh
         return [ReadBack.WHOLE] * len(entries)
 
@@ -104,7 +104,7 @@ class SimpleDestination:
         self._account = ""
 
     def ended(self, identity: Identity, content: Content, size: int, fingerprint: bytes) -> None:
-        """Deliver a message that is whole; for the delivery only."""
+        """Deliver *identity*, whole, by its *content*, *size* and *fingerprint*; for the delivery only."""
         self._delivery = None
         entry = Entry(
             *identity, size, content.octets, fingerprint, int(self.clock.date()), content.digest()[:CONTENT_OCTETS]
@@ -130,11 +130,11 @@ class SimpleDestination:
         self._ended += (entry,)
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
-        """Deliver *message*; return what is to be remembered of it."""
+        """Deliver *message*; return as what *entry* is to be remembered."""
         return entry._replace(place=self.deliver(message) or b"")
 
     def outgoing(self, identity: Identity, content: Content) -> OutgoingMessage:
-        """Return what is to be delivered."""
+        """Return what is to be delivered of *identity*, whose octets are *content*."""
         return OutgoingMessage(self._account, identity, content)
 
     def abandoned(self) -> None:

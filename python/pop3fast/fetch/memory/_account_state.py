@@ -83,12 +83,15 @@ class AccountState(AttemptsState):
             return rows.load_seen(self._database, self._id)
 
     def entries(self, identities: Iterable[Identity]) -> dict[Identity, Entry]:
-        """Return all that is remembered of messages, by identity; those that are not remembered are left out."""
+        """Return all that is remembered of *identities*, by identity; those that are not remembered are left out."""
         with self._lock, self._reading():
             return rows.load_entries(self._database, self._id, identities)
 
     def remember(self, entries: Iterable[Entry]) -> None:
-        """Remember what a flush delivered, durably and all at once; it is no longer intended then."""
+        """Remember *entries*, which a flush delivered, durably and all at once; it is no longer intended then.
+
+        Raises `ValueError` for a fingerprint of another length.
+        """
         entries = list(entries)
         for entry in entries:
             if len(entry.fingerprint) not in {0, FINGERPRINT_OCTETS}:
@@ -97,12 +100,12 @@ class AccountState(AttemptsState):
             self._remember(database, entries, self._id)
 
     def take_over(self, entries: Iterable[Entry]) -> None:
-        """Remember what another program fetched. Until it is listed nothing shows that the server still has it."""
+        """Remember *entries*, which another program fetched. Only a listing shows that they are there."""
         with self._changing() as database:
             rows.take_over(database, self._id, entries)
 
     def note_listing(self, missing: Sequence[Identity], listed: Sequence[Identity], *, nameless: bool) -> None:
-        """Note which messages a COMPLETE listing lacks now and which it has again.
+        """Note which messages a COMPLETE listing lacks now (*missing*), and which it has again (*listed*).
 
         *nameless* is whether it has messages without a unique-id that lasts. Writes nothing where nothing changed.
         """
@@ -122,7 +125,7 @@ class AccountState(AttemptsState):
             return rows.forget_missing(database, self._id, oldest)
 
     def note_marked(self, entries: Iterable[Entry], nameless: int = 0) -> None:
-        """Note that these messages are marked as deleted, before QUIT is sent: others may be listed after it.
+        """Note that *entries* are marked as deleted, before QUIT is sent: others may be listed after it.
 
         *nameless* is how many messages without a unique-id that lasts are listed.
         """
@@ -133,7 +136,7 @@ class AccountState(AttemptsState):
                 database.execute("UPDATE account SET nameless = ? WHERE id = ?", (nameless, self._id))
 
     def keeps_nameless(self, nameless: int) -> bool:
-        """Return whether as many messages without a unique-id are listed as before some of them were deleted.
+        """Return whether as many *nameless* messages, without unique-ids, are listed as before some were deleted.
 
         That is no proof: as many may have come. In this session copies of what was deleted `PATIENCE_WITH_DELETIONS`
         times count as kept then (`has_kept`).
@@ -156,17 +159,17 @@ class AccountState(AttemptsState):
             return deleted >= PATIENCE_WITH_DELETIONS
 
     def note_deleted(self, entries: Iterable[Entry]) -> None:
-        """Note that the server said that it deleted these messages: what is listed under their names is another."""
+        """Note that the server said that it deleted *entries*: what is listed under their names is another."""
         with self._changing() as database:
             rows.note_deleted(database, self._id, [entry.kept() for entry in entries])
 
     def forget(self, entries: Iterable[Entry]) -> None:
-        """Forget messages that turned out not to be delivered, or not to be those that are listed."""
+        """Forget *entries* that turned out not to be delivered, or not to be those that are listed."""
         with self._changing() as database:
             rows.forget(database, self._id, [entry.kept() for entry in entries])
 
     def rename(self, names: Mapping[Identity, Identity]) -> None:
-        """Remember messages under other identities, from old to new: the server gave their unique-ids anew.
+        """Remember messages under other identities, by *names* from old to new: the server gave their unique-ids anew.
 
         What was remembered under a new one and gets no new one itself is forgotten.
         """
@@ -189,7 +192,7 @@ class AccountState(AttemptsState):
             return 0 if self.has_kept(content) else rows.copies_deleted(self._database, self._id, content)
 
     def note_names(self, identities: Iterable[Identity]) -> None:
-        """Remember something by its name alone: nothing of it was fetched."""
+        """Remember *identities* by their names alone: nothing of them was fetched."""
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
 
@@ -199,7 +202,7 @@ class AccountState(AttemptsState):
             rows.note_refused(database, self._id, refused, self._time())
 
     def leave(self, identities: Iterable[Identity]) -> None:
-        """Remember what is listed and not fetched, and that this is all of it."""
+        """Remember *identities*, listed and not fetched, and that this is all of it."""
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
             database.execute("UPDATE account SET knows_left = 1 WHERE id = ?", (self._id,))
@@ -265,7 +268,7 @@ class AccountState(AttemptsState):
                 self._remember(database, list(delivered), account)
 
     def place_of(self, content: bytes, copy: int) -> bytes | None:
-        """Return where a message without a lasting unique-id was delivered to, None when it was not (`Journal`)."""
+        """Return where the *copy* of *content* without a lasting unique-id was delivered to, or None (`Journal`)."""
         with self._lock, self._reading():
             return rows.place_of(self._database, self._id, content, copy)
 

@@ -29,7 +29,7 @@ def header_of(octets: bytes) -> bytes:
 
 
 def fingerprint(header_octets: bytes) -> bytes:
-    """Return 16 octets for a header, whether its line ends are CRLF or LF and however it is folded.
+    """Return 16 octets for *header_octets*, whether its line ends are CRLF or LF and however it is folded.
 
     Octets behind the first empty line do not count. Without any of `FIELDS`, all words of the header count.
     """

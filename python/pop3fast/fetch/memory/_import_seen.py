@@ -34,7 +34,7 @@ Complain = Callable[[int, str], SeenFileError]
 
 
 def read_seen(path: str | os.PathLike[str], host: str, port: int, user: str) -> list[bytes]:
-    """Return the unique-ids that a file of getmail, mpop or fetchmail has for an account.
+    """Return the unique-ids that *path*, of getmail, mpop or fetchmail, has for *user* at *host* and *port*.
 
     Those of getmail have ``-`` where the server's have ``/``. Raises `SeenFileError` when the file cannot be read, is
     of none of these programs, or has other accounts only, and names the line when one makes no sense.

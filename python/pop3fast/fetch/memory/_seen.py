@@ -67,7 +67,7 @@ class Seen:
         """Whether there may be any that came shorter than they were listed."""
 
     def extend(self, rows: Iterable[Row]) -> None:
-        """Add messages by unique-id, occurrence, size, fingerprint, time, octets received and flags.
+        """Add *rows*: unique-id, occurrence, size, fingerprint, time, octets received and flags of a message each.
 
         Flags are the deletions, and `MISSING` and `MARKED` where they hold.
         Raises `ValueError`, ``TypeError`` or ``OverflowError`` for what is no such row.
@@ -109,12 +109,12 @@ class Seen:
         return isinstance(identity, tuple) and self._place(*identity) is not None
 
     def size(self, uid: bytes, occurrence: int = 0) -> int | None:
-        """Return the size of a message as `Remembered` has it, None when it has not been fetched."""
+        """Return the size of *occurrence* of *uid* as `Remembered` has it, None when it has not been fetched."""
         place = self._place(uid, occurrence)
         return None if place is None else self._sizes[place]
 
     def get(self, uid: bytes, occurrence: int = 0) -> Remembered | None:
-        """Return what is known of a message, None when it has not been fetched."""
+        """Return what is known of *occurrence* of *uid*, None when it has not been fetched."""
         place = self._place(uid, occurrence)
         if place is None:
             return None
@@ -133,12 +133,12 @@ class Seen:
         )
 
     def is_short(self, uid: bytes, occurrence: int = 0) -> bool:
-        """Return whether a message came with fewer octets than it was listed with."""
+        """Return whether *occurrence* of *uid* came with fewer octets than it was listed with."""
         place = self._place(uid, occurrence) if self.may_be_short else None
         return place is not None and 0 < self._octets[place] < self._sizes[place]
 
     def flags(self, uid: bytes, occurrence: int) -> int:
-        """Return the flags of a message, as in `extend`; 0 when it has not been fetched."""
+        """Return the flags of *occurrence* of *uid*, as in `extend`; 0 when it has not been fetched."""
         place = self._place(uid, occurrence)
         return 0 if place is None else self._flags[place]
 

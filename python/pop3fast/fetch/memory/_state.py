@@ -35,7 +35,7 @@ class State:
         when_it_opens(partial(make_state, self.path), self._clock)
 
     def account(self, host: str, port: int, user: str) -> "FileAccountState":
-        """Return what is known of an account, for this session alone until it is closed.
+        """Return what is known of *user* at *host* and *port*, for this session alone until it is closed.
 
         Raises `AccountBusy` at once when another session of it runs, and `StateError`.
         """

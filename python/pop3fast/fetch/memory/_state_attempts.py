@@ -31,17 +31,20 @@ class AttemptsState:
         raise NotImplementedError
 
     def attempts(self, uid: bytes, content: bytes) -> int:
-        """Return how often something was attempted with a message (`Attempts`)."""
+        """Return how often the message of *uid* and *content* was attempted (`Attempts`)."""
         with self._lock, self._reading():
             return rows.attempts(self._database, self._id, uid, content)
 
     def note_attempt(self, uid: bytes, content: bytes, attempts: int, *, durable: bool = True) -> None:
-        """Keep that it is attempted for so many times (`Attempts`)."""
+        """Keep that *uid* with *content* is attempted for so many *attempts*, at once if *durable* (`Attempts`)."""
         with self._transaction(durable=durable) as database:
             rows.note_attempt(database, self._id, uid, content, attempts, self._time())
 
     def handled(self, entry: Entry) -> Entry | None:
-        """Return as what a message is to be remembered that is done, None when it is not (`Attempts`)."""
+        """Return as what *entry*, which is done, is to be remembered, None when it is not (`Attempts`).
+
+        Raises `TypeError` when the row is none of ours.
+        """
         key = (self._id, *entry.kept().identity, entry.content)
         with self._lock, self._reading():
             row = self._database.execute(
@@ -57,7 +60,7 @@ class AttemptsState:
             return entry._replace(octets=operator.index(octets), content=delivered, place=place)
 
     def note_handled(self, entry: Entry, remembered: Entry) -> None:
-        """Keep that a message is done, and is to be remembered as *remembered* (`Attempts`)."""
+        """Keep that *entry* is done, and is to be remembered as *remembered* (`Attempts`)."""
         uid, occurrence = entry.kept().identity
         with self._transaction(durable=False) as database:
             database.execute(

@@ -21,7 +21,7 @@ _LONGEST_DATE = 32
 
 
 def account_status(state: str | os.PathLike[str], host: str, port: int, user: str) -> AccountStatus:
-    """Return what *state* knows of an account; nothing when there is no such file. Raises `StateError`."""
+    """Return what *state* knows of *user* at *host* and *port*; nothing without such a file. Raises `StateError`."""
     path = os.fspath(state)
     if is_url(path):
         return PostgresState(path).status(host, port, user)
