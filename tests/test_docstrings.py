@@ -48,9 +48,11 @@ FUNCTIONS = dict(public())
 NAMES = sorted({function: name for name, function in reversed(FUNCTIONS.items())}.values())
 
 
-def said_of(name: str) -> str:
-    """Return a docstring, with those of the functions that it names for what is the same."""
+def said_of(name: str, deep: int = 2) -> str:
+    """Return a docstring, with those of the functions that it names for what is the same, and those that they name."""
     said = inspect.getdoc(FUNCTIONS[name]) or ""
+    if not deep:
+        return said
     # What is "of `Options`" is said beside its fields.
     for kind in re.findall(r"`([A-Z]\w+)`", said):
         owner = getattr(pop3fast.fetch, kind, None)
@@ -58,8 +60,8 @@ def said_of(name: str) -> str:
     places = (name.rpartition(".")[0], "pop3fast.POP3", "pop3fast", "pop3fast.fetch", "pop3fast.fetch.Destination")
     for groups in re.findall(ANOTHER, said):
         (word,) = filter(None, groups)
-        found = [FUNCTIONS[f"{place}.{word}"] for place in places if f"{place}.{word}" in FUNCTIONS]
-        said += "\n".join(["", *(inspect.getdoc(one) or "" for one in found if one is not FUNCTIONS[name])])
+        found = [f"{place}.{word}" for place in places if f"{place}.{word}" in FUNCTIONS]
+        said += "\n".join(["", *(said_of(one, deep - 1) for one in found if one != name)])
     return said
 
 
