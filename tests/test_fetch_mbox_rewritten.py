@@ -207,6 +207,23 @@ def test_text_that_looks_like_a_from_line_keeps_nothing_from_being_taken_away(bo
     assert len(found(box)) == 2
 
 
+@pytest.mark.timeout(300)  # as below
+@pytest.mark.parametrize("nulls", [0, 7])
+def test_what_was_cut_within_text_that_looks_like_a_from_line_is_taken_away(box: Path, nulls: int) -> None:
+    """The line that is left is another one, and is at the end of the file."""
+    box.write_bytes(THEIRS)
+    stopped(box, {b"1": LOOKS_LIKE})
+    start = box.read_bytes().index(b"From me@x") - len(THEIRS)
+    box.with_name("state").unlink()
+    for after in range(start + 5, start + 40, 3):
+        box.write_bytes(THEIRS)
+        stopped(box, {b"1": LOOKS_LIKE}, after=after)
+        with box.open("ab") as file:
+            file.write(bytes(nulls))
+        assert run(box, {}, state=box.with_name("state")) == []
+        assert box.read_bytes() == THEIRS
+
+
 @pytest.mark.timeout(300)  # 90 processes, one after the other, on a machine that may be busy
 @pytest.mark.parametrize("theirs", [THEIRS, b"From me@x Tue Jan  6 11:11:11 2026\n\n", b"From x 10:00"])
 def test_what_somebody_appended_where_such_text_was_cut_stays(box: Path, theirs: bytes) -> None:

@@ -9,7 +9,6 @@ network is waited for; when appending fails, it is cut back to what it was.
 import contextlib
 import os
 from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
 
 from pop3fast.fetch._descriptors import PatientFiles
 from pop3fast.fetch._errors import DestinationError, destination_error, no_parent_error
@@ -18,19 +17,15 @@ from pop3fast.fetch._identity import Copies, Entry, Identity, ReadBack, is_lasti
 from pop3fast.fetch._ownership import objection_to
 from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._mbox_delivery import Ended, MboxDelivery
-from pop3fast.fetch.destinations._mbox_journal import digest_before, examine, is_about, placed, write_again
+from pop3fast.fetch.destinations._mbox_journal import digest_before, is_about, looks_like_froms, placed, settle
 from pop3fast.fetch.destinations._mbox_lock import MboxLock
 from pop3fast.fetch.destinations._mbox_read_back import is_there, read_back, there
-from pop3fast.fetch.destinations._mbox_search import Place, froms_in
+from pop3fast.fetch.destinations._mbox_search import Place
 from pop3fast.fetch.destinations._mboxrd import FROM
 from pop3fast.fetch.destinations._read_early import EarlyReading
 from pop3fast.fetch.destinations._spool import Spool
 from pop3fast.fetch.destinations._sync import GroupSync
 from pop3fast.fetch.memory._journal import Intended, Intent, Journal
-
-MOST_FROMS = 1000
-"""How many places that look like a From line are kept of a message while it is appended. When there are more, and the
-append is stopped, the beginning of the message stays in the file."""
 
 FRAGMENT = (
     "{}: a fetch was stopped while it appended a message, and the file was changed since; "
@@ -305,7 +300,7 @@ class Mbox:
         messages: list[Intended] = []
         offset = size + len(pad)
         for ended in new:
-            froms = tuple(islice(froms_in(_pieces_of(ended)), MOST_FROMS))
+            froms = looks_like_froms(_pieces_of(ended))
             _, earlier = self._appended.get(ended.likeness, (0, 0))
             messages.append(
                 Intended(ended.entry, offset, ended.length, ended.likeness, ended.head, froms=froms, earlier=earlier)
@@ -350,11 +345,7 @@ class Mbox:
             journal.settle(intent.key, delivered)
 
     def _settle(self, file: int, intent: Intent) -> list[Entry]:
-        findings = examine(self.files, file, intent)
-        if findings.cut_to is not None:
-            self.files.truncate(file, findings.cut_to)
-        if findings.delivered:
-            write_again(self.files, file, intent, findings.delivered)
+        findings = settle(self.files, file, intent)
         self._make_durable(file)
         if findings.fragment:
             self._said.append(FRAGMENT.format(self.path))

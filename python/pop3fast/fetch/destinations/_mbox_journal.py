@@ -10,13 +10,19 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from hashlib import sha256
+from itertools import islice
 from typing import NamedTuple
 
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry
 from pop3fast.fetch.destinations._mbox_delivery import HEAD_OCTETS
-from pop3fast.fetch.destinations._mbox_search import Place, digest_of, find, froms_in, mark_of, pieces_of
+from pop3fast.fetch.destinations._mbox_search import Place, digest_of, find, lines_in, mark_of, pieces_of
+from pop3fast.fetch.destinations._mboxrd import FROM
 from pop3fast.fetch.memory._journal import Intended, Intent
+
+MOST_FROMS = 1000
+"""How many places that look like a From line are kept of a message while it is appended, and how many of their cuts.
+When there are more, and the append is stopped, the beginning of the message may stay in the file."""
 
 BEFORE_OCTETS = 4096
 """How much of what is before the first message is compared: a mail program that rewrites the file moves or changes
@@ -38,6 +44,17 @@ def digest_before(files: Files, file: int, size: int) -> bytes:
     """Return the digest of the last octets before *size*."""
     start = max(0, size - BEFORE_OCTETS)
     return sha256(files.read(file, size - start, start)).digest()
+
+
+def looks_like_froms(pieces: Iterable[bytes]) -> tuple[tuple[int, int], ...]:
+    """Return the places of what looks like a From line in *pieces*, each with its mark.
+
+    And with the marks of what is left of the line where the append is stopped within it.
+    """
+    lines = [(place, line.partition(b"\n")[0]) for place, line in islice(lines_in(pieces), MOST_FROMS)]
+    whole = [(place, mark_of(line)) for place, line in lines]
+    cut = ((place, mark_of(line[:length])) for place, line in lines for length in range(len(FROM), len(line)))
+    return (*whole, *islice(cut, MOST_FROMS))
 
 
 def is_about(intent: Intent, files: Files, file: int | None, path: str, parent: int) -> bool:
@@ -84,14 +101,26 @@ def examine(files: Files, file: int, intent: Intent) -> Findings:
     return Findings(delivered, None, fragment)
 
 
-def write_again(files: Files, file: int, intent: Intent, delivered: Iterable[Entry]) -> None:
-    """Write what was appended as *intent*, and is taken for *delivered*, to the mbox *file* once more.
+def settle(files: Files, file: int, intent: Intent) -> Findings:
+    """Return that when what may be taken away is gone, and what is delivered is written again, to be synced."""
+    findings = examine(files, file, intent)
+    if findings.cut_to is not None:
+        files.truncate(file, findings.cut_to)
+    if findings.delivered:
+        _write_again(files, file, intent, findings.delivered)
+    return findings
+
+
+def _write_again(files: Files, file: int, intent: Intent, delivered: Iterable[Entry]) -> None:
+    """Write what was appended as *intent*, and is taken for *delivered*, once more where it was appended.
 
     The process that appended it may have seen a sync fail. After that a system may take octets for written that are
-    only in its memory, and whoever syncs again hears of no error. What is written again is synced again.
+    only in its memory, and whoever syncs again hears of no error. What is written again is synced again. What a mail
+    program has moved it has written again itself.
     """
-    places = filter(None, (Place.unpacked(entry.place) for entry in delivered))
-    for start, length in [(intent.size, len(intent.pad)), *((place.offset, place.length) for place in places)]:
+    offsets = {message.offset for message in intent.messages}
+    there = [place for entry in delivered if (place := Place.unpacked(entry.place)) and place.offset in offsets]
+    for start, length in [(intent.size, len(intent.pad)), *((place.offset, place.length) for place in there)]:
         offset = start
         for piece in pieces_of(files, file, start, start + length):
             files.rewrite(file, piece, offset)
@@ -150,9 +179,9 @@ def _is_ours(files: Files, file: int, intent: Intent, first: int, start: int, en
     found = files.read(file, min(len(expected), end - start), start).rstrip(b"\0")
     if not expected.startswith(found):
         return False
-    ours = {message.offset + place: mark for message in intent.messages for place, mark in message.froms}
-    ours.update({message.offset: mark_of(message.head) for message in intent.messages})
+    ours = {(message.offset + place, mark) for message in intent.messages for place, mark in message.froms}
+    ours.update((message.offset, mark_of(message.head)) for message in intent.messages)
     return all(
-        start + place == begun.offset or ours.get(start + place) == mark
-        for place, mark in froms_in(pieces_of(files, file, start, end))
+        start + place == begun.offset or (start + place, mark_of(line.partition(b"\n")[0].rstrip(b"\0"))) in ours
+        for place, line in lines_in(pieces_of(files, file, start, end))
     )

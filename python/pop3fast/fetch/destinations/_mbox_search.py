@@ -59,23 +59,29 @@ def mark_of(line: bytes) -> int:
 
 def froms_in(pieces: Iterable[bytes], form: re.Pattern[bytes] = LIKE_A_FROM_LINE) -> Iterator[tuple[int, int]]:
     """Yield the place and the mark of everything in *pieces* that looks like a From line, or the rest of one."""
+    for place, line in lines_in(pieces, form):
+        yield place, mark_of(line)
+
+
+def lines_in(pieces: Iterable[bytes], form: re.Pattern[bytes] = LIKE_A_FROM_LINE) -> Iterator[tuple[int, bytes]]:
+    """Yield the same with the first `LINE_OCTETS` octets of the line, and perhaps what is behind it."""
     # What is before the first piece is a line end, or the beginning of the file.
     window, start, done = b"\n", -1, 0
     for piece in pieces:
         window += piece
         # What begins in one piece and ends in the next has to be seen as a whole.
         ready = max(done, len(window) - LINE_OCTETS * 2)
-        yield from _froms(form, window, start, done, ready)
+        yield from _lines(form, window, start, done, ready)
         kept = max(0, ready - 1)
         window, start, done = window[kept:], start + kept, ready - kept
-    yield from _froms(form, window, start, done, len(window))
+    yield from _lines(form, window, start, done, len(window))
 
 
-def _froms(form: re.Pattern[bytes], window: bytes, start: int, done: int, end: int) -> Iterator[tuple[int, int]]:
+def _lines(form: re.Pattern[bytes], window: bytes, start: int, done: int, end: int) -> Iterator[tuple[int, bytes]]:
     for match in form.finditer(window, done):
         if match.start() >= end:
             return
-        yield start + match.start(), mark_of(window[match.start() : match.start() + LINE_OCTETS])
+        yield start + match.start(), window[match.start() : match.start() + LINE_OCTETS]
 
 
 def pieces_of(files: Files, file: int, start: int, end: int) -> Iterator[bytes]:
