@@ -242,8 +242,8 @@ class Disk(Files):
             self._step("sync")
         except OSError:
             if "broken promises of sync" in self.world.features:
-                start = min(len(node.durable), len(node.data) - 1)
-                node.lost = [(start, len(node.data))] if node.data else []
+                start = len(os.path.commonprefix([bytes(node.data), node.durable]))
+                node.lost = [(start, len(node.data))] if start < len(node.data) else []
             raise
         if not node.lost:
             node.durable = bytes(node.data)
