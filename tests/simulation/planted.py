@@ -80,7 +80,7 @@ FAULTS = (
     ),
     Planted(
         "one listing without a message makes it forgotten",
-        "memory._state",
+        "memory._account_state",
         "AccountState.forget_missing",
         "oldest = self._time() - days * DAY_SECONDS",
         "oldest = self._time() + 1",
@@ -194,7 +194,7 @@ FAULTS = (
     ),
     Planted(
         "what is alike to a deleted message is that message",
-        "memory._state",
+        "memory._account_state",
         "AccountState.has_kept",
         "return deleted >= PATIENCE_WITH_DELETIONS",
         "return deleted > 0",
@@ -220,7 +220,7 @@ FAULTS = (
     ),
     Planted(
         "what another account has begun in an mbox is not settled before something is appended",
-        "memory._state",
+        "memory._account_state",
         "AccountState.intents",
         "return intents.load(self._database)",
         "mine = self._database.execute('SELECT id FROM intent WHERE account = ?', (self._id,)).fetchall(); "
