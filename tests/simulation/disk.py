@@ -242,7 +242,8 @@ class Disk(Files):
             self._step("sync")
         except OSError:
             if "broken promises of sync" in self.world.features:
-                start = len(os.path.commonprefix([bytes(node.data), node.durable]))
+                there = enumerate(zip(node.data, node.durable, strict=False))
+                start = next((place for place, (new, old) in there if new != old), len(node.durable))
                 node.lost = [(start, len(node.data))] if start < len(node.data) else []
             raise
         if not node.lost:
