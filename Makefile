@@ -38,7 +38,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes simulate mutants fuzz docs man dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes simulate mutants fuzz docs man screencast dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -52,6 +52,7 @@ help:
 	@echo "make bench-mailboxes  1,000 far mailboxes with nothing new, on an event loop and by threads"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make docs    the documentation as pages, in docs/_build"
+	@echo "make screencast  draw a fetch as a person sees it, for the README"
 	@echo "make man     the manual page, from what --help says; the wheel installs it"
 	@echo "make dist    the wheels and the source, and what an index looks at, in dist"
 	@echo "make prove-packages  what dist has made: built without a network, installed into every CPython at hand"
@@ -116,6 +117,10 @@ docs: $(DONE)/built $(DONE)/dev
 #
 # The tools have an environment of their own: a package that twine brings hides one of those that types are checked with.
 DIST_TOOLS := target/dist-tools
+screencast: $(DONE)/built
+	$(IN_VENV) -m tests.screencast >docs/fetch.svg
+	@$(call say,a fetch is drawn in docs/fetch.svg)
+
 man: $(DONE)/built
 	$(IN_VENV) -m pop3fast.cli._manual >$(MANUAL)
 	@$(call say,the manual page is $(MANUAL))

@@ -3,12 +3,15 @@
 Owns no test. The child's home is empty and its environment has nothing of the person who runs the tests.
 """
 
+import fcntl
 import os
 import pty
 import re
 import select
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -114,9 +117,11 @@ def at_terminal(
     program: Sequence[str] = ("-m", "pop3fast"),
     env: Mapping[str, str] | None = None,
     answer: Callable[[str], str | None] = lambda _: None,
+    columns: int = 80,
 ) -> Ran:
     """Run a command at a terminal; *answer* is given all that was shown so far, and returns what a person types."""
     ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     try:
         child = subprocess.Popen(
             [sys.executable, *program, *arguments],
