@@ -8,9 +8,11 @@ import pytest
 
 from fetching import failing_at
 from maildrops import FastClock, Maildrop, delivered, fetch_from, mail
+from pop3fast import POP3
 from pop3fast.fetch import DestinationError, Options
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
+from waiting import time_out_when_it_stalls
 
 GREETING = b"+OK ready\r\n"
 DELETE = Options(delete=True)
@@ -121,12 +123,22 @@ def test_quirk_q135_a_server_that_wants_time_between_logins_gets_no_checkpoints(
     assert clock.pauses == []
 
 
-def test_quirk_q128_quit_is_waited_for_as_long_as_the_account_says(tmp_path: Path) -> None:
+def test_quirk_q128_quit_is_waited_for_as_long_as_the_account_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quit_, waits = POP3.quit, list[float | None]()
+
+    def note_how_long(pop: POP3) -> bytes:
+        waits.append(pop.sock.gettimeout())
+        return quit_(pop)
+
+    monkeypatch.setattr(POP3, "quit", note_how_long)
     drop = maildrop(4)
     drop.instead = lambda command: Reply(b"", then="stall") if command == b"QUIT" else None
     with ScriptedServer(GREETING, drop) as server:
-        report = fetch_from(server, f"maildir:{tmp_path}/box", DELETE, timeout=0.5)
-    # A longer wait would end when the server hangs up, and say so.
+        time_out_when_it_stalls(server, monkeypatch)
+        report = fetch_from(server, f"maildir:{tmp_path}/box", DELETE, timeout=17)
+    assert waits == [17]
     assert (report.deletions_unknown, [text.rpartition(": ")[2] for text in report.warnings]) == (4, ["timed out"])
 
 

@@ -11,6 +11,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -424,3 +425,14 @@ def test_the_machine_s_own_clock(tmp_path: Path) -> None:
         report = fetch_mailbox(account_of(server), f"maildir:{tmp_path}/box")
     assert report.fetched == 3
     assert report.seconds > 1  # the first pause
+
+
+@pytest.mark.parametrize("error", [ValueError("no such vault"), KeyError("ada")], ids=repr)
+def test_what_a_password_function_raises_is_in_the_report(tmp_path: Path, error: Exception) -> None:
+    def ask() -> str:
+        raise error
+
+    with MailboxServer([mail(1)]) as server:
+        account = replace(account_of(server), password=ask)
+        report = run_job(Job(account, f"eml:{tmp_path}/box"), Surroundings(FastClock()))
+    assert (report.error, report.fetched) == (error, 0)
