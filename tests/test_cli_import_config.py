@@ -1,12 +1,14 @@
 """`pop3fast import-config`: what fetchmail, getmail and mpop are told, in our words; nothing is left out in silence."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from commandline import PASSWORD, at_terminal, pop3fast, private
+from commandline import PASSWORD, Here, at_terminal, pop3fast, private
 from maildrops import delivered, mail
+from pop3fast.cli._arguments import make_parser
 from pop3fast.cli._config import read_config
 from pop3fast.cli._settings import Settings
 from pop3fast.testing import MailboxServer
@@ -149,10 +151,10 @@ def test_a_fetchmailrc(tmp_path: Path) -> None:
     for note in (
         "# line 5: interval: no counterpart",
         "# line 6: fetchall: only what is new is ever fetched",
-        "# line 2: set daemon: a timer of systemd or cron runs `pop3fast fetch --all`",
+        "# line 2: set daemon: `pop3fast fetch --all --every SECONDS`, or a timer of systemd or cron",
         "# line 3: set postmaster: no counterpart",
         "# fetchmail skips this one unless it is named",
-        "# line 9: sslfingerprint: it is an MD5; ca-file trusts one certificate alone",
+        "# line 9: sslfingerprint: it is an MD5; fingerprint takes the SHA-256 of the certificate",
         "# fetchmail goes on without TLS where the server has none; pop3:// does not",
     ):
         assert f"{note}\n" in out
@@ -275,11 +277,14 @@ def test_no_octets_make_a_file_that_our_configuration_cannot_read(tmp_path: Path
 # The table of the documentation.
 
 PAGE = (Path(__file__).parent.parent / "docs" / "moving.md").read_text(encoding="utf-8")
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split("|")]
-    for line in PAGE.splitlines()
-    if line.startswith("| ") and "`" in line
-]
+ROWS, COMMANDS = (
+    [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in part.splitlines()
+        if line.startswith("| ") and "`" in line
+    ]
+    for part in PAGE.split("What is said on the command line")
+)
 FRAMES = {
     "fetchmail": "poll h proto pop3 user u password p {}\n",
     "getmail": "[retriever]\ntype = {retriever}\nserver = h\nusername = u\n{}\n[destination]\n{}\n[options]\n{}\n",
@@ -288,7 +293,7 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[3])
-def test_each_line_of_the_table_is_what_import_config_says(row: list[str], tmp_path: Path) -> None:
+def test_each_line_of_the_table_is_what_import_config_says(row: list[str], here: Here) -> None:
     *theirs, ours = row
     for program, cell in zip(("fetchmail", "getmail", "mpop"), theirs, strict=True):
         for word in re.findall("`([^`]+)`", cell):
@@ -303,9 +308,29 @@ def test_each_line_of_the_table_is_what_import_config_says(row: list[str], tmp_p
                 )
             else:
                 text = FRAMES[program].format(word.replace("; ", "\n"))
-            _, out = imported(tmp_path, text)
+            out = here("import-config", private(here.home / "rc", text), status=0).out
+            assert read_config(private(here.home / "config.toml", out))
             assert re.search(rf"^{re.escape(ours.strip('`'))}", out, re.MULTILINE), (program, word, out)
 
 
-def test_the_table_is_there() -> None:
-    assert len(ROWS) >= 15
+def test_the_tables_are_there() -> None:
+    assert len(ROWS) >= 24
+    assert len(COMMANDS) >= 9
+
+
+@pytest.mark.parametrize("row", COMMANDS, ids=lambda row: row[3])
+def test_each_command_of_the_other_table_is_one(row: list[str]) -> None:
+    program, *arguments = shlex.split(row[3].strip("`"))
+    assert program == "pop3fast"
+    assert make_parser().parse_args(arguments).command == arguments[0]
+
+
+@pytest.mark.parametrize("cell", ["AA:BB", f"('{'a' * 64}', '{'b' * 64}')"])
+def test_a_fingerprint_that_is_no_sha256_or_several_is_named(cell: str, tmp_path: Path) -> None:
+    for text in (
+        f"account a\nhost h\nuser u\ntls_fingerprint {cell}\n",
+        f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = h\nusername = u\nssl_fingerprints = {cell}\n",
+    ):
+        accounts, out = imported(tmp_path, text)
+        assert [account.fingerprint for account in accounts.values()] == [None]
+        assert re.search(r"^# line \d: \w+_fingerprints?: it is no SHA-256, or several; ", out, re.MULTILINE)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pop3fast.cli._import_words import Server, Table, shell_pipe, url_of
+from pop3fast.cli._import_words import Server, Table, shell_pipe, url_of, without_shell
 
 _TOKEN = re.compile(r"""#[^\n]*|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;:"'#=]+)|[\s,;:=]+""", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
@@ -148,9 +148,11 @@ def _table(name: str, user: _User) -> Table:
     via, port = values.pop("via", None), values.pop("port", None)
     server = Server(name if via is None else via.text, None if port is None else port.text, user.name)
     table.say("url", url_of(server, _scheme(table, user)))
-    for word, key in (("password", "password"), ("passwordfile", "password-file"), ("sslcertfile", "ca-file")):
+    for word, key in _TEXTS.items():
         if (text := values.pop(word, None)) is not None:
             table.say(key, text.text)
+    if (command := values.pop("postconnect", None)) is not None:
+        table.say("on-success", without_shell(command.text), "fetchmail runs it after a failure, too")
     for word, key in (
         ("limit", "max-size"),
         ("fetchlimit", "limit"),
@@ -171,6 +173,8 @@ def _table(name: str, user: _User) -> Table:
 
 def _scheme(table: Table, user: _User) -> str:
     protocol = user.values.pop("sslproto", None)
+    if protocol is not None and protocol.text.lower() in {"tls1.3", "tls1.3+"}:
+        table.say("tls-min", "1.3")
     if user.flags.pop("ssl", None) is not None:
         return "pop3s"
     if protocol is not None and not protocol.text:
@@ -191,13 +195,21 @@ def _deliver(table: Table, user: _User) -> None:
         table.say("to", "maildir:~/Mail", f"fetchmail gives the mail to {where}: say where it is to go")
 
 
+_TEXTS = {
+    "password": "password",
+    "passwordfile": "password-file",
+    "sslcertfile": "ca-file",
+    "sslcert": "client-cert",
+    "sslkey": "client-key",
+    "sslcommonname": "tls-name",
+}
 _NEEDLESS = frozenset({"keep", "nokeep", "uidl", "sslcertck", "nofetchall", "norewrite", "nossl"})
 _INSTEAD = {
     "fetchall": "only what is new is ever fetched",
     "flush": "what was fetched before is deleted by delete = true",
     "nosslcertck": "certificates are always verified; ca-file trusts one of your own",
-    "sslfingerprint": "it is an MD5; ca-file trusts one certificate alone",
-    "set daemon": "a timer of systemd or cron runs `pop3fast fetch --all`",
-    "set logfile": "2>>FILE",
+    "sslfingerprint": "it is an MD5; fingerprint takes the SHA-256 of the certificate",
+    "set daemon": "`pop3fast fetch --all --every SECONDS`, or a timer of systemd or cron",
+    "set logfile": "`pop3fast fetch --log FILE`",
     "set idfile": "import-seen names the file",
 }

@@ -73,8 +73,12 @@ def _log_in(table: Table, retriever: _Section) -> None:
         table.say("token-command" if by_token else "password-command", words)
     if (password := retriever.take("password")) is not None:
         table.say("password", password)
-    if (certificates := retriever.take("ca_certs")) is not None:
-        table.say("ca-file", certificates)
+    for theirs, ours in _FILES.items():
+        if (value := retriever.take(theirs)) is not None:
+            table.say(ours, value)
+    lines = dict(retriever.left())
+    if (fingerprints := retriever.take("ssl_fingerprints")) is not None:
+        table.say_fingerprint(lines["ssl_fingerprints"], "ssl_fingerprints", fingerprints)
     table.say_number("timeout", retriever.take("timeout"))
     if (retriever.take("use_apop") or "").lower() in _TRUE:
         table.say("mechanism", "APOP")
@@ -119,10 +123,15 @@ def _line_of(text: str, key: str) -> int:
     return next((number for number, line in lines if line.strip().lower().startswith(key.lower())), 0)
 
 
+_FILES = {
+    "ca_certs": "ca-file",
+    "certfile": "client-cert",
+    "keyfile": "client-key",
+    "ssl_cert_hostname": "tls-name",
+}
 _NEEDLESS = frozenset({"verbose", "delivered_to", "received", "use_peek"})
 _INSTEAD = {
     "read_all": "only what is new is ever fetched",
     "delete_bigger_than": "`pop3fast show NAME --larger SIZE --delete` deletes what is too large",
     "message_log": "--json writes a line for each message",
-    "ssl_fingerprints": "ca-file trusts one certificate alone",
 }

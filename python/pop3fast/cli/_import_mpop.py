@@ -65,6 +65,12 @@ def _table(name: str, said: dict[str, _Said]) -> Table:
         value = take(word)
         if value and value != "system":
             table.say(key, without_shell(value) if key == "password-command" else value)
+    if (fingerprint := left.pop("tls_fingerprint", None)) is not None and fingerprint.value:
+        table.say_fingerprint(fingerprint.line, "tls_fingerprint", fingerprint.value)
+    proxy, port = take("proxy_host"), take("proxy_port")
+    if proxy:
+        # mpop has the proxy look names up.
+        table.say("proxy", f"socks5h://{proxy}:{port or 1080}")
     _deliver(table, left)
     keep = take("keep")
     table.say("delete", keep not in _ON, "" if keep is not None else "what mpop does where nothing is said")
@@ -114,6 +120,10 @@ _TEXTS = {
     "password": "password",
     "passwordeval": "password-command",
     "tls_trust_file": "ca-file",
+    "tls_cert_file": "client-cert",
+    "tls_key_file": "client-key",
+    "tls_host_override": "tls-name",
+    "source_ip": "source-address",
 }
 _MECHANISMS = frozenset({"USER", "APOP", "PLAIN", "LOGIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256", "EXTERNAL"})
 _NEEDLESS = frozenset({"pipelining", "received_header"})
@@ -121,5 +131,4 @@ _INSTEAD = {
     "only_new": "only what is new is ever fetched",
     "killsize": "`pop3fast show NAME --larger SIZE --delete` deletes what is too large",
     "tls_certcheck": "certificates are always verified; ca-file trusts one of your own",
-    "tls_fingerprint": "ca-file trusts one certificate alone",
 }

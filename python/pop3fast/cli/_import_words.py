@@ -4,6 +4,7 @@ Owns how they are said here. Nothing is guessed: what is not understood is noted
 """
 
 import os
+import re
 import shlex
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from urllib.parse import quote
 from pop3fast.cli._settings import expanded
 
 Value = str | int | float | bool
+
+_SHA256 = re.compile(r"[0-9A-Fa-f]{64}")
 
 _PORTS = {"pop3s": "995", "pop3": "110", "pop3+plain": "110"}
 
@@ -45,6 +48,14 @@ class Table:
             self.say("import-seen", path, "may go when the first fetch has ended well")
         else:
             self.notes.append(f"there is no {path}: what was fetched before would come again")
+
+    def say_fingerprint(self, line: int, what: str, text: str) -> None:
+        """Trust the certificate with this fingerprint, if it is a SHA-256 and the only one."""
+        plain = text.strip("()'\", ").replace(":", "")
+        if _SHA256.fullmatch(plain):
+            self.say("fingerprint", plain)
+        else:
+            self.lacks(line, what, "it is no SHA-256, or several; ca-file trusts a file of certificates")
 
 
 class Server(NamedTuple):
