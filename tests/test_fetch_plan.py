@@ -26,6 +26,7 @@ from pop3fast.fetch._plan import (
     Listing,
     Plan,
     all_gone,
+    gone_of,
     make_plan,
     missing_from,
     remembered_as,
@@ -194,6 +195,19 @@ def test_which_messages_a_listing_lacks() -> None:
     assert missing_from(planned(listing("a", "b"), marked), marked) == [Identity(HEADER_MARK + b"c")]
     copies = seen(b"x", occurrence=2)
     assert missing_from(planned(listing("x", "x"), copies), copies) == [Identity(b"x", 2)]
+
+
+def test_of_copies_that_were_marked_as_many_are_gone_as_are_not_listed() -> None:
+    """The one that stayed has the first place now, where its header shows another message."""
+    copies = {Identity(b"x", 0), Identity(b"x", 1), Identity(b"x", 2)}
+    plan = planned(listing("x", "a", "b"), seen(b"x"))
+    plan.replaced = [Identity(b"x", 0), Identity(b"b", 0)]
+    assert gone_of(copies, plan) == 2
+    assert gone_of(copies | {Identity(b"a"), Identity(b"b"), Identity(b"c")}, plan) == 4, (
+        "b is another, c is not listed"
+    )
+    assert gone_of({Identity(b"x", 0)}, plan) == gone_of({Identity(b"x", 1)}, plan) == 1
+    assert gone_of({Identity(b"a")}, plan) == gone_of(set(), plan) == 0
 
 
 # Unique-ids that are message numbers (quirk q139).

@@ -6,6 +6,7 @@ content. When it may stand for another message now, it is doubtful, and `_doubt`
 deleted. In doubt a message is fetched once more rather than deleted once too early.
 """
 
+from collections import Counter
 from collections.abc import Container, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -335,6 +336,19 @@ def missing_from(plan: Plan, seen: Seen) -> list[Identity]:
         if identity.occurrence >= counts.get(identity.uid.lstrip(HEADER_MARK + LEFT_MARK), 0)
         and not seen.flags(*identity) & MISSING
     ]
+
+
+def gone_of(marked: AbstractSet[Identity], plan: Plan) -> int:
+    """Return how many of the messages *marked* as deleted the listing of *plan* no longer has.
+
+    Of those with the same unique-id, which ones stayed does not show: the first places are theirs now.
+    """
+    others = {*plan.replaced, *plan.renamed}
+    copies = Counter(identity.uid for identity in marked)
+    listed = plan.counts
+    alone = [each for each in marked if copies[each.uid] == 1]
+    gone = sum(each in others or each.occurrence >= listed.get(each.uid, 0) for each in alone)
+    return gone + sum(max(0, count - listed.get(uid, 0)) for uid, count in copies.items() if count > 1)
 
 
 def safe_to_delete(plan: Plan, items: list[Item]) -> tuple[list[Item], list[Item]]:

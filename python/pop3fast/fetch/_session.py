@@ -20,6 +20,7 @@ from pop3fast.fetch._plan import (
     Listing,
     Plan,
     all_gone,
+    gone_of,
     make_plan,
     missing_from,
     remembered_as,
@@ -236,10 +237,7 @@ class FetchSession:
         if not complete:
             return
         if run.unsure:
-            others = {*plan.replaced, *plan.renamed}
-            run.report.deleted += sum(
-                identity in others or identity.occurrence >= plan.counts.get(identity.uid, 0) for identity in run.unsure
-            )
+            run.report.deleted += gone_of(run.unsure, plan)
             run.unsure.clear()
         memory.note_listing(missing_from(plan, seen), plan.relisted, nameless=plan.nameless > 0)
 
