@@ -38,7 +38,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes simulate mutants fuzz docs man screencast dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes kills simulate mutants fuzz docs man screencast dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -48,6 +48,7 @@ help:
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write docs/performance.md')"
 	@echo "make bench-servers  unpack popa3d, Courier and Cyrus for them, from Debian's packages into .venv; nothing is installed"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write docs/performance.md')"
+	@echo "make kills   kill a program with a handler at a thousand random moments  (KILLS=10000)"
 	@echo "make bench-anywhere  delivery to a function, a program, LMTP and IMAP beside other programs"
 	@echo "make bench-mailboxes  1,000 far mailboxes with nothing new, on an event loop and by threads"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
@@ -96,6 +97,9 @@ bench-servers: $(DONE)/venv
 
 bench-fetch: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches.fetch $(BENCH_ARGS)
+
+kills: $(DONE)/built
+	@POP3FAST_KILLS=$(or $(KILLS),1000) $(IN_VENV) -m pytest -q --timeout 3600 tests/test_process_mailbox.py -k at_random
 
 bench-anywhere: $(DONE)/built
 	@$(IN_VENV) -m benches.anywhere $(BENCH_ARGS)

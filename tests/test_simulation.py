@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from simulation.own import OWN
+from simulation.own import HANDLER, OWN
 from simulation.planted import FAULTS, Planted, planted
 from simulation.play import digest_of, play
 from simulation.world import FEATURES, SEVERAL, Broken
@@ -42,6 +42,15 @@ def test_a_destination_of_ones_own_gets_everything_and_nothing_is_between_two_st
             play(seed, folder, PLAIN, needs=frozenset({OWN}))
         except Broken as broken:
             pytest.fail(f"{broken}: python -m tests.simulation --own --seed {seed} tells the story")
+
+
+@pytest.mark.parametrize("portion", range(PORTIONS // 4))
+def test_a_function_gets_everything_and_nothing_is_between_two_stools(portion: int, folder: Path) -> None:
+    for seed in range(portion * SEEDS_A_PORTION, (portion + 1) * SEEDS_A_PORTION):
+        try:
+            play(seed, folder, PLAIN, needs=frozenset({OWN, HANDLER}))
+        except Broken as broken:
+            pytest.fail(f"{broken}: python -m tests.simulation --handler --seed {seed} tells the story")
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from .own import OWN
+from .own import HANDLER, OWN
 from .play import memory, play
 from .world import FEATURES, World
 
@@ -25,6 +25,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, help="stop after so long, whatever --seeds says")
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--own", action="store_true", help="deliver to a destination of one's own")
+    parser.add_argument("--handler", action="store_true", help="process with a function instead")
     parser.add_argument(
         "--with", dest="needs", action="append", default=[], metavar="FEATURE", help="have a feature in each"
     )
@@ -33,7 +34,13 @@ def main() -> int:
     if unknown := {*arguments.without, *arguments.needs}.difference(FEATURES):
         parser.error(f"no features: {', '.join(sorted(unknown))}; there are {', '.join(FEATURES)}")
     features = frozenset(FEATURES).difference(arguments.without)
-    needs = frozenset({*arguments.needs, *([OWN] if arguments.own else [])})
+    needs = frozenset(
+        {
+            *arguments.needs,
+            *([OWN] if arguments.own or arguments.handler else []),
+            *([HANDLER] if arguments.handler else []),
+        }
+    )
     with memory() as folder:
         if arguments.seed is not None:
             return _tell(arguments.seed, folder, features, needs)

@@ -6,7 +6,8 @@ never a message between two stools.
 
 from collections import Counter
 
-from pop3fast.fetch import MessageDeferred, MessageRefused, OutgoingMessage, SimpleDestination
+from pop3fast.fetch import HandledMessage, MessageDeferred, MessageRefused, OutgoingMessage, SimpleDestination
+from pop3fast.fetch.destinations._handler import HandlerDestination, Handling
 
 from .disk import Disk
 from .places import Place
@@ -14,6 +15,13 @@ from .world import World
 
 OWN = "own destination"
 """The feature that makes every place one of this kind."""
+
+
+HANDLER = "handler"
+"""The same, with a function in its place, as `process_mailbox` has it."""
+
+ATTEMPTS = 1_000_000
+"""More than a story has: a message that is given up would never arrive."""
 
 
 class OwnPlace(Place):
@@ -26,9 +34,38 @@ class OwnPlace(Place):
         self.refused: set[bytes] = set()
         """The texts that it has refused for good."""
 
-    def destination(self) -> "OwnDestination":
+    def destination(self) -> SimpleDestination:
         """Return what a new process delivers through."""
-        return OwnDestination(self)
+        if HANDLER not in self.world.features:
+            return OwnDestination(self)
+
+        def call(message: HandledMessage) -> Exception | None:
+            try:
+                self.deliver(message)
+            except Exception as error:  # noqa: BLE001 - what a handler may raise
+                return error
+            return None
+
+        return HandlerDestination(self.path, call, Handling(ATTEMPTS), None)
+
+    def deliver(self, message: OutgoingMessage) -> None:
+        """Take *message*, or do not; the process may end before and behind it."""
+        world = self.world
+        world.step("own deliver")
+        content = message.content
+        if world.chance("refusals", 0.1):
+            self.refused.add(content)
+            raise MessageRefused("no such message")
+        if world.chance("stops", 0.1):
+            raise MessageDeferred("not now")
+        if world.chance("disk errors", 0.05):
+            raise OSError(28, "No space left on device")
+        if world.chance("delays", 0.2):
+            world.clock.pause(30.0)
+        self.refused.discard(content)
+        self.deliveries.append((message.key, content))
+        world.say(f"own: {message.key[:8]} {content[:40]!r}")
+        world.step("own delivered")
 
     def texts(self, *, durable: bool = False) -> "Counter[bytes]":
         """Return what it has: a message that came again with the same key is one."""
@@ -62,21 +99,6 @@ class OwnDestination(SimpleDestination):
         self._place = place
 
     def deliver(self, message: OutgoingMessage) -> bytes:
-        """Take *message*, or do not; the process may end before and behind it."""
-        world, place = self._place.world, self._place
-        world.step("own deliver")
-        content = message.content
-        if world.chance("refusals", 0.1):
-            place.refused.add(content)
-            raise MessageRefused("no such message")
-        if world.chance("stops", 0.1):
-            raise MessageDeferred("not now")
-        if world.chance("disk errors", 0.05):
-            raise OSError(28, "No space left on device")
-        if world.chance("delays", 0.2):
-            world.clock.pause(30.0)
-        place.refused.discard(content)
-        place.deliveries.append((message.key, content))
-        world.say(f"own: {message.key[:8]} {content[:40]!r}")
-        world.step("own delivered")
+        """Take *message*, or do not."""
+        self._place.deliver(message)
         return b""
