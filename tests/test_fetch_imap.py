@@ -5,6 +5,7 @@ import os
 import signal
 import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,21 @@ def test_the_command_line_logs_in_there_and_shows_no_secret(imap: ImapServer, tm
         both = (*command, "--to-token-command", "echo x")
         assert "say one of --to-password-command" in pop3fast(tmp_path, *both, env=env, status=2).err
     assert [kept.content for kept in imap.kept] == [mail(1)]
+
+
+def test_a_folder_that_is_missing_is_made_when_that_is_asked_for(
+    server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    imap.instead = lambda command: b"TAG NO no such folder\r\n" if command.startswith(b"STATUS") else None
+    report = run_job(job_to(server, imap, trusting))
+    assert "--to-create" in str(report.error)
+    assert imap.kept == []
+    report = run_job(replace(job_to(server, imap, trusting), to_create=True))
+    assert (report.fetched, report.error) == (4, None)
+    assert imap.commands.index(b'CREATE "Old mail"') < imap.commands.index(b'SUBSCRIBE "Old mail"')
+    imap.instead = lambda command: b"TAG NO not yours\r\n" if command.startswith((b"STATUS", b"CREATE")) else None
+    report = run_job(replace(job_to(server, imap, trusting, Options(fetch_again=True)), to_create=True))
+    assert "not yours" in str(report.error)
 
 
 def test_the_word_to_stop_ends_the_wait_for_an_answer(

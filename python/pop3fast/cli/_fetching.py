@@ -44,7 +44,15 @@ from pop3fast.fetch import (
     open_destination,
 )
 
-OF_DESTINATIONS = ("recipient", "pipe_timeout", "to_password", "to_token", "to_context", "jobs_per_account")
+OF_DESTINATIONS = (
+    "recipient",
+    "pipe_timeout",
+    "to_password",
+    "to_token",
+    "to_context",
+    "jobs_per_account",
+    "to_create",
+)
 """The settings that a `Job` has beside its options: what some destinations have to be told."""
 
 

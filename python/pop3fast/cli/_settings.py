@@ -198,6 +198,7 @@ class Settings:
     pipe_timeout: float | None = _said(
         SECONDS, "fetch", "how long a program (pipe:) may take for one message (default: 600)"
     )
+    to_create: bool | None = _said(FLAG, "fetch", "make the folder that the mail goes to when it is missing (imaps:)")
     jobs_per_account: int | None = _said(
         COUNT, "fetch", "deliver so many messages at once (pipe:, lmtp:; default: 1, in the order of the mailbox)"
     )

@@ -63,6 +63,8 @@ class Job:
     jobs_per_account: int = 1
     """How many messages may be on their way to the destination at once (``pipe:``, ``lmtp:``). With one, which is the
     default, they come there in the order of the mailbox."""
+    to_create: bool = False
+    """Whether the folder is made that the mail goes to (``imaps:``) when it is missing."""
 
     @property
     def words(self) -> str:
@@ -116,6 +118,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     to_token: Secret | None = None,
     to_context: ssl.SSLContext | None = None,
     jobs_per_account: int = 1,
+    to_create: bool = False,
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
     """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
@@ -158,7 +161,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         filter_headers=filter_headers,
         sessions=sessions,
     )
-    to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account)
+    to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account, to_create)
     return run_job(Job(account, destination, state, options, *to), progress=progress)
 
 
@@ -179,6 +182,7 @@ def run_job(
         job.to_token,
         job.to_context,
         job.jobs_per_account,
+        job.to_create,
     )
     destination = open_destination(job.destination, world.files, world.clock, particulars)
     run = Run(

@@ -73,6 +73,7 @@ class Imap(ServerDestination[ImapSession]):
         self._password = particulars.to_password
         self._token = particulars.to_token
         self._context = particulars.to_context
+        self._creates = particulars.to_create
         self._attempts: Attempts | None = None
         self._pending: deque[Pending] = deque()
         self._answered: dict[Identity, Entry | MessageError | DestinationError] = {}
@@ -170,7 +171,9 @@ class Imap(ServerDestination[ImapSession]):
     def _error(self, answer: Answer) -> MessageError | DestinationError:
         """Return what it means that the server did not take a message."""
         if answer.code.startswith("TRYCREATE"):
-            return DestinationError(self.path, "append to", f"there is no such folder, make it first: {answer}")
+            return DestinationError(
+                self.path, "append to", f"there is no such folder: make it, or say --to-create: {answer}"
+            )
         final = answer.status == "BAD" or answer.code.startswith(("TOOBIG", "LIMIT"))
         return (MessageRefused if final else MessageDeferred)(str(answer))
 
@@ -203,8 +206,16 @@ class Imap(ServerDestination[ImapSession]):
             raise DestinationError(self.path, "log in to", str(answer))
         session.ask_capabilities()
         answer = session.command(b"STATUS %s (UIDVALIDITY)" % self._folder)
+        if not answer.good and self._creates:
+            answer = session.command(b"CREATE %s" % self._folder)
+            if not answer.good:
+                raise DestinationError(self.path, "make the folder of", str(answer))
+            # Most mail programs show what is subscribed to. That it cannot be is no reason to lose mail.
+            session.command(b"SUBSCRIBE %s" % self._folder)
         if not answer.good:
-            raise DestinationError(self.path, "append to", f"there is no such folder, make it first: {answer}")
+            raise DestinationError(
+                self.path, "append to", f"there is no such folder: make it, or say --to-create: {answer}"
+            )
 
     def _lose(self, why: str) -> None:
         """Close the connection, and with it the hope of an answer to what was sent."""

@@ -37,6 +37,9 @@ class Particulars:
     jobs: int = 1
     """How many messages may be on their way at once (`pipe:`, `lmtp:`); with one, the order is kept."""
 
+    to_create: bool = False
+    """Whether a folder that is missing is made (`imap:`)."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.jobs <= MOST_JOBS:
             raise ValueError(f"jobs_per_account is from 1 to {MOST_JOBS}, not {self.jobs!r}")
