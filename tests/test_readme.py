@@ -4,12 +4,14 @@ It takes the place of mail.example.org. Python, commands and the configuration a
 programs that take mail are there for the commands to call.
 """
 
+import inspect
 import io
 import os
 import re
 import shlex
 import socket
 import ssl
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import pytest
 
 import pop3fast
+import pop3fast.fetch
 from pop3fast.cli import main
 from pop3fast.cli._config import read_config
 from pop3fast.testing import MailboxServer
@@ -91,6 +94,13 @@ def test_each_block_runs(server: MailboxServer, block: str) -> None:
     run(block)
     if "mail.example.org" in block:
         assert server.commands[-1] == b"QUIT"
+
+
+@pytest.mark.parametrize("function", [pop3fast.connect, pop3fast.fetch.fetch_mailbox], ids=lambda one: one.__name__)
+def test_each_example_of_a_docstring_runs(server: MailboxServer, function: Callable[..., Any]) -> None:
+    example = (inspect.getdoc(function) or "").partition("Example::")[2]
+    run(f"import pop3fast\n{textwrap.dedent(example)}")
+    assert server.commands[-1] == b"QUIT"
 
 
 def test_the_blocks_are_there() -> None:

@@ -60,6 +60,12 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     Raises `ValueError` for a URL that cannot be used; ``OSError``, ``ssl.SSLError`` or ``TimeoutError`` when there is
     no connection; `ProtocolError` when there is no POP3, or no TLS where it has to be; `CommandError` when the server
     refuses, as `AuthenticationError` when it refuses the login. They name host, port and step; no socket stays open.
+
+    Example::
+
+        with pop3fast.connect("pop3s://user@mail.example.org", password="password") as pop:
+            for message in pop.retr_many():
+                print(message.number, message.email()["subject"])
     """
     try:
         location = parse_url(url)

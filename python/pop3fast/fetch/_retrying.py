@@ -141,6 +141,12 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
 
     Raises `ValueError` for arguments that make no sense. `KeyboardInterrupt`, and what *progress* raises, pass through
     within a second; what was delivered is remembered then, too, and nothing that was not is deleted.
+
+    Example::
+
+        account = pop3fast.fetch.Account("pop3s://user@mail.example.org", password="password")
+        report = pop3fast.fetch.fetch_mailbox(account, "maildir:Mail", delete_after=30)
+        report.raise_for_error()
     """
     options = Options(
         delete=delete,
