@@ -18,6 +18,7 @@ from pop3fast.fetch._plan import Item
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._sharing import AHEAD_MESSAGES, FIRST, LARGE_OCTETS, Sharing
 from pop3fast.fetch.accounts._hosts import Hosts
+from pop3fast.testing import MailboxServer
 
 MESSAGES = 40
 
@@ -386,6 +387,24 @@ def test_nobody_is_asked_for_the_password_again(server: Server, box: str) -> Non
     report = run_job(Job(account, box, None, Options(sessions=4)), Surroundings(FastClock()))
     assert (report.fetched, report.sessions, len(asked)) == (MESSAGES, 4, 1)
     assert len({command for _, command in server.said if command.startswith(b"AUTH")}) == 1
+
+
+def test_all_sessions_of_a_run_share_one_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    usual = Account.tls_context
+
+    def tls_context(account: Account) -> object:
+        made.append(usual(account))
+        return made[-1]
+
+    monkeypatch.setattr(Account, "tls_context", tls_context)
+    with MailboxServer([mail(number) for number in range(3)], uids=["a", "b", "c"], tls=True) as server:
+        account = Account(
+            f"pop3s://user@localhost:{server.port}", password="password", ca_file=server.certificate, timeout=20
+        )
+        wishes = Options(delete=True, checkpoint_messages=1)
+        report = run_job(Job(account, f"maildir:{tmp_path}/box", None, wishes), Surroundings(FastClock()))
+    assert (report.fetched, report.deleted, report.sessions, len(made)) == (3, 3, 3, 1)
 
 
 # What is decided, without a session.

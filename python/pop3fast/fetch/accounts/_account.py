@@ -158,6 +158,25 @@ class Account:
             tls_min=self.tls_min,
         )
 
+    def with_context(self) -> "Account":
+        """Return the account with the one context that all its sessions can use: it takes longer than a login.
+
+        Raises what `tls_context` does.
+        """
+        if self.context is not None or self._location.scheme == "pop3+plain":
+            return self
+        context = self.tls_context()
+        return replace(
+            self,
+            context=context,
+            ca_file=None,
+            client_cert=None,
+            client_key=None,
+            fingerprint=None,
+            tls_name=None,
+            tls_min=None,
+        )
+
     @property
     def _wishes_for_tls(self) -> bool:
         return any((self.client_cert, self.client_key, self.fingerprint, self.tls_name, self.tls_min))
@@ -239,6 +258,7 @@ class Reconnector:
             # Asked once: each time somebody may have to type.
             password = self._stop.outlast(partial(run_password_command, command))
             self.account = replace(self.account, password=password, password_command=None)
+        self.account = self.account.with_context()
         account = replace(
             self.account,
             timeout=timeout,
