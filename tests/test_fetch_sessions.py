@@ -194,6 +194,19 @@ def test_what_a_session_does_not_have_under_its_unique_id_comes_over_the_first(s
     server.views[1] = [(uid + b"x", content) for uid, content in server.messages]
     server.views[2] = [(uid, content + b"more\r\n") for uid, content in server.messages]
     server.views[3] = server.messages * 2
+    listed: set[int] = set()
+    all_listed = threading.Event()
+
+    def instead(session: int, command: bytes) -> None:
+        if command == b"LIST":
+            listed.add(session)
+            if len(listed) == 4:
+                all_listed.set()
+        # The first session gets nothing before the others could have asked for it.
+        if session == 0 and command.startswith(b"RETR"):
+            all_listed.wait(20)
+
+    server.instead = instead
     report = fetched(server, box)
     assert (report.fetched, report.exit_status) == (MESSAGES, 0)
     assert server.sessions_that_said(b"RETR") == {0}
@@ -449,6 +462,13 @@ def test_no_more_is_fetched_ahead_of_the_turn_than_may_wait() -> None:
     assert sharing.choose(FIRST, always) == AHEAD_MESSAGES
 
 
+def test_what_one_session_does_not_have_another_gets() -> None:
+    sharing = Sharing(items_of(3), {})
+    assert sharing.choose(1, lambda item: item.number == 2) == 1
+    assert sharing.choose(1, lambda item: item.number == 2) is None
+    assert [sharing.choose(session, always) for session in (2, FIRST)] == [0, 2]
+
+
 def test_when_much_waits_only_the_message_whose_turn_it_is_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pop3fast.fetch._sharing.WAITING_OCTETS", 100)
     items = items_of(5)
@@ -489,18 +509,20 @@ def test_what_was_refused_is_named_at_its_turn() -> None:
 
 
 def test_a_lost_first_session_is_tried_again(server: Server, box: str) -> None:
-    lost: list[bytes] = []
+    lost = threading.Event()
 
     def instead(session: int, command: bytes) -> bytes | None:
-        if session == 0 and command.startswith(b"RETR") and not lost:
-            lost.append(command)
-            return b""
+        if command.startswith(b"RETR"):
+            if session == 0:
+                lost.set()
+                return b""
+            lost.wait(20)
         return None
 
     server.instead = instead
     report = fetched(server, box)
     assert (report.fetched, report.exit_status, report.failures) == (MESSAGES, 0, [])
-    assert lost
+    assert lost.is_set()
     assert delivered(box) == all_of(server)
 
 

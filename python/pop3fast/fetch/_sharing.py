@@ -76,13 +76,17 @@ class Sharing:
         return place
 
     def _next_for(self, session: int, can_fetch: Callable[[Item], bool]) -> int | None:
-        if session != FIRST:
-            while self._fresh and not self._may_have(self._fresh[0], can_fetch):
-                self._for_first.append(self._fresh.popleft())
-        queues = (self._for_first, self._fresh) if session == FIRST else (self._fresh,)
-        queue = min((queue for queue in queues if queue), key=lambda queue: queue[0], default=None)
-        if queue is not None and self._has_room(queue[0]):
-            return queue.popleft()
+        if session == FIRST and self._for_first and not (self._fresh and self._fresh[0] < self._for_first[0]):
+            if self._has_room(self._for_first[0]):
+                return self._for_first.popleft()
+        else:
+            for index, place in enumerate(self._fresh):
+                if not self._has_room(place):
+                    break
+                # What one session does not have another may.
+                if session == FIRST or self._may_have(place, can_fetch):
+                    del self._fresh[index]
+                    return place
         is_late = self._late == self._turn and session not in self._under_way.get(self._turn, ())
         if not is_late or not (session == FIRST or self._may_have(self._turn, can_fetch)):
             return None
