@@ -156,6 +156,19 @@ def test_commands_go_out_while_others_are_in_flight() -> None:
     assert drained == 3
 
 
+def test_commands_go_out_by_an_eighth_of_the_window_and_not_one_by_one() -> None:
+    connection, batch = Connection(), batch_of(range(1, 901), window=80)
+    prove(connection)
+    written = []
+    while not batch.ended:
+        if lines := connection.write(batch):
+            written.append(len(lines))
+        connection.receive(reply(b""), 1)
+        arrived(batch)
+    # The window grows at first; the last write has what is left.
+    assert set(written[-20:-1]) == {10}
+
+
 @pytest.mark.parametrize("listed", [False, True], ids=["sizes unknown", "sizes listed"])
 def test_no_trial_is_made_of_more_commands_than_their_replies_let_be_in_flight(*, listed: bool) -> None:
     """Each trial empties the line, and costs a round trip."""
