@@ -27,6 +27,7 @@ from pop3fast.fetch import (
     HandledMessage,
     MessageDeferred,
     MessageRefused,
+    account_status,
     process_mailbox,
     process_many,
 )
@@ -134,6 +135,8 @@ def test_what_fails_too_often_is_put_aside_and_counts_as_done(
     assert [[named.uid for named in report.quarantined] for report in reports] == [[], [b"u2"], []]
     assert "attempt 2 of 2 failed" in reports[1].failures[0].why
     assert delivered(to) == [mail(2)]
+    status = account_status(state, server.host, server.port, account.login)
+    assert (status.known, status.failing, status.quarantined) == (4, 0, 1)
     assert drop.messages == []
 
 

@@ -31,6 +31,10 @@ _NUMBER = re.compile(rb"[^0-9]{0,16}[0-9]{1,5}")
 messages."""
 
 
+ASIDE = b"quarantine:"
+"""What the place of a message begins with that was put aside; the rest is the quarantine's own word for it."""
+
+
 class Identity(NamedTuple):
     """One message of a maildrop."""
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageError, MessageRefused
-from pop3fast.fetch._identity import Entry, Identity, ReadBack, is_lasting
+from pop3fast.fetch._identity import ASIDE, Entry, Identity, ReadBack, is_lasting
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._outgoing import COPY_OCTETS, SPOOL_OCTETS, Content, OutgoingMessage
 from pop3fast.fetch.destinations._simple import SimpleDestination
@@ -20,9 +20,6 @@ from pop3fast.fetch.memory._journal import Attempts, Journal
 
 ATTEMPTS = 3
 """Once may be chance, twice bad luck: a database that is restarted, a full disk."""
-
-ASIDE = b"quarantine:"
-"""What the place of a message begins with that was put aside; the rest is the quarantine's own word for it."""
 
 
 class HandledMessage(OutgoingMessage):

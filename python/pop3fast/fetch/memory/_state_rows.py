@@ -9,7 +9,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from pop3fast.fetch._identity import Entry, Identity
+from pop3fast.fetch._identity import ASIDE, Entry, Identity
 from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, Seen
 
 
@@ -325,8 +325,8 @@ def copies_deleted(database: Database, account: int, content: bytes) -> int:
     return operator.index(found[0] or 0)
 
 
-def counts(database: Database, account: int) -> tuple[int, int]:
-    """Return how many messages are remembered as fetched, and how many failed when they were last tried."""
+def counts(database: Database, account: int) -> tuple[int, int, int]:
+    """Return how many messages are remembered as fetched, failed when they were last tried, and were put aside."""
     # What the plan keeps besides messages has a line end at its beginning (`LEFT_MARK` and others).
     known = _count(database, "seen WHERE account = ? AND substr(uid, 1, 1) NOT IN (?, ?)", (account, b"\n", b"\r"))
     nameless = _count(database, "content WHERE account = ?", (account,))
@@ -336,7 +336,11 @@ def counts(database: Database, account: int) -> tuple[int, int]:
         "seen WHERE account = ? AND substr(uid, 1, 2) IN (?, ?) AND missing_since IS NULL",
         (account, b"\n\r", b"\r\r"),
     )
-    return known + nameless, failing
+    aside = sum(
+        _count(database, f"{table} WHERE account = ? AND substr(place, 1, ?) = ?", (account, len(ASIDE), ASIDE))
+        for table in ("seen", "content")
+    )
+    return known + nameless, failing, aside
 
 
 def _count(database: Database, words: str, parameters: tuple[object, ...]) -> int:

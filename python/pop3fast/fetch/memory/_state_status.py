@@ -32,7 +32,7 @@ def account_status(state: str | os.PathLike[str], host: str, port: int, user: st
         with checked(path), contextlib.closing(connect(path)) as database:
             key = (host, port, user)
             row = database.execute("SELECT id FROM account WHERE host = ? AND port = ? AND user = ?", key).fetchone()
-            counts = (0, 0) if row is None else rows.counts(database, int(row[0]))
+            counts = (0, 0, 0) if row is None else rows.counts(database, int(row[0]))
     except sqlite3.Error as error:
         raise StateError(path, in_words(error)) from error
     return AccountStatus(_last_success(lock_path(path, account_digest(host, port, user))), *counts)
