@@ -51,11 +51,6 @@ def test_each_example_is_a_command_that_there_is(line: str) -> None:
     assert make_parser().parse_args(arguments).command == arguments[0]
 
 
-def test_the_manual_page_is_what_the_parser_says() -> None:
-    """`make man` writes it anew."""
-    assert PAGE.read_text("utf-8") == manual()
-
-
 def test_the_manual_page_has_every_option_and_means_nothing_by_accident(here: Here) -> None:
     page = manual().replace("\\-", "-")
     for command in ("fetch", "list", "show", "check", "status", "capa", "import-config", "completion", "demo"):

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import pop3fast
+from pop3fast.cli._manual import manual
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "python" / "pop3fast"
@@ -474,3 +475,8 @@ def test_what_the_workflows_use_is_pinned_by_digest() -> None:
     ]
     assert len(used) > 10
     assert [line for line in used if not re.fullmatch(r"-? ?uses: [\w./-]+@[0-9a-f]{40} # v[\d.]+", line)] == []
+
+
+def test_the_manual_page_is_what_the_parser_says() -> None:
+    page = ROOT / "pop3fast.data/data/share/man/man1/pop3fast.1"
+    assert page.read_text("utf-8") == manual(), "the manual page is made anew by: make man"
