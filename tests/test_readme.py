@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import socket
+import sqlite3
 import ssl
 import textwrap
 from collections.abc import Callable, Iterator
@@ -101,6 +102,27 @@ def test_each_example_of_a_docstring_runs(server: MailboxServer, function: Calla
     example = (inspect.getdoc(function) or "").partition("Example::")[2]
     run(f"import pop3fast\n{textwrap.dedent(example)}")
     assert server.commands[-1] == b"QUIT"
+
+
+def test_the_class_of_ones_own_has_one_database_for_all_sessions_and_closes_it(
+    server: MailboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[sqlite3.Connection] = []
+
+    class Counted(sqlite3.Connection):
+        def __init__(self, *given: Any, **more: Any) -> None:  # noqa: ANN401
+            super().__init__(*given, **more)
+            opened.append(self)
+
+    (block,) = [block for block in BLOCKS.values() if "class Tickets" in block]
+    block = block.replace("sqlite3.connect(self.path", "sqlite3.connect(self.path, factory=Counted")
+    block = block.replace("delete=True", "delete=True, checkpoint_messages=1")
+    monkeypatch.setattr("builtins.Counted", Counted, raising=False)
+    run(block)
+    assert server.deleted == [1, 2, 3]
+    (database,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        database.execute("SELECT 1")
 
 
 def test_the_blocks_are_there() -> None:

@@ -43,7 +43,10 @@ class SimpleDestination:
         raise NotImplementedError
 
     def open(self) -> None:
-        """Look whether anything can be delivered. Raises `DestinationError`."""
+        """Look whether anything can be delivered. Raises `DestinationError`.
+
+        It is called before each session, of which a fetch may have several, and also when it is open already.
+        """
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account* (its digest) and its *journal*; let go of what an earlier one left."""
