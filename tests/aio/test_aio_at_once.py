@@ -5,7 +5,8 @@ for ever.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, copy_context
 from functools import partial
@@ -222,6 +223,56 @@ def test_a_command_that_an_answer_makes_a_task_give_is_one_write_of_its_own(monk
                 for number in range(1, 11):
                     assert await pop.retr_bytes(number) == MESSAGES[number - 1]
                 assert writes == [b"RETR %d\r\n" % number for number in range(1, 11)]
+
+    run(main)
+
+
+FORBIDDEN: list[bytes] = []
+
+
+def forbid(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "poplib.putline" and arguments[1] in FORBIDDEN:
+        raise PermissionError("not that one")
+
+
+sys.addaudithook(forbid)
+
+
+@pytest.fixture
+def forbidden() -> Iterator[list[bytes]]:
+    yield FORBIDDEN
+    FORBIDDEN.clear()
+
+
+def test_a_command_by_itself_that_an_audit_hook_forbids_is_not_sent_and_the_next_gets_its_own_reply(
+    forbidden: list[bytes],
+) -> None:
+    async def main() -> None:
+        with MailboxServer(MESSAGES[:2]) as server:
+            async with connecting(server) as pop:
+                await pop.noop()
+                forbidden.append(b"DELE 1")
+                with pytest.raises(PermissionError):
+                    await pop.dele(1)
+                assert await pop.retr_bytes(2) == MESSAGES[1]
+            assert b"DELE 1" not in server.commands
+
+    run(main)
+
+
+def test_a_command_among_others_that_an_audit_hook_forbids_breaks_the_connection_and_nobody_waits_for_ever(
+    forbidden: list[bytes],
+) -> None:
+    async def main() -> None:
+        with MailboxServer(MESSAGES[:5]) as server:
+            async with connecting(server) as pop:
+                forbidden.append(b"DELE 3")
+                outcomes = await asyncio.gather(*(pop.dele(number) for number in range(1, 6)), return_exceptions=True)
+                assert any(isinstance(outcome, PermissionError) for outcome in outcomes)
+                with pytest.raises(ProtocolError):
+                    await pop.noop()
+            assert b"DELE 3" not in server.commands
+        assert server.deleted == []
 
     run(main)
 

@@ -55,7 +55,6 @@ class Conversation:
             Queue(self.record),
             limit=self._limit,
             send=self._send,
-            send_single=self._send_single,
             patience=self.patience,
             give_up=self.break_,
         )
@@ -151,8 +150,18 @@ class Conversation:
         in_sasl = hold is not None and self.session.in_sasl
         octets = command_octets(line, ENCODING, in_sasl=in_sasl)
         verb = "AUTH" if in_sasl else verb_of(line)
+        traffic = self.traffic
+        by_itself = hold is None and not row(verb).alone and traffic.is_quiet
+        if by_itself:
+            # What the pipeline would decide is nothing; so it is in the blocking client. The server works meanwhile.
+            self._announce(line, octets, recorded=_protocol_log.is_on())
+            self.wire.write(octets + b"\r\n")
         exchange = Exchange(self._loop, line, octets, verb, take, hold=hold, in_sasl=in_sasl, max_octets=max_octets)
-        self.traffic.give(exchange)
+        if by_itself:
+            traffic.queue.single = exchange
+            self.patience.watch_anew()
+        else:
+            traffic.give(exchange)
         try:
             return await exchange
         except asyncio.CancelledError:
@@ -253,12 +262,6 @@ class Conversation:
         self.wire.write(b"\r\n".join([*octets, b""]))
         self.patience.something_happened()
 
-    def _send_single(self, exchange: Exchange[Any]) -> None:
-        line, octets = exchange.line, exchange.octets
-        self._announce(line, octets, recorded=_protocol_log.is_on())
-        self.wire.write(octets + b"\r\n")
-        self.patience.watch_anew()
-
     def _announce(self, line: str, octets: bytes, *, recorded: bool) -> None:
         if recorded:
             _protocol_log.sent(self.host, self.port, line, in_sasl=self.traffic.queue.in_sasl)
@@ -277,22 +280,22 @@ class Conversation:
     # What the wire says.
 
     def _heard(self) -> None:
-        if not self._greeting.done():
-            try:
-                line = self.wire.framer.next_status_line(PUBLIC._MAXLINE)
-            except FramingError as error:
-                self.break_(error)
-                return
-            if line is None:
-                self.patience.something_happened()
-                self.wire.acknowledge()
-                return
-            self.record(line)
-            self._greeting.set_result(line)
-            self.traffic.flows = True
-        if self.traffic.heard():
+        if self._greeting.done():  # whoever waited for it was cancelled
+            return
+        try:
+            line = self.wire.framer.next_status_line(PUBLIC._MAXLINE)
+        except FramingError as error:
+            self.break_(error)
+            return
+        if line is None:
             self.patience.something_happened()
             self.wire.acknowledge()
+            return
+        self.record(line)
+        self._greeting.set_result(line)
+        self.traffic.flows = True
+        self.wire.heard = self.traffic.heard
+        self.traffic.heard()
 
     def _lost(self, error: BaseException | None) -> None:
         if not self.is_alive or self.traffic.end is not None:

@@ -248,8 +248,8 @@ class Queue(Batch[Any]):
             outcomes.append((exchange, outcome))
         return Taken(len(outcomes), outcomes, None, None)
 
-    def take_single(self, framer: Framer, limit: int, max_octets: int) -> tuple[Any] | None:
-        """Take the reply to `single` from *framer*; return what comes of it, and None while it has not come whole."""
+    def take_single(self, framer: Framer, limit: int, max_octets: int) -> tuple[Exchange[Any], Any] | None:
+        """Take the reply to `single`, and what comes of it; None while it has not come whole."""
         exchange = self.single
         assert exchange is not None  # noqa: S101 - who calls has looked
         octets = max_octets if exchange.max_octets is None else min(max_octets, exchange.max_octets)
@@ -258,7 +258,7 @@ class Queue(Batch[Any]):
             return None
         response, value = reply
         self._record(response, False)  # noqa: FBT003 - it is no login
-        return (_outcome(exchange, response, value),)
+        return exchange, _outcome(exchange, response, value)
 
     def take_refusal(self, line: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
         """Count a reply of -ERR, and return what comes of it."""

@@ -31,7 +31,7 @@ PUBLIC: Any = sys.modules["pop3fast"]
 class Traffic:
     """The commands and replies of one connection."""
 
-    def __init__(  # noqa: PLR0913 - all but three by their names
+    def __init__(
         self,
         session: Session,
         wire: Wire,
@@ -39,14 +39,13 @@ class Traffic:
         *,
         limit: Callable[[], int],
         send: Callable[[list[str]], object],
-        send_single: Callable[[Exchange[Any]], object],
         patience: Patience,
         give_up: Callable[[BaseException], object],
     ) -> None:
         """Begin when the greeting has come, which `flows` says.
 
-        *limit* says how many octets a body may have, *send* and *send_single* write commands, and *give_up* is called
-        with the error after which nothing is in step.
+        *limit* says how many octets a body may have, *send* writes commands, and *give_up* is called with the error
+        after which nothing is in step.
         """
         self.queue: Queue = queue
         self.pipeline: Pipeline
@@ -58,7 +57,6 @@ class Traffic:
         self._wire = wire
         self._limit = limit
         self._send = send
-        self._send_single = send_single
         self._patience = patience
         self._give_up = give_up
         self._loop = asyncio.get_running_loop()
@@ -71,11 +69,6 @@ class Traffic:
 
     def give(self, exchange: Exchange[Any]) -> None:
         """Let *exchange* go out when it is its turn."""
-        if not exchange.alone and self._is_quiet and not self._wire.has_arrived():
-            # The pipeline has nothing to decide about a command that is by itself; as in the blocking client.
-            self.queue.single = exchange
-            self._send_single(exchange)
-            return
         others_wait = self.queue.waiting
         self.queue.append(exchange)
         if others_wait or self.awaits:
@@ -103,8 +96,7 @@ class Traffic:
             told = loop.wake() or told
         # Those who have been served are forgotten, so that a session that is over is freed at once.
         self._loops = []
-        self._limit, self._give_up = int, _nothing
-        self._send = self._send_single = _nothing
+        self._limit, self._send, self._give_up = int, _nothing, _nothing
         why = self.pipeline.given_up
         self._open_pipeline()
         self.pipeline.given_up = why
@@ -132,15 +124,30 @@ class Traffic:
         """Whether a command was sent whose reply has not come whole."""
         return self.queue.single is not None or self.pipeline.in_flight
 
-    def heard(self) -> bool:
-        """Take what has come; return whether more is to come for what was sent before."""
-        exchange = self.queue.single
-        if exchange is None:
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing at all is under way, and a command may be sent."""
+        if self._loops or self._is_due or self.end is not None or self.pipeline.in_flight or not self._wire.reads:
+            return False
+        queue = self.queue
+        return queue.is_idle and queue.held is None and not self._wire.has_arrived()
+
+    def heard(self) -> None:
+        """Take what has come."""
+        if self.queue.single is not None:
+            more = self._take_single()
+        else:
             self._go_on(at_once=True)
-            return self.awaits
-        framer = self._wire.framer
+            more = self.awaits
+        if more:
+            self._patience.something_happened()
+            self._wire.acknowledge()
+
+    def _take_single(self) -> bool:
+        """Take the reply to what was sent past the pipeline; return whether more of it is to come."""
+        queue, framer = self.queue, self._wire.framer
         try:
-            taken = self.queue.take_single(framer, PUBLIC._MAXLINE, self._limit())
+            taken = queue.take_single(framer, PUBLIC._MAXLINE, self._limit())
             if taken is None:
                 return True
             if framer.unread():
@@ -148,9 +155,9 @@ class Traffic:
         except (error_proto, FramingError) as error:
             self._give_up(error)
             return False
-        (outcome,) = taken
-        self.queue.single = None
-        if self.queue.waiting or self._loops:
+        exchange, outcome = taken
+        queue.single = None
+        if queue.waiting or self._loops:
             self.move()
         if isinstance(outcome, CommandError) or exchange.done():
             exchange.have(outcome)
@@ -184,14 +191,16 @@ class Traffic:
 
     def _go_on(self, *, at_once: bool) -> None:
         """Do what `move` does; loops whose messages have come go on *at_once*, or in the event loop's next round."""
-        if not self.flows or self._has_to_look() or not self._is_in_line():
+        if not self.flows or self._has_to_look():
             return
         if self._loops:  # one that was left by a break says so in no other way
             self._loops = [loop for loop in self._loops if not loop.batch.abandoned]
         takes = not self._loops or self.takes
         try:
+            if not self._is_in_line():
+                return
             self._exchange(takes=takes)
-        except (error_proto, FramingError) as error:
+        except Exception as error:  # noqa: BLE001 - what is no reply, or an audit hook that forbids a command
             self._give_up(error)
             return
         still_takes = not self._loops or self.takes
@@ -221,13 +230,6 @@ class Traffic:
         self._has_looked = self._is_due = True
         self._loop.call_soon(self._loop.call_soon, self.move)
         return True
-
-    @property
-    def _is_quiet(self) -> bool:
-        """Whether nothing at all is under way, and a command may be sent."""
-        if self._loops or self._is_due or self.end is not None or not self.flows:
-            return False
-        return self.queue.is_idle and self.queue.held is None and not self.pipeline.in_flight and self._wire.reads
 
     def _is_in_line(self) -> bool:
         """Let the pipeline have what was sent past it, if it may be followed by others; return whether it has."""

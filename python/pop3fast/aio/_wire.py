@@ -23,7 +23,8 @@ class Wire(asyncio.BufferedProtocol):
         self.framer: Framer = Framer()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the transport has let go of the connection."""
-        self._heard = heard
+        self.heard: Callable[[], object] = heard
+        """Called when octets have come."""
         self._lost = lost
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._transport: asyncio.Transport | None = None
@@ -110,7 +111,7 @@ class Wire(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
         # Or a buffer for each session that is over would wait for the garbage collector.
-        self._heard = self._lost = _nothing
+        self.heard = self._lost = _nothing
         self.framer = Framer()
 
     # What asyncio calls.
@@ -131,7 +132,7 @@ class Wire(asyncio.BufferedProtocol):
         self._last_read = nbytes
         self._tickets_may_come = False
         self.framer.feed(self._buffer[:nbytes])
-        self._heard()
+        self.heard()
 
     def eof_received(self) -> None:
         """Take note that the server has hung up; the transport closes then."""
