@@ -1,7 +1,8 @@
 """The asyncio client beside the blocking one: one by one, many in one loop, and over a line with a round trip of 40 ms.
 
 The floor is a bare protocol on asyncio's own event loop, which sends a command, throws its reply away and wakes whoever
-waits for it. A call retrieves a whole mailbox, for beginning to run an event loop costs as much as a message.
+waits for it. Another one does the least that a client has to: it frames the reply, and has a time-out. A call retrieves
+a whole mailbox, for beginning to run an event loop costs as much as a message.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, P
 from benches.mail import attachment
 from benches.sessions import CRLF, END, pop3fast_session, poplib_session
 from pop3fast import POP3, aio
+from pop3fast._framing import Framer
+from pop3fast._socket import arrival
 from pop3fast.testing import MailboxServer
 
 pytestmark = MARKS
@@ -31,7 +34,11 @@ BLOCKING = "pop3fast"
 OURS = "pop3fast.aio"
 UVLOOP = "pop3fast.aio on uvloop"
 FLOOR = "bare protocol on asyncio"
+FRAMED = "bare protocol that frames, with a time-out"
 GATHERED = "pop3fast.aio, 500 at once by `gather()`"
+
+LIMIT = 2**30
+TIMEOUT = 60.0
 
 ROUND_TRIP = 0.04
 FAR_MESSAGES = 500
@@ -91,6 +98,38 @@ class Bare(asyncio.BufferedProtocol):
         await self._reply
 
 
+class Framed(Bare):
+    """The least that gives whole messages: octets framed, no wait without end, nothing taken that was not asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._framer = Framer()
+        self._arrived: Callable[[], object] = bool
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._arrived = arrival(transport.get_extra_info("socket"))
+        self._timer = self._loop.call_later(TIMEOUT, transport.abort)  # type: ignore[attr-defined]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._framer.feed(self._buffer[:nbytes])
+        if self._end == CRLF:
+            came = self._framer.next_status_line(LIMIT) is not None
+        else:
+            came = self._framer.next_bytes_response(LIMIT, LIMIT) is not None
+        if came:
+            self._reply.set_result(None)
+
+    async def reply(self, command: bytes, end: bytes = END) -> None:
+        if command and self._arrived():
+            raise RuntimeError("the benchmark's server said what nothing had asked for")
+        await super().reply(command, end)
+
+    async def close(self) -> None:
+        self._timer.cancel()
+        await super().close()
+
+
 class Loops:
     """Event loops that run for a call, and stand still while the others have their turn."""
 
@@ -121,12 +160,12 @@ class Loops:
         self._stack.callback(lambda: runner.run(pop.quit()))
         return pop
 
-    def bare(self, runner: asyncio.Runner) -> Bare:
+    def bare(self, runner: asyncio.Runner, kind: type[Bare] = Bare) -> Bare:
         """Log in on *runner* without a client; hang up at the end."""
 
         async def connected() -> Bare:
             server, loop = self._server, asyncio.get_running_loop()
-            _, protocol = await loop.create_connection(Bare, server.host, server.port, ssl=self._context)
+            _, protocol = await loop.create_connection(kind, server.host, server.port, ssl=self._context)
             await protocol.reply(b"")
             for command in (f"USER {server.user}\r\n", f"PASS {server.password}\r\n"):
                 await protocol.reply(command.encode(), CRLF)
@@ -173,14 +212,14 @@ def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
         blocking = stack.enter_context(pop3fast_session(server, tls=tls))
         loops = stack.enter_context(Loops(server, tls=tls))
         runner = loops.runner()
-        ours, floor = loops.session(runner), loops.bare(runner)
+        ours, floors = loops.session(runner), {FLOOR: loops.bare(runner), FRAMED: loops.bare(runner, Framed)}
         if runner.run(ours.retr_bytes(1)) != messages[0] or runner.run(ours.retr_bytes(count)) != messages[-1]:
             raise AssertionError("the asyncio client retrieved something else")
         retrieving = _retrieving(ours, mailbox, count)
         # What a runner does besides takes as long as several messages.
         run = runner.get_loop().run_until_complete
 
-        async def discard() -> None:
+        async def discard(floor: Bare) -> None:
             for number in numbers:
                 await floor.reply(b"RETR %d\r\n" % number)
 
@@ -190,7 +229,10 @@ def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
             Contestant(OURS, lambda: run(retrieving())),
         ]
         if not mailbox.many:
-            contestants.append(Contestant(FLOOR, lambda: run(discard())))
+            contestants += [
+                Contestant(name, lambda floor=floor: run(discard(floor)))  # type: ignore[misc]
+                for name, floor in floors.items()
+            ]
         if importlib.util.find_spec("uvloop"):
             other = loops.runner(importlib.import_module("uvloop").new_event_loop)
             on_uvloop = _retrieving(loops.session(other), mailbox, count)
@@ -199,7 +241,7 @@ def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
         return Column(TABLE, mailbox.title, interleave(contestants, pace))
 
 
-@pytest.mark.parametrize("way", [BASELINE, BLOCKING, OURS, UVLOOP, FLOOR])
+@pytest.mark.parametrize("way", [BASELINE, BLOCKING, OURS, UVLOOP, FLOOR, FRAMED])
 def test_retrieving_on_an_event_loop(near: Column, way: str, benchmark: Benchmark) -> None:
     if way not in near.rounds:
         pytest.skip("uvloop not installed" if way == UVLOOP else "the floor is one command at a time")
