@@ -111,7 +111,7 @@ class Twin:
     def wait_for_octets(self) -> None:
         """Wait until the kernel has something for the client, while the loop stands still."""
         made = self.pop._pop3fast.wire.transport.get_extra_info("socket")
-        if made.fileno() < 0:  # they came with the reply in front of them, and ended the connection
+        if made.fileno() < 0 or not self.pop.in_step:  # they came soon, and ended the connection
             return
         assert select.select([made.fileno()], [], [], 5)[0]
 
