@@ -17,6 +17,7 @@ import pytest
 from aio.running import connecting, count_writes, run, until
 from pop3fast import ConnectionLost, ProtocolError, aio
 from pop3fast.aio._answer import Answer
+from pop3fast.aio._queue import short
 from pop3fast.testing import MailboxServer
 
 COMMANDS = 50
@@ -178,6 +179,68 @@ def test_when_a_server_hangs_up_in_the_middle_of_a_reply_nobody_waits_for_ever()
     run(main)
 
 
+def test_what_is_given_when_a_loop_has_been_left_for_a_while_waits_for_the_replies_to_it() -> None:
+    async def main() -> None:
+        async with line() as (pop, other):
+            await pipelining(pop, other)
+            loop = pop.retr_many([1, 2, 3], pipelining=True)
+            waiting = asyncio.ensure_future(anext(loop, None))
+            await other.asked(b"RETR 1", b"RETR 2", b"RETR 3")
+            await loop.aclose()
+            assert await waiting is None
+            for _ in range(5):
+                await asyncio.sleep(0)
+            after = asyncio.create_task(pop.retr_bytes(4))
+            await asyncio.sleep(0)
+            other.say(b"+OK\r\na\r\n.\r\n" * 3)
+            await other.asked(b"RETR 4")
+            other.say(b"+OK\r\nd\r\n.\r\n")
+            assert await after == b"d\r\n"
+
+    run(main)
+
+
+def test_a_command_inside_a_loop_hears_at_once_that_the_server_has_hung_up() -> None:
+    async def main() -> None:
+        async with line() as (pop, other):
+            await pipelining(pop, other)
+            loop = pop.retr_many([1, 2], pipelining=True)
+            first = asyncio.create_task(anext(loop))
+            await other.asked(b"RETR 1", b"RETR 2")
+            other.say(b"+OK\r\na\r\n.\r\n+OK\r\nb\r\n.\r\n")
+            await first
+            other.writer.close()
+            await until(lambda: pop._pop3fast.traffic.end is not None)
+            with pytest.raises(ConnectionLost):
+                await pop.noop()
+            assert (await anext(loop)).content == b"b\r\n"
+
+    run(main)
+
+
+def test_no_command_comes_between_those_of_one_login_also_while_nothing_is_in_flight() -> None:
+    async def main() -> None:
+        async with line() as (pop, other):
+            own = pop._pop3fast
+            async with own.hold() as hold:
+                user = asyncio.create_task(own.command("USER a", short, hold=hold))
+                await other.asked(b"USER a")
+                other.say(b"+OK\r\n")
+                await user
+                between = asyncio.create_task(pop.noop())
+                for _ in range(3):
+                    await asyncio.sleep(0)
+                secret = asyncio.create_task(own.command("PASS b", short, hold=hold))
+                await other.asked(b"PASS b")
+                other.say(b"+OK\r\n")
+                await secret
+            await other.asked(b"NOOP")
+            other.say(b"+OK 2\r\n")
+            assert await between == b"+OK 2"
+
+    run(main)
+
+
 def test_what_follows_a_reply_unasked_breaks_the_connection_also_behind_a_command_by_itself() -> None:
     async def main() -> None:
         async with line() as (pop, other):
@@ -332,6 +395,30 @@ def test_where_others_listen_too_all_are_told_by_the_loop_in_their_order() -> No
 
     assert answered(tell) == ["told", "1 in task"]
     assert heard == ["listener"]
+
+
+def test_where_two_tasks_wait_the_loop_tells_them_in_their_order() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        answer = Answer[int](loop)
+        done: list[str] = []
+
+        async def waits(name: str) -> None:
+            await answer
+            done.append(name)
+
+        tasks = [asyncio.create_task(waits(name)) for name in ("first", "second")]
+        await asyncio.sleep(0)
+
+        def call() -> None:
+            answer.give(1)
+            done.append("told")
+
+        loop.call_soon(call)
+        await asyncio.gather(*tasks)
+        assert done == ["told", "first", "second"]
+
+    run(main)
 
 
 def test_a_task_never_goes_on_in_the_middle_of_another_one() -> None:

@@ -126,8 +126,8 @@ class Traffic:
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing at all is under way, and a command may be sent."""
-        if self._loops or self._is_due or self.end is not None or self.pipeline.in_flight or not self._wire.reads:
+        """Whether nothing is in flight, nor about to be, and a command may be sent."""
+        if self._is_due or self.end is not None or self.pipeline.in_flight or not self._wire.reads:
             return False
         queue = self.queue
         return queue.is_idle and queue.held is None and not self._wire.has_arrived()
