@@ -227,7 +227,7 @@ def test_the_options_of_the_command_line_reach_the_program(home: Path) -> None:
 
 def test_the_documentation_has_each_kind_and_its_promise() -> None:
     page = (Path(__file__).parent.parent / "docs" / "destinations.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `([a-z]+:[^`]*)`[^|]*\|[^|]*\| (.*) \|$", page, re.MULTILINE))
+    rows = dict(re.findall(r"^\| `([a-z0-9]+:[^`]*)`[^|]*\|[^|]*\| (.*) \|$", page, re.MULTILINE))
     assert rows == {kind.form: "once" if kind.once else "at least once" for kind in KINDS.values()}
 
 
