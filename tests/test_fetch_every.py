@@ -1,6 +1,7 @@
 """Fetching every so often: whose turn it is when, and that each account has its turns whatever the others do."""
 
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,17 @@ def test_what_progress_raises_ends_it_and_leaves_no_thread(tmp_path: Path) -> No
         account = Account(f"pop3+plain://user@{server.host}:{server.port}", password=server.password)
         with pytest.raises(KeyboardInterrupt):
             fetch_every([Job(account, f"eml:{tmp_path}/box")], 60, progress=progress)
+
+
+def test_when_it_ends_no_thread_is_waited_for_that_has_not_been_told(tmp_path: Path) -> None:
+    def enough(*_: object) -> None:
+        raise EnoughError
+
+    with MailboxServer([mail(1)]) as server:
+        accounts = [
+            Account(f"pop3+plain://user{number}@{server.host}:{server.port}", password="x") for number in range(8)
+        ]
+        jobs = [Job(account, f"eml:{tmp_path}/{account.login}") for account in accounts]
+        with pytest.raises(EnoughError):
+            fetch_every(jobs, 60, threads=8, on_report=enough)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast-fetch")]
