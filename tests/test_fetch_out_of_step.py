@@ -156,3 +156,26 @@ def test_what_was_remembered_of_a_conversation_out_of_step_is_forgotten_but_what
     assert (report.fetched, report.deleted, drop.messages, report.failures) == (8, 8, [], [])
     assert {*delivered(to)} == {mail(n, size) for n, size in enumerate(octets, 1)}
     assert delivered(to).count(mail(1)) == delivered(to).count(mail(2, 41)) == 1
+
+
+def test_a_line_that_drops_behind_a_short_message_makes_nothing_doubtful_that_came_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an mbox what was taken back would lie there twice."""
+    monkeypatch.setattr("pop3fast.fetch._receipts.BATCH_MESSAGES", 1)
+    to = f"mbox:{tmp_path}/box"
+    drop = named(*range(1, 6))
+    drop.sizes = {uid: len(content) + (9 if number else -1) for number, (uid, content) in enumerate(drop.messages)}
+    drop.capabilities += b"PIPELINING\r\n"
+
+    def hang_up_once(command: bytes) -> Reply | None:
+        if command != b"RETR 4" or drop.sessions != 1:
+            return None
+        return Reply(b"+OK\r\nSubject: ", then="fin")
+
+    drop.instead = hang_up_once
+    with ScriptedServer(GREETING, drop) as server:
+        world = Surroundings(FastClock(), Files(), Stop(), inline=True)
+        report = run_job(Job(account_of(server), to, None, Options()), world)
+    assert (report.fetched, report.failures) == (5, [])
+    assert delivered(to) == sorted(mail(number) for number in range(1, 6))

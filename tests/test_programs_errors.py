@@ -182,6 +182,18 @@ def test_a_connection_that_an_os_error_broke_goes_on_raising_os_errors_that_are_
         assert len(server.received) == sent
 
 
+@pytest.mark.parametrize("first", ["RETR", "loop", "one by one"])
+@pytest.mark.parametrize("then", [verb for verb in COMMANDS if verb != "the file"])
+def test_a_connection_that_the_server_has_hung_up_is_lost_to_each_later_command(first: str, then: str) -> None:
+    with ScriptedServer(GREETING, [Reply(b"", then="fin")]) as server, closing(connect(server)) as pop:
+        with pytest.raises(ConnectionLost):
+            COMMANDS[first](pop)
+        sent = len(server.received)
+        with pytest.raises(ConnectionLost):
+            COMMANDS[then](pop)
+        assert len(server.received) == sent
+
+
 def test_a_handshake_that_fails_leaves_os_errors_behind() -> None:
     replies: list[bytes | Reply] = [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK go\r\n", then="stall")]
     with ScriptedServer(GREETING, replies) as server, closing(connect(server, timeout=0.2)) as pop:

@@ -118,7 +118,10 @@ class ProtocolError(error_proto):
 
 
 class ConnectionLost(ProtocolError):  # noqa: N818 - a public name that says what happened
-    """The server hung up before its reply was whole. ``args`` are poplib's."""
+    """The server hung up before its reply was whole. ``args`` are poplib's.
+
+    Each later command raises it again; nothing is sent.
+    """
 
     __module__ = "pop3fast"
 
@@ -174,6 +177,8 @@ def broken_by(error: BaseException) -> type[ProtocolError]:
     """Return what is to be raised for what is asked of a connection that *error* broke."""
     if isinstance(error, TimeoutError):
         return ConnectionTimedOut
+    if isinstance(error, ConnectionLost):
+        return ConnectionLost
     return ConnectionBroken if isinstance(error, OSError) else ProtocolError
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
-from pop3fast import POP3, CommandError, ConnectionLost, LimitExceeded, Piece, ProtocolError, error_proto
+from pop3fast import POP3, CommandError, Piece, ProtocolError, error_proto
 from pop3fast._replies import pipelines
 from pop3fast.fetch import _step
 from pop3fast.fetch._errors import explained
@@ -19,7 +19,7 @@ from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._inquiry import Inquiry, trouble
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
-from pop3fast.fetch._several import SeveralSessions
+from pop3fast.fetch._several import Lost, SeveralSessions
 from pop3fast.fetch._sizes import Trust, too_short
 from pop3fast.fetch._writer import Writer
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
@@ -171,7 +171,7 @@ class Retrieval:
 
         A line that drops proves nothing, and nor does a message beyond a limit.
         """
-        lost = isinstance(error, ConnectionLost | LimitExceeded) or not isinstance(error, ProtocolError)
+        lost = isinstance(error, Lost) or not isinstance(error, ProtocolError)
         return self.odd and not lost
 
     def _fetch_headers(self, items: list[Item], writer: Writer) -> None:
