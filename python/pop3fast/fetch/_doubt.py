@@ -117,7 +117,7 @@ def settle(
             others.append((item, remembered))
         elif fingerprint is None and _is_open(item, remembered):
             plan.seen -= 1
-            plan.again[item] = remembered.fingerprint
+            plan.again[item] = remembered
             if seen.size(SHORT_MARK + item.identity.uid, item.identity.occurrence) is not None:
                 plan.short_before.add(item.identity)
             plan_new(plan, item, options, known)

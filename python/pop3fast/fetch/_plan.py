@@ -103,9 +103,8 @@ class Plan:
     """What of these is to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
     """Deleted, as the server said, and listed again."""
-    again: dict[Item, bytes] = field(default_factory=dict)
-    """Fetched once more because nothing else shows whether they are the remembered messages; each with the fingerprint
-    of the remembered one."""
+    again: dict[Item, Remembered] = field(default_factory=dict)
+    """Fetched once more because nothing else shows whether they are the remembered messages, each with that one."""
     sizes_changed: list[tuple[Identity, int]] = field(default_factory=list)
     """Messages that are the same although the server gives another size now."""
     relisted: list[Identity] = field(default_factory=list)

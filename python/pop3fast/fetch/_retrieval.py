@@ -23,6 +23,7 @@ from pop3fast.fetch._several import Lost, SeveralSessions
 from pop3fast.fetch._sizes import Trust, too_short
 from pop3fast.fetch._writer import Writer
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
+from pop3fast.fetch.memory._seen import Remembered
 
 AHEAD_OCTETS = 64 * 2**20
 """How many octets are asked for ahead of time: as many as there are commands in flight, but for the largest messages.
@@ -64,6 +65,8 @@ class Coming:
     """Whether it was abandoned because it is larger than it may be."""
     same: bool = False
     """Whether it was delivered before, and is not handed on."""
+    same_to: int = 0
+    """Up to so many octets it was delivered before, and came short then. When it has no more, it is abandoned."""
     held: bytes | None = None
     """What is held back, until the header is whole, of a message that may have been delivered before."""
 
@@ -87,10 +90,10 @@ class Retrieval:
         of another. What is taken for another message has another size, where each has its own."""
         self.longer = False
         """Whether one of them came longer than it is listed, although the sizes are known to be right."""
-        self.again: dict[Item, bytes] = {}
-        """What is fetched to compare its header with that of the remembered message, by its fingerprint."""
+        self.again: dict[Item, Remembered] = {}
+        """What is fetched to compare its header with that of the remembered message."""
         self.same: list[Item] = []
-        """What had the same header, and was not handed on."""
+        """What had the same header, and no octets that the remembered one lacked. It was not delivered again."""
         self.short_before: set[Identity] = set()
         """What came short before this session, and shows nothing more about the sizes."""
         self._items: list[Item] = []
@@ -236,8 +239,8 @@ class Retrieval:
         if not piece.last:
             run.receiving(coming.octets)
             return None
-        if coming.same:
-            self.same.append(item)
+        if coming.same or 0 < coming.octets <= coming.same_to:
+            self._recognise(item, writer, begun=not (whole or coming.same or coming.left))
             self._received(awaited, coming.octets)
             return None
         left = self._is_too_large(coming.octets)
@@ -252,7 +255,7 @@ class Retrieval:
             self._received(awaited, coming.octets)
         return short
 
-    def _compare(self, piece: Piece, coming: Coming, remembered: bytes) -> Piece:
+    def _compare(self, piece: Piece, coming: Coming, remembered: Remembered) -> Piece:
         """Return *piece* with what was held back before it, once the header shows whether it is what is remembered."""
         if not piece.first and coming.held is None:
             return piece
@@ -262,8 +265,15 @@ class Retrieval:
             coming.held = held
             return piece
         coming.held = None
-        coming.same = fingerprint(header) == remembered
+        if fingerprint(header) == remembered.fingerprint:
+            coming.same = remembered.octets >= remembered.size
+            coming.same_to = remembered.octets
         return Piece(piece.number, held, first=True, last=piece.last)
+
+    def _recognise(self, item: Item, writer: Writer, *, begun: bool) -> None:
+        if begun:
+            writer.abandon()
+        self.same.append(item)
 
     def _hand_on(self, piece: Piece, coming: Coming, item: Item, writer: Writer) -> None:
         if piece.first:

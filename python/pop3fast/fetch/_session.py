@@ -88,7 +88,7 @@ class FetchSession:
         deletions, items, more = self._portion(plan)
         wanted = self._deliverer.sift(items, memory, len(uids))
         receipts = self._whole(self._deliverer.deliver(wanted, memory, uids), plan)
-        deletions += self._recognise(memory, nameless=plan.nameless > 0)
+        deletions += self._recognise(memory, plan)
         if listing.complete:
             marked = self._deleter.delete(plan, deletions, receipts, memory, self._deliverer.unwanted)
         else:
@@ -280,14 +280,17 @@ class FetchSession:
                 "nothing shows yet whether they are whole"
             )
 
-    def _recognise(self, memory: AccountState, *, nameless: bool) -> list[Item]:
+    def _recognise(self, memory: AccountState, plan: Plan) -> list[Item]:
         """Take note of what was fetched and turned out to be remembered; return what of it may be deleted."""
         run, options, same = self._run, self._run.options, self._retrieval.same
         if not same:
             return []
         keys = {item: remembered_as(item.identity, options) for item in same}
         entries = memory.entries(keys.values())
-        memory.note_listing([], [*entries], nameless=nameless)
+        memory.note_listing([], [*entries], nameless=plan.nameless > 0)
+        if run.sizes.trust is not Trust.ESTIMATES and not options.headers_only:
+            came = {item: entries[key].octets for item, key in keys.items() if key in entries}
+            plan.short += [item for item, octets in came.items() if octets < item.size]
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
         recognised = {item.identity for item in same}
         for identity in recognised:
