@@ -194,6 +194,17 @@ def test_a_message_that_was_deleted_meanwhile_comes_again_and_no_other_is_taken_
     assert found(box)[1:] == [mail(1).replace(b"\r\n", b"\n")] * count
 
 
+def test_of_one_second_what_an_earlier_fetch_delivered_is_not_taken_for_what_another_began(box: Path) -> None:
+    """A machine that has lost its time begins with the same second after each start."""
+    state, alike = box.with_name("state"), mail(1)
+    box.write_bytes(THEIRS)
+    run(box, {b"1": alike}, state=state, clock=FastClock())
+    stopped(box, {b"2": alike}, after=100, clock=FastClock())
+    in_place(box, lambda octets: octets.replace(b"Subject: theirs", b"Subject: thEIRS"))
+    run(box, {b"2": alike}, state=state, clock=FastClock())
+    assert found(box).count(alike.replace(b"\r\n", b"\n")) == 2
+
+
 LOOKS_LIKE = b"Subject: x\r\n\r\nI wrote: From me@x Mon Jan  5 10:00:00 2026\r\nFrom me at 10:00\r\n" * 20
 
 

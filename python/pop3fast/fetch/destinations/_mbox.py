@@ -339,13 +339,13 @@ class Mbox:
             try:
                 if not is_about(intent, self.files, file, self.path, self._opened()):
                     continue
-                delivered = [] if file is None else self._settle(file, intent)
+                delivered = [] if file is None else self._settle(file, intent, journal)
             except OSError as error:
                 raise destination_error(self.path, "settle what was begun in", error) from error
             journal.settle(intent.key, delivered)
 
-    def _settle(self, file: int, intent: Intent) -> list[Entry]:
-        findings = settle(self.files, file, intent)
+    def _settle(self, file: int, intent: Intent, journal: Journal) -> list[Entry]:
+        findings = settle(self.files, file, intent, journal.has_place)
         self._make_durable(file)
         if findings.fragment:
             self._said.append(FRAGMENT.format(self.path))

@@ -8,7 +8,7 @@ else. In doubt it stays, and the message is delivered again.
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
@@ -81,8 +81,11 @@ def is_about(intent: Intent, files: Files, file: int | None, path: str, parent: 
         files.close(other)
 
 
-def examine(files: Files, file: int, intent: Intent) -> Findings:
-    """Return what the open and locked mbox *file* shows of *intent*."""
+def examine(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> Findings:
+    """Return what the open and locked mbox *file* shows of *intent*.
+
+    *knows* says whether a message that is remembered was put at a place (`Place.packed`).
+    """
     status = files.stat(file)
     size = status.st_size
     there = [_is_there(files, file, message, size) for message in intent.messages]
@@ -97,13 +100,13 @@ def examine(files: Files, file: int, intent: Intent) -> Findings:
             return Findings(before, None, fragment=False)
         if _is_ours(files, file, intent, first, start, size):
             return Findings(before, start, fragment=False)
-    delivered, fragment = _search(files, file, intent)
+    delivered, fragment = _search(files, file, intent, knows)
     return Findings(delivered, None, fragment)
 
 
-def settle(files: Files, file: int, intent: Intent) -> Findings:
+def settle(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> Findings:
     """Return that when what may be taken away is gone, and what is delivered is written again, to be synced."""
-    findings = examine(files, file, intent)
+    findings = examine(files, file, intent, knows)
     if findings.cut_to is not None:
         files.truncate(file, findings.cut_to)
     if findings.delivered:
@@ -144,20 +147,24 @@ def _is_as_it_was(files: Files, file: int, intent: Intent, size: int) -> bool:
     return size >= intent.size and digest_before(files, file, intent.size) == intent.before
 
 
-def _search(files: Files, file: int, intent: Intent) -> tuple[list[Entry], bool]:
+def _search(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> tuple[list[Entry], bool]:
     """Return the messages of *intent* that are wholly in the file, wherever, and whether a piece of another one is."""
     alike = intent.messages[0].alike
     known = {message.digest for message in intent.messages}
     offsets: dict[bytes, list[int]] = {}
+    remembered: Counter[bytes] = Counter()
     others: set[bytes] = set()
     for place in find(files, file, {mark_of(message.head) for message in intent.messages}, alike=alike):
         if place.digest in known:
             offsets.setdefault(place.digest, []).append(place.offset)
+            remembered[place.digest] += place.offset < intent.size and knows(place.packed())
         else:
             others.add(files.read(file, HEAD_OCTETS, place.offset))
     delivered: list[Entry] = []
     fragment = False
-    taken = Counter({message.digest: message.earlier for message in reversed(intent.messages)})
+    earlier = {message.digest: message.earlier for message in reversed(intent.messages)}
+    # An earlier process, of which the one that was stopped knew nothing, may have delivered some of the same second.
+    taken = Counter({digest: max(number, remembered[digest]) for digest, number in earlier.items()})
     for message in intent.messages:
         # Of messages that are alike to the last octet, and have the same second, the first ones were there before.
         number, there = taken[message.digest], offsets.get(message.digest, [])
