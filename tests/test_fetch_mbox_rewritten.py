@@ -205,6 +205,22 @@ def test_of_one_second_what_an_earlier_fetch_delivered_is_not_taken_for_what_ano
     assert found(box).count(alike.replace(b"\r\n", b"\n")) == 2
 
 
+@pytest.mark.parametrize("whole", [0, 1, 3])
+@pytest.mark.parametrize("octets", [1, 4])
+def test_what_is_no_from_line_yet_stays_in_no_message_though_others_are_changed(
+    box: Path, whole: int, octets: int
+) -> None:
+    run(box, MESSAGES, state=box.with_name("another state"))
+    start = sum(map(len, split(box.read_bytes())[:whole]))
+    box.write_bytes(THEIRS)
+    stopped(box, MESSAGES, after=start + octets)
+    assert box.read_bytes().endswith(b"\n\n" + b"From"[:octets])
+    in_place(box, lambda octets: octets.replace(b"Subject: theirs", b"Subject: thEIRS"))
+    assert run(box, MESSAGES, state=box.with_name("state")) == []
+    ours = [content.replace(b"\r\n", b"\n") for content in MESSAGES.values()]
+    assert found(box) == [b"Subject: thEIRS\n\nFor you\n", *ours]
+
+
 LOOKS_LIKE = b"Subject: x\r\n\r\nI wrote: From me@x Mon Jan  5 10:00:00 2026\r\nFrom me at 10:00\r\n" * 20
 
 

@@ -3,7 +3,8 @@
 Owns that nobody else's mail is ever cut off. A message is found by its content: at its intended place, or wherever a
 mail program has moved it. The beginning of a message is taken away only when nobody can have touched the file since:
 what is before it, its own beginning and its end are as intended, and nothing in it looks like a message of somebody
-else. In doubt it stays, and the message is delivered again.
+else. Or when it is too little for a From line, and ends the file. In doubt it stays, and the message is delivered
+again.
 """
 
 import os
@@ -23,6 +24,9 @@ from pop3fast.fetch.memory._journal import Intended, Intent
 MOST_FROMS = 1000
 """How many places that look like a From line are kept of a message while it is appended, and how many of their cuts.
 When there are more, and the append is stopped, the beginning of the message may stay in the file."""
+
+EMPTY_LINE = b"\n\n"
+"""What is before a From line, but at the beginning of the file."""
 
 BEFORE_OCTETS = 4096
 """How much of what is before the first message is compared: a mail program that rewrites the file moves or changes
@@ -94,7 +98,7 @@ def examine(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bo
     first = there.index(False)
     start = intent.messages[first].offset if first else intent.size
     same_file = (status.st_dev, status.st_ino) == (intent.device, intent.inode)
-    if same_file and _is_as_it_was(files, file, intent, size):
+    if same_file and (_is_as_it_was(files, file, intent, size) or _is_cut(files, file, intent.messages[first], size)):
         before = [placed(message) for message in intent.messages[:first]]
         if size <= start:
             return Findings(before, None, fragment=False)
@@ -145,6 +149,18 @@ def _is_there(files: Files, file: int, message: Intended, size: int) -> bool:
 
 def _is_as_it_was(files: Files, file: int, intent: Intent, size: int) -> bool:
     return size >= intent.size and digest_before(files, file, intent.size) == intent.before
+
+
+def _is_cut(files: Files, file: int, message: Intended, size: int) -> bool:
+    """Return whether the file ends with the first octets of *message*, too few for a From line, where it was to be.
+
+    Then they are taken away whatever was changed before them. No other program's message ends so, and the next append
+    would make them the end of the message before.
+    """
+    begun = FROM[: max(0, size - message.offset)]
+    end = EMPTY_LINE + begun
+    start = message.offset - len(EMPTY_LINE)
+    return 0 < len(begun) < len(FROM) and start >= 0 and files.read(file, len(end) + 1, start) == end
 
 
 def _search(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> tuple[list[Entry], bool]:
