@@ -53,6 +53,15 @@ def test_a_function_gets_everything_and_nothing_is_between_two_stools(portion: i
             pytest.fail(f"{broken}: python -m tests.simulation --handler --seed {seed} tells the story")
 
 
+def test_messages_that_are_alike_and_have_no_unique_ids_that_last_are_one_to_a_function(folder: Path) -> None:
+    needs = frozenset({OWN, HANDLER, "alike", "unique-ids missing", "unlasting unique-ids"})
+    for seed in range(50):
+        try:
+            play(seed, folder, needs, needs=needs)
+        except Broken as broken:
+            pytest.fail(f"{broken}: seed {seed}")
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_that_is_planted_is_found(fault: Planted, folder: Path) -> None:
     assert _seed_that_finds(fault, folder) is not None

@@ -61,16 +61,16 @@ class Promises:
             if mail.may_miss or (mail.damaged and mail.gone):
                 continue
             alike = [each for each in marked if each.text == mail.text and not each.may_miss]
-            gone = self._gone(place, mail.text) + len(alike)
+            gone = _told_apart(place, [*self._gone(place, mail.text), *alike])
             for texts, how in ((there, ""), (durable, " durably")):
                 if texts[mail.text] + place.taken[mail.text] < gone:
                     self._world.fail(f"{mail} is deleted from the server, and is not{how} whole at {place.words}")
             self._check_age(mail)
 
-    def _gone(self, place: Place, text: bytes) -> int:
-        """Return how many messages with this text a fetch has deleted from the servers."""
+    def _gone(self, place: Place, text: bytes) -> list[Mail]:
+        """Return the messages with this text that a fetch has deleted from the servers."""
         mails = [mail for mail in self.mails_at(place) if mail.text == text]
-        return sum(mail.gone == "fetch" and not (mail.may_miss or mail.damaged) for mail in mails)
+        return [mail for mail in mails if mail.gone == "fetch" and not (mail.may_miss or mail.damaged)]
 
     def _check_age(self, mail: Mail) -> None:
         days = self.options.delete_after
@@ -256,7 +256,7 @@ class Promises:
                 continue  # it is named
             alike = [each for each in self.mails_at(place) if each.text == mail.text and not each.may_miss]
             alike = [each for each in alike if not self._may_be_short(drop, each)]
-            need = sum(each in wanted or each.gone == "fetch" for each in alike)
+            need = _told_apart(place, [each for each in alike if each in wanted or each.gone == "fetch"])
             if any(each.damaged for each in alike):
                 continue
             if texts[mail.text] < need - _may_be_kept(mail, alike, report):
@@ -307,6 +307,15 @@ def _says_short(report: FetchReport) -> bool:
     """Return whether *report* says of any message that it came shorter than it is listed."""
     said = [*report.warnings, *(named.why for named in (*report.kept, *report.failures))]
     return any("that the server lists" in text or "the server lists them" in text for text in said)
+
+
+def _told_apart(place: Place, alike: list[Mail]) -> int:
+    """Return as how many messages *alike*, which are so to the last octet, come to *place*.
+
+    All that have no unique-id that lasts have the same key, and to a destination of one's own that is one message.
+    """
+    named = sum(is_lasting(mail.uid) and not mail.uid_changes for mail in alike)
+    return min(len(alike), named + 1) if isinstance(place, OwnPlace) else len(alike)
 
 
 def _may_come_more(mail: Mail) -> int:
