@@ -31,8 +31,8 @@ class OwnPlace(Place):
         super().__init__(world, disk, "own", name)
         self.deliveries: list[tuple[str, bytes]] = []
         """Key and content, as they came."""
-        self.refused: set[bytes] = set()
-        """The texts that it has refused for good."""
+        self.refused: dict[str, bytes] = {}
+        """The texts that it has refused for good, by key."""
 
     def destination(self) -> SimpleDestination:
         """Return what a new process delivers through."""
@@ -54,7 +54,7 @@ class OwnPlace(Place):
         world.step("own deliver")
         content = message.content
         if world.chance("refusals", 0.1):
-            self.refused.add(content)
+            self.refused[message.key] = content
             raise MessageRefused("no such message")
         if world.chance("stops", 0.1):
             raise MessageDeferred("not now")
@@ -62,7 +62,7 @@ class OwnPlace(Place):
             raise OSError(28, "No space left on device")
         if world.chance("delays", 0.2):
             world.clock.pause(30.0)
-        self.refused.discard(content)
+        self.refused.pop(message.key, None)
         self.deliveries.append((message.key, content))
         world.say(f"own: {message.key[:8]} {content[:40]!r}")
         world.step("own delivered")

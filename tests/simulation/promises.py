@@ -162,7 +162,7 @@ class Promises:
             name = mail.uid if is_lasting(mail.uid) else b""
             if not texts[mail.text] and name not in names and not (mail.may_miss or mail.came_short):
                 raise Broken(f"{mail} was neither delivered nor named")
-            if not texts[mail.text] and mail.text in place.refused and mail.gone == "fetch":
+            if not texts[mail.text] and mail.text in place.refused.values() and mail.gone == "fetch":
                 raise Broken(f"{mail} was refused, and is deleted")
 
     def _check_size(self, drop: Maildrop, new: "Counter[bytes]") -> None:
@@ -248,12 +248,14 @@ class Promises:
         for mail in wanted:
             if mail.may_miss or mail.damaged:
                 continue
+            if isinstance(place, OwnPlace) and mail.text in place.refused.values():
+                continue  # it is named
             if self._may_be_short(drop, mail):
-                if not texts[mail.text] and not _says_short(report):
+                # What was refused is named, and may have been a piece of it.
+                is_named = any(named.uid == mail.uid for named in report.refused)
+                if not texts[mail.text] and not is_named and not _says_short(report):
                     raise Broken(f"{why}, and nobody says that {mail} came short")
                 continue
-            if isinstance(place, OwnPlace) and mail.text in place.refused:
-                continue  # it is named
             alike = [each for each in self.mails_at(place) if each.text == mail.text and not each.may_miss]
             alike = [each for each in alike if not self._may_be_short(drop, each)]
             need = _told_apart(place, [each for each in alike if each in wanted or each.gone == "fetch"])
