@@ -59,6 +59,27 @@ def test_a_reply_too_many_loses_no_message_though_all_sizes_are_right(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_late_refusal_does_not_hide_that_replies_are_out_of_step(tmp_path: Path, kind: str) -> None:
+    """The first message comes twice, and the second one is refused: STAT gets that, and NOOP the reply to STAT."""
+    to = f"{kind}:{tmp_path}/box"
+    drop = named(1, 2)
+    answers = {b"RETR 1": drop.content(1), b"RETR 2": b"-ERR not now\r\n", b"STAT": b"+OK 2 0\r\n"}
+    late: list[bytes] = []
+
+    def instead(command: bytes) -> bytes | None:
+        if drop.sessions != 1 or not command.startswith((b"RETR", b"STAT", b"NOOP", b"QUIT")):
+            return None
+        late.append(answers.get(command, b"+OK\r\n"))
+        return late[0] if command == b"RETR 1" else late.pop(0)
+
+    drop.instead = instead
+    with ScriptedServer(GREETING, drop) as server:
+        report = fetch_from(server, to)
+    assert report.exit_status == 0
+    assert {*delivered(to)} == {mail(1), mail(2)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 def test_replies_in_another_order_lose_no_message(tmp_path: Path, kind: str, line_end: bytes) -> None:
     """Each reply comes, so nothing is missing or left over: only the sizes say that one is another's."""

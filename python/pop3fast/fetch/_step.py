@@ -11,7 +11,7 @@ def check_step(pop: POP3, messages: int) -> None:
 
     When a message has forged a reply, each reply since was taken for that of the next command, and the last one is
     still to come (quirk q96). STAT has to give the number of *messages*. When it does not, two NOOPs, one after the
-    other, find the reply that is left over.
+    other, find the reply that is left over. It may be a refusal; then NOOP gets the reply to STAT.
     """
     try:
         if pop.stat()[0] == messages:
@@ -22,6 +22,9 @@ def check_step(pop: POP3, messages: int) -> None:
         pass
     for _ in range(2):
         try:
-            pop.noop()
+            answer = pop.noop()
         except CommandError:
             continue  # a server without NOOP, which is a reply as well
+        number, octets = (*answer.split()[1:3], b"", b"")[:2]
+        if number == b"%d" % messages and octets.isdigit():
+            raise ProtocolError("NOOP got the reply to STAT")
