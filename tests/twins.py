@@ -110,8 +110,10 @@ class Twin:
 
     def wait_for_octets(self) -> None:
         """Wait until the kernel has something for the client, while the loop stands still."""
+        if not self.pop.in_step:  # they came soon, and ended the connection, of which nothing may be left
+            return
         made = self.pop._pop3fast.wire.transport.get_extra_info("socket")
-        if made.fileno() < 0 or not self.pop.in_step:  # they came soon, and ended the connection
+        if made.fileno() < 0:
             return
         assert select.select([made.fileno()], [], [], 5)[0]
 
