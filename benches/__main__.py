@@ -36,6 +36,8 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.quick and arguments.write:
         parser.error("--quick measures nothing that is worth writing down")
+    if arguments.only and not arguments.against:
+        parser.error("-k is for --against; without it all rows are measured, for the tables want them")
     if arguments.write:
         # To fail now, not in five minutes.
         report.between_marks(arguments.write.read_text(encoding="utf-8"), "", _MARKS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from benches import against, report
+from benches.__main__ import main
 from benches.turns import Partner
 
 import pop3fast
@@ -127,3 +128,13 @@ def test_a_row_of_ours_is_slower_when_its_best_round_takes_three_per_cent_more(s
     times = [f"{seconds:.3f}", "x"] * 2
     assert theirs.split() == ["Messages,", "4", "KB:", "poplib", *times]
     assert ours.split() == ["Messages,", "4", "KB:", "pop3fast", *times, *verdict.split()]
+
+
+def test_a_selection_without_another_checkout_is_no_run_of_everything(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["benches", "-k", "Courier"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "-k is for --against" in capsys.readouterr().err
