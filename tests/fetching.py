@@ -6,6 +6,7 @@ the power is cut; `fetch` is the smallest session that does everything in the ri
 
 import asyncio
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -211,8 +212,11 @@ def flags_of(*, missing: bool = False, deletions: int = 0, marked: bool = False)
     return deletions | (MISSING if missing else 0) | (MARKED if marked else 0)
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Do *work* in a child process; return its exit status, 0 when it came to its end, negative when it was killed."""
+def in_child(work: Callable[[], object], *, killed_after: float | None = None) -> int:
+    """Do *work* in a child process; return its exit status, 0 when it came to its end, negative when it was killed.
+
+    With *killed_after* it is killed after so many seconds unless it has ended by then.
+    """
     child = os.fork()
     if not child:
         status = 1
@@ -223,6 +227,13 @@ def in_child(work: Callable[[], object]) -> int:
             os.write(2, f"{error!r}\n".encode())
         finally:
             os._exit(status)
+    if killed_after is not None:
+        killer = threading.Timer(killed_after, os.kill, (child, signal.SIGKILL))
+        killer.start()
+        # Its number is its own until it is reaped, so that the kill can meet no other process and never nobody.
+        os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+        killer.cancel()
+        killer.join()
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 

@@ -12,6 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -508,31 +509,21 @@ def test_killed_at_random_nothing_is_lost_and_a_unique_key_has_each_once(tmp_pat
         database, state, aside = f"{folder}/tickets", f"{folder}/state", f"eml:{folder}/failed"
         drop = Maildrop(*messages)
         with ScriptedServer(GREETING, drop) as server:
+            process = partial(
+                process_mailbox,
+                account_of(server),
+                ticketing(database),
+                state=state,
+                attempts=2,
+                quarantine=aside,
+                delete=True,
+            )
             for _ in range(60):
-                seconds = chance.uniform(0, 0.1)
-                child = os.fork()
-                if not child:
-                    with contextlib.suppress(BaseException):
-                        process_mailbox(
-                            account_of(server),
-                            ticketing(database),
-                            state=state,
-                            attempts=2,
-                            quarantine=aside,
-                            delete=True,
-                        )
-                    os._exit(0)
-                killer = threading.Timer(seconds, os.kill, (child, signal.SIGKILL))
-                killer.start()
-                kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
-                killer.cancel()
-                killer.join()
+                kills += in_child(process, killed_after=chance.uniform(0, 0.1)) == -signal.SIGKILL
                 if not drop.messages:
                     break
             for _ in range(2):
-                process_mailbox(
-                    account_of(server), ticketing(database), state=state, attempts=2, quarantine=aside, delete=True
-                )
+                process()
         assert drop.messages == []
         # What killed its process twice is put aside as well: nobody knows whether it was its fault.
         there = {*tickets_of(database), *delivered(aside)}

@@ -4,13 +4,12 @@ Each has every message exactly once, by a unique column on its key, whenever it 
 """
 
 import contextlib
-import os
 import random
+import signal
 import smtplib
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,19 +30,9 @@ from shapes import GREETING
 MAILS = [(b"u%d" % number, mail(number)) for number in range(1, 13)]
 
 
-def kill_at_random(work: Callable[[], object], chance: random.Random, most: float) -> bool:
+def killed_at_random(work: Callable[[], object], chance: random.Random, most: float) -> bool:
     """Do *work* in a child that may be killed in the middle; return whether it was."""
-    child = os.fork()
-    if not child:
-        with contextlib.suppress(BaseException):
-            work()
-        os._exit(0)
-    killer = threading.Timer(chance.uniform(0, most), os.kill, (child, 9))
-    killer.start()
-    status = os.waitpid(child, 0)[1]
-    killer.cancel()
-    killer.join()
-    return os.WIFSIGNALED(status)
+    return in_child(work, killed_after=chance.uniform(0, most)) == -signal.SIGKILL
 
 
 def in_postgres(url: str) -> Callable[[HandledMessage], None]:
@@ -81,7 +70,7 @@ def test_a_unique_column_in_postgresql_has_each_message_once_whenever_the_proces
         if not state_there_too:
             # A worker that died holds its lease for a while, so then there is one only.
             for _ in range(12):
-                kill_at_random(process, chance, 0.3)
+                killed_at_random(process, chance, 0.3)
         process()
     assert drop.messages == []
     with psycopg.connect(url) as database:
@@ -191,7 +180,7 @@ def test_who_wrote_gets_one_answer_and_then_the_message_is_deleted(tmp_path: Pat
         def process() -> None:
             process_mailbox(account_of(server), handle, state=str(tmp_path / "state"), delete=True, attempts=50)
 
-        kills = sum(kill_at_random(process, chance, 0.2) for _ in range(10))
+        kills = sum(killed_at_random(process, chance, 0.2) for _ in range(10))
         assert in_child(process) == 0
         outgoing.wait()
         assert drop.messages == []
