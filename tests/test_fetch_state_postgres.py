@@ -101,6 +101,28 @@ def test_whoever_writes_keeps_the_account(url: str) -> None:
             take(url)
 
 
+def test_a_batch_of_rows_is_one_round_trip_and_none_is_missing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import psycopg  # noqa: PLC0415 - as above
+
+    sent: list[str] = []
+    execute = psycopg.ClientCursor.execute
+
+    def counted(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as psycopg has them
+        sent.append(str(query))
+        return execute(self, query, *arguments, **named)
+
+    with take(url) as account:
+        monkeypatch.setattr(psycopg.ClientCursor, "execute", counted)
+        entries = [entry(b"%d?%%s;'" % number) for number in range(2 * _postgres.ROWS_AT_A_TIME + 1)]
+        account.remember(entries[:50])
+        a_few = len(sent)
+        account.remember(entries)
+        # Two further pieces; all else is asked once a batch.
+        assert len(sent) - a_few == a_few + 2
+        monkeypatch.undo()
+        assert {*account.seen()} == {each.identity for each in entries}
+
+
 def test_a_dead_worker_s_account_is_taken_over_when_its_lease_has_ended(url: str) -> None:
     def die() -> None:
         account = take(url)

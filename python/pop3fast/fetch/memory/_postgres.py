@@ -34,6 +34,9 @@ CONNECT_SECONDS = 10
 
 MISSING_EXTRA = "it takes a package that is not installed: pip install 'pop3fast[postgres]'"
 
+ROWS_AT_A_TIME = 500
+"""So many statements go to the server together, some hundred kilobytes: a batch of a fetch is one round trip."""
+
 TAKEN_OVER = "another worker has taken the account over: nothing more is remembered or deleted by this one"
 
 
@@ -155,9 +158,12 @@ class _Session:
         return cursor.execute(_words(statement), parameters)
 
     def executemany(self, statement: str, parameters: Sequence[Sequence[Any]], /) -> None:
-        """Do one statement for each row of *parameters*."""
-        if parameters:
-            self.connection.cursor().executemany(_words(statement), parameters)
+        """Do one statement for each row of *parameters*, many in one round trip."""
+        cursor: ClientCursor[Any] = self.connection.cursor()  # type: ignore[assignment] # as it was connected
+        words = _words(statement)
+        for begin in range(0, len(parameters), ROWS_AT_A_TIME):
+            rows = parameters[begin : begin + ROWS_AT_A_TIME]
+            cursor.execute(";".join(cursor.mogrify(words, row) for row in rows))
 
     def close(self) -> None:
         self.connection.close()
