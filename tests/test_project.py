@@ -182,6 +182,8 @@ ACCOUNTS = (
 )
 FETCH = (
     "fetch",
+    "fetch.fleet",
+    "fetch.fleet._turns",
     "fetch._processing",
     "fetch._every",
     "fetch._fetch_many",
