@@ -342,6 +342,8 @@ class Dialogue:
             content = b"".join(lines[: self.world.rng.randrange(len(lines))])
             mail.came_short = True
             self.sent_short += 1
+            if not self.maildrop.stuffs:
+                mail.may_miss = "sizes look like estimates where the server takes dots away"
         else:
             self.sent_whole.append(mail)
             self.maildrop.shown_whole.add(mail.key)
