@@ -18,6 +18,7 @@ from pop3fast.fetch import (
     open_destination,
 )
 from pop3fast.fetch._files import Files
+from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.memory._journal import Journal
 
 Trouble = Callable[[str, Identity | None], object]
@@ -25,10 +26,12 @@ Trouble = Callable[[str, Identity | None], object]
 
 
 @contextlib.contextmanager
-def prepared(to: str, files: Files | None = None) -> Iterator[tuple[Destination, AccountState]]:
+def prepared(
+    to: str, files: Files | None = None, clock: Clock | None = None
+) -> Iterator[tuple[Destination, AccountState]]:
     """Yield the destination *to*, and the account that it is prepared for."""
     with State(f"{to.partition(':')[2]}.state").account("h", 110, "me") as account:
-        destination = open_destination(to, files)
+        destination = open_destination(to, files, clock)
         try:
             destination.prepare(account.digest, account)
             yield destination, account

@@ -11,6 +11,7 @@ import pytest
 
 from destinations import prepared
 from fetching import mail
+from maildrops import FastClock
 from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
@@ -19,6 +20,7 @@ from pop3fast.fetch.destinations._folder import SMALL_OCTETS
 from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS
 from pop3fast.fetch.destinations._sync import GroupSync
+from pop3fast.fetch.memory._fingerprint import fingerprint, header_of
 
 KINDS = ["maildir", "eml", "mbox"]
 WHOLE, MOVED, DIFFERS = ReadBack.WHOLE, ReadBack.MOVED, ReadBack.DIFFERS
@@ -31,7 +33,7 @@ def deliver(
     for number in numbers:
         delivery = destination.begin(Identity(b"" if nameless else b"%d" % number))
         delivery.write(mail(number, octets))
-        delivery.end()
+        delivery.end(fingerprint=fingerprint(header_of(mail(number, octets))))
     entries = destination.flush()
     account.remember(entries)
     return entries
@@ -159,6 +161,33 @@ def test_a_message_that_moved_to_the_place_of_another_is_no_damage_to_that_one(t
         assert destination.read_back(entries, fresh=False)[0] == MOVED, (
             "one that a mail program changed, and is shorter"
         )
+
+
+def test_another_message_in_the_place_of_one_is_known_by_its_header_and_its_end_though_it_was_forgotten(
+    tmp_path: Path,
+) -> None:
+    """A message is forgotten when others use its unique-id again; the piece of one was never remembered."""
+    with prepared(f"mbox:{tmp_path}/box", clock=FastClock()) as (destination, account):
+        entries = [*deliver(destination, account, 0), *deliver(destination, account, 1, octets=400)]
+        path = tmp_path / "box"
+        content = path.read_bytes()
+        second = content.index(b"\nFrom ") + 1
+        first, other = content[:second], content[second:]
+        account.forget(entries[1:])
+
+        def found(lying: bytes) -> ReadBack:
+            path.write_bytes(lying)
+            return destination.read_back(entries[:1], fresh=False)[0]
+
+        assert found(other) == found(other[:-100]) == MOVED
+        header = first.index(b"\n\n")
+        assert len(other[:-100]) > len(first)
+        assert found(other[: len(first) - 2] + b"\n\n") == DIFFERS, "it is as long as the one that was put there"
+        assert found(first[:-1] + b"xFrom" + other) == DIFFERS, "its header is the right one"
+        assert found(first[: header - 9] + bytes(400) + b"\n\n" + other) == DIFFERS, "one stretch of damage has both"
+        assert found(first[: header - 9]) == DIFFERS, "there is no more of it than the beginning of a header"
+        account.remember(entries[:1])
+        assert found(content) == WHOLE
 
 
 def test_in_an_mbox_a_message_without_a_unique_id_is_read_where_it_was_put(tmp_path: Path) -> None:

@@ -185,7 +185,7 @@ class Mbox:
             with self._lock(self._opened()).locked(create=False) as file:
                 fresh_ones = frozenset(entry.place for entry in entries if fresh) - self._before
                 return read_back(
-                    self.files, file, places, whole, self._threads.share_out, fresh_ones, self._journal.has_place
+                    self.files, file, entries, whole, self._threads.share_out, fresh_ones, self._journal.has_place
                 )
         except OSError as error:
             raise destination_error(self.path, "read back from", error) from error

@@ -5,12 +5,13 @@ Never writes.
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection, Container, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 
 from pop3fast.fetch._files import Files
-from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch._identity import Entry, ReadBack
 from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS, Place, digest_of, find, mark_of
 from pop3fast.fetch.destinations._read_early import LARGE_OCTETS
+from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
 
 ShareOut = Callable[[Callable[[Sequence[Place]], list[bool]], Sequence[Place]], list[bool]]
 """Calls a function for many places, in several threads each with its share, and returns the results."""
@@ -39,18 +40,20 @@ def there(files: Files, file: int, places: Collection[Place], share_out: ShareOu
 def read_back(
     files: Files,
     file: int | None,
-    places: Sequence[Place | None],
+    entries: Sequence[Entry],
     whole: Collection[Place],
     share_out: ShareOut,
     fresh: Container[bytes],
     knows: Callable[[bytes], bool],
 ) -> list[ReadBack]:
-    """Return what is found of *places* in the open and locked mbox *file*, None when it does not exist.
+    """Return what is found of *entries* in the open and locked mbox *file*, None when it does not exist.
 
     The messages at *whole* were there just now; those at *fresh* were put there in this session. A message that was
     delivered before, and of which nothing else is known, counts as moved. So does one in whose place there is another
-    message, with a digest that the state *knows*. Raises `OSError` when that cannot be seen.
+    message: one with a digest that the state *knows*, or with another end and another header. Raises `OSError` when
+    that cannot be seen.
     """
+    places = [Place.unpacked(entry.place) for entry in entries]
     known = {place for place in places if place is not None}
     found: set[Place] = set()
     damaged: set[Place] = set()
@@ -60,7 +63,8 @@ def read_back(
         if known - found:
             lying = _lying(files, file, known - found)
             found.update(_found(lying, known - found, found))
-            damaged = _damaged(files, file, known - found, lying, knows)
+            headers = {place: entry.fingerprint for place, entry in zip(places, entries, strict=True) if place}
+            damaged = _damaged(files, file, known - found, lying, knows, headers)
     lost = damaged | {place for place in known - found if place.packed() in fresh}
     return [
         ReadBack.WHOLE if place in found else ReadBack.DIFFERS if place in lost else ReadBack.MOVED for place in places
@@ -91,17 +95,27 @@ def _found(lying: Sequence[Place], missing: set[Place], whole: set[Place]) -> li
 
 
 def _damaged(
-    files: Files, file: int, missing: set[Place], lying: Sequence[Place], knows: Callable[[bytes], bool]
+    files: Files,
+    file: int,
+    missing: set[Place],
+    lying: Sequence[Place],
+    knows: Callable[[bytes], bool],
+    headers: Mapping[Place, bytes],
 ) -> set[Place]:
     """Return which of *missing* begin where they were put, and are no other message of those *lying* there.
 
     Messages that came in the same second may have the same From line. When a mail program takes one out, the next one
     moves to its place. It is another one, whatever its digest, when it is shorter: mail programs change what they keep.
+    Or when its header has not the fingerprint that *headers* has.
     """
     begun = {place for place in missing if _begins_at(files, file, place) and not _is_shorter(files, file, place)}
-    places = {place.offset for place in begun}
-    others = {place.offset for place in lying if place.offset in places and knows(place.digest)}
-    return {place for place in begun if place.offset not in others}
+    there = {place.offset: place for place in lying}
+    return {
+        place
+        for place in begun
+        if (other := there.get(place.offset)) is None
+        or not (knows(other.digest) or _is_another(files, file, place, other, headers[place]))
+    }
 
 
 def _begins_at(files: Files, file: int, place: Place) -> bool:
@@ -115,3 +129,15 @@ def _is_shorter(files: Files, file: int, place: Place) -> bool:
         START in files.read(file, min(PIECE_OCTETS + len(START), end - offset), offset)
         for offset in range(place.offset, end, PIECE_OCTETS)
     )
+
+
+def _is_another(files: Files, file: int, place: Place, other: Place, header: bytes) -> bool:
+    """Return whether the message *other* at *place* ends elsewhere, and its header has not the fingerprint *header*.
+
+    A stretch of damage that changes both would take the empty line behind the header, too.
+    """
+    if not header or other.length == place.length:
+        return False
+    begun = files.read(file, min(place.length, LINE_OCTETS + HEADER_OCTETS), place.offset)
+    found = header_of(begun.partition(b"\n")[2])
+    return found.endswith(b"\n\n") and fingerprint(found) != header
