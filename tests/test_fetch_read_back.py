@@ -190,6 +190,24 @@ def test_another_message_in_the_place_of_one_is_known_by_its_header_and_its_end_
         assert found(content) == WHOLE
 
 
+def test_a_copy_that_lies_where_another_message_was_put_is_not_the_one_that_is_damaged(tmp_path: Path) -> None:
+    """Of two that are alike to the last byte, each is asked about by itself: that one may be due and the other not."""
+    with prepared(f"mbox:{tmp_path}/box", clock=FastClock()) as (destination, account):
+        for uid in (b"first", b"second"):
+            delivery = destination.begin(Identity(uid))
+            delivery.write(mail(1))
+            delivery.end()
+        entries = destination.flush()
+        account.remember(entries)
+        path = tmp_path / "box"
+        content = path.read_bytes()
+        path.write_bytes(bit_flipped(content))
+        assert destination.read_back(entries[1:], fresh=False) == [DIFFERS]
+        assert destination.read_back(entries[:1], fresh=True) == [WHOLE]
+        account.forget(entries[:1])
+        assert destination.read_back(entries[1:], fresh=False) == [WHOLE], "nobody else's, so it may have moved"
+
+
 def test_in_an_mbox_a_message_without_a_unique_id_is_read_where_it_was_put(tmp_path: Path) -> None:
     to = f"mbox:{tmp_path}/box"
     for damage, found in ((bytes, WHOLE), (bit_flipped, DIFFERS), (lambda _: b"", MOVED)):

@@ -62,6 +62,7 @@ def read_back(
         found |= there(files, file, known - found, share_out)
         if known - found:
             lying = _lying(files, file, known - found)
+            lying = _not_anothers(files, file, known - found, lying, knows)
             found.update(_found(lying, known - found, found))
             headers = {place: entry.fingerprint for place, entry in zip(places, entries, strict=True) if place}
             damaged = _damaged(files, file, known - found, lying, knows, headers)
@@ -80,6 +81,17 @@ def _lying(files: Files, file: int, missing: set[Place]) -> list[Place]:
         place._replace(digest=place.digest[:kept]) for place in find(files, file, {place.mark for place in missing})
     )
     return [place for place in there if place.offset in offsets or place.digest in digests]
+
+
+def _not_anothers(
+    files: Files, file: int, missing: set[Place], lying: Sequence[Place], knows: Callable[[bytes], bool]
+) -> list[Place]:
+    """Return those *lying* there but the copies of one of *missing* that lie where another message was put.
+
+    As far as something still lies in the place of the missing one, too: then nothing shows that it has moved there.
+    """
+    begun = {place.digest for place in missing if _begins_at(files, file, place)}
+    return [place for place in lying if place.digest not in begun or place in missing or not knows(place.packed())]
 
 
 def _found(lying: Sequence[Place], missing: set[Place], whole: set[Place]) -> list[Place]:
