@@ -1,21 +1,26 @@
 """Servers that write a reply in pieces with Nagle's algorithm on: who acknowledges late waits 40 ms for each reply.
 
 nginx, when it is there, stands in front of a server that writes replies whole: its pieces are its own.
-popa3d, Courier and Cyrus, when they are, have a table of their own.
+popa3d, Courier and Cyrus, when they are, have a table of their own. Where poplib does not wait either, what is left is
+the work of two processes, so these columns take the mean of several sessions, for each is placed on the cores as it
+began; Courier has each placement besides.
 """
 
+import itertools
 import poplib
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import pytest
 
 import pop3fast
 from benches import cyrus, field, nginx
+from benches.cores import ANYWHERE, ONE_CORE, TWO_CORES, Cores, on_core
 from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
 from benches.mail import attachment
 from benches.pieces import Manner, in_pieces
@@ -33,6 +38,10 @@ WAYS = [BASELINE, RETR, RETR_BYTES, RETR_MANY]
 # Each may cost poplib 44 ms.
 _MESSAGES = 5
 
+_SESSIONS = 8
+_PASSES = 20
+"""A column that takes the mean of so many sessions retrieves all messages so many times in one before the next one."""
+
 P = TypeVar("P", bound=poplib.POP3)
 
 
@@ -46,6 +55,8 @@ class Site:
     server: field.Server | None = None
     stalls: bool = False
     """Whether poplib waits for every message. With more octets its own small reads acknowledge often enough."""
+    sessions: int = 1
+    cores: Cores = ANYWHERE
 
     @property
     def table(self) -> str:
@@ -55,6 +66,8 @@ class Site:
         """Return what stands in the way, as a sentence."""
         if self.nginx and nginx.program() is None:
             return "nginx with its mail module is not installed."
+        if missing := self.cores.missing():
+            return missing
         return self.server.missing() if self.server else None
 
     @contextmanager
@@ -88,10 +101,12 @@ SITES = [
     Site("100 KB, nginx", 100_000, nginx=True),
     Site("4 KB, popa3d", 4_000, server=field.Popa3d(), stalls=True),
     Site("100 KB, popa3d", 100_000, server=field.Popa3d()),
-    Site("4 KB, Courier", 4_000, server=field.Courier()),
+    Site("4 KB, Courier", 4_000, server=field.Courier(), sessions=_SESSIONS),
+    Site("4 KB, Courier, one core", 4_000, server=field.Courier(), cores=ONE_CORE),
+    Site("4 KB, Courier, two cores", 4_000, server=field.Courier(), cores=TWO_CORES),
     Site("10 KB, Courier", 10_000, server=field.Courier(), stalls=True),
     Site("100 KB, Courier", 100_000, server=field.Courier()),
-    Site("4 KB, Cyrus", 4_000, server=cyrus.Cyrus()),
+    Site("4 KB, Cyrus", 4_000, server=cyrus.Cyrus(), sessions=_SESSIONS),
     Site("100 KB, Cyrus", 100_000, server=cyrus.Cyrus()),
 ]
 
@@ -106,22 +121,32 @@ def column(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column
     messages = 1 if quick else _MESSAGES
     numbers = range(1, messages + 1)
     with ExitStack() as stack:
-        port = stack.enter_context(site.serve(messages))
-        theirs = stack.enter_context(_session(poplib.POP3, poplib.POP3_SSL, port, tls=site.tls))
-        lines, whole, many = (
-            stack.enter_context(_session(pop3fast.POP3, pop3fast.POP3_SSL, port, tls=site.tls)) for _ in range(3)
-        )
-        if {message.content for message in many.retr_many(numbers)} != {attachment(site.octets)}:
-            raise AssertionError("retr_many retrieved something else")
+        with on_core(site.cores.server):
+            port = stack.enter_context(site.serve(messages))
+        stack.enter_context(on_core(site.cores.client))
 
-        def one_by_one(retr: Callable[[int], object]) -> Callable[[], None]:
-            return lambda: _exhaust(map(retr, numbers))
+        def sessions(plain: type[P], secured: Callable[..., P]) -> list[P]:
+            make = partial(_session, plain, secured, port, tls=site.tls)
+            return [stack.enter_context(make()) for _ in range(site.sessions)]
+
+        theirs = sessions(poplib.POP3, poplib.POP3_SSL)
+        lines, whole, many = (sessions(pop3fast.POP3, pop3fast.POP3_SSL) for _ in range(3))
+        if {message.content for message in many[0].retr_many(numbers)} != {attachment(site.octets)}:
+            raise AssertionError("retr_many retrieved something else")
+        passes = range(1 if quick or site.sessions == 1 else _PASSES)
+
+        def in_each(pops: list[P], retrieve: Callable[[P], Iterable[object]]) -> Callable[[], None]:
+            def call() -> None:
+                for pop, _ in itertools.product(pops, passes):
+                    _exhaust(retrieve(pop))
+
+            return call
 
         ways = {
-            BASELINE: one_by_one(theirs.retr),
-            RETR: one_by_one(lines.retr),
-            RETR_BYTES: one_by_one(whole.retr_bytes),
-            RETR_MANY: lambda: _exhaust(many.retr_many(numbers)),
+            BASELINE: in_each(theirs, lambda pop: map(pop.retr, numbers)),
+            RETR: in_each(lines, lambda pop: map(pop.retr, numbers)),
+            RETR_BYTES: in_each(whole, lambda pop: map(pop.retr_bytes, numbers)),
+            RETR_MANY: in_each(many, lambda pop: pop.retr_many(numbers)),
         }
         return Column(site.table, site.title, interleave([Contestant(*way) for way in ways.items()], pace))
 

@@ -3,6 +3,8 @@
 import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 from benches import against, report
 from benches.__main__ import main
+from benches.cores import Cores, on_core
 from benches.turns import Partner
 
 import pop3fast
@@ -138,3 +141,16 @@ def test_a_selection_without_another_checkout_is_no_run_of_everything(
         main()
     assert ended.value.code == 2
     assert "-k is for --against" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot choose its core here")
+def test_what_is_started_for_a_core_runs_on_it_and_the_choice_is_taken_back() -> None:
+    before = os.sched_getaffinity(0)
+    core = len(before) - 1
+    with on_core(core):
+        show = "import os; print(os.sched_getaffinity(0))"
+        said = subprocess.run([sys.executable, "-c", show], stdout=subprocess.PIPE, check=True, text=True).stdout
+    assert said.strip() == str({sorted(before)[core]})
+    assert os.sched_getaffinity(0) == before
+    assert Cores(client=0, server=len(before)).missing() is not None
+    assert Cores(client=0, server=core).missing() is None
