@@ -11,7 +11,7 @@ from maildrops import FastClock, Maildrop, mail
 from pop3fast.fetch import Account, Options, State, StateError, account_status, fetch_mailbox
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.testing import MailboxServer
-from scripted import ScriptedServer
+from scripted import Reply, ScriptedServer
 from shapes import GREETING
 
 
@@ -42,6 +42,7 @@ def test_status_of_accounts_that_were_fetched_and_of_one_that_never_was(tmp_path
         "known": 2,
         "failing": 0,
         "quarantined": 0,
+        "waiting": 0,
     }
     assert (rows[1]["last_success"], rows[1]["known"]) == (None, 0)
     lines = ran.out.splitlines()
@@ -60,7 +61,7 @@ def test_status_of_accounts_that_were_fetched_and_of_one_that_never_was(tmp_path
     assert {line.partition("{")[0] for line in samples} == {
         line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")
     }
-    assert len(samples) == 8
+    assert len(samples) == 10
 
 
 def test_no_two_samples_have_the_same_labels(tmp_path: Path) -> None:
@@ -106,10 +107,87 @@ def test_messages_that_did_not_come_whole_are_failing_and_what_is_left_is_not_kn
     assert found.failing == 1
 
 
+def waiting(state: str, server: ScriptedServer) -> int:
+    return account_status(state, server.host, server.port, "user").waiting
+
+
+def test_what_a_fetch_left_is_waiting_until_one_has_got_it(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"u%d" % number, mail(number)) for number in range(1, 6)), (b"large", mail(6, 5000)))
+    drop.instead = lambda command: b"-ERR no\r\n" if command == b"RETR 2" else None
+    to, state = f"eml:{tmp_path}/box", f"{tmp_path}/state"
+    with ScriptedServer(GREETING, drop) as server:
+        account = Account(plain_url(server), password="x")
+        fetch_mailbox(account, to, state=state, dry_run=True)
+        assert waiting(state, server) == 0
+        # One beyond the size, one that is refused, two beyond the limit.
+        report = fetch_mailbox(account, to, state=state, max_size=4000, limit=3)
+        assert (report.fetched, len(report.failures), waiting(state, server)) == (2, 1, 4)
+        assert fetch_mailbox(account, to, state=state, max_size=4000).fetched == 2
+        assert waiting(state, server) == 2
+        drop.instead = lambda _: None
+        assert fetch_mailbox(account, to, state=state).fetched == 2
+        assert waiting(state, server) == 0
+        # Where nothing is new, too, whatever was waiting.
+        drop.messages.append((b"new", mail(7)))
+        fetch_mailbox(account, to, state=state, max_size=1)
+        assert waiting(state, server) == 1
+        drop.messages.pop()
+        fetch_mailbox(account, to, state=state, max_size=1)
+        assert waiting(state, server) == 0
+
+
+def test_what_a_lost_connection_left_is_waiting_and_no_listing_changes_nothing(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"u%d" % number, mail(number)) for number in range(1, 6)))
+    to, state = f"eml:{tmp_path}/box", f"{tmp_path}/state"
+    with ScriptedServer(GREETING, drop) as server:
+        job = Job(Account(plain_url(server), password="x"), to, state)
+        drop.instead = lambda command: Reply(then="fin") if command == b"RETR 3" else None
+        report = run_job(job, Surroundings(FastClock()))
+        assert waiting(state, server) == 5 - report.fetched == len(report.failures) > 0
+        drop.instead = lambda command: b"-ERR [SYS/PERM] no\r\n" if command.startswith(b"PASS") else None
+        assert run_job(job, Surroundings(FastClock())).fetched == 0
+        assert waiting(state, server) == len(report.failures)
+
+
+def test_what_a_filter_skips_waits_for_nobody_and_what_it_leaves_does(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"u%d" % number, mail(number)) for number in range(90, 93)))
+    state = f"{tmp_path}/state"
+    command = "sh -c 'exit ${POP3FAST_UID#u}'"  # each is told the number that its name ends with
+    with ScriptedServer(GREETING, drop) as server:
+        account = Account(plain_url(server), password="x")
+        report = fetch_mailbox(account, f"eml:{tmp_path}/box", state=state, filter=command)
+        assert (report.skipped, len(report.left), report.discarded) == (1, 1, 1)
+        assert waiting(state, server) == 1
+
+
+def test_checkpoints_and_messages_without_a_lasting_name_count_once(tmp_path: Path) -> None:
+    names = [b"ENOMEM-1", b"a", b"ENOMEM-2", b"b", b"c"]
+    drop = Maildrop(*((name, mail(number)) for number, name in enumerate(names)))
+    state = f"{tmp_path}/state"
+    with ScriptedServer(GREETING, drop) as server:
+        account = Account(plain_url(server), password="x")
+        report = fetch_mailbox(account, f"eml:{tmp_path}/box", state=state, delete=True, checkpoint_messages=1)
+        assert (report.fetched, report.sessions > 1, waiting(state, server)) == (5, True, 0)
+
+
+def test_a_person_and_prometheus_are_told_how_many_wait(tmp_path: Path) -> None:
+    with MailboxServer([mail(1), mail(2), mail(3)], password=PASSWORD) as server:
+        path = config(tmp_path, {"one": server})
+        pop3fast(tmp_path, "fetch", "one", "--config", path, "--limit", "1", status=0)
+        assert "  1 message remembered as fetched, 2 waiting on the server\n" in (
+            pop3fast(tmp_path, "status", "--config", path, status=0).out
+        )
+        metrics = pop3fast(tmp_path, "status", "--config", path, "--prometheus", status=0).out
+    assert f'pop3fast_waiting_messages{{account="user on 127.0.0.1:{server.port}"}} 2\n' in metrics
+
+
 def test_status_waits_for_no_fetch_that_runs(tmp_path: Path) -> None:
     state = str(tmp_path / "state")
     with State(state).account("h", 110, "me") as memory:
+        memory.note_waiting(7)
+        assert account_status(state, "h", 110, "me")[:1] + account_status(state, "h", 110, "me")[4:] == (None, 7)
         memory.note_success(1_700_000_000.9)
+        assert account_status(state, "h", 110, "me").waiting == 7
         assert account_status(state, "h", 110, "me").last_success == 1_700_000_000
     assert account_status(state, "h", 110, "you").last_success is None
     assert account_status(tmp_path / "nothing", "h", 110, "me").last_success is None

@@ -165,8 +165,10 @@ def test_many_workers_make_the_tables_once(url: str) -> None:
     assert run(url, "SELECT version FROM pop3fast.version") == [(1,)]
 
 
-def fetch(server: ScriptedServer, box: Path, url: str, *, delete: bool = False) -> FetchReport:
-    return fetch_mailbox(account_of(server), f"maildir:{box}", state=url, delete=delete)
+def fetch(
+    server: ScriptedServer, box: Path, url: str, *, delete: bool = False, max_size: int | None = None
+) -> FetchReport:
+    return fetch_mailbox(account_of(server), f"maildir:{box}", state=url, delete=delete, max_size=max_size)
 
 
 def test_a_fetch_remembers_there_and_another_machine_goes_on(url: str, tmp_path: Path) -> None:
@@ -174,12 +176,14 @@ def test_a_fetch_remembers_there_and_another_machine_goes_on(url: str, tmp_path:
     with ScriptedServer(b"+OK\r\n", drop) as server:
         assert fetch(server, tmp_path / "one", url).fetched == 3
         drop.messages += MAILS[3:]
+        fetch(server, tmp_path / "two", url, max_size=1)
+        assert account_status(url, "127.0.0.1", server.port, "user").waiting == 2
         assert fetch(server, tmp_path / "two", url).fetched == 2
         assert fetch(server, tmp_path / "three", url, delete=True).deleted == 5
         status = account_status(url, "127.0.0.1", server.port, "user")
     assert drop.messages == []
     assert len(delivered(f"maildir:{tmp_path}/one")) == 3
-    assert (status.known, status.failing) == (5, 0)
+    assert (status.known, status.failing, status.waiting) == (5, 0, 0)
     assert status.last_success is not None
 
 
@@ -234,7 +238,7 @@ def test_a_database_has_the_columns_that_a_file_has(url: str, tmp_path: Path) ->
         tables = [table for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         theirs = {(table, row[1]) for table in tables for row in database.execute(f"PRAGMA table_info({table})")}
     assert theirs <= ours
-    leases = {("account", name) for name in ("holder", "held_until", "token", "last_success")}
+    leases = {("account", name) for name in ("holder", "held_until", "token", "last_success", "waiting")}
     assert ours - theirs == leases | {("version", "version")}
 
 

@@ -18,6 +18,7 @@ from pop3fast.fetch.accounts._passwords import netrc_login
 _METRICS = (
     ("last_success", "last_success_seconds", "When a fetch of the account last ended well, in seconds since 1970."),
     ("known", "known_messages", "How many messages are remembered as fetched."),
+    ("waiting", "waiting_messages", "How many new messages were left on the server."),
     ("failing", "failing_messages", "How many messages on the server could not be fetched or delivered."),
     ("quarantined", "quarantined_messages", "How many messages were given up and put aside."),
 )
@@ -78,7 +79,13 @@ def _tell_person(row: _Row) -> None:
         say(f"  last fetch that ended well: {moment} ({shown_time(max(0.0, time.time() - found.last_success))} ago)")
     counts = [f"{plural(found.known, 'message')} remembered as fetched"]
     counts += [
-        f"{count:,} {words}" for count, words in ((found.failing, "failing"), (found.quarantined, "put aside")) if count
+        f"{count:,} {words}"
+        for count, words in (
+            (found.waiting, "waiting on the server"),
+            (found.failing, "failing"),
+            (found.quarantined, "put aside"),
+        )
+        if count
     ]
     say(f"  {', '.join(counts)}")
 

@@ -191,11 +191,13 @@ class Deliverer:
             self.unwanted.append(item)
             return b""
         if verdict is Verdict.LEAVE:
+            run.take_in(item)
             run.leave_out(item, "the filter leaves it")
             return b""
         run.leave_out(item)
         run.report.skipped += 1
         return SKIPPED_MARK
+        run.take_in(item)
 
     def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
         """Hand *items* to *writer*; ask once more for those that come too short.

@@ -204,7 +204,11 @@ def run_job(
             _memory_of(job, destination, run.filter, StoppableClock(world.clock, world.stop)) as memory,
         ):
             run.memory = memory
-            _hold_sessions(run)
+            try:
+                _hold_sessions(run)
+            finally:
+                if memory is not None and run.waiting is not None and not job.options.dry_run:
+                    memory.note_waiting(len(run.waiting))
             if memory is not None and report.ok and not job.options.dry_run:
                 memory.note_success(world.clock.date())
     except Exception as error:

@@ -102,6 +102,9 @@ class Run:
         reconnector.on_login = partial(self.begin, "logging in")
         self._progress = progress
         self._breaks: Counter[Identity] = Counter()
+        self.waiting: set[Identity] | None = None
+        """Which new messages are on the server and not delivered; None while nothing has been listed."""
+        self._given_up: set[Identity] = set()
         self._contents: set[tuple[bytes, int]] = set()
         # As numbers, for there is one of each message. Two that are alike by chance cost a checkpoint.
         self._achieved: set[int] = set()
@@ -114,6 +117,11 @@ class Run:
         return self._progress is not None
 
     def expect(self, items: list[Item]) -> None:
+    def see_new(self, items: Iterable[Item]) -> None:
+        """Note which new messages the server lists now."""
+        # The plan has no word of what was tried in vain in an earlier session.
+        self.waiting = self._given_up | {item.identity for item in items}
+
         """Note what is going to be fetched from here on, in all sessions."""
         self._messages, self._octets = self.report.fetched + len(self.report.failures), self.report.octets
         self._messages_in_all = self._messages + len(items)
@@ -137,6 +145,7 @@ class Run:
             if self.options.fetch_again:
                 self.fetched_again.add(item.identity)
             if not is_lasting(item.identity.uid):
+            self.take_in(item)
                 # It is fetched in every session, and counts once.
                 if (entry.content, entry.copy) in self._contents:
                     continue
@@ -151,6 +160,11 @@ class Run:
 
     def achieve(self, what: Hashable) -> None:
         """Note that something was achieved, which counts once in a run.
+
+    def take_in(self, item: Item) -> None:
+        """Note that nothing more is to be done to have a message."""
+        if self.waiting is not None:
+            self.waiting.discard(item.identity)
 
         A server may keep what it said it deleted, and a message that is fetched only to be looked at comes in every
         session.
@@ -171,6 +185,7 @@ class Run:
         self.report.failures.append(named(item, why))
         self.achieve(("failed", item.identity))
 
+        self._wait_for_next_run(item)
     def leave(self, item: Item, octets: int) -> None:
         """Leave a message that came larger than it may be out of the rest of the run."""
         why = too_large(octets, self.options.max_size or 0)
@@ -183,9 +198,15 @@ class Run:
             self._left.append(named(item, why))
         self.achieve(("failed", item.identity))
 
+            self._wait_for_next_run(item)
     def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
         """Take back that a message was delivered; *fresh* is whether this run counted it."""
         item, entry = receipt
+    def _wait_for_next_run(self, item: Item) -> None:
+        self._given_up.add(item.identity)
+        if self.waiting is not None:
+            self.waiting.add(item.identity)
+
         self.give_up(item, why)
         if fresh:
             self.report.fetched -= 1

@@ -74,12 +74,14 @@ class FetchSession:
             self._numbers_changed = not self._lister.numbers_hold(uids, memory)
             if not self._numbers_changed and not self._lister.not_shown:
                 run.report.seen = len(uids)
+                run.see_new([])
                 return self._quit([], plan=None, more=False)
         listing = self._lister.listing(uids, sizes)
         run.is_listing = False
         seen = Seen() if memory is None else memory.seen()
         plan = self._plan(listing, seen)
         self._limit(plan)
+        run.see_new([*plan.fetch, *(item for item, _ in [*plan.left, *plan.refused])])
         if memory is None or run.options.dry_run:
             self._say_what_would_be(plan, complete=listing.complete)
             return self._quit([], plan=None, more=False)
@@ -293,8 +295,9 @@ class FetchSession:
             plan.short += [item for item, octets in came.items() if octets < item.size]
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
         recognised = {item.identity for item in same}
-        for identity in recognised:
-            run.achieve(("recognised", identity))
+        for item in same:
+            run.take_in(item)
+            run.achieve(("recognised", item.identity))
         run.recognised |= recognised
         return [
             item

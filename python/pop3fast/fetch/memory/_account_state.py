@@ -51,6 +51,10 @@ class AccountState(AttemptsState):
         """Note that on *date* a run ended with all that was asked for, *durably* or not. Fails in silence."""
 
     @abstractmethod
+    def note_waiting(self, messages: int) -> None:
+        """Note how many new *messages* a run left on the server. Fails in silence."""
+
+    @abstractmethod
     def _errors_in_words(self) -> contextlib.AbstractContextManager[None]:
         """Raise the database's errors as `StateError`."""
 

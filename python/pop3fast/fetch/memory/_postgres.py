@@ -60,7 +60,7 @@ class PostgresState:
     def status(self, host: str, port: int, user: str) -> AccountStatus:
         """Return what is known of an account, whoever has it. Raises `StateError`."""
         with _Session(self._url, self.path) as session, errors_in_words(self.path):
-            query = 'SELECT id, last_success FROM account WHERE host = ? AND port = ? AND "user" = ?'
+            query = 'SELECT id, last_success, waiting FROM account WHERE host = ? AND port = ? AND "user" = ?'
             row = session.execute(query, (host, port, user)).fetchone()
             if row is None:
                 return AccountStatus(None)
@@ -96,6 +96,12 @@ class LeasedAccountState(AccountState):
         """Note that on *date* a run ended with all that was asked for."""
         with contextlib.suppress(StateError), self._transaction(durable=durably) as database:
             database.execute("UPDATE account SET last_success = ? WHERE id = ?", (int(date), self._id))
+
+    def note_waiting(self, messages: int) -> None:
+        """Note how many new *messages* a run left on the server."""
+        with contextlib.suppress(StateError), self._transaction(durable=False) as database:
+            query = "UPDATE account SET waiting = ? WHERE id = ? AND waiting <> ?"
+            database.execute(query, (messages, self._id, messages))
 
     def _take(self, host: str, port: int, user: str) -> tuple[int, int]:
         key = (host, port, user)

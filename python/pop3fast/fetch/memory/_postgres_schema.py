@@ -36,6 +36,8 @@ CREATE TABLE account (
     shown TEXT NOT NULL DEFAULT '',
     -- When a run ended with all that was asked for.
     last_success BIGINT,
+    -- How many new messages a run left on the server.
+    waiting BIGINT NOT NULL DEFAULT 0,
     -- Who has it, until when nobody may take it, and how often it was taken: what a worker is known by that was slow.
     holder TEXT,
     held_until TIMESTAMPTZ,

@@ -21,6 +21,9 @@ from pop3fast.fetch.memory._state_schema import begin, connect, in_words, make_s
 
 FILE_NAME = "pop3fast.sqlite"
 
+NOTE, NOTE_OCTETS = b"%-20d\n", 21
+"""A number in the lock's file, a line each. As many digits as 64 bits have."""
+
 
 class State:
     """A file in which several accounts may be kept, and which several processes may use at once."""
@@ -79,9 +82,14 @@ class FileAccountState(AccountState):
         In the lock's file and not *durably*: it is for monitoring, and a run that finds nothing new shall cost no sync.
         """
         with contextlib.suppress(OSError):
-            os.pwrite(self._lock_file, b"%-20d\n" % date, 0)
+            os.pwrite(self._lock_file, NOTE % date, 0)
             if durably:
                 os.fsync(self._lock_file)
+
+    def note_waiting(self, messages: int) -> None:
+        """Note how many new *messages* a run left on the server, behind the date of the last success."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._lock_file, NOTE % messages, NOTE_OCTETS)
 
     def _find(self, host: str, port: int, user: str) -> int:
         with self._transaction() as database:

@@ -12,12 +12,10 @@ from pop3fast.fetch._errors import StateError
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch.memory import _state_rows as rows
 from pop3fast.fetch.memory._postgres import PostgresState, is_url
-from pop3fast.fetch.memory._state import State
+from pop3fast.fetch.memory._state import NOTE_OCTETS, State
 from pop3fast.fetch.memory._state_files import checked, lock_path
 from pop3fast.fetch.memory._state_schema import connect, in_words
 from pop3fast.fetch.memory._status import AccountStatus
-
-_LONGEST_DATE = 32
 
 
 def account_status(state: str | os.PathLike[str], host: str, port: int, user: str) -> AccountStatus:
@@ -32,16 +30,20 @@ def account_status(state: str | os.PathLike[str], host: str, port: int, user: st
         with checked(path), contextlib.closing(connect(path)) as database:
             key = (host, port, user)
             row = database.execute("SELECT id FROM account WHERE host = ? AND port = ? AND user = ?", key).fetchone()
-            counts = (0, 0, 0) if row is None else rows.counts(database, int(row[0]))
+            known, failing, aside = (0, 0, 0) if row is None else rows.counts(database, int(row[0]))
     except sqlite3.Error as error:
         raise StateError(path, in_words(error)) from error
-    return AccountStatus(_last_success(lock_path(path, account_digest(host, port, user))), *counts)
+    last_success, waiting = _notes(lock_path(path, account_digest(host, port, user)))
+    return AccountStatus(last_success, known, failing, aside, 0 if waiting is None else int(waiting))
 
 
-def _last_success(path: str) -> float | None:
-    """Return what `AccountState.note_success` wrote."""
-    try:
-        with Path(path).open("rb") as file:
-            return float(file.read(_LONGEST_DATE))
-    except (OSError, ValueError):
-        return None
+def _notes(path: str) -> tuple[float | None, float | None]:
+    """Return what `AccountState.note_success` and `AccountState.note_waiting` wrote, None where they did not."""
+    notes = b""
+    with contextlib.suppress(OSError), Path(path).open("rb") as file:
+        notes = file.read(2 * NOTE_OCTETS)
+    return _number(notes[:NOTE_OCTETS]), _number(notes[NOTE_OCTETS:])
+
+
+def _number(note: bytes) -> float | None:
+    return float(note) if note.strip().isdigit() else None

@@ -14,3 +14,6 @@ class AccountStatus(NamedTuple):
     """How many did not come whole, or were refused by the destination, when they were last tried."""
     quarantined: int = 0
     """How many were given up and put aside."""
+    waiting: int = 0
+    """How many new messages were left on the server when a fetch last saw what is there: too large, beyond a limit,
+    refused or failed, or not reached before the fetch ended."""
