@@ -135,7 +135,7 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
     said.add_argument(
         "-q", "--quiet", action="store_true", help="say only what went wrong, and what stays on the server"
     )
-    said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message")
+    said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message, with its subject")
     said.add_argument("--json", action="store_true", help="say a JSON object for each message, and one at the end")
 
 

@@ -10,6 +10,11 @@ from email.utils import parsedate_to_datetime
 
 from pop3fast._encoded_words import without_encoded_words
 
+SUBJECT_OCTETS = 1000
+"""RFC 5322 allows 998 in a line, and a person reads fewer."""
+
+_SUBJECT = re.compile(rb"\nsubject[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*)", re.IGNORECASE)
+
 _FOLD = re.compile(r"\s+")
 
 Header = dict[str, str]
@@ -26,6 +31,15 @@ def header_of(content: bytes) -> Header:
     except (ValueError, TypeError, OverflowError, IndexError):
         date = decoded(date)
     return {"date": date, "from": decoded(raw.get("from", "")), "subject": decoded(raw.get("subject", ""))}
+
+
+def subject_of(header: bytes) -> str:
+    """Return the subject that a message with this *header* has, decoded (RFC 2047); empty when it has none.
+
+    Only the first `SUBJECT_OCTETS` of it: a whole header may be one subject.
+    """
+    found = _SUBJECT.search(b"\n" + header)
+    return "" if found is None else decoded(found[1][:SUBJECT_OCTETS].decode("ascii", "surrogateescape"))
 
 
 def decoded(value: str) -> str:

@@ -19,10 +19,19 @@ def tell_person_now(account: str, progress: Progress) -> None:
     account = printable(account)
     if progress.message is not None:
         count = f"{progress.messages:,} of {progress.messages_in_all:,}"
-        say(f"{account}: {progress.message}, {progress.message.size:,} octets ({count})")
+        said = f"{account}: {progress.message}, {progress.message.size:,} octets ({count})"
+        if subject := _subject(progress):
+            said += f": {printable(subject)}"
+        say(said)
     elif progress.doing == "waiting" or (progress.doing != "receiving" and sys.stderr.isatty()):
         # It is no result; and what takes only a moment is for a person who looks on.
         complain(f"{account}: {doing_in_words(progress)}")
+
+
+def _subject(progress: Progress) -> str:
+    from pop3fast.cli._headers import subject_of  # noqa: PLC0415 - takes long, and only -v shows subjects
+
+    return "" if progress.begins is None else subject_of(progress.begins.octets)
 
 
 def tell_person(report: FetchReport, options: Options, command: argparse.Namespace, hint: str) -> None:

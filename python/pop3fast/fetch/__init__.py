@@ -23,7 +23,7 @@ from pop3fast.fetch._fetch_many import fetch_many
 from pop3fast.fetch._identity import Entry, Identity, ReadBack, account_digest
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._processing import process_mailbox, process_many
-from pop3fast.fetch._report import Delivered, FetchReport, Named, Progress, exit_status
+from pop3fast.fetch._report import Beginning, Delivered, FetchReport, Named, Progress, exit_status
 from pop3fast.fetch._retrying import Job, fetch_mailbox
 from pop3fast.fetch._takeover import begin_from_now, import_seen
 from pop3fast.fetch.accounts._account import Account
@@ -46,6 +46,7 @@ __all__ = [
     "AccountBusy",
     "AccountState",
     "AccountStatus",
+    "Beginning",
     "Delivered",
     "Delivery",
     "Destination",

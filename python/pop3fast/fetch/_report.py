@@ -45,6 +45,14 @@ class Delivered(NamedTuple):
     """The file that it was put into; None where a destination is no file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a message begins. It is somebody's mail, so no repr shows it, and no error or log that has one."""
+
+    octets: bytes = field(repr=False)
+    """Its header, as far as its first octets have it (64 KiB at most)."""
+
+
 Doing: TypeAlias = Literal["connecting", "logging in", "listing", "receiving", "waiting"]
 """What a fetch does."""
 
@@ -74,6 +82,8 @@ class Progress(NamedTuple):
     """The messages that have just become safe, if it is about some."""
     listed: int = 0
     """While it is listing: how many messages have been listed so far."""
+    begins: Beginning | None = None
+    """How `message` begins, so that its subject can be shown."""
 
 
 @dataclass

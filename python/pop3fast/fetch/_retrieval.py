@@ -57,6 +57,8 @@ class Coming:
     """The part of a message that has come so far."""
 
     octets: int = 0
+    begins: bytes = b""
+    """The first piece of it."""
     line_ends: int = 0
     """How many CRLF were in it, as far as they have to be counted."""
     cr: bool = False
@@ -69,6 +71,12 @@ class Coming:
     """Up to so many octets it was delivered before, and came short then. When it has no more, it is abandoned."""
     held: bytes | None = None
     """What is held back, until the header is whole, of a message that may have been delivered before."""
+
+    def add(self, piece: Piece) -> None:
+        """Count *piece*, and keep the first one."""
+        self.octets += len(piece.content)
+        if piece.first:
+            self.begins = piece.content
 
     def count_line_ends(self, content: bytes) -> None:
         """Count the CRLF in *content*, which may begin with the second octet of one."""
@@ -227,7 +235,7 @@ class Retrieval:
     ) -> Short | None:
         """Hand *piece* on; return the message that ends with it when that is too short."""
         run, item = self._run, awaited[0]
-        coming.octets += len(piece.content)
+        coming.add(piece)
         is_as_listed = piece.last and coming.octets == item.size
         if run.sizes.trust is not Trust.EXACT and not is_as_listed:
             coming.count_line_ends(piece.content)
@@ -241,7 +249,7 @@ class Retrieval:
             return None
         if coming.same or 0 < coming.octets <= coming.same_to:
             self._recognise(item, writer, begun=not (whole or coming.same or coming.left))
-            self._received(awaited, coming.octets)
+            self._received(awaited, coming.octets, coming.begins)
             return None
         left = self._is_too_large(coming.octets)
         short = None if left else self._weigh(item, coming, before)
@@ -252,7 +260,7 @@ class Retrieval:
         elif not whole:
             (writer.end if short is None else writer.abandon)()
         if short is None:
-            self._received(awaited, coming.octets)
+            self._received(awaited, coming.octets, coming.begins)
         return short
 
     def _compare(self, piece: Piece, coming: Coming, remembered: Remembered) -> Piece:
@@ -323,9 +331,9 @@ class Retrieval:
             self._run.broke(item, explained(error))
             raise trouble(error) from error
 
-    def _received(self, awaited: deque[Item], octets: int) -> None:
+    def _received(self, awaited: deque[Item], octets: int, begins: bytes) -> None:
         self._run.answered += 1
-        self._run.received(awaited.popleft(), octets)
+        self._run.received(awaited.popleft(), octets, begins)
 
     def _next(self, replies: Iterator[T], awaited: deque[Item]) -> T | None:
         try:

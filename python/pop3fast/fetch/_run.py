@@ -14,7 +14,7 @@ from pop3fast.fetch._identity import Identity, is_lasting
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import SHORT_MARK, Item, too_large
 from pop3fast.fetch._receipts import Receipt
-from pop3fast.fetch._report import Delivered, Doing, FetchReport, Named, Progress
+from pop3fast.fetch._report import Beginning, Delivered, Doing, FetchReport, Named, Progress
 from pop3fast.fetch._sizes import Sizes
 from pop3fast.fetch._waiting import Clock, Stop
 from pop3fast.fetch.accounts._account import Reconnector
@@ -126,17 +126,19 @@ class Run:
         self._messages, self._octets = self.report.fetched + len(self.report.failures), self.report.octets
         self._messages_in_all = self._messages + len(items)
         self._octets_in_all = self._octets + sum(item.size for item in items)
-        self._went_on(None, 0)
+        self._went_on(0)
 
-    def received(self, item: Item, octets: int) -> None:
-        """Note that a message has come."""
+    def received(self, item: Item, octets: int, begins: bytes) -> None:
+        """Note that a message has come that *begins* so."""
         self._messages += 1
         self._octets += octets
-        self._went_on(item, 0)
+        self.stop.check()
+        if self._progress is not None:
+            self._tell(self._how_far()._replace(message=named(item), begins=Beginning(header_of(begins))))
 
     def receiving(self, octets: int) -> None:
         """Note how much of a message has come that is not whole yet."""
-        self._went_on(None, octets)
+        self._went_on(octets)
 
     def take(self, receipts: list[Receipt]) -> None:
         """Count what is durable and remembered."""
@@ -261,7 +263,7 @@ class Run:
             self._tell(self._how_far()._replace(doing="waiting", why=self.waits_for, until=until))
         self.stop.pause(self.clock, seconds)
 
-    def _went_on(self, item: Item | None, under_way: int) -> None:
+    def _went_on(self, under_way: int) -> None:
         self.stop.check()
         if self._progress is not None:
             self._tell(self._how_far(under_way)._replace(message=None if item is None else named(item)))
