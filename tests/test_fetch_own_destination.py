@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from destinations import Box, Trouble
+from destinations import Box, BoxDelivery, Trouble
 from maildrops import FastClock, Maildrop, account_of, delivered, mail
 from pop3fast import ConnectionLost, error_proto
 from pop3fast.fetch import (
@@ -66,6 +66,27 @@ def raising(error: Exception, at: str, uid: bytes | None = None) -> Trouble:
 
 def uids(box: Box) -> list[bytes]:
     return [uid for uid, _ in box.delivered]
+
+
+def test_status_is_dropped_only_where_a_delivery_counts_what_is_left_out() -> None:
+    class CountingDelivery(BoxDelivery):
+        left_out = 0
+
+    class Counting(Box):
+        def begin(self, identity: Identity) -> BoxDelivery:
+            deliveries.append(CountingDelivery(self, identity))
+            return deliveries[-1]
+
+    deliveries: list[CountingDelivery] = []
+    drop = Maildrop((b"u1", mail(1)), (b"u2", b"Status: R\r\n" + mail(2)))
+    plain, counting = Box("plain"), Counting("counting")
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch(server, counting, Options(drop_status=True)).error is None
+        report = fetch(server, plain, Options(drop_status=True))
+    assert counting.delivered == [(b"u1", mail(1)), (b"u2", mail(2))]
+    assert [delivery.left_out for delivery in deliveries] == [0, len(b"Status: R\r\n")]
+    assert "drop_status needs deliveries that count what is left out (LeavesOut)" in str(report.error)
+    assert plain.delivered in ([], [(b"u1", mail(1))])
 
 
 def test_an_object_gets_every_message_and_what_it_took_is_remembered_and_deleted(

@@ -210,6 +210,7 @@ FETCH = (
     "fetch._plan",
     "fetch._sizes",
     "fetch._filtering",
+    "fetch._dropping",
     "fetch._options",
     *DESTINATIONS,
     *MEMORY,

@@ -162,6 +162,8 @@ def _table(name: str, user: _User) -> Table:
         number = values.pop(word, None)
         table.say_number(key, None if number is None else number.text)
     _deliver(table, user)
+    if flags.pop("dropstatus", None) is not None:
+        table.say("drop-status", value=True)
     is_said = "keep" in flags or "nokeep" in flags
     table.say("delete", "keep" not in flags, "" if is_said else "what fetchmail does where nothing is said")
     table.import_seen("~/.fetchids")
@@ -203,7 +205,7 @@ _TEXTS = {
     "sslkey": "client-key",
     "sslcommonname": "tls-name",
 }
-_NEEDLESS = frozenset({"keep", "nokeep", "uidl", "sslcertck", "nofetchall", "norewrite", "nossl"})
+_NEEDLESS = frozenset({"keep", "nokeep", "uidl", "sslcertck", "nofetchall", "norewrite", "nossl", "nodropstatus"})
 _INSTEAD = {
     "fetchall": "only what is new is ever fetched",
     "flush": "what was fetched before is deleted by delete = true",

@@ -182,6 +182,11 @@ class Settings:
         COMMAND, "fetch", "a command that gets each new message: exit status 0 deliver, 90 skip, 91 leave, 92 delete"
     )
     filter_headers: bool | None = _said(FLAG, "fetch", "the filter gets the header only, before the message is fetched")
+    drop_status: bool | None = _said(
+        FLAG,
+        "fetch",
+        "deliver messages without Status and other headers that say what was read or deleted, which a sender can set",
+    )
     sessions: int | None = _said(
         COUNT,
         "fetch",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from pop3fast import ProtocolError
 from pop3fast._replies import printable
+from pop3fast.fetch._dropping import Dropping
 from pop3fast.fetch._errors import MessageError, MessageRefused, explained
 from pop3fast.fetch._filtering import FilteredOut, Filtering, Verdict
 from pop3fast.fetch._identity import Identity, is_lasting
@@ -16,12 +17,12 @@ from pop3fast.fetch._inquiry import Inquiry
 from pop3fast.fetch._listing import Lister
 from pop3fast.fetch._plan import REFUSED_MARK, SKIPPED_MARK, Item
 from pop3fast.fetch._portions import groups_of, is_slow
-from pop3fast.fetch._receipts import Receipt, Rejection, Taker
+from pop3fast.fetch._receipts import Receipt, Rejection
 from pop3fast.fetch._retrieval import Retrieval
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._sizes import Trust
 from pop3fast.fetch._writer import NUDGE_SECONDS, Writer
-from pop3fast.fetch.destinations._destination import Announced
+from pop3fast.fetch.destinations._destination import Announced, Taker
 from pop3fast.fetch.destinations._outgoing import Content
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS
@@ -118,8 +119,10 @@ class Deliverer:
         if isinstance(run.destination, Announced):
             run.destination.announce({item.identity: (item.number, item.size) for item in items})
         to: Taker = run.destination
+        if run.options.drop_status:
+            to = Dropping(to)
         if run.filter is not None:
-            to = Filtering(run.destination, run.filter, memory.digest, self._judged)
+            to = Filtering(to, run.filter, memory.digest, self._judged)
         writer = Writer(to, memory, run.clock, inline=run.inline)
         try:
             with writer:
@@ -188,16 +191,16 @@ class Deliverer:
         """Do as the filter says; return the mark by which that is remembered, if it is."""
         run = self._run
         if verdict is Verdict.DELETE:
+            run.take_in(item)
             self.unwanted.append(item)
             return b""
         if verdict is Verdict.LEAVE:
-            run.take_in(item)
             run.leave_out(item, "the filter leaves it")
             return b""
+        run.take_in(item)
         run.leave_out(item)
         run.report.skipped += 1
         return SKIPPED_MARK
-        run.take_in(item)
 
     def _retrieve(self, items: list[Item], writer: Writer, listed: int) -> None:
         """Hand *items* to *writer*; ask once more for those that come too short.

@@ -11,7 +11,7 @@ from pop3fast.fetch._errors import MessageDeferred, MessageError
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch._options import FILTER
 from pop3fast.fetch._waiting import Clock
-from pop3fast.fetch.destinations._destination import Delivery, Destination
+from pop3fast.fetch.destinations._destination import Delivery, Taker
 from pop3fast.fetch.destinations._outgoing import COPY_OCTETS, SPOOL_OCTETS, Content, OutgoingMessage
 from pop3fast.fetch.destinations._pipe import in_words
 from pop3fast.fetch.destinations._program import Program
@@ -69,7 +69,7 @@ class Filter:
 class Filtering:
     """What a writer delivers to where a filter stands before the destination."""
 
-    def __init__(self, inner: Destination, judge: Filter, account: str, judged: Collection[Identity]) -> None:
+    def __init__(self, inner: Taker, judge: Filter, account: str, judged: Collection[Identity]) -> None:
         """Give *inner* what *judge* wants, and without a question what was *judged* before."""
         self.inner = inner
         self.path = inner.path

@@ -71,6 +71,9 @@ class Options:
     is not delivered, and deleted from the server, whatever `delete` says)."""
     filter_headers: bool = False
     """The filter gets the header only, and a message that it does not want is not fetched."""
+    drop_status: bool = False
+    """Deliver messages without the header fields in which mail programs keep what was read, answered or deleted
+    (``Status``, ``X-Status``, ``X-Mozilla-Status`` and others): whoever sent a message may have set them."""
     patience: float = PATIENCE_SECONDS
     """The seconds to wait in all for a maildrop that is in use or a login that comes too early."""
     sessions: int = 1

@@ -52,6 +52,7 @@ class Wishes(TypedDict, total=False):
     fetch_again: bool | Collection[str | bytes]
     filter: str | None
     filter_headers: bool
+    drop_status: bool
     patience: float
     sessions: int
 

@@ -13,7 +13,7 @@ from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageErr
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._waiting import Clock
-from pop3fast.fetch.destinations._destination import Delivery
+from pop3fast.fetch.destinations._destination import Delivery, Taker
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint, header_of
 
 BATCH_MESSAGES = 576
@@ -47,26 +47,6 @@ class Memory(Protocol):
 
     def remember(self, entries: list[Entry], /) -> None:
         """Remember *entries*, durably and all at once."""
-
-
-class Taker(Protocol):
-    """What it delivers to: a destination that has been prepared, or what stands before one."""
-
-    @property
-    def path(self) -> str:
-        """What a report calls it."""
-        ...
-
-    def begin(self, identity: Identity) -> Delivery:
-        """Begin to deliver a message, as `Destination.begin` does."""
-        ...
-
-    def flush(self) -> list[Entry]:
-        """Return what to remember, as `Destination.flush` does."""
-        ...
-
-    def hurry(self) -> None:
-        """Wait for other programs no longer."""
 
 
 class Deliveries:

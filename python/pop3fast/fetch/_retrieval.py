@@ -196,7 +196,7 @@ class Retrieval:
         while (message := self._next(messages, awaited)) is not None:
             item, header = awaited[0], header_of(message.content)
             writer.put(item, remembered_as(item.identity, self._run.options), header)
-            self._received(awaited, len(header))
+            self._received(awaited, len(header), header)
 
     def _fetch_messages(self, items: list[Item], writer: Writer, before: Short | None) -> Short | None:
         awaited = deque(items)

@@ -111,6 +111,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     fetch_again: bool | Collection[str | bytes] = False,
     filter: str | None = None,  # noqa: A002 - the name that it has on the command line
     filter_headers: bool = False,
+    drop_status: bool = False,
     sessions: int = 1,
     recipient: str | tuple[str, ...] | None = None,
     pipe_timeout: float = PIPE_SECONDS,
@@ -165,6 +166,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         fetch_again=fetch_again,
         filter=filter,
         filter_headers=filter_headers,
+        drop_status=drop_status,
         sessions=sessions,
     )
     to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account, to_create)

@@ -22,6 +22,7 @@ from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import path_of
 from pop3fast.fetch.memory._account_state import AccountState
+from pop3fast.fetch.memory._fingerprint import header_of
 
 MOST_BREAKS = 2
 """When the connection was lost so many times in the middle of the same message, that message is left alone."""
@@ -101,10 +102,10 @@ class Run:
         self.callback_failure: BaseException | None = None
         reconnector.on_login = partial(self.begin, "logging in")
         self._progress = progress
-        self._breaks: Counter[Identity] = Counter()
         self.waiting: set[Identity] | None = None
         """Which new messages are on the server and not delivered; None while nothing has been listed."""
         self._given_up: set[Identity] = set()
+        self._breaks: Counter[Identity] = Counter()
         self._contents: set[tuple[bytes, int]] = set()
         # As numbers, for there is one of each message. Two that are alike by chance cost a checkpoint.
         self._achieved: set[int] = set()
@@ -116,12 +117,12 @@ class Run:
         """Whether anybody is told how far it is."""
         return self._progress is not None
 
-    def expect(self, items: list[Item]) -> None:
     def see_new(self, items: Iterable[Item]) -> None:
         """Note which new messages the server lists now."""
         # The plan has no word of what was tried in vain in an earlier session.
         self.waiting = self._given_up | {item.identity for item in items}
 
+    def expect(self, items: list[Item]) -> None:
         """Note what is going to be fetched from here on, in all sessions."""
         self._messages, self._octets = self.report.fetched + len(self.report.failures), self.report.octets
         self._messages_in_all = self._messages + len(items)
@@ -144,10 +145,10 @@ class Run:
         """Count what is durable and remembered."""
         delivered: list[Delivered] = []
         for item, entry in receipts:
+            self.take_in(item)
             if self.options.fetch_again:
                 self.fetched_again.add(item.identity)
             if not is_lasting(item.identity.uid):
-            self.take_in(item)
                 # It is fetched in every session, and counts once.
                 if (entry.content, entry.copy) in self._contents:
                     continue
@@ -160,13 +161,13 @@ class Run:
         if delivered:
             self._tell(self._how_far()._replace(delivered=tuple(delivered)))
 
-    def achieve(self, what: Hashable) -> None:
-        """Note that something was achieved, which counts once in a run.
-
     def take_in(self, item: Item) -> None:
         """Note that nothing more is to be done to have a message."""
         if self.waiting is not None:
             self.waiting.discard(item.identity)
+
+    def achieve(self, what: Hashable) -> None:
+        """Note that something was achieved, which counts once in a run.
 
         A server may keep what it said it deleted, and a message that is fetched only to be looked at comes in every
         session.
@@ -184,10 +185,10 @@ class Run:
     def give_up(self, item: Item, why: str) -> None:
         """Leave a message out of the rest of the run."""
         self.failed.add(item.identity)
+        self._wait_for_next_run(item)
         self.report.failures.append(named(item, why))
         self.achieve(("failed", item.identity))
 
-        self._wait_for_next_run(item)
     def leave(self, item: Item, octets: int) -> None:
         """Leave a message that came larger than it may be out of the rest of the run."""
         why = too_large(octets, self.options.max_size or 0)
@@ -197,18 +198,18 @@ class Run:
         """Do nothing more about a message in this run. If it is left on the server for a reason, say *why*."""
         self.failed.add(item.identity)
         if why:
+            self._wait_for_next_run(item)
             self._left.append(named(item, why))
         self.achieve(("failed", item.identity))
 
-            self._wait_for_next_run(item)
-    def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
-        """Take back that a message was delivered; *fresh* is whether this run counted it."""
-        item, entry = receipt
     def _wait_for_next_run(self, item: Item) -> None:
         self._given_up.add(item.identity)
         if self.waiting is not None:
             self.waiting.add(item.identity)
 
+    def not_delivered(self, receipt: Receipt, why: str, *, fresh: bool) -> None:
+        """Take back that a message was delivered; *fresh* is whether this run counted it."""
+        item, entry = receipt
         self.give_up(item, why)
         if fresh:
             self.report.fetched -= 1
@@ -266,7 +267,7 @@ class Run:
     def _went_on(self, under_way: int) -> None:
         self.stop.check()
         if self._progress is not None:
-            self._tell(self._how_far(under_way)._replace(message=None if item is None else named(item)))
+            self._tell(self._how_far(under_way))
 
     def _how_far(self, under_way: int = 0) -> Progress:
         octets = self._octets + under_way

@@ -17,8 +17,9 @@ from typing import Literal, Self, TypeAlias, TypeVar
 
 from pop3fast.fetch._identity import Identity
 from pop3fast.fetch._plan import Item
-from pop3fast.fetch._receipts import Deliveries, Memory, Receipt, Rejection, Taker
+from pop3fast.fetch._receipts import Deliveries, Memory, Receipt, Rejection
 from pop3fast.fetch._waiting import Clock
+from pop3fast.fetch.destinations._destination import Taker
 
 TICK_OCTETS = 4 * 2**20
 TICK_MESSAGES = 128

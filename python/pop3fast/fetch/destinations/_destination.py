@@ -43,6 +43,34 @@ class Delivery(Protocol):
 
 
 @runtime_checkable
+class LeavesOut(Protocol):
+    """A delivery of a message of which not all is delivered."""
+
+    left_out: int
+    """How many octets came and were not written: they count in its entry's octets as received."""
+
+
+class Taker(Protocol):
+    """What messages are delivered to: a destination that has been prepared, or what stands before one."""
+
+    @property
+    def path(self) -> str:
+        """What a report calls it."""
+        ...
+
+    def begin(self, identity: Identity) -> Delivery:
+        """Begin to deliver a message, as `Destination.begin` does."""
+        ...
+
+    def flush(self) -> list[Entry]:
+        """Return what to remember, as `Destination.flush` does."""
+        ...
+
+    def hurry(self) -> None:
+        """Wait for other programs no longer."""
+
+
+@runtime_checkable
 class Announced(Protocol):
     """A destination that wants to know what is going to come."""
 

@@ -58,6 +58,7 @@ class FolderDelivery:
         self._file: int | None = None
         self._ends = LineEnds() if folder.CONVERTS else None
         self._digest = sha256()
+        self.left_out: int = 0
         self._octets = 0
         self._length = 0
 
@@ -82,7 +83,12 @@ class FolderDelivery:
         self._under_way = False
         digest = self._digest.digest()
         entry = Entry(
-            *self._identity, size, self._octets, fingerprint, int(self._folder.clock.date()), digest[:CONTENT_OCTETS]
+            *self._identity,
+            size,
+            self._octets + self.left_out,
+            fingerprint,
+            int(self._folder.clock.date()),
+            digest[:CONTENT_OCTETS],
         )
         self._folder.ended(entry, self._tmp_name, self._content, self._file)
 

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, FetchError, MessageError, destination_error
 from pop3fast.fetch._identity import Entry, Identity, ReadBack
-from pop3fast.fetch.destinations._destination import Delivery, Destination
+from pop3fast.fetch.destinations._destination import Delivery, Destination, LeavesOut
 from pop3fast.fetch.memory._journal import Journal
 
 
@@ -93,6 +93,7 @@ class GuardedDelivery:
 
     def __init__(self, guard: Guarded, delivery: Delivery) -> None:
         """Guard *delivery*."""
+        self.left_out: int = 0
         self._guard = guard
         self._inner = delivery
 
@@ -104,6 +105,11 @@ class GuardedDelivery:
     def end(self, size: int = 0, fingerprint: bytes = b"") -> None:
         """Take the message for whole. Raises `DestinationError` and `MessageError`."""
         with self._guard.for_message():
+            if isinstance(self._inner, LeavesOut):
+                self._inner.left_out = self.left_out
+            elif self.left_out:
+                # Its entry would say that the message had come short.
+                raise TypeError("drop_status needs deliveries that count what is left out (LeavesOut)")
             self._inner.end(size, fingerprint)
 
     def abandon(self) -> None:

@@ -64,6 +64,7 @@ class MboxDelivery:
         self._start = spool.size
         self._ends = LineEnds()
         self._quoter = Quoter()
+        self.left_out: int = 0
         self._octets = 0
         self._length = 0
         self._content = sha256()
@@ -102,7 +103,8 @@ class MboxDelivery:
         if length != self._length:
             raise AssertionError(f"{length} octets are left of a message of {self._length}")
         content = self._content.digest()[:CONTENT_OCTETS]
-        entry = Entry(*self._identity, size, self._octets, fingerprint, self._mbox.date(), content)
+        octets = self._octets + self.left_out
+        entry = Entry(*self._identity, size, octets, fingerprint, self._mbox.date(), content)
         likeness = self._likeness.digest()
         self._mbox.ended(Ended(entry, self.spool, self._start, length, likeness, self._head, self._second))
 

@@ -211,15 +211,14 @@ class Objects(SimpleDestination):
             async for piece in unpack(stored, self._bucket.compress):
                 digest.update(piece)
                 octets += len(piece)
-                # Whatever lies there now may unpack to anything.
+                # Whatever lies there now may unpack to anything. What was left out is not there.
                 if octets > entry.octets:
                     break
         except Exception as error:
             if type(error).__module__.startswith("obstore"):
                 raise
             return ReadBack.DIFFERS
-        is_whole = octets == entry.octets and digest.digest()[:CONTENT_OCTETS] == entry.content
-        return ReadBack.WHOLE if is_whole else ReadBack.DIFFERS
+        return ReadBack.WHOLE if digest.digest()[:CONTENT_OCTETS] == entry.content else ReadBack.DIFFERS
 
     def _do(self, tried: str, work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
         """Return what each of *work* does. Raises `DestinationError`."""

@@ -106,12 +106,14 @@ class SimpleDestination:
         self._ended = ()
         self._account = ""
 
-    def ended(self, identity: Identity, content: Content, size: int, fingerprint: bytes) -> None:
-        """Deliver *identity*, whole, by its *content*, *size* and *fingerprint*; for the delivery only."""
+    def ended(self, identity: Identity, content: Content, octets: tuple[int, int], fingerprint: bytes) -> None:
+        """Deliver *identity*, whole, by its *content*, *octets* (listed, received) and *fingerprint*.
+
+        For the delivery only.
+        """
         self._delivery = None
-        entry = Entry(
-            *identity, size, content.octets, fingerprint, int(self.clock.date()), content.digest()[:CONTENT_OCTETS]
-        )
+        digest = content.digest()[:CONTENT_OCTETS]
+        entry = Entry(*identity, *octets, fingerprint, int(self.clock.date()), digest)
         place: bytes | None = None
         if not is_lasting(entry.uid):
             entry = entry._replace(copy=self._copies.take(entry.content))
@@ -154,6 +156,7 @@ class SimpleDelivery:
 
     def __init__(self, destination: SimpleDestination, identity: Identity, spool_octets: int) -> None:
         """Take *identity*."""
+        self.left_out: int = 0
         self._destination = destination
         self._identity = identity
         self._content = Content(spool_octets)
@@ -168,7 +171,8 @@ class SimpleDelivery:
         """Deliver the message. Raises what `SimpleDestination.deliver` does."""
         self._check()
         self._under_way = False
-        self._destination.ended(self._identity, self._content, size, fingerprint)
+        received = self._content.octets + self.left_out
+        self._destination.ended(self._identity, self._content, (size, received), fingerprint)
 
     def abandon(self) -> None:
         """Let go of what was written. Does nothing when it has ended or was abandoned."""

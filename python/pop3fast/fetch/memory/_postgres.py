@@ -65,7 +65,7 @@ class PostgresState:
             if row is None:
                 return AccountStatus(None)
             success = None if row[1] is None else float(row[1])
-            return AccountStatus(success, *rows.counts(session, int(row[0])))
+            return AccountStatus(success, *rows.counts(session, int(row[0])), int(row[2]))
 
 
 class LeasedAccountState(AccountState):
