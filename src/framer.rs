@@ -1,6 +1,6 @@
-//! Framer: the receive buffer, what is expected next, and the limits.
+//! Framer: what is expected next, and the limits.
 //!
-//! Owns every octet that was received and not yet handed out. `feed` puts octets in; `next_*` gives a value,
+//! Owns what the next octet in its buffer ([`crate::buffer`]) is. `feed` puts octets in; `next_*` gives a value,
 //! or `None` for "need more". It never sees a socket and never guesses which command a reply is for: whoever
 //! knows that calls [`Framer::next_status_line`], and then, when a body follows, the calls for a body until they give
 //! the end; or one of the calls for whole responses, which do both. After an error every call gives that error again.
@@ -9,18 +9,16 @@
 //! all calls go on from the same octet: what they give of a body, put together, is that body, whichever calls
 //! they were. A call that cannot be right there is [`FramingError::MidResponse`] or [`FramingError::NoStatusLine`].
 
-use memchr::{memchr, memchr_iter};
+use std::ops::Range;
+
+use memchr::memchr_iter;
 
 use crate::body::BodyScanner;
+use crate::buffer::ReceiveBuffer;
 use crate::error::FramingError;
 use crate::limits::Limits;
 use crate::line;
 use crate::status::{Status, status, strict_status};
-
-/// How much room an empty buffer keeps. A buffer that was let go after each message of some megabytes would
-/// be paged in anew for the next one, which cost as much as reading it; beyond this one large message in a
-/// session of small ones would hold its memory for nothing.
-pub const RETAINED_CAPACITY: usize = 8 * 1024 * 1024;
 
 /// A reply to a command that has a body when the status line says so.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,6 +27,12 @@ pub struct Response<'a> {
     pub status_line: &'a [u8],
     /// The body, un-stuffed, without its terminator; `None` when the status line is not plainly positive.
     pub body: Option<&'a [u8]>,
+}
+
+/// Where a response lies in the buffer.
+struct Place {
+    status_line: Range<usize>,
+    body: Option<Range<usize>>,
 }
 
 /// What the next octet is.
@@ -85,13 +89,7 @@ impl Body {
 /// Octets in, replies out.
 #[derive(Debug, Default)]
 pub struct Framer {
-    /// Room, of which `buffer[..filled]` was received. (Its length is kept, so that it is zeroed only when it grows.)
-    buffer: Vec<u8>,
-    filled: usize,
-    /// `buffer[head..filled]` has not been handed out.
-    head: usize,
-    /// So many octets from `head` on hold no LF.
-    searched: usize,
+    buffer: ReceiveBuffer,
     next: Next,
     failed: Option<FramingError>,
 }
@@ -110,33 +108,13 @@ impl Framer {
 
     /// Makes room for so many octets behind those that are there, which the caller fills at once.
     pub fn room(&mut self, octets: usize) -> &mut [u8] {
-        if self.head == self.filled {
-            self.head = 0;
-            self.filled = 0;
-            if self.buffer.len() > RETAINED_CAPACITY {
-                self.buffer.truncate(RETAINED_CAPACITY);
-                self.buffer.shrink_to_fit();
-            }
-        } else if self.head >= self.filled - self.head {
-            // Moves at most as many octets as were handed out since the last move: linear in all. Not only when room is
-            // wanted, because the front of the buffer is what the processor's cache holds.
-            self.buffer.copy_within(self.head..self.filled, 0);
-            self.filled -= self.head;
-            self.head = 0;
-        }
-        let start = self.filled;
-        self.filled += octets;
-        if self.filled > self.buffer.len() {
-            // Twice the room at least, so that a body that comes in small chunks is not moved at each.
-            self.buffer.resize(self.filled.max(2 * self.buffer.len()), 0);
-        }
-        &mut self.buffer[start..self.filled]
+        self.buffer.room(octets)
     }
 
     /// How many octets were received and not handed out.
     #[must_use]
     pub fn unread(&self) -> usize {
-        self.filled - self.head
+        self.buffer.unread()
     }
 
     /// Whether a body is being read: the status line before it was positive, and its end has not come.
@@ -154,7 +132,7 @@ impl Framer {
     /// For how many octets there is room without asking for more memory.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.buffer.len()
+        self.buffer.capacity()
     }
 
     /// The next line with its line end, or its first `limit` octets when it is longer: what a binary file's
@@ -164,7 +142,7 @@ impl Framer {
     /// [`FramingError::MidResponse`] while a body is being read.
     pub fn next_line(&mut self, limit: usize) -> Result<Option<&[u8]>, FramingError> {
         self.check_between_replies()?;
-        let Some(octets) = self.find_line_end(limit) else { return Ok(None) };
+        let Some(octets) = self.buffer.find_line_end(limit) else { return Ok(None) };
         // It may be a status line that is read by hand.
         self.expect_behind_line(octets);
         Ok(Some(self.hand_out(octets)))
@@ -176,11 +154,7 @@ impl Framer {
     /// [`FramingError::LineTooLong`] when it has more than `limit` octets with its line end;
     /// [`FramingError::MidResponse`] while a body is being read.
     pub fn next_status_line(&mut self, limit: usize) -> Result<Option<&[u8]>, FramingError> {
-        self.check_between_replies()?;
-        let Some(octets) = self.find_line_end(limit.saturating_add(1)) else { return Ok(None) };
-        if octets > limit {
-            return Err(self.fail(FramingError::LineTooLong { limit }));
-        }
+        let Some(octets) = self.find_status_line(limit)? else { return Ok(None) };
         self.expect_behind_line(octets);
         Ok(Some(line::content(self.hand_out(octets))))
     }
@@ -201,7 +175,10 @@ impl Framer {
     /// Those of [`Framer::next_status_line`] and [`Framer::next_body`]; [`FramingError::MidResponse`] when the status line
     /// in front of the body under way was given before.
     pub fn next_response(&mut self, limit: usize, limits: Limits) -> Result<Option<Response<'_>>, FramingError> {
-        self.response(limit, limits, status)
+        Ok(self.response(limit, limits, status)?.map(|place| Response {
+            status_line: line::content(self.buffer.at(place.status_line)),
+            body: place.body.map(|body| self.buffer.at(body)),
+        }))
     }
 
     fn response(
@@ -209,36 +186,25 @@ impl Framer {
         limit: usize,
         limits: Limits,
         says: fn(&[u8]) -> Status,
-    ) -> Result<Option<Response<'_>>, FramingError> {
+    ) -> Result<Option<Place>, FramingError> {
         if !self.in_body() {
-            let start = self.head;
-            let Some(line) = self.next_status_line(limit)? else { return Ok(None) };
-            if says(line) != Status::Ok {
+            let Some(octets) = self.find_status_line(limit)? else { return Ok(None) };
+            let with_end = self.buffer.first(octets);
+            if says(line::content(with_end)) != Status::Ok {
                 self.next = Next::Reply;
-                let status_line = line::content(&self.buffer[start..self.head]);
-                return Ok(Some(Response { status_line, body: None }));
+                return Ok(Some(Place { status_line: self.buffer.hand_out(octets), body: None }));
             }
-            // Unread as long as its body has not come, so that the buffer keeps it.
-            let octets = self.head - start;
-            self.head = start;
-            let bare_lf = line::ends_in_bare_lf(&self.buffer[start..start + octets]);
-            self.next = Next::Body(Body::new(bare_lf, StatusLine::Held(octets)));
+            self.next = Next::Body(Body::new(line::ends_in_bare_lf(with_end), StatusLine::Held(octets)));
         } else if !self.holds_status_line(says) {
             return Err(self.fail(FramingError::MidResponse));
         }
-        if !self.scan_body(limits)? {
-            return Ok(None);
-        }
-        let head = self.head;
-        let (start, end) = self.take_scanned(true);
-        let status_line = line::content(&self.buffer[head..start]);
-        Ok(Some(Response { status_line, body: Some(&self.buffer[start..end]) }))
+        self.scanned(limits)
     }
 
     /// Whether the status line of the body under way is there and positive by this measure too.
     fn holds_status_line(&self, says: fn(&[u8]) -> Status) -> bool {
         let Next::Body(Body { status_line: StatusLine::Held(octets), .. }) = self.next else { return false };
-        says(line::content(&self.buffer[self.head..self.head + octets])) == Status::Ok
+        says(line::content(self.buffer.first(octets))) == Status::Ok
     }
 
     /// Gives `each` the bodies of consecutive positive responses, at most `most` of them, as far as they are there. The
@@ -283,15 +249,15 @@ impl Framer {
     ) -> Result<Option<&[u8]>, FramingError> {
         let mut given = false;
         for _ in 0..most {
-            let head = self.head;
             match self.response_or_rest(limit, limits) {
                 // What was framed before is not lost to an error behind it, which the next call gives.
                 Err(_) if given => break,
                 Err(error) => return Err(error),
-                Ok(Some(Response { body: None, .. })) => {
-                    return Ok(Some(line::content(&self.buffer[head..self.head])));
+                Ok(Some(Place { status_line, body: None })) => {
+                    return Ok(Some(line::content(self.buffer.at(status_line))));
                 }
-                Ok(Some(Response { body: Some(mut body), .. })) => {
+                Ok(Some(Place { body: Some(body), .. })) => {
+                    let mut body = self.buffer.at(body);
                     while body.len() > octets {
                         let (piece, rest) = body.split_at(octets);
                         each(piece, false);
@@ -301,8 +267,8 @@ impl Framer {
                 }
                 Ok(None) => {
                     if self.gathered() >= octets {
-                        let (start, end) = self.take_scanned(false);
-                        self.buffer[start..end].chunks(octets).for_each(|piece| each(piece, false));
+                        let body = self.take_scanned(false).body.unwrap_or_default();
+                        self.buffer.at(body).chunks(octets).for_each(|piece| each(piece, false));
                     }
                     break;
                 }
@@ -313,11 +279,12 @@ impl Framer {
     }
 
     /// The next response, or what is left of one whose status line was read by this kind of call.
-    fn response_or_rest(&mut self, limit: usize, limits: Limits) -> Result<Option<Response<'_>>, FramingError> {
-        if !matches!(self.next, Next::Body(Body { status_line: StatusLine::Dropped, .. })) {
-            return self.response(limit, limits, strict_status);
+    fn response_or_rest(&mut self, limit: usize, limits: Limits) -> Result<Option<Place>, FramingError> {
+        if matches!(self.next, Next::Body(Body { status_line: StatusLine::Dropped, .. })) {
+            self.scanned(limits)
+        } else {
+            self.response(limit, limits, strict_status)
         }
-        Ok(self.next_body(limits)?.map(|body| Response { status_line: b"", body: Some(body) }))
     }
 
     /// The whole body of a multi-line response, un-stuffed, without its terminator; what is left of one of which pieces
@@ -328,11 +295,8 @@ impl Framer {
     /// [`FramingError::TooManyLines`] as soon as it has more lines; [`FramingError::NoStatusLine`] where there are octets and
     /// no status line was read before them.
     pub fn next_body(&mut self, limits: Limits) -> Result<Option<&[u8]>, FramingError> {
-        if !self.scan_body(limits)? {
-            return Ok(None);
-        }
-        let (start, end) = self.take_scanned(true);
-        Ok(Some(&self.buffer[start..end]))
+        let body = self.scanned(limits)?.and_then(|place| place.body);
+        Ok(body.map(|body| self.buffer.at(body)))
     }
 
     /// What there is of the body, un-stuffed; empty at its end. Memory stays that of what was fed last.
@@ -346,8 +310,13 @@ impl Framer {
             return Ok(None);
         }
         // The end is a call of its own, behind the last piece.
-        let (start, end) = self.take_scanned(ended && gathered == 0);
-        Ok(Some(&self.buffer[start..end]))
+        let body = self.take_scanned(ended && gathered == 0).body;
+        Ok(body.map(|body| self.buffer.at(body)))
+    }
+
+    /// The rest of the body under way, and the status line if that is held; `None` as long as its end is not there.
+    fn scanned(&mut self, limits: Limits) -> Result<Option<Place>, FramingError> {
+        Ok(if self.scan_body(limits)? { Some(self.take_scanned(true)) } else { None })
     }
 
     fn scan_body(&mut self, limits: Limits) -> Result<bool, FramingError> {
@@ -358,7 +327,7 @@ impl Framer {
         let Next::Body(body) = &mut self.next else {
             return if self.unread() == 0 { Ok(false) } else { Err(self.fail(FramingError::NoStatusLine)) };
         };
-        let text = &mut self.buffer[self.head + body.held()..self.filled];
+        let text = self.buffer.unread_behind(body.held());
         let ended = body.scanner.scan(text);
         if body.scanner.octets() > limits.octets {
             return Err(self.fail(FramingError::BodyTooLong { limit: limits.octets }));
@@ -373,16 +342,14 @@ impl Framer {
         if let Next::Body(body) = &self.next { body.scanner.gathered() } else { 0 }
     }
 
-    /// Takes what the scanner gathered off the front of the unread octets, with the status line if that is held there,
-    /// and says where in the buffer it lies.
-    fn take_scanned(&mut self, ended: bool) -> (usize, usize) {
-        let Next::Body(body) = &mut self.next else { return (self.head, self.head) };
-        let start = self.head + body.held();
-        let end = start + body.scanner.gathered();
-        self.head = start + body.scanner.consumed();
+    /// Takes what the scanner gathered off the front of the unread octets, with the status line if that is held there.
+    fn take_scanned(&mut self, ended: bool) -> Place {
+        let Next::Body(body) = &mut self.next else { return Place { status_line: 0..0, body: None } };
+        let taken = self.buffer.hand_out(body.held() + body.scanner.consumed());
+        let start = taken.start + body.held();
+        let place = Place { status_line: taken.start..start, body: Some(start..start + body.scanner.gathered()) };
         if ended {
             self.next = Next::Reply;
-            self.searched = 0;
         } else {
             if body.held() > 0 {
                 body.status_line = StatusLine::Dropped;
@@ -390,30 +357,26 @@ impl Framer {
             body.counted = 0;
             body.scanner.take();
         }
-        (start, end)
+        place
     }
 
-    /// How many octets the next line has, its LF included and `limit` at the most.
-    fn find_line_end(&mut self, limit: usize) -> Option<usize> {
-        let unread = &self.buffer[self.head..self.filled];
-        let within = &unread[..unread.len().min(limit)];
-        let searched = self.searched.min(within.len());
-        if let Some(lf) = memchr(b'\n', &within[searched..]) {
-            return Some(searched + lf + 1);
+    /// How many octets the status line that comes next has, its line end included.
+    fn find_status_line(&mut self, limit: usize) -> Result<Option<usize>, FramingError> {
+        self.check_between_replies()?;
+        let octets = self.buffer.find_line_end(limit.saturating_add(1));
+        if octets.is_some_and(|octets| octets > limit) {
+            return Err(self.fail(FramingError::LineTooLong { limit }));
         }
-        self.searched = within.len();
-        (within.len() == limit).then_some(limit)
+        Ok(octets)
     }
 
     fn hand_out(&mut self, octets: usize) -> &[u8] {
-        let start = self.head;
-        self.head += octets;
-        self.searched = 0;
-        &self.buffer[start..self.head]
+        let place = self.buffer.hand_out(octets);
+        self.buffer.at(place)
     }
 
     fn expect_behind_line(&mut self, octets: usize) {
-        let bare_lf = line::ends_in_bare_lf(&self.buffer[self.head..self.head + octets]);
+        let bare_lf = line::ends_in_bare_lf(self.buffer.first(octets));
         self.next = Next::BehindLine { bare_lf };
     }
 

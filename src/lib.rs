@@ -2,8 +2,8 @@
 //!
 //! In the order a byte travels:
 //!
-//! 1. [`Framer::feed`] puts what the network gave into the one receive buffer ([`framer`]).
-//! 2. [`Framer::next_status_line`] and its kin take one line from it ([`line`]).
+//! 1. [`Framer::feed`] puts what the network gave into the one receive buffer ([`buffer`]).
+//! 2. [`Framer::next_status_line`] and its kin take one line from it ([`framer`], [`line`]).
 //! 3. What a status line says is decided in one place ([`status`]).
 //! 4. [`Framer::next_response`], [`Framer::next_body`] or [`Framer::next_piece`] take a multi-line response, with
 //!    the end found by the reply's own line convention and the dots un-stuffed ([`body`]).
@@ -15,6 +15,7 @@
 //! module that does: it converts and delegates.
 
 pub mod body;
+pub mod buffer;
 pub mod error;
 pub mod framer;
 pub mod limits;

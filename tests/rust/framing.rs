@@ -6,8 +6,8 @@ mod naive;
 mod sequence;
 
 use naive::body as reference;
+use pop3fast::buffer::RETAINED_CAPACITY;
 use pop3fast::error::FramingError;
-use pop3fast::framer::RETAINED_CAPACITY;
 use pop3fast::{Framer, Limits, line};
 use proptest::prelude::*;
 use sequence::{Call, assert_right};
