@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from commandline import plain_url, pop3fast
-from maildrops import FastClock, Maildrop, account_of, delivered, mail
+from maildrops import FastClock, Maildrop, account_of, as_numbered, delivered, mail, numbered
 from pop3fast.fetch import FetchReport, Job, Options
 from pop3fast.fetch import _delivering as delivering
 from pop3fast.fetch._filtering import Verdict
@@ -53,6 +53,21 @@ def asked(which: int) -> list[str]:
         return []
     Path("asked").unlink()
     return [line.split()[which] for line in lines]
+
+
+@pytest.mark.parametrize("headers", [False, True])
+def test_quirk_q139_what_was_skipped_stays_so_when_message_numbers_are_given_anew(*, headers: bool) -> None:
+    command = script('case "$(cat)" in *"Subject: 12"*) echo skipped >> asked; exit 90;; esac')
+    drop = numbered(10, 11, 12)
+    with ScriptedServer(b"+OK ready\r\n", drop) as server:
+        assert fetch(server, command, filter_headers=headers, delete=True).skipped == 1
+        drop.messages = as_numbered(12, 13, 14)
+        report = fetch(server, command, filter_headers=headers)
+        assert (report.fetched, report.skipped, report.exit_status) == (2, 0, 0)
+        drop.messages = as_numbered(15, 12, 16)
+        assert fetch(server, command, filter_headers=headers).fetched == 2
+    assert delivered("maildir:box") == [mail(number) for number in (10, 11, 13, 14, 15, 16)]
+    assert asked(0) == ["skipped"]
 
 
 @pytest.mark.parametrize("headers", [False, True])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from destinations import Box, BoxDelivery, Trouble
-from maildrops import FastClock, Maildrop, account_of, delivered, mail
+from maildrops import FastClock, Maildrop, account_of, as_numbered, delivered, mail, numbered
 from pop3fast import ConnectionLost, error_proto
 from pop3fast.fetch import (
     DestinationError,
@@ -154,6 +154,27 @@ def test_a_refusal_is_of_one_message_and_not_of_another_that_gets_its_unique_id(
     box.trouble = lambda *_: None
     assert fetch(server, box).fetched == 1
     assert box.delivered[-1] == (b"u2", mail(22, 999))
+
+
+@pytest.mark.parametrize("at", ["end", "deliver"])
+@pytest.mark.parametrize("deletes", ["this fetch", "others"])
+def test_quirk_q139_a_refusal_goes_with_the_message_when_message_numbers_are_given_anew(at: str, deletes: str) -> None:
+    """Message 12 is the third and becomes the first; what has its number then was never refused."""
+    drop = numbered(10, 11, 12, 13)
+    box = Box(trouble=raising(MessageRefused("no"), at, b"3"))
+    options = Options(delete=deletes == "this fetch")
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch(server, box, options).fetched == 3
+        box.trouble = lambda *_: None
+        drop.messages = as_numbered(12, 14, 15, 16)
+        for _ in range(2):
+            report = fetch(server, box, options)
+            assert [(named.number, named.uid) for named in report.refused] == [(1, b"1")]
+            drop.messages = as_numbered(*(int(content.split(b"Subject: ")[1][:2]) for _, content in drop.messages))
+        assert [content for _, content in box.delivered] == [mail(number) for number in (10, 11, 13, 14, 15, 16)]
+        report = fetch(server, box, replace(options, fetch_again=["1"]))
+    assert (report.fetched, report.refused) == (1, [])
+    assert box.delivered[-1] == (b"1", mail(12))
 
 
 def test_what_was_refused_and_is_asked_for_again_is_refused_no_longer_once_it_is_delivered(

@@ -25,7 +25,7 @@ from pop3fast.fetch._writer import NUDGE_SECONDS, Writer
 from pop3fast.fetch.destinations._destination import Announced, Taker
 from pop3fast.fetch.destinations._outgoing import Content
 from pop3fast.fetch.memory._account_state import AccountState
-from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS
+from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint
 
 MOST_TOO_MANY = 16
 """By so many replies a conversation may be out of step: a size that none of so many messages before has shows that it
@@ -86,7 +86,7 @@ class Deliverer:
             nudged = run.clock.now()
             for item in group:
                 if (header := headers.get(item.number)) is not None and (error := self._judge(item, header, memory)):
-                    rejections.append(Rejection(item, error))
+                    rejections.append(Rejection(item, error, fingerprint(header)))
                     continue
                 wanted.append(item)
                 if run.clock.now() - nudged >= NUDGE_SECONDS:
@@ -170,8 +170,8 @@ class Deliverer:
     def _note_rejections(self, rejections: list[Rejection], memory: AccountState, *, doubted: bool) -> None:
         """Name what was not taken, and remember what never will be; not where it may be about other messages."""
         run = self._run
-        refused: list[tuple[Identity, int]] = []
-        for item, error in rejections:
+        refused: list[tuple[Identity, int, bytes]] = []
+        for item, error, known in rejections:
             uid, occurrence = item.identity
             mark = b""
             if isinstance(error, FilteredOut):
@@ -183,7 +183,7 @@ class Deliverer:
                     mark = REFUSED_MARK
             # A message without a name that lasts is refused in each session.
             if mark and is_lasting(uid):
-                refused.append((Identity(mark + uid, occurrence), item.size))
+                refused.append((Identity(mark + uid, occurrence), item.size, known))
         if refused:
             memory.note_refused(refused)
 

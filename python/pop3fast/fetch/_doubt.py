@@ -16,11 +16,15 @@ from pop3fast.fetch._options import Options
 from pop3fast.fetch._plan import (
     HEADER_MARK,
     LEFT_MARK,
+    REFUSED_BEFORE,
+    REFUSED_MARK,
     SHORT_MARK,
+    SKIPPED_MARK,
     Item,
     Known,
     Listing,
     Plan,
+    marks_of,
     plan_known,
     plan_new,
 )
@@ -62,10 +66,10 @@ def prints_of(candidates: list[tuple[int, Identity]], seen: Seen) -> dict[Identi
     """Return the fingerprints of those of *candidates* that are remembered as they were listed last."""
     found: dict[Identity, bytes] = {}
     for _, identity in candidates:
-        key = _key(seen, identity)
-        remembered = seen.get(*key)
-        if remembered is not None and not seen.flags(*key):
-            found[identity] = remembered.fingerprint
+        for key in (*marks_of(identity), _key(seen, identity)):
+            remembered = seen.get(*key)
+            if remembered is not None and not seen.flags(*key):
+                found[identity] = remembered.fingerprint
     return found
 
 
@@ -127,12 +131,15 @@ def settle(
             same.add(key)
             _settle_same(plan, item, key, remembered, options, date, known)
     moved = _moved([item for item, _ in others], found, seen, same)
+    marks = _marks_by_header(seen) if others else {}
     for item, remembered in others:
         plan.seen -= remembered is not None
         if (old := moved.get(item)) is not None and (was := seen.get(*old)) is not None:
             plan.seen += 1
             plan.renamed[old] = item.identity
             _settle_same(plan, item, item.identity, was, options, date, known)
+        elif (mark := marks.get(fingerprint := found.get(item.number, b""))) is not None:
+            _settle_marked(plan, item, mark, fingerprint)
         else:
             plan_new(plan, item, options, known)
     replaced = [_key(seen, item.identity) for item, remembered in others if remembered is not None]
@@ -193,6 +200,27 @@ def _moved(items: list[Item], found: Mapping[int, bytes], seen: Seen, same: set[
         if identity is not None and identity not in same and (not size or not item.size or size == item.size):
             moved[item] = identity
     return moved
+
+
+def _marks_by_header(seen: Seen) -> dict[bytes, bytes]:
+    """Return the marks under small numbers, of what was refused and what was skipped, by fingerprint."""
+    return _once(
+        (remembered.fingerprint, mark)
+        for identity in seen
+        for mark in (REFUSED_MARK, SKIPPED_MARK)
+        if identity.uid.startswith(mark) and is_number(identity.uid)
+        if (remembered := seen.get(*identity)) is not None
+    )
+
+
+def _settle_marked(plan: Plan, item: Item, mark: bytes, fingerprint: bytes) -> None:
+    """Leave *item*, which was refused or skipped under another small number, as it was left before."""
+    uid, occurrence = item.identity
+    plan.marked.append((Identity(mark + uid, occurrence), item.size, fingerprint))
+    if mark == REFUSED_MARK:
+        plan.refused.append((item, REFUSED_BEFORE))
+    else:
+        plan.seen += 1
 
 
 def _is_its_number(item: Item) -> bool:

@@ -12,7 +12,7 @@ from pop3fast import POP3, CommandError, ProtocolError, error_proto
 from pop3fast.fetch._doubt import choose_probes, numbers_changed, numbers_to_probe, prints_of
 from pop3fast.fetch._errors import UidsUnknown, explained
 from pop3fast.fetch._inquiry import Inquiry
-from pop3fast.fetch._plan import Listing, remembered_as
+from pop3fast.fetch._plan import Listing, marks_of, remembered_as
 from pop3fast.fetch._run import Run
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._seen import Seen
@@ -134,13 +134,12 @@ class Lister:
         if not candidates:
             return True
         if seen is None:
-            names = [remembered_as(identity, self._run.options) for _, identity in candidates]
-            entries = memory.entries(names)
-            prints = {
-                identity: entries[name].fingerprint
-                for (_, identity), name in zip(candidates, names, strict=True)
-                if name in entries
+            names = {
+                name: identity
+                for _, identity in candidates
+                for name in (*marks_of(identity), remembered_as(identity, self._run.options))
             }
+            prints = {names[name]: entry.fingerprint for name, entry in memory.entries(names).items()}
         else:
             prints = prints_of(candidates, seen)
         known = {number: prints[identity] for number, identity in candidates if prints.get(identity)}

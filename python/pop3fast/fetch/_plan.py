@@ -97,8 +97,10 @@ class Plan:
     """New, and not to be fetched for a reason."""
     refused: list[tuple[Item, str]] = field(default_factory=list)
     """New, and not to be fetched because the destination refused them before."""
-    asked_again: list[Identity] = field(default_factory=list)
-    """Refused or skipped before, and no longer because they are asked for."""
+    unmarked: list[Identity] = field(default_factory=list)
+    """Refused or skipped before, and no longer: they are asked for, or they may be others now."""
+    marked: list[tuple[Identity, int, bytes]] = field(default_factory=list)
+    """The same under other small numbers now, with their sizes and fingerprints."""
     leave: list[Identity] = field(default_factory=list)
     """What of these is to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
@@ -127,6 +129,11 @@ class Plan:
     """What of the new came too short to be whole before."""
     nameless: int = 0
     """How many have no unique-id that lasts."""
+
+
+def marks_of(identity: Identity) -> list[Identity]:
+    """Return the identities by which a message is remembered that the destination refused or the filter skipped."""
+    return [Identity(mark + identity.uid, identity.occurrence) for mark in (REFUSED_MARK, SKIPPED_MARK)]
 
 
 def remembered_as(identity: Identity, options: Options) -> Identity:
@@ -184,9 +191,9 @@ class _Maker:
             remembered = seen.size(key, occurrence)
         item = Item(number, Identity(uid, occurrence), size)
         if self._options.again(uid) and item.identity not in self._known.again:
-            plan.others += remembered is not None
-            marked = [Identity(mark + uid, occurrence) for mark in (REFUSED_MARK, SKIPPED_MARK)]
-            plan.asked_again += [identity for identity in marked if identity in seen]
+            marked = [identity for identity in marks_of(item.identity) if identity in seen]
+            plan.others += remembered is not None or bool(marked)
+            plan.unmarked += marked
             plan_new(plan, item, self._options, self._known)
             return
         if remembered is None or not is_lasting(uid):
@@ -254,7 +261,10 @@ class _Maker:
         """Return whether *item* is remembered with this *mark*. One of another size is another message."""
         uid, occurrence = item.identity
         size = self._seen.size(mark + uid, occurrence)
-        if size is None or (size and item.size and size != item.size) or self._doubts(item):
+        if size is None:
+            return False
+        if (size and item.size and size != item.size) or self._doubts(item):
+            self.plan.unmarked.append(Identity(mark + uid, occurrence))
             return False
         if self._seen.flags(mark + uid, occurrence) & MISSING:
             self.plan.relisted.append(Identity(mark + uid, occurrence))

@@ -40,6 +40,8 @@ class Rejection(NamedTuple):
 
     item: Item
     error: MessageError
+    fingerprint: bytes = b""
+    """Of its header; empty when not all of that was there."""
 
 
 class Memory(Protocol):
@@ -65,6 +67,7 @@ class Deliveries:
         self._memory = memory
         self._clock = clock
         self._items: dict[Identity, Item] = {}
+        self._prints: dict[Identity, bytes] = {}
         self._most: int = getattr(destination, "batch_messages", None) or BATCH_MESSAGES
         self._octets = 0
         self._since = 0.0
@@ -111,6 +114,7 @@ class Deliveries:
     def flush(self) -> None:
         """Make durable and remember what has ended, and give receipts for it."""
         items, self._items, self._octets = self._items, {}, 0
+        prints, self._prints = self._prints, {}
         if not items or self.doubted:
             return
         while items:
@@ -120,7 +124,7 @@ class Deliveries:
                 self._remember(items, error.delivered)
                 raise
             except MessageError as error:
-                self._sort_out(items, error)
+                self._sort_out(items, prints, error)
             else:
                 self._remember(items, entries)
                 # Neither delivered nor named: that must not pass in silence.
@@ -145,8 +149,8 @@ class Deliveries:
             return
         self._octets += len(octets)
 
-    def _reject(self, item: Item, error: MessageError) -> None:
-        self.rejections.append(Rejection(item, error))
+    def _reject(self, item: Item, error: MessageError, known: bytes = b"") -> None:
+        self.rejections.append(Rejection(item, error, known))
 
     def _end(self, header: bytes) -> None:
         delivery, self._delivery = self._delivery, None
@@ -156,24 +160,25 @@ class Deliveries:
         if not self._items:
             self._since = self._clock.now()
         self._items[identity] = item
+        self._prints[identity] = known = fingerprint(header)
         try:
-            delivery.end(item.size, fingerprint(header))
+            delivery.end(item.size, known)
         except MessageError as error:
             del self._items[identity]
             delivery.abandon()
-            self._reject(item, error)
+            self._reject(item, error, known)
             return
         late = self._clock.now() - self._since >= BATCH_SECONDS
         if late or len(self._items) >= min(BATCH_MESSAGES, self._most) or self._octets >= BATCH_OCTETS:
             self.flush()
 
-    def _sort_out(self, items: dict[Identity, Item], error: MessageError) -> None:
+    def _sort_out(self, items: dict[Identity, Item], prints: dict[Identity, bytes], error: MessageError) -> None:
         """Take out of *items* what *error* is about, and what is delivered in spite of it."""
         before = len(items)
         self._remember(items, error.delivered)
         for identity in error.identities or tuple(items):
             if (item := items.pop(identity, None)) is not None:
-                self._reject(item, error)
+                self._reject(item, error, prints[identity])
         if len(items) == before:  # which would go on for ever
             raise DestinationError(
                 self._destination.path, "deliver to", "what it does not take is no message that it was given"

@@ -163,7 +163,7 @@ class FetchSession:
         """Ask about what is doubtful; return the plan without doubt."""
         options, date, memory = self._run.options, self._date, self._run.memory
         changed = self._numbers_changed
-        if memory is not None and plan.seen > len(plan.doubtful) and not changed:
+        if memory is not None and plan.seen + len(plan.refused) > len(plan.doubtful) and not changed:
             changed = not self._lister.numbers_hold(dict(listing.uids), memory, seen)
         if self._lister.not_shown:
             plan = make_plan(listing, seen, options, date, known, doubted=self._lister.not_shown)
@@ -224,8 +224,10 @@ class FetchSession:
         run = self._run
         if plan.renamed:
             memory.rename(plan.renamed)
-        if forgotten := [*plan.replaced, *plan.asked_again]:
+        if forgotten := [*plan.replaced, *plan.unmarked]:
             memory.forget(memory.entries(forgotten).values())
+        if plan.marked:
+            memory.note_refused(plan.marked)
         if plan.sizes_changed:
             memory.update_sizes(plan.sizes_changed)
             for item in plan.short:

@@ -200,8 +200,8 @@ class AccountState(AttemptsState):
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
 
-    def note_refused(self, refused: Iterable[tuple[Identity, int]]) -> None:
-        """Remember what the destination refused, by name and size: nothing of it was delivered."""
+    def note_refused(self, refused: Iterable[tuple[Identity, int, bytes]]) -> None:
+        """Remember what the destination refused, by name, size and fingerprint: nothing of it was delivered."""
         with self._changing() as database:
             rows.note_refused(database, self._id, refused, self._time())
 

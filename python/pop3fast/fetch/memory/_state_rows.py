@@ -182,13 +182,14 @@ def forget_handled(database: Database, account: int, entries: Iterable[Entry]) -
         )
 
 
-def note_refused(database: Database, account: int, refused: Iterable[tuple[Identity, int]], now: int) -> None:
-    """Keep what was *refused*, each with its size, from *now* on."""
+def note_refused(database: Database, account: int, refused: Iterable[tuple[Identity, int, bytes]], now: int) -> None:
+    """Keep what was *refused*, each with its size and fingerprint, from *now* on."""
     database.executemany(
         "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at) "
         "VALUES (?, ?, ?, ?, 0, ?, ?) "
-        "ON CONFLICT (account, uid, occurrence) DO UPDATE SET size = excluded.size, missing_since = NULL",
-        [(account, *identity, size, b"", now) for identity, size in refused],
+        "ON CONFLICT (account, uid, occurrence) DO UPDATE SET size = excluded.size, "
+        "fingerprint = excluded.fingerprint, missing_since = NULL",
+        [(account, *identity, size, known, now) for identity, size, known in refused],
     )
 
 
