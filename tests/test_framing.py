@@ -572,19 +572,25 @@ def test_a_list_may_have_as_many_lines_as_its_octets_allow_and_not_one_more() ->
     assert fed(b"+OK\r\n" + b"\n" * (most + 1)).next_bytes_response(NO_LIMIT, most * 10) is None
 
 
-def test_a_listing_has_limits_of_its_own_that_are_met_before_its_end() -> None:
+@pytest.mark.parametrize(
+    ("take", "nothing"),
+    [
+        (lambda framer: (framer.next_status_line(NO_LIMIT), framer.next_listing(2**24))[1], None),
+        (lambda framer: framer.next_listing_response(NO_LIMIT, 2**24), None),
+        (lambda framer: framer.next_listings(NO_LIMIT, 2**24, 1), ([], None)),
+    ],
+    ids=["listing", "listing response", "listings"],
+)
+def test_a_listing_has_limits_of_its_own_that_are_met_before_its_end(
+    take: Callable[[Framer], object], nothing: object
+) -> None:
     entry = b"1 a\r\n"
-    for lines, passes in ((LEAST_ENTRIES, True), (LEAST_ENTRIES + 1, False)):
-        framer = fed(b"+OK\r\n" + entry * lines)
-        if passes:
-            assert framer.next_listing_response(NO_LIMIT, 2**24) is None
-            assert framer.next_listings(NO_LIMIT, 2**24, 1) == ([], None)
-        else:
-            with pytest.raises(FramingLimitError, match=f"more than {lines - 1} lines"):
-                framer.next_listing_response(NO_LIMIT, 2**24)
-    framer = fed(b"+OK\r\n1 " + b"a" * 2**23)
+    assert take(fed(b"+OK\r\n" + entry * LEAST_ENTRIES)) == nothing
+    with pytest.raises(FramingLimitError, match=f"more than {LEAST_ENTRIES} lines"):
+        take(fed(b"+OK\r\n" + entry * (LEAST_ENTRIES + 1)))
+    assert take(fed(b"+OK\r\n1 " + b"a" * (2**23 - 2))) == nothing
     with pytest.raises(FramingLimitError, match=f"longer than {2**23} octets"):
-        framer.next_listings(NO_LIMIT, 2**24, 1)
+        take(fed(b"+OK\r\n1 " + b"a" * (2**23 - 1)))
 
 
 # Cost.
