@@ -56,6 +56,7 @@ BROKEN = Fails(pop3fast.ProtocolError, sent=b"")
 DIFFERENCES = (
     Difference(
         "a reply cut off by EOF is an error at every offset",
+        "a reply that the end of the connection cuts off",
         "poplib takes what came of the last line for the whole line, so that a lost connection shortens a number or a"
         " message and nobody is told.",
         (
@@ -75,6 +76,7 @@ DIFFERENCES = (
     ),
     Difference(
         "the end of a message is found by the reply's own line convention",
+        "the end of a message is found by",
         "In a reply whose lines end with CRLF, a dot between lone LFs is the author's and not the server's. Taking it"
         " for the end lets whoever wrote the message say what the server's next replies are.",
         (
@@ -96,6 +98,7 @@ DIFFERENCES = (
     ),
     Difference(
         "a CR at the start of a line hides the dots behind it",
+        "a dot is un-stuffed, or ends a message",
         "A server stuffs the lines that begin with a dot, and these begin with a CR. poplib drops that CR first, and"
         " then finds dots that nobody stuffed, or an end that nobody sent.",
         (
@@ -113,6 +116,7 @@ DIFFERENCES = (
     ),
     Difference(
         "octets left over are never the next command's reply",
+        "a command is sent only when nothing of an earlier reply is left over",
         "After one reply too many, poplib gives every command the reply of the one before: DELE's +OK is NOOP's. Here"
         " the next command is not sent, and neither is any after it.",
         (
@@ -135,6 +139,7 @@ DIFFERENCES = (
     ),
     Difference(
         "a reply that is sent ahead of its command is an error",
+        "a command is sent only when nothing of an earlier reply is left over",
         "It is left over when the command is to be sent, and nobody can tell whose it is.",
         (
             Example(
@@ -147,6 +152,7 @@ DIFFERENCES = (
     ),
     Difference(
         "a call after quit() or close() says that the connection is closed",
+        "a call after `quit()`",
         "poplib's AttributeError says that 'NoneType' has no attribute.",
         (
             Example(
@@ -158,6 +164,7 @@ DIFFERENCES = (
     ),
     Difference(
         "after a time-out nothing more is sent, a QUIT included",
+        "after a time-out",
         "Its reply would be taken for that of the command before. The errors are OSErrors as well, so that whoever"
         " expects the network's goes on.",
         shown_by="test_programs_errors.py"
@@ -165,16 +172,19 @@ DIFFERENCES = (
     ),
     Difference(
         "a connection is not used on both sides of a fork",
+        "a second thread, or the child of a fork",
         "Parent and child would get each other's replies.",
         shown_by="test_turns.py::test_a_child_gets_an_error_for_every_command_and_the_parent_notices_nothing",
     ),
     Difference(
         "a second thread is told that the connection is in use",
+        "a second thread, or the child of a fork",
         "Two that wait on one connection get each other's replies.",
         shown_by="test_turns.py::test_each_of_several_threads_gets_its_own_reply_or_is_told_to_wait",
     ),
     Difference(
         "+ERR is an error",
+        "`+ERR` is an error",
         "One server says it where it means -ERR, and sends no message after it: poplib waits for one.",
         (
             Example(
@@ -191,6 +201,7 @@ DIFFERENCES = (
     ),
     Difference(
         "+OK -ERR before a body is an error",
+        "`+ERR` is an error, as is `+OK -ERR`",
         "A server that failed after its +OK was out says so (quirk q06). Whether a body follows nobody knows.",
         (
             Example(
@@ -202,6 +213,7 @@ DIFFERENCES = (
     ),
     Difference(
         "a status line that begins with neither + nor - breaks the connection",
+        "a status line that begins with neither",
         "It is no reply but a piece of something else, so what comes next is not a reply either.",
         (
             Example(
@@ -218,6 +230,7 @@ DIFFERENCES = (
     ),
     Difference(
         "a NUL in a status line breaks the connection",
+        "a status line that begins with neither `+` nor `-`, or holds a NUL",
         "No server means to send one there; in a message they are left alone.",
         (
             Example(
@@ -229,6 +242,7 @@ DIFFERENCES = (
     ),
     Difference(
         "capa() survives blank, repeated and non-ASCII lines",
+        "`capa()` survives",
         "Servers send them. poplib raises IndexError or UnicodeDecodeError, or keeps the last of two SASL lines.",
         (
             Example(
@@ -250,6 +264,7 @@ DIFFERENCES = (
     ),
     Difference(
         "apop() takes the first valid timestamp",
+        "`apop()` takes",
         "poplib takes everything from the first < to the last >, and so makes a digest that the server refuses.",
         (
             Example(
@@ -262,6 +277,7 @@ DIFFERENCES = (
     ),
     Difference(
         "stls() treats octets behind its reply as an error",
+        "octets behind the reply to STLS",
         "They came in clear from whoever stands between; poplib drops them in silence and goes on.",
         (
             Example(
@@ -276,6 +292,7 @@ DIFFERENCES = (
     ),
     Difference(
         "TLS that verifies nothing is told of",
+        "`POP3_SSL` and `stls()` without a context warn",
         "Without a context poplib accepts any certificate. So that nothing breaks it is the same here, with a warning.",
         (
             # Warnings are errors in these tests.
@@ -288,6 +305,7 @@ DIFFERENCES = (
     ),
     Difference(
         "_MAXLINE is 1 MiB, for lines that are read on their own",
+        "`_MAXLINE` is 1 MiB",
         "poplib's 2048 octets refuse real mail, which has lines of megabytes, and leave the rest of the line to be the"
         " next reply.",
         (
@@ -305,6 +323,7 @@ DIFFERENCES = (
     ),
     Difference(
         "secrets are masked in the debug lines",
+        "secrets, and commands that pop3fast does not know",
         "Debug lines end in log files. poplib prints passwords there.",
         (
             Example(
@@ -336,7 +355,33 @@ DIFFERENCES = (
         ),
     ),
     Difference(
+        "a command of more than 1 MiB is refused",
+        "a command of more than 1 MiB",
+        "A server hangs up in the middle of it, and what it answered to nobody knows.",
+        (
+            Example(
+                (step(b"+OK\r\n", "_shortcmd", "NOOP " + "x" * 2**20), step(b"+OK\r\n", "noop")),
+                (Gives(b"+OK"), Gives(b"+OK")),
+                (Fails(poplib.error_proto, ("line too long",), sent=b""), Gives(b"+OK")),
+            ),
+        ),
+    ),
+    Difference(
+        "an error says by its class whether the session goes on",
+        "errors are `CommandError` or `ProtocolError`",
+        "error_proto is raised for a refusal and for a connection that is out of step, and a program has to tell them"
+        " apart by their text.",
+        (
+            Example(
+                (step(b"-ERR no\r\n", "noop"), step(b"+OK\r\n", "noop")),
+                (Fails(poplib.error_proto, (b"-ERR no",)), Gives(b"+OK")),
+                (Fails(pop3fast.CommandError, (b"-ERR no",)), Gives(b"+OK")),
+            ),
+        ),
+    ),
+    Difference(
         "stat() on a malformed reply is error_proto on every Python",
+        "`stat()` on a malformed reply",
         "So it is in the newest CPython; before, IndexError and ValueError went past `except error_proto`.",
         (
             Example(
@@ -359,6 +404,7 @@ DIFFERENCES = (
     ),
     Difference(
         "control characters in a command are refused on every Python",
+        "control characters in a command",
         "So they are in the newest CPython (CVE-2025-15367); before, a line end in a name made it two commands.",
         (
             Example(
@@ -389,6 +435,16 @@ def test_every_difference_is_shown(difference: Difference) -> None:
         file, _, name = difference.shown_by.partition("::")
         assert f"def {name}(" in Path(__file__).with_name(file).read_text(encoding="utf-8")
     assert bool(difference.shown_by) != bool(difference.examples)
+
+
+def test_users_are_told_of_each_difference_and_of_no_other() -> None:
+    page = Path(__file__).parent.parent.joinpath("docs", "poplib.md").read_text(encoding="utf-8")
+    _, _, behind = page.partition("## What differs from poplib, and why\n")
+    _, *rows = re.findall(r"^\| (.*) \| .* \|$", behind.partition("\n## ")[0], re.MULTILINE)
+    assert len(rows) > 15
+    told = {one.name: [row for row in rows if row.startswith(one.told)] for one in DIFFERENCES}
+    assert [name for name, of_it in told.items() if len(of_it) != 1] == []
+    assert set(rows) == {row for of_it in told.values() for row in of_it}
 
 
 @pytest.mark.parametrize("one", EXAMPLES)

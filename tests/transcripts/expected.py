@@ -60,6 +60,8 @@ class Difference:
     """Something that pop3fast does in another way than poplib, and why."""
 
     name: str
+    told: str
+    """How the row of docs/poplib.md begins that tells users."""
     reason: str
     examples: tuple[Example, ...] = ()
     shown_by: str = ""
