@@ -48,6 +48,16 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert sorted([*listed, "index"]) == [path.stem for path in sorted(DOCS.glob("*.md"))]
 
 
+WIDEST = 90
+"""So many columns of code fit into a page beside its table of contents; what is longer is cut off until one scrolls."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_no_line_of_code_is_wider_than_a_page(page: Path) -> None:
+    blocks = re.findall(r"^( *)```.*?\n(.*?)^ *```$", TEXTS[page], re.MULTILINE | re.DOTALL)
+    assert [line for indent, block in blocks for line in block.splitlines() if len(line) - len(indent) > WIDEST] == []
+
+
 def test_every_picture_says_in_words_what_it_shows() -> None:
     pictures = [found for text in TEXTS.values() for found in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text)]
     assert len(pictures) >= 3

@@ -37,7 +37,8 @@ def blocks(language: str, page: str) -> list[str]:
 
 
 BLOCKS = {f"{page}-{number}": block for page in PAGES for number, block in enumerate(blocks("python", page), 1)}
-LINES = [line for page in PAGES for block in blocks("sh", page) for line in block.splitlines()]
+# What ends with a backslash goes on in the next line.
+LINES = [line for page in PAGES for block in blocks("sh", page) for line in block.replace("\\\n", " ").splitlines()]
 # What is installed, is installed from the index, where a test does not go.
 COMMANDS = [line for line in LINES if not line.startswith("pip install ")]
 MESSAGES = [
@@ -115,7 +116,7 @@ def test_the_class_of_ones_own_has_one_database_for_all_sessions_and_closes_it(
             opened.append(self)
 
     (block,) = [block for block in BLOCKS.values() if "class Tickets" in block]
-    block = block.replace("sqlite3.connect(self.path", "sqlite3.connect(self.path, factory=Counted")
+    block = block.replace("isolation_level=None", "isolation_level=None, factory=Counted")
     block = block.replace("delete=True", "delete=True, checkpoint_messages=1")
     monkeypatch.setattr("builtins.Counted", Counted, raising=False)
     run(block)
