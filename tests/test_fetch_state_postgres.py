@@ -16,7 +16,7 @@ import pytest
 from fetching import in_child
 from maildrops import Maildrop, account_of, delivered, mail
 from pop3fast.fetch import AccountBusy, Entry, FetchReport, Identity, State, StateError, account_status, fetch_mailbox
-from pop3fast.fetch.memory import _postgres
+from pop3fast.fetch.memory import _postgres, _postgres_connection
 from pop3fast.fetch.memory._postgres import LeasedAccountState, PostgresState, without_password
 from pop3fast.fetch.memory._states import open_state
 from scripted import ScriptedServer
@@ -113,7 +113,7 @@ def test_a_batch_of_rows_is_one_round_trip_and_none_is_missing(url: str, monkeyp
 
     with take(url) as account:
         monkeypatch.setattr(psycopg.ClientCursor, "execute", counted)
-        entries = [entry(b"%d?%%s;'" % number) for number in range(2 * _postgres.ROWS_AT_A_TIME + 1)]
+        entries = [entry(b"%d?%%s;'" % number) for number in range(2 * _postgres_connection.ROWS_AT_A_TIME + 1)]
         account.remember(entries[:50])
         a_few = len(sent)
         account.remember(entries)
@@ -162,7 +162,7 @@ def test_of_many_workers_one_gets_the_account_each_time(url: str) -> None:
 def test_many_workers_make_the_tables_once(url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         [*pool.map(lambda _: PostgresState(url), range(8))]
-    assert run(url, "SELECT version FROM pop3fast.version") == [(1,)]
+    assert run(url, "SELECT version FROM pop3fast.version") == [(2,)]
 
 
 def fetch(
@@ -224,8 +224,8 @@ def test_a_database_that_is_lost_ends_the_session_and_nothing_is_lost_or_doubled
 
 def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:
     PostgresState(url)
-    run(url, "UPDATE pop3fast.version SET version = 2")
-    with pytest.raises(StateError, match=r"a newer version of pop3fast made it \(format 2, this one knows 1\)"):
+    run(url, "UPDATE pop3fast.version SET version = 3")
+    with pytest.raises(StateError, match=r"a newer version of pop3fast made it \(format 3, this one knows 2\)"):
         PostgresState(url)
 
 
@@ -239,7 +239,25 @@ def test_a_database_has_the_columns_that_a_file_has(url: str, tmp_path: Path) ->
         theirs = {(table, row[1]) for table in tables for row in database.execute(f"PRAGMA table_info({table})")}
     assert theirs <= ours
     leases = {("account", name) for name in ("holder", "held_until", "token", "last_success", "waiting")}
-    assert ours - theirs == leases | {("version", "version")}
+    # A fleet is for PostgreSQL alone.
+    fleets = {(table, name) for table, name in ours if table in {"host", "turn"}}
+    assert ours - theirs == leases | fleets | {("version", "version")}
+
+
+def test_a_state_of_version_1_becomes_one_of_this_version_by_itself_and_once(url: str) -> None:
+    take(url).close()
+    run(
+        url,
+        "DROP TABLE pop3fast.turn, pop3fast.host; DROP INDEX pop3fast.held; UPDATE pop3fast.version SET version = 1",
+    )
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(lambda _: PostgresState(url), range(4))]
+    assert run(url, "SELECT version FROM pop3fast.version") == [(2,)]
+    assert run(url, "SELECT count(*) FROM pop3fast.turn, pop3fast.host") == [(0,)]
+    with take(url) as account:
+        assert not [*account.seen()]
+        account.note_waiting(3)
+    assert account_status(url, "h", 110, "me").waiting == 3
 
 
 def test_tables_of_others_are_not_touched(url: str) -> None:

@@ -152,9 +152,11 @@ DESTINATIONS = (
 MEMORY = (
     "fetch.memory",
     "fetch.memory._import_seen",
+    "fetch.memory._postgres_turns",
     "fetch.memory._state_status",
     "fetch.memory._states",
     "fetch.memory._postgres",
+    "fetch.memory._postgres_connection",
     "fetch.memory._postgres_schema",
     "fetch.memory._status",
     "fetch.memory._state_home",
@@ -183,6 +185,10 @@ ACCOUNTS = (
 FETCH = (
     "fetch",
     "fetch.fleet",
+    "fetch.fleet._fleet",
+    "fetch.fleet._worker",
+    "fetch.fleet._threads",
+    "fetch.fleet._alone",
     "fetch.fleet._turns",
     "fetch._processing",
     "fetch._every",
@@ -406,10 +412,12 @@ def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:
     assert {name: words for name, words in waiting.items() if words - {"asyncio", "sleep"}} == {}
 
 
-def test_of_fetching_three_modules_let_time_pass() -> None:
-    # The clock, one until others have made a state, one for libraries on an event loop; the network is the client's.
+def test_of_fetching_four_modules_let_time_pass() -> None:
+    # The clock, one until others have made a state, one for libraries on an event loop, and the worker of a fleet,
+    # which has a loop of its own; the network is the client's.
     waiting = {name: waits(file_of(name)) for name in FETCH}
     assert [name for name, words in waiting.items() if words] == [
+        "fetch.fleet._worker",
         "fetch.destinations._together",
         "fetch.memory._state_schema",
         "fetch._waiting",

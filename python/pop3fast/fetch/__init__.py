@@ -33,6 +33,7 @@ from pop3fast.fetch.destinations._kinds import default_path, destination_forms, 
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._simple import SimpleDestination
+from pop3fast.fetch.fleet._fleet import fetch_fleet
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._fingerprint import fingerprint
 from pop3fast.fetch.memory._import_seen import read_seen
@@ -83,6 +84,7 @@ __all__ = [
     "destination_forms",
     "exit_status",
     "fetch_every",
+    "fetch_fleet",
     "fetch_mailbox",
     "fetch_many",
     "fingerprint",

@@ -112,6 +112,8 @@ class FetchReport:
     sessions: int = 0
     """How many times the server was logged in to."""
     seconds: float = 0.0
+    login_delay: float = 0.0
+    """The seconds between two logins that the server asks for (LOGIN-DELAY); 0 when it was not heard to."""
     helpful_sessions: int = 0
     """Over so many sessions at once the fetch would have been about as many times faster (`Options.sessions`); 0 where
     more of them would not help."""

@@ -88,6 +88,8 @@ class Surroundings:
     hosts: Hosts = field(default_factory=Hosts)
     inline: bool = False
     """Whether messages are written in the caller's thread, so that the same happens in the same order each time."""
+    memory: AccountState | None = None
+    """What is remembered of the account that is fetched, where the caller has it already. It is closed at the end."""
 
 
 def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two with a default
@@ -203,7 +205,7 @@ def run_job(
             contextlib.closing(destination),
             world.stop.telling(destination.hurry),
             contextlib.nullcontext() if run.filter is None else world.stop.telling(run.filter.hurry),
-            _memory_of(job, destination, run.filter, StoppableClock(world.clock, world.stop)) as memory,
+            _memory_of(job, destination, run.filter, world) as memory,
         ):
             run.memory = memory
             try:
@@ -221,6 +223,7 @@ def run_job(
         report.error = error
     finally:
         run.end()
+        report.login_delay = run.login_delay
     return report
 
 
@@ -231,7 +234,9 @@ def _makes_no_sense(error: Exception, run: Run) -> bool:
 
 
 @contextlib.contextmanager
-def _memory_of(job: Job, destination: Destination, judge: Filter | None, clock: Clock) -> Iterator[AccountState | None]:
+def _memory_of(
+    job: Job, destination: Destination, judge: Filter | None, world: Surroundings
+) -> Iterator[AccountState | None]:
     """Give what is remembered of the account; no other fetch can use it meanwhile."""
     path = job.state or default_path(destination)
     if job.options.dry_run and not is_url(path) and not Path(path).exists():
@@ -243,10 +248,10 @@ def _memory_of(job: Job, destination: Destination, judge: Filter | None, clock: 
         destination.open()
         if judge is not None:
             judge.open()
-        if job.state is None:
+        if job.state is None and world.memory is None:
             make_home(str(path))
-    account = job.account
-    with open_state(path, clock).account(account.host, account.port, account.login) as memory:
+    account, clock = job.account, StoppableClock(world.clock, world.stop)
+    with world.memory or open_state(path, clock).account(account.host, account.port, account.login) as memory:
         yield memory
 
 

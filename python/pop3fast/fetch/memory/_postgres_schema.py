@@ -1,7 +1,8 @@
 """The tables of a state in PostgreSQL, and the words of SQL that make them.
 
 Owns the schema ``pop3fast`` of a database, its version, and that one worker makes it while others wait. The columns are
-those of `_state_schema`; an account has besides who holds it, until when, and how often it was taken.
+those of `_state_schema`; an account has besides who holds it, until when, and how often it was taken, and in a fleet
+when its next turn is. An older version becomes this one when it is used.
 """
 
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from pop3fast.fetch._errors import StateError
 if TYPE_CHECKING:
     from psycopg import Connection
 
-VERSION = 1
+VERSION = 2
 
 MAKING = 0x70F3FA57
 """The number of the advisory lock under which the tables are made: the mark that a file has, too."""
@@ -118,6 +119,32 @@ CREATE TABLE intended (
 )
 """
 
+TABLES_OF_FLEETS = """
+ALTER TABLE account ADD COLUMN IF NOT EXISTS waiting BIGINT NOT NULL DEFAULT 0;
+-- A host has a row so that one worker at a time counts who is there (FOR UPDATE).
+CREATE TABLE host (
+    id BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    host TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    UNIQUE (host, port)
+);
+CREATE TABLE turn (
+    account BIGINT PRIMARY KEY REFERENCES account,
+    host BIGINT NOT NULL REFERENCES host,
+    -- When it is due, and since when it counts as waiting: that is earlier where there was mail.
+    due TIMESTAMPTZ NOT NULL,
+    urgency TIMESTAMPTZ NOT NULL,
+    -- What is remembered of its turns (`fleet._turns.Standing`).
+    failures INTEGER NOT NULL DEFAULT 0,
+    quiet INTEGER,
+    delay DOUBLE PRECISION NOT NULL DEFAULT 0
+);
+CREATE INDEX urgent ON turn (host, urgency);
+-- Those that somebody has, which are few: who counts them reads no others.
+CREATE INDEX held ON account (id) WHERE held_until IS NOT NULL
+"""
+"""What version 2 has besides."""
+
 
 def make_tables(connection: "Connection[tuple[object, ...]]", path: str) -> None:
     """Make the schema when it is not there, and check its version. Raises psycopg's errors and `StateError`."""
@@ -128,7 +155,11 @@ def make_tables(connection: "Connection[tuple[object, ...]]", path: str) -> None
             connection.execute("CREATE SCHEMA IF NOT EXISTS pop3fast")
             for statement in TABLES.split(";"):
                 connection.execute(statement)
-            connection.execute("INSERT INTO version VALUES (%s)", (VERSION,))
+            connection.execute("INSERT INTO version VALUES (1)")
+        if connection.execute("SELECT 1 FROM version WHERE version = 1").fetchone() is not None:
+            for statement in TABLES_OF_FLEETS.split(";"):
+                connection.execute(statement)
+            connection.execute("UPDATE version SET version = %s", (VERSION,))
     row = connection.execute("SELECT version FROM version").fetchone()
     if row is None or row[0] != VERSION:
         version = None if row is None else row[0]
