@@ -53,7 +53,7 @@ def test_each_example_is_a_command_that_there_is(line: str) -> None:
 
 def test_the_manual_page_has_every_option_and_means_nothing_by_accident(here: Here) -> None:
     page = manual().replace("\\-", "-")
-    for command in ("fetch", "list", "show", "check", "status", "capa", "import-config", "completion", "demo"):
+    for command in ("fetch", "fleet", "list", "show", "check", "status", "capa", "import-config", "completion", "demo"):
         for option in re.findall(r"^  (-.*?)(?:  |$)", here(command, "--help", status=0).out, re.MULTILINE):
             if option != "-h, --help":
                 assert f".B {option}" in page, (command, option)

@@ -265,6 +265,7 @@ PROGRAMS = (
     "cli._status",
     "cli._oauth",
     "cli._show",
+    "cli._fleet",
     "cli._fetching",
     "cli._afterwards",
     "cli._log",

@@ -30,6 +30,9 @@ EXAMPLES = {
   pop3fast fetch pop3s://user@mail.example.org --to maildir:~/Mail
   pop3fast fetch work home --delete-after 30
   pop3fast fetch --all --every 300 --log ~/pop3fast.log --quiet""",
+    "fleet": """examples:
+  pop3fast fleet --state postgresql://pop3fast@db.example.org/mail --to "s3://archive/{name}"
+  pop3fast fleet --state postgresql://pop3fast@db.example.org/mail --every 60 --log ~/fleet.log --quiet""",
     "list": """examples:
   pop3fast list pop3s://user@mail.example.org --headers
   pop3fast list --all --json""",
@@ -76,6 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for add in (
         _add_fetch,
+        _add_fleet,
         _add_list,
         _add_show,
         _add_check,
@@ -125,17 +129,59 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         metavar="SECONDS",
         help="go on, and fetch each mailbox about every so many seconds, until SIGTERM (default: fetch once)",
     )
+    _add_what_is_said(fetch, by_itself, verbosely="say a line for each message, with its subject")
+
+
+def _add_fleet(commands: Any) -> None:  # noqa: ANN401
+    fleet = _command(
+        commands,
+        "fleet",
+        "be one of several workers that share all accounts and fetch them again and again",
+        "Fetch the mail of the accounts that are named, or of all, again and again until SIGTERM. Other workers with "
+        "the same state, here or on other machines, share them: each is one worker's at a time, and those of a "
+        "worker that dies are taken over by others within minutes.",
+        usage="[OPTIONS] [URL|NAME...]",
+    )
+    groups = _Groups(fleet)
+    add_options(groups.of, "fetch")
+    by_itself = groups.of("patience")
+    by_itself.add_argument(
+        "--every",
+        type=parser_of(SECONDS),
+        default=300.0,
+        metavar="SECONDS",
+        help="fetch each mailbox about every so many seconds; later and later where that fails (default: 300)",
+    )
+    by_itself.add_argument(
+        "--at-once",
+        type=parser_of(COUNT),
+        default=1000,
+        metavar="N",
+        help="hold so many sessions at once in this worker (default: 1000)",
+    )
+    by_itself.add_argument(
+        "--per-host",
+        type=parser_of(COUNT),
+        default=8,
+        metavar="N",
+        help="hold so many sessions with a host at once, in all workers together (default: 8)",
+    )
+    _add_what_is_said(fleet, by_itself, verbosely="say a line for each fetch, also where nothing is new")
+    fleet.set_defaults(dry_run=False, accept_uid_change=False, fetch_again=None)
+
+
+def _add_what_is_said(parser: argparse.ArgumentParser, by_itself: "argparse._ArgumentGroup", *, verbosely: str) -> None:
     by_itself.add_argument(
         "--log",
         type=expanded,
         metavar="FILE",
         help="add a JSON object for each event to this file, which SIGHUP has opened anew",
     )
-    said = fetch.add_argument_group("what is said").add_mutually_exclusive_group()
+    said = parser.add_argument_group("what is said").add_mutually_exclusive_group()
     said.add_argument(
         "-q", "--quiet", action="store_true", help="say only what went wrong, and what stays on the server"
     )
-    said.add_argument("-v", "--verbose", action="store_true", help="say a line for each message, with its subject")
+    said.add_argument("-v", "--verbose", action="store_true", help=verbosely)
     said.add_argument("--json", action="store_true", help="say a JSON object for each message, and one at the end")
 
 

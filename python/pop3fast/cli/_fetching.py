@@ -77,15 +77,15 @@ def fetch(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
         raise UsageError("--import-seen is for one account; in the configuration each may have a key of that name")
     if command.every is not None and command.dry_run:
         raise UsageError("a dry run is done once, and not --every so often")
-    tasks = [_task_of(account, settings, command, alone=alone) for account, settings in accounts.items()]
+    tasks = [task_of(account, settings, command, alone=alone) for account, settings in accounts.items()]
     # When every one makes sense: this changes what is remembered.
     tasks = [_taken_over(task, command, alone=alone) for task in tasks]
     with opened_log(command.log) as log:
-        told = _Told(command, log)
+        told = Told(command, log)
         return _once(tasks, command, told) if command.every is None else _again_and_again(tasks, command, told)
 
 
-def _once(tasks: list[Task], command: argparse.Namespace, told: "_Told") -> int:
+def _once(tasks: list[Task], command: argparse.Namespace, told: "Told") -> int:
     began = time.monotonic()
     jobs = [task.job for task in tasks if task.job is not None and task.failed is None]
     try:
@@ -101,13 +101,13 @@ def _once(tasks: list[Task], command: argparse.Namespace, told: "_Told") -> int:
     return status_of(statuses)
 
 
-def _run(jobs: list[Job], command: argparse.Namespace, told: "_Told", *, alone: bool) -> list[FetchReport]:
+def _run(jobs: list[Job], command: argparse.Namespace, told: "Told", *, alone: bool) -> list[FetchReport]:
     if not alone:
         return fetch_many(jobs, threads=command.jobs, progress=told.now, on_report=told.ended)
     return [_fetched(job, told) for job in jobs]
 
 
-def _fetched(job: Job, told: "_Told") -> FetchReport:
+def _fetched(job: Job, told: "Told") -> FetchReport:
     try:
         wishes = asdict(job.options) | {name: getattr(job, name) for name in OF_DESTINATIONS}
         return fetch_mailbox(
@@ -118,7 +118,7 @@ def _fetched(job: Job, told: "_Told") -> FetchReport:
         raise UsageError(str(error)) from None
 
 
-def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "_Told") -> int:
+def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "Told") -> int:
     """Fetch until SIGTERM, after which all is well; an interrupt passes through."""
     of_job = {id(task.job): task for task in tasks}
     for task in tasks:
@@ -156,10 +156,11 @@ def _terminated_by(number: signal.Signals) -> Iterator[None]:
         signal.signal(number, before)
 
 
-class _Told:
+class Told:
     """Whoever is told what happens: a person, a program, a log. What is said while fetches run comes from threads."""
 
     def __init__(self, command: argparse.Namespace, log: Log | None) -> None:
+        """Tell as *command* says, and in *log*."""
         self._command = command
         self._log = log
         self._display: Display | None = None
@@ -227,7 +228,7 @@ def _is_news(report: FetchReport) -> bool:
     return came_to_something(replace(report, seen=0))
 
 
-def _task_of(account: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Task:
+def task_of(account: str, settings: Settings, command: argparse.Namespace, *, alone: bool) -> Task:
     """Return what is to be done for an *account*.
 
     Raises `UsageError` that names it, and `SecretError` of an account that is alone.

@@ -63,6 +63,12 @@ def _fetch(command: argparse.Namespace) -> int:
     return _fetching.fetch(selected(command), command)
 
 
+def _fleet(command: argparse.Namespace) -> int:
+    from pop3fast.cli import _fleet  # noqa: PLC0415 - it brings an event loop
+
+    return _fleet.fleet(selected(command, or_all=True), command)
+
+
 def _list(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look  # noqa: PLC0415 - it reads headers, and a fetch does not
 
@@ -120,6 +126,7 @@ def _demo(command: argparse.Namespace) -> int:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fetch": _fetch,
+    "fleet": _fleet,
     "list": _list,
     "show": _show,
     "check": _check,
