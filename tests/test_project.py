@@ -209,6 +209,7 @@ FETCH = (
     "fetch._step",
     "fetch._sharing",
     "fetch._run",
+    "fetch._telemetry",
     "fetch._report",
     "fetch._writer",
     "fetch._receipts",

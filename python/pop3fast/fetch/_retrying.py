@@ -27,6 +27,7 @@ from pop3fast.fetch._patience import Patience
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._session import FetchSession
+from pop3fast.fetch._telemetry import note_fetch, session_span
 from pop3fast.fetch._waiting import Clock, Stop, StoppableClock, SystemClock
 from pop3fast.fetch.accounts._account import Account, Reconnector
 from pop3fast.fetch.accounts._hosts import Hosts
@@ -224,6 +225,7 @@ def run_job(
     finally:
         run.end()
         report.login_delay = run.login_delay
+    note_fetch(report)
     return report
 
 
@@ -291,7 +293,7 @@ def _hold_session(run: Run, patience: Patience) -> float | None:
         timeout = patience.begin()
         try:
             run.begin("connecting")
-            with _logged_in(run, timeout) as pop:
+            with session_span(*run.reconnector.account.where), _logged_in(run, timeout) as pop:
                 visit.let_in()
                 patience.let_in()
                 run.waits_for = "the server asks for a pause between logins"

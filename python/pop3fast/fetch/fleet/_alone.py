@@ -33,13 +33,14 @@ class TurnsAlone:
             self._standings[place] = each.failures, each.quiet, each.delay
             self._at_host[self._keys[place][:2]] -= 1
         taken: list[Claim] = []
-        due = sorted((urgency, place) for place, (due, urgency) in self._waiting.items() if due <= now)
-        for _, place in due:
+        waiting = sorted((urgency, place, now - due) for place, (due, urgency) in self._waiting.items() if due <= now)
+        for _, place, late in waiting:
             where = self._keys[place][:2]
             if len(taken) < most and self._at_host[where] < per_host:
                 self._at_host[where] += 1
                 del self._waiting[place]
-                taken.append(Claim(self._keys[place], Lease(place, 0), *self._standings.get(place, (0, None, 0.0))))
+                standing = self._standings.get(place, (0, None, 0.0))
+                taken.append(Claim(self._keys[place], Lease(place, 0), *standing, late))
         return taken
 
     def renew(self, leases: Sequence[Lease]) -> None:

@@ -14,6 +14,7 @@ from typing import NamedTuple, Protocol
 from pop3fast.fetch._errors import StateError
 from pop3fast.fetch._report import FetchReport
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch._telemetry import instruments
 from pop3fast.fetch._waiting import Stop, SystemClock
 from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.fleet._threads import Threads
@@ -93,6 +94,7 @@ class Worker:
         self._renewed_at = self._clock.now()
         self._stops_at: float | None = None
         """When fetches that are under way are ended, once the word to stop has come."""
+        self._told = instruments()
         self._troubles: int | None = None
         """How many times in a row the state was lost; None before it was asked for the first time."""
 
@@ -147,10 +149,15 @@ class Worker:
             if self._troubles is None:
                 raise
             self._troubles += 1
+            if self._told is not None:
+                self._told.troubles.add(1)
             return RETRY_SECONDS[min(self._troubles, len(RETRY_SECONDS)) - 1]
         self._troubles = 0
         for claim in claims:
             self._running[claim.lease] = claim
+            if self._told is not None:
+                self._told.turns.add(1)
+                self._told.late.record(claim.late)
             self._threads.do(partial(self._turn, claim))
         return 0.0
 
@@ -203,6 +210,8 @@ class Worker:
         success = int(self._clock.date()) if report is not None and report.ok else None
         self._returned.append(Returned(claim.lease, turn.seconds, turn.ahead, *turn.standing, success))
         del self._running[claim.lease]
+        if self._told is not None:
+            self._told.turns.add(-1)
         if report is not None:
             self._reports.put_nowait(report)
         self._changed.set()

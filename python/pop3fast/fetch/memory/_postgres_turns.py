@@ -76,8 +76,9 @@ _TAKE = (
     "WHERE host.id = ANY (?) ORDER BY urgency LIMIT ?) "
     # A dead worker may have logged in at any time of its lease, and the server wants its pause all the same.
     "UPDATE account SET holder = ?, held_until = now() + (? + delay) * interval '1 second', token = token + 1 "
-    "FROM due JOIN turn ON turn.account = due.id WHERE account.id = due.id "
-    'RETURNING account.id, token, account.host, account.port, "user", failures, quiet, delay'
+    "FROM due chosen JOIN turn ON turn.account = chosen.id WHERE account.id = chosen.id "
+    'RETURNING account.id, token, account.host, account.port, "user", failures, quiet, delay, '
+    "extract(epoch FROM now() - due)::float8"
 )
 
 _RENEW = (
@@ -104,8 +105,10 @@ class Claim(NamedTuple):
     lease: Lease
     failures: int
     quiet: int | None
-    """None: it had no turn yet."""
     delay: float
+    """What is remembered of its turns; *quiet* is None when it had none yet."""
+    late: float
+    """It has been due for so many seconds."""
 
 
 class Returned(NamedTuple):
@@ -154,8 +157,8 @@ class PostgresTurns:
             wanted = (per_host, hosts, most, holder(), LEASE_SECONDS)
             found = session.execute(_TAKE, wanted).fetchall()
         return [
-            Claim((host, int(port), user), Lease(int(account), int(token)), int(failures), quiet, float(delay))
-            for account, token, host, port, user, failures, quiet, delay in found
+            Claim((host, int(port), user), Lease(int(account), int(token)), int(failures), quiet, delay, late)
+            for account, token, host, port, user, failures, quiet, delay, late in found
         ]
 
     def renew(self, leases: Sequence[Lease]) -> None:
