@@ -51,6 +51,7 @@ CLIENT = (
     "_ahead",
     "_pipeline",
     "_kept_back",
+    "_set_aside",
     "_proof",
     "_batch",
     "_writing",

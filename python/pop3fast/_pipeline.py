@@ -21,16 +21,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
-from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Batch, Taken
+from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, Batch, Taken
 from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
-from pop3fast._framing import Framer, FramingLimitError, strict_status
+from pop3fast._framing import Framer, strict_status
 from pop3fast._kept_back import KeptBack, give
 from pop3fast._proof import REPLIES_BEFORE_A_TRIAL, Proof
 from pop3fast._replies import counted
-
-T = TypeVar("T")
+from pop3fast._set_aside import SetAside
 
 
 class Pipeline:
@@ -56,8 +55,7 @@ class Pipeline:
         # Whether nothing more is sent until everything in flight has been answered.
         self._drains = False
         self._kept_back = KeptBack()
-        # What came of loops that wait while another command is given.
-        self._set_aside_octets = 0
+        self._set_aside = SetAside(framer)
         self._proof = Proof()
 
     @property
@@ -169,7 +167,7 @@ class Pipeline:
             self._unanswered_octets += len(lines) * batch.line_octets
             self._most_octets = max(self._most_octets, self._unanswered_octets)
             self._commands += len(lines)
-            self._set_aside_octets = 0
+            self._set_aside.begin()
             before = self._runs.pop()[1] if self._runs and self._runs[-1][0] is batch else 0
             self._runs.append((batch, before + len(lines)))
         return lines
@@ -201,7 +199,7 @@ class Pipeline:
         batch, most = self._runs[0]
         unread = self._framer.unread()
         if set_aside and not batch.bounds_octets:
-            taken = self._take_aside(batch, most, limit, max_octets)
+            taken = self._set_aside.take(batch, most, limit, max_octets)
         else:
             taken = batch.take_replies(self._framer, limit, max_octets, most)
         answered = taken.replies + (taken.refused is not None)
@@ -214,21 +212,6 @@ class Pipeline:
             # The next reply has begun like one.
             self._hand_over()
         return bool(self._runs) and (answered == most or taken.refused is not None or self._framer.has_failed())
-
-    def _take_aside(self, batch: Batch[T], most: int, limit: int, max_octets: int) -> Taken[T]:
-        """Take replies for a loop that waits for another command."""
-        allowed = MIN_IN_FLIGHT * max_octets
-        left = max(0, allowed - self._set_aside_octets)
-        before = self._framer.unread()
-        try:
-            taken = batch.take_replies(self._framer, limit, min(max_octets, left), most)
-        except FramingLimitError:
-            if left >= max_octets:
-                raise
-            message = f"more than {allowed} octets of replies for a loop that waits for another command"
-            raise LimitExceeded(message) from None
-        self._set_aside_octets += before - self._framer.unread()
-        return taken
 
     def _weigh(self, batch: Batch[Any], taken: Taken[Any], *, followed: bool) -> None:
         """Decide which of the replies *taken* are sure."""

@@ -26,7 +26,7 @@ class Group:
 
 GROUPS = {
     "bulk": Group(
-        ("_pipeline", "_kept_back", "_proof", "_batch", "_bulk_loop", "_conversation"),
+        ("_pipeline", "_kept_back", "_set_aside", "_proof", "_batch", "_bulk_loop", "_conversation"),
         (
             "test_pipeline",
             "test_pipeline_doubt",
