@@ -52,6 +52,7 @@ CLIENT = (
     "_pipeline",
     "_kept_back",
     "_set_aside",
+    "_late_acknowledgements",
     "_proof",
     "_batch",
     "_writing",

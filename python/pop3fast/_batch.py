@@ -123,6 +123,11 @@ class Batch(Generic[T]):
         return self._sent < len(self._numbers) and self._sent - self._answered <= self._refill_at
 
     @property
+    def left(self) -> int:
+        """How many commands are left to be sent."""
+        return len(self._numbers) - self._sent
+
+    @property
     def is_satisfied(self) -> bool:
         """Whether the loop has something to go on with, and nothing more is sent until it has."""
         return bool(self.arrived)

@@ -5,6 +5,7 @@ it is, the session is broken: nothing more is read from its connection, and ever
 knows whether it is in step.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar, TypeVarTuple, cast
@@ -294,8 +295,10 @@ def _take_replies_before(pop: Hooks, pipeline: Pipeline) -> None:
 
 def pipeline_of(pop: Hooks, session: ClientSession) -> Pipeline:
     """Return the pipeline of the connection, made at its first use."""
-    stream = stream_of(pop)
-    session.pipeline = session.pipeline or Pipeline(stream.framer, stream.unexpected)
+    if session.pipeline is None:
+        stream = stream_of(pop)
+        clock = time.monotonic if stream.acknowledges_late else None
+        session.pipeline = Pipeline(stream.framer, stream.unexpected, clock)
     return session.pipeline
 
 

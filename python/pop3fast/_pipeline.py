@@ -27,6 +27,7 @@ from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, Batch, Taken
 from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, strict_status
 from pop3fast._kept_back import KeptBack, give
+from pop3fast._late_acknowledgements import LateAcknowledgements
 from pop3fast._proof import REPLIES_BEFORE_A_TRIAL, Proof
 from pop3fast._replies import counted
 from pop3fast._set_aside import SetAside
@@ -35,11 +36,17 @@ from pop3fast._set_aside import SetAside
 class Pipeline:
     """The commands in flight on one connection, of however many batches."""
 
-    def __init__(self, framer: Framer, left_over: Callable[[], bytes] | None = None) -> None:
+    def __init__(
+        self,
+        framer: Framer,
+        left_over: Callable[[], bytes] | None = None,
+        clock: Callable[[], float] | None = None,
+    ) -> None:
         """Take replies from *framer*.
 
         *left_over* says what has arrived although nothing was asked for, without waiting for any; it may raise
-        `ConnectionLost`. Without it, that is what the framer holds.
+        `ConnectionLost`. Without it, that is what the framer holds. *clock* gives seconds, where the kernel
+        acknowledges late what comes.
         """
         self.given_up: str | None = None
         """Why commands are sent one at a time on this connection, whatever the server says; None while they are not."""
@@ -56,6 +63,7 @@ class Pipeline:
         self._drains = False
         self._kept_back = KeptBack()
         self._set_aside = SetAside(framer)
+        self._late = LateAcknowledgements(clock)
         self._proof = Proof()
 
     @property
@@ -143,6 +151,7 @@ class Pipeline:
         if batch.new:
             batch.new = False
             self._proof.begin(batch.first_window)
+            self._late.begin_batch()
         if not self._runs:
             return self._begin(batch)
         if self._answered >= REPLIES_BEFORE_A_TRIAL and batch.is_cramped and not self._drains:
@@ -157,7 +166,8 @@ class Pipeline:
             return []  # a trial shows as much as goes out with it, so it is as large as it may be
         self._refuse_left_over()
         most = max(1, self._proof.room_for_a_trial // batch.line_octets)
-        window = 1 if self.given_up else self._proof.window
+        self._late.begin(batch.left)
+        window = 1 if self.given_up or self._late.one_by_one else self._proof.window
         lines = self._sent(batch, batch.next_lines(most, window, self._ahead))
         self._drains = not self._proof.pipelines or self._unanswered_octets > self._proof.room
         return lines
@@ -218,7 +228,7 @@ class Pipeline:
         outcomes: Sequence[Any] = taken.outcomes
         answered = taken.replies
         # What comes one at a time shows nothing of what may be in flight together.
-        if answered and batch.window > 1:
+        if answered and batch.window > 1 and not self._late.one_by_one:
             self._proof.answered(answered)
         if taken.refused is not None:
             self._check_refusal(batch, taken)
@@ -235,6 +245,8 @@ class Pipeline:
         self._keep_back(batch, outcomes, answered)
 
     def _answer(self, batch: Batch[Any], answered: int) -> None:
+        if self._commands == answered == 1:
+            self._late.answered_alone()
         self._answered += answered
         self._unanswered_octets -= answered * batch.line_octets
         most = self._runs[0][1]

@@ -36,7 +36,16 @@ def arrival(sock: socket.socket) -> Callable[[], object]:
 
 def can_acknowledge(sock: socket.socket) -> bool:
     """Say whether the kernel can be told when to acknowledge what has come on *sock*."""
-    return _ACKNOWLEDGE is not None and getattr(sock, "family", None) in {socket.AF_INET, socket.AF_INET6}
+    return _ACKNOWLEDGE is not None and _is_tcp(sock)
+
+
+def acknowledges_late(sock: socket.socket) -> bool:
+    """Say whether the kernel may acknowledge late what has come on *sock*, and cannot be told otherwise."""
+    return _ACKNOWLEDGE is None and _is_tcp(sock)
+
+
+def _is_tcp(sock: socket.socket) -> bool:
+    return getattr(sock, "family", None) in {socket.AF_INET, socket.AF_INET6}
 
 
 def acknowledgement(sock: socket.socket) -> Callable[[], object]:

@@ -26,7 +26,16 @@ class Group:
 
 GROUPS = {
     "bulk": Group(
-        ("_pipeline", "_kept_back", "_set_aside", "_proof", "_batch", "_bulk_loop", "_conversation"),
+        (
+            "_pipeline",
+            "_kept_back",
+            "_set_aside",
+            "_late_acknowledgements",
+            "_proof",
+            "_batch",
+            "_bulk_loop",
+            "_conversation",
+        ),
         (
             "test_pipeline",
             "test_pipeline_doubt",
