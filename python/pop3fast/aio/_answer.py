@@ -26,10 +26,27 @@ class Answer(asyncio.Future[T]):
 
     def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:
         """Call *fn* when there is a result, as a task that waits for it asks."""
+        if self._told is None and context is not None and not self.done():
+            self._told, self._context = fn, context
+            return
         # Where there are several, they are told in their order, and so by the loop.
-        self._told = None if self._context is not None else fn
-        self._context = context
+        self._leave_to_loop()
         super().add_done_callback(fn, context=context)
+
+    def set_result(self, result: T, /) -> None:
+        """Have *result*, and let who waits go on in the event loop's next round."""
+        self._leave_to_loop()
+        super().set_result(result)
+
+    def set_exception(self, exception: type | BaseException, /) -> None:
+        """Have *exception*, and let who waits go on in the event loop's next round."""
+        self._leave_to_loop()
+        super().set_exception(exception)
+
+    def cancel(self, msg: object = None) -> bool:
+        """Have nothing, and let who waits go on in the event loop's next round."""
+        self._leave_to_loop()
+        return super().cancel(msg)
 
     def give(self, result: T) -> None:
         """Have *result*, and let the task that waits for it go on before this returns."""
@@ -37,6 +54,11 @@ class Answer(asyncio.Future[T]):
         if told is None or context is None or asyncio.current_task(self.get_loop()) is not None:
             self.set_result(result)
             return
-        self.remove_done_callback(told)
-        self.set_result(result)
+        self._told = None
+        super().set_result(result)
         context.run(told, self)
+
+    def _leave_to_loop(self) -> None:
+        told, self._told = self._told, None
+        if told is not None:
+            super().add_done_callback(told, context=self._context)

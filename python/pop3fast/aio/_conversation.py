@@ -150,13 +150,14 @@ class Conversation:
         in_sasl = hold is not None and self.session.in_sasl
         octets = command_octets(line, ENCODING, in_sasl=in_sasl)
         verb = "AUTH" if in_sasl else verb_of(line)
-        traffic = self.traffic
-        by_itself = hold is None and not row(verb).alone and traffic.is_quiet
+        alone = hold is not None or row(verb).alone
+        recorded, traffic = _protocol_log.is_on(), self.traffic
+        by_itself = not alone and traffic.is_quiet
         if by_itself:
             # What the pipeline would decide is nothing; so it is in the blocking client. The server works meanwhile.
-            self._announce(line, octets, recorded=_protocol_log.is_on())
+            self._announce(line, octets, recorded=recorded)
             self.wire.write(octets + b"\r\n")
-        exchange = Exchange(self._loop, line, octets, verb, take, hold=hold, in_sasl=in_sasl, max_octets=max_octets)
+        exchange = Exchange(self._loop, line, octets, verb, take, hold, in_sasl, max_octets, alone, recorded)
         if by_itself:
             traffic.queue.single = exchange
             self.patience.watch_anew()

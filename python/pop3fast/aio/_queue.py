@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from pop3fast._batch import Batch, Taken
-from pop3fast._commands import row
 from pop3fast._errors import CommandError, ProtocolError
 from pop3fast._framing import Framer, status, strict_status
 from pop3fast._secrets import shown_verb
@@ -60,19 +59,20 @@ class Hold:
 class Exchange(Answer[T]):
     """One command, and the answer to it that a task waits for."""
 
-    __slots__ = ("alone", "hold", "in_sasl", "line", "max_octets", "octets", "take", "verb")
+    __slots__ = ("alone", "hold", "in_sasl", "is_recorded", "line", "max_octets", "octets", "take", "verb")
 
-    def __init__(  # noqa: PLR0913 - five are the command, the others seldom there
+    def __init__(  # noqa: PLR0913 - by their names they would cost a tenth of what a command does
         self,
         loop: asyncio.AbstractEventLoop,
         line: str,
         octets: bytes,
         verb: str,
         take: Take[T],
-        *,
         hold: Hold | None = None,
-        in_sasl: bool = False,
+        in_sasl: bool = False,  # noqa: FBT001, FBT002 - see above
         max_octets: int | None = None,
+        alone: bool = False,  # noqa: FBT001, FBT002
+        is_recorded: bool = False,  # noqa: FBT001, FBT002
     ) -> None:
         """Send *octets*, which are *line* of *verb*, and *take* the reply."""
         super().__init__(loop)
@@ -84,8 +84,10 @@ class Exchange(Answer[T]):
         self.max_octets: int | None = max_octets
         """A limit for the body that is tighter than the session's."""
         self.hold: Hold | None = hold
-        self.alone: bool = in_sasl or hold is not None or row(verb).alone
+        self.alone: bool = alone
         """Whether nothing may be in flight beside it."""
+        self.is_recorded: bool = is_recorded
+        """Whether somebody read the log when it was sent; used where nothing else is in flight."""
 
     def have(self, outcome: T | CommandError) -> None:
         """Let whoever waits have *outcome*, if anybody does."""
@@ -248,17 +250,19 @@ class Queue(Batch[Any]):
             outcomes.append((exchange, outcome))
         return Taken(len(outcomes), outcomes, None, None)
 
-    def take_single(self, framer: Framer, limit: int, max_octets: int) -> tuple[Exchange[Any], Any] | None:
-        """Take the reply to `single`, and what comes of it; None while it has not come whole."""
-        exchange = self.single
-        assert exchange is not None  # noqa: S101 - who calls has looked
-        octets = max_octets if exchange.max_octets is None else min(max_octets, exchange.max_octets)
-        reply = exchange.take(framer, limit, octets)
+    def take_single(
+        self, exchange: Exchange[T], framer: Framer, limit: int, max_octets: int
+    ) -> T | CommandError | None:
+        """Take the reply to *exchange*, which is `single`; None while it has not come whole."""
+        if exchange.max_octets is not None:
+            max_octets = min(max_octets, exchange.max_octets)
+        reply = exchange.take(framer, limit, max_octets)
         if reply is None:
             return None
         response, value = reply
-        self._record(response, False)  # noqa: FBT003 - it is no login
-        return exchange, _outcome(exchange, response, value)
+        if exchange.is_recorded:
+            self._record(response, False)  # noqa: FBT003 - it is no login
+        return _outcome(exchange, response, value)
 
     def take_refusal(self, line: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
         """Count a reply of -ERR, and return what comes of it."""

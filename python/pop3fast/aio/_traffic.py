@@ -127,15 +127,16 @@ class Traffic:
     @property
     def is_quiet(self) -> bool:
         """Whether nothing is in flight, nor about to be, and a command may be sent."""
-        if self._is_due or self.end is not None or self.pipeline.in_flight or not self._wire.reads:
+        queue, wire = self.queue, self._wire
+        if self._is_due or not queue.is_idle or queue.held is not None or self.end is not None or not wire.reads:
             return False
-        queue = self.queue
-        return queue.is_idle and queue.held is None and not self._wire.has_arrived()
+        return not (self.pipeline.in_flight or wire.has_arrived())
 
     def heard(self) -> None:
         """Take what has come."""
-        if self.queue.single is not None:
-            more = self._take_single()
+        exchange = self.queue.single
+        if exchange is not None:
+            more = self._take_single(exchange)
         else:
             self._go_on(at_once=True)
             more = self.awaits
@@ -143,19 +144,18 @@ class Traffic:
             self._patience.something_happened()
             self._wire.acknowledge()
 
-    def _take_single(self) -> bool:
+    def _take_single(self, exchange: Exchange[Any]) -> bool:
         """Take the reply to what was sent past the pipeline; return whether more of it is to come."""
         queue, framer = self.queue, self._wire.framer
         try:
-            taken = queue.take_single(framer, PUBLIC._MAXLINE, self._limit())
-            if taken is None:
+            outcome = queue.take_single(exchange, framer, PUBLIC._MAXLINE, self._limit())
+            if outcome is None:
                 return True
             if framer.unread():
                 self._refuse_left_over()
         except (error_proto, FramingError) as error:
             self._give_up(error)
             return False
-        exchange, outcome = taken
         queue.single = None
         if queue.waiting or self._loops:
             self.move()
