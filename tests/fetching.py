@@ -19,6 +19,7 @@ from pop3fast import aio
 from pop3fast.fetch import Entry, FetchReport, Identity, State, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._retrying import Job, Surroundings
+from pop3fast.fetch.destinations._particulars import Particulars, Sync
 from pop3fast.fetch.memory._seen import MARKED, MISSING
 
 CALLS = [name for name, what in vars(Files).items() if isinstance(what, FunctionType) and not name.startswith("_")]
@@ -47,6 +48,9 @@ class CountedFiles(Files):
             number = len(self.calls)
         self._before(number, name)
 
+    def sync_whole(self, folder: int) -> None:
+        """Lose nothing, so that there is nothing to do."""
+
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         try:
             self.step(name)
@@ -55,7 +59,7 @@ class CountedFiles(Files):
                 # Linux closes it all the same.
                 Files.close(self, *args)
             raise
-        return getattr(Files, name)(self, *args, **kwargs)
+        return getattr(CountedFiles, name)(self, *args, **kwargs)
 
 
 def failing_at(place: int, number: int) -> CountedFiles:
@@ -100,8 +104,16 @@ class ForgetfulFiles(CountedFiles):
         self.step("sync_folder")
         self._keep_names(folder)
 
+    def sync_whole(self, folder: int) -> None:
+        self.step("sync_whole")
+        del folder
+        for inside, _, files in os.walk(self._top):
+            self._keep_names(inside)
+            for name in files:
+                self._keep_contents(os.path.join(inside, name))  # noqa: PTH118
+
     def __getattribute__(self, name: str) -> Any:  # noqa: ANN401
-        if name in {"sync", "sync_folder"}:
+        if name in {"sync", "sync_folder", "sync_whole"}:
             return object.__getattribute__(self, name)
         return super().__getattribute__(name)
 
@@ -170,10 +182,11 @@ def fetch(
     *,
     batch: int = 3,
     chunk: int = 7,
+    sync: Sync = "each",
 ) -> list[Entry]:
     """Deliver and remember those of *messages* that have not been, as a session does; return what was delivered."""
     step: Callable[[str], object] = files.step if isinstance(files, CountedFiles) else str
-    to = open_destination(destination, files)
+    to = open_destination(destination, files, particulars=Particulars(sync=sync))
     delivered: list[Entry] = []
     occurrences: dict[bytes, int] = {}
     try:

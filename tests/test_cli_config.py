@@ -20,6 +20,7 @@ from pop3fast.cli._settings import (
     SECONDS,
     SECRETS,
     SIZE,
+    SYNC,
     TEXT,
     Settings,
     about,
@@ -46,6 +47,7 @@ EXAMPLES = {
     SIZE.words: ('"10M"', 10 * 2**20),
     FLAG.words: ("true", True),
     IP_VERSION.words: ("6", 6),
+    SYNC.words: ('"batch"', "batch"),
 }
 
 

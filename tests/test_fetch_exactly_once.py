@@ -29,7 +29,8 @@ from fetching import (
 )
 from pop3fast.fetch import DestinationError
 
-KINDS = ["maildir", "eml", "mbox", "new mbox"]
+KINDS = ["maildir", "eml", "mbox", "new mbox", "batch maildir"]
+"""What is delivered to; the last one with the file system synced instead of each file."""
 
 # Copies and messages without a unique-id, in three batches.
 MESSAGES: list[Message] = [
@@ -55,6 +56,10 @@ def begin(folder: Path, kind: str) -> tuple[str, str]:
     return f"{kind.rsplit(maxsplit=1)[-1]}:{folder}/mail/box", f"{folder}/state"
 
 
+def fetch_to(kind: str, to: str, state: str, messages: list[Message], files: CountedFiles | None = None) -> None:
+    fetch(to, state, messages, files, sync="batch" if kind.startswith("batch") else "each")
+
+
 def check(folder: Path, kind: str) -> None:
     box = folder / "mail/box"
     if kind.endswith("mbox"):
@@ -65,7 +70,7 @@ def check(folder: Path, kind: str) -> None:
             assert ours.pop(0) == THEIRS.partition(b"\n")[2]
         assert counted(re.sub(rb"(?m)^>(>*From )", rb"\1", each).replace(b"\n", b"\r\n") for each in ours) == WANTED
         assert [path.name for path in (folder / "mail").iterdir()] == ["box"]
-    elif kind == "maildir":
+    elif kind.endswith("maildir"):
         assert not [*(box / "tmp").iterdir(), *(box / "cur").iterdir()]
         assert counted(path.read_bytes().replace(b"\n", b"\r\n") for path in (box / "new").iterdir()) == WANTED
     else:
@@ -75,7 +80,7 @@ def check(folder: Path, kind: str) -> None:
 
 def calls_of_a_fetch(folder: Path, kind: str) -> list[str]:
     files = CountedFiles(lambda *_: None)
-    fetch(*begin(folder, kind), MESSAGES, files)
+    fetch_to(kind, *begin(folder, kind), MESSAGES, files)
     check(folder, kind)
     return files.calls
 
@@ -88,8 +93,8 @@ def test_an_error_at_every_call(folder: Path, kind: str, number: int, monkeypatc
         to, state = begin(folder, kind)
         # Nothing else may be raised; what can be lived with, as when litter stays, is.
         with contextlib.suppress(DestinationError):
-            fetch(to, state, MESSAGES, failing_at(place, number))
-        fetch(to, state, MESSAGES)
+            fetch_to(kind, to, state, MESSAGES, failing_at(place, number))
+        fetch_to(kind, to, state, MESSAGES)
         check(folder, kind)
 
 
@@ -105,8 +110,8 @@ def test_a_disk_that_is_full_from_any_call_on(folder: Path, kind: str) -> None:
 
         files = CountedFiles(full)
         with contextlib.suppress(DestinationError):
-            fetch(to, state, MESSAGES, files)
-        fetch(to, state, MESSAGES)
+            fetch_to(kind, to, state, MESSAGES, files)
+        fetch_to(kind, to, state, MESSAGES)
         check(folder, kind)
 
 
@@ -120,8 +125,9 @@ def test_a_process_killed_at_every_call(folder: Path, kind: str) -> None:
             if call == place:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        assert in_child(lambda: fetch(to, state, MESSAGES, CountedFiles(killed))) == -signal.SIGKILL  # noqa: B023
-        fetch(to, state, MESSAGES)
+        killing = CountedFiles(killed)
+        assert in_child(lambda: fetch_to(kind, to, state, MESSAGES, killing)) == -signal.SIGKILL  # noqa: B023
+        fetch_to(kind, to, state, MESSAGES)
         check(folder, kind)
 
 
@@ -131,15 +137,15 @@ def test_the_power_cut_at_every_call(folder: Path, kind: str, forgets: Forgets) 
     calls = calls_of_a_fetch(folder, kind)
     for place in range(1, len(calls) + 2):
         to, state = begin(folder, kind)
-        assert in_child(lambda: until_the_power_is_cut(to, state, folder, place, forgets)) == 0  # noqa: B023
-        fetch(to, state, MESSAGES)
+        assert in_child(lambda: until_the_power_is_cut(kind, to, state, folder, place, forgets)) == 0  # noqa: B023
+        fetch_to(kind, to, state, MESSAGES)
         check(folder, kind)
 
 
-def until_the_power_is_cut(to: str, state: str, folder: Path, place: int, forgets: Forgets) -> None:
+def until_the_power_is_cut(kind: str, to: str, state: str, folder: Path, place: int, forgets: Forgets) -> None:
     files = ForgetfulFiles(str(folder / "mail"), place)
     try:
-        fetch(to, state, MESSAGES, files)
+        fetch_to(kind, to, state, MESSAGES, files)
         # Everything was said to be delivered: nothing of it may be forgotten.
         files.step("the end")
     except PowerCut:
@@ -149,7 +155,8 @@ def until_the_power_is_cut(to: str, state: str, folder: Path, place: int, forget
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_tests_reach_every_step(folder: Path, kind: str) -> None:
     calls = set(calls_of_a_fetch(folder, kind))
-    needed = {"create", "write", "sync", "sync_folder", "unlink", "close", "flushed", "remembered"}
+    sync = "sync_whole" if kind.startswith("batch") else "sync"
+    needed = {"create", "write", sync, "sync_folder", "unlink", "close", "flushed", "remembered"}
     assert needed | ({"lock", "link"} if kind.endswith("mbox") else {"link", "names"}) <= calls
 
 

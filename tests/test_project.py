@@ -227,6 +227,7 @@ FETCH = (
     "fetch._descriptors",
     "fetch._waiting",
     "fetch._files",
+    "fetch._file_systems",
     "fetch._forks",
     "fetch._ownership",
     "fetch._errors",

@@ -39,6 +39,8 @@ class Node:
         """From where to where octets were lost by a sync that failed: none makes them durable before they are written
         again."""
         self.modified = 0.0
+        self.untold: set[int] = set()
+        """Through which descriptors it has to be told that octets were lost."""
         self.owner, self.mode, self.links = os.geteuid(), 0o600, 1
         self.is_appended_to = False
 
@@ -241,13 +243,43 @@ class Disk(Files):
         try:
             self._step("sync")
         except OSError:
-            if "broken promises of sync" in self.world.features:
-                there = enumerate(zip(node.data, node.durable, strict=False))
-                start = next((place for place, (new, old) in there if new != old), len(node.durable))
-                node.lost = [(start, len(node.data))] if start < len(node.data) else []
+            self._lose(node)
             raise
+        if file in node.untold:
+            node.untold.discard(file)
+            self.world.say("sync tells of octets that were lost before")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         if not node.lost:
             node.durable = bytes(node.data)
+
+    def sync_whole(self, folder: int) -> None:
+        self._at(folder)
+        try:
+            self._step("sync_whole")
+        except OSError:
+            # It may have been about any of the files, or about one of another program.
+            for node in [*self._open.values()]:
+                if not node.is_folder and self.world.rng.random() < 0.6:
+                    self._lose(node)
+                    node.untold |= {file for file, each in self._open.items() if each is node and node.lost}
+            raise
+        self._sync_below(self.root)
+
+    def _sync_below(self, folder: Node) -> None:
+        self._changes = []
+        folder.durable_names = dict(folder.names)
+        for node in [*folder.names.values()]:
+            if node.is_folder:
+                self._sync_below(node)
+            elif not node.lost:
+                node.durable = bytes(node.data)
+
+    def _lose(self, node: Node) -> None:
+        """Have what a sync could not write be lost, where there are such disks."""
+        if "broken promises of sync" in self.world.features:
+            there = enumerate(zip(node.data, node.durable, strict=False))
+            start = next((place for place, (new, old) in there if new != old), len(node.durable))
+            node.lost = [(start, len(node.data))] if start < len(node.data) else []
 
     def sync_folder(self, folder: int) -> None:
         self._step("sync_folder")

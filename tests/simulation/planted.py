@@ -14,7 +14,7 @@ from unittest import mock
 
 from .own import OWN
 from .strangers import FILES_OF_OTHERS
-from .world import SEVERAL
+from .world import BY_BATCH, SEVERAL
 
 
 class Planted(NamedTuple):
@@ -281,6 +281,24 @@ FAULTS = (
         "self._turn += place == self._turn",
         3,
         frozenset({SEVERAL, "hang-ups"}),
+    ),
+    Planted(
+        "a file system is not synced",
+        "destinations._sync",
+        "GroupSync._sync_batch",
+        "self._files.sync_whole(folder)",
+        "pass",
+        4,
+        frozenset({BY_BATCH, "power cuts"}),
+    ),
+    Planted(
+        "what a sync of the file system could not write is durable",
+        "destinations._sync",
+        "GroupSync._sync_batch",
+        "self._sync_side_by_side(group)",
+        "[self._close(written, written.file) for written in group if written.file is not None]",
+        463,
+        frozenset({BY_BATCH, "broken promises of sync", "disk errors", "power cuts"}),
     ),
 )
 

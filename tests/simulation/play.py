@@ -18,6 +18,7 @@ from unittest import mock
 
 from pop3fast.fetch import FetchReport, Named, Options, UidsChanged
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch.destinations._particulars import Sync
 
 from .database import Databases
 from .disk import Disk
@@ -28,7 +29,7 @@ from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
 from .strangers import Strangers
-from .world import DAY, SEVERAL, Broken, Death, World
+from .world import BY_BATCH, DAY, SEVERAL, Broken, Death, World
 
 SHARED_MBOX = "shared mbox"
 
@@ -100,7 +101,9 @@ class Story:
             options = self._options()
             if drop.headers_only:
                 options = replace(options, headers_only=True, delete=False, delete_after=None, max_size=None)
-            self.jobs[drop.name] = Job(account, words, rng.choice(self.states), options)
+            state = rng.choice(self.states)
+            sync: Sync = "batch" if BY_BATCH in world.features else "each"
+            self.jobs[drop.name] = Job(account, words, state, options, sync=sync)
         self.strangers = Strangers(world, self.places, self.states)
         self.promises = Promises(world, self.homes, self.drops)
         for place in self.places:

@@ -80,7 +80,12 @@ SEVERAL = "several sessions"
 NEWEST_FEATURES = (SEVERAL,)  # the option, with servers that answer one command at a time
 """And after those."""
 
-FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES + NEWEST_FEATURES
+BY_BATCH = "syncs of the file system"
+
+LAST_FEATURES = (BY_BATCH,)  # the option
+"""And after those again."""
+
+FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES + NEWEST_FEATURES + LAST_FEATURES
 
 
 class Death(BaseException):
@@ -132,6 +137,8 @@ class World:
         chosen |= {feature for feature in LATEST_FEATURES if latest.random() < 0.1}
         newest = Random(f"pop3fast newest {seed}")  # noqa: S311 - as above
         chosen |= {feature for feature in NEWEST_FEATURES if newest.random() < 0.1}
+        last = Random(f"pop3fast last {seed}")  # noqa: S311 - as above
+        chosen |= {feature for feature in LAST_FEATURES if last.random() < 0.2}
         self.features = (chosen if features is None else chosen & features) | needs
         self.clock = Clock()
         self.stop = Stop()

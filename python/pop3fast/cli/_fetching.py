@@ -52,6 +52,7 @@ OF_DESTINATIONS = (
     "to_context",
     "jobs_per_account",
     "to_create",
+    "sync",
 )
 """The settings that a `Job` has beside its options: what some destinations have to be told."""
 

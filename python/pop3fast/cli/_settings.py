@@ -93,6 +93,12 @@ def _ip_version(value: object) -> int:
     return _count(value)
 
 
+def _sync(value: object) -> str:
+    if value not in {"each", "batch"}:
+        raise ValueError
+    return str(value)
+
+
 TEXT = Kind("TEXT", "a text", _text, _text)
 FILE = Kind("FILE", "the path of a file, as a text", _path, _path)
 COMMAND = Kind("COMMAND", "a command, as a text", _text, _text)
@@ -104,6 +110,7 @@ COUNT = Kind("N", "a whole number from 1", _count, lambda text: _count(int(text)
 SIZE = Kind("SIZE", 'a number of octets, or a text as "500k", "10M" or "1G" (powers of 1024)', _size, _size)
 FLAG = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
 IP_VERSION = Kind("4|6", "4 or 6", _ip_version, lambda text: _ip_version(int(text)))
+SYNC = Kind("each|batch", "each or batch", _sync, _sync)
 EITHER = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
 """A flag of which not to say anything is a third thing."""
 
@@ -191,6 +198,11 @@ class Settings:
         COUNT,
         "fetch",
         "fetch over so many sessions at once where the server answers one command at a time (default: 1)",
+    )
+    sync: Literal["each", "batch"] | None = _said(
+        SYNC,
+        "fetch",
+        "make the file of each message durable by itself, or those of a batch at once (maildir:, eml:; default: each)",
     )
     recipient: str | None = _said(TEXT, "fetch", "for whom the mail is (pipe:, lmtp:; default: the user who logs in)")
     to_password_command: str | None = _said(

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 
+from pop3fast.fetch import _file_systems as file_systems
 from pop3fast.fetch import _forks as forks
 from pop3fast.fetch._errors import FolderNotSynced, sync_folder, system_words
 
@@ -101,6 +102,10 @@ class Files:
     def sync_folder(self, folder: int) -> None:
         """Make the names in *folder* durable."""
         sync_folder(folder)
+
+    def sync_whole(self, folder: int) -> None:
+        """Make all that was written to the file system of *folder* durable."""
+        file_systems.sync_whole(folder)
 
     def truncate(self, file: int, size: int) -> None:
         """Cut *file* to *size* octets."""

@@ -34,7 +34,7 @@ from pop3fast.fetch.accounts._hosts import Hosts
 from pop3fast.fetch.accounts._shown import in_words, parse
 from pop3fast.fetch.destinations._destination import Destination
 from pop3fast.fetch.destinations._kinds import default_path, open_destination, words_of
-from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars, Secret
+from pop3fast.fetch.destinations._particulars import PIPE_SECONDS, Particulars, Secret, Sync
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._state_home import make_home
 from pop3fast.fetch.memory._states import is_url, open_state
@@ -66,6 +66,10 @@ class Job:
     default, they come there in the order of the mailbox."""
     to_create: bool = False
     """Whether the folder is made that the mail goes to (``imaps:``) when it is missing."""
+    sync: Sync = "each"
+    """How the files of messages (``maildir:``, ``eml:``) are made durable: ``each``, or a ``batch`` at once, by a sync
+    of the whole file system. That takes less time, and waits for what other programs write there, too. Where the system
+    would not tell what could not be written (before Linux 5.8, not on Linux, over a network), each is."""
 
     @property
     def words(self) -> str:
@@ -123,6 +127,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     to_context: ssl.SSLContext | None = None,
     jobs_per_account: int = 1,
     to_create: bool = False,
+    sync: Sync = "each",
     progress: Callable[[Progress], object] | None = None,
 ) -> FetchReport:
     """Fetch what is new in the maildrop of *account* to *destination*, and return what came of it.
@@ -133,7 +138,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
     (`Kind.once`). *state* remembers what was fetched: a file, or ``postgresql://user@host/database``. Without
     one it is ``pop3fast.sqlite`` in the folder, ``PATH.pop3fast.sqlite`` beside an mbox, and for others a file in
     ``$XDG_STATE_HOME/pop3fast/``.
-    *recipient*, *pipe_timeout*, *jobs_per_account* and those with *to_* are those of `Job`, the others those of
+    *recipient*, *pipe_timeout*, *jobs_per_account*, *sync* and those with *to_* are those of `Job`, the others those of
     `Options`. Nothing is deleted from the server unless *delete*, or *delete_after* (days), says so. *progress* is
     called as messages come, in the caller's thread.
 
@@ -172,7 +177,7 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
         drop_status=drop_status,
         sessions=sessions,
     )
-    to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account, to_create)
+    to = (recipient, pipe_timeout, to_password, to_token, to_context, jobs_per_account, to_create, sync)
     return run_job(Job(account, destination, state, options, *to), progress=progress)
 
 
@@ -194,6 +199,7 @@ def run_job(
         job.to_context,
         job.jobs_per_account,
         job.to_create,
+        job.sync,
     )
     destination = open_destination(job.destination, world.files, world.clock, particulars)
     run = Run(

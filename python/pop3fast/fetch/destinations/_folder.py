@@ -132,8 +132,11 @@ class FolderDestination:
     """The folders inside: where messages are written, where they are published, and where they may be later. Without
     any, all three are the folder itself."""
 
-    def __init__(self, path: str, files: Files, clock: Clock) -> None:
-        """Deliver into the folder *path*, to which nothing is done before `open`."""
+    def __init__(self, path: str, files: Files, clock: Clock, *, by_batch: bool = False) -> None:
+        """Deliver into the folder *path*, to which nothing is done before `open`.
+
+        *by_batch* says that its file system is to be synced instead of each file, where that can be believed.
+        """
         self.path = path
         self.files = PatientFiles(files, clock)
         self.files.let_go = self._sync_what_is_open
@@ -151,7 +154,7 @@ class FolderDestination:
         self._batch: list[Written] = []
         self._unsynced: list[Written] = []
         self._unsynced_octets = self._unsynced_files = 0
-        self._syncs = GroupSync(self.files)
+        self._syncs = GroupSync(self.files, by_batch=by_batch)
         self._early = EarlyReading(self._syncs, self._are_where_they_were_put)
 
     def open(self) -> None:

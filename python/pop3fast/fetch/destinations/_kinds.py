@@ -41,7 +41,9 @@ class Kind:
 
 
 def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Particulars, Files, Clock], Destination]:
-    return lambda words, _, files, clock: make(_path(words), files, clock)
+    return lambda words, particulars, files, clock: make(
+        _path(words), files, clock, by_batch=particulars.sync == "batch"
+    )
 
 
 def _mbox(words: str, _: Particulars, files: Files, clock: Clock) -> Destination:

@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 Secret: TypeAlias = str | Callable[[], str]
 """A password or token, or what gives one when it is asked."""
@@ -12,6 +12,8 @@ PIPE_SECONDS = 600.0
 """How long a program may take for one message: longer than a virus scanner or a busy database does, and short enough
 that one that hangs is seen within the hour."""
 
+Sync: TypeAlias = Literal["each", "batch"]
+"""How files are made durable: each by itself, or a batch at once, by syncing the file system that they are on."""
 
 MOST_JOBS = 1000
 """More threads, processes or connections for one account are a slip of the pen."""
@@ -40,9 +42,14 @@ class Particulars:
     to_create: bool = False
     """Whether a folder that is missing is made (`imap:`)."""
 
+    sync: Sync = "each"
+    """How files become durable (`maildir:`, `eml:`); where a batch cannot be at once, each does."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.jobs <= MOST_JOBS:
             raise ValueError(f"jobs_per_account is from 1 to {MOST_JOBS}, not {self.jobs!r}")
+        if self.sync not in get_args(Sync):
+            raise ValueError(f"sync is each or batch, not {self.sync!r}")
         if self.to_password is not None and self.to_token is not None:
             raise ValueError("a password or a token logs in to where the mail goes, one of to_password and to_token")
         if not self.pipe_timeout > 0:
