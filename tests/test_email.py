@@ -277,3 +277,14 @@ def test_what_is_written_to_a_file_by_a_generator_is_what_came() -> None:
     out = io.BytesIO()
     BytesGenerator(out, policy=LENIENT).flatten(Message(1, b"From: " + b"(" * 99 + b"\n\nx\n").email())
     assert out.getvalue() == b"From: " + b"(" * 99 + b"\n\nx\n"
+
+
+@every_name
+@pytest.mark.parametrize("between", ["\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"])
+def test_what_python_takes_for_a_line_end_makes_no_second_header_when_it_is_written(name: str, between: str) -> None:
+    content = f"{name}: a{between}Bcc: injected@example.org{between}\r\n b\r\n\r\nbody\r\n".encode()
+    mail = Message(1, content).email()
+    for written in (mail.as_bytes(), mail.as_string().encode("utf-8", "surrogateescape")):
+        header = written.partition(b"\n\n")[0]
+        assert [line for line in header.split(b"\n")[1:] if not line.startswith((b" ", b"\t"))] == []
+        assert email.message_from_bytes(written).keys() == [name]

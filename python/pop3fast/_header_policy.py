@@ -39,6 +39,11 @@ _MOST: Final = tuple(
         (r"(?i:=\?(?:punycode|idna))", 0),  # no charsets, but Python takes them for some
     )
 )
+# The library splits at whatever Python takes for a line end (U+000B, U+0085, U+2028), and joins with real ones: what a
+# sender put behind would be a header of its own.
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+_ANOTHER: Final = re.compile(r"(?:\r\n|\r(?!\n)|\n)(?![ \t])")
+
 _MOST_BEGINNINGS_WITHOUT_END = 16
 _MOST_CHARACTERS = 64 * 1024
 
@@ -119,17 +124,24 @@ class LenientPolicy(email.policy.EmailPolicy):
             folded: str = super().fold(name, value)
         except Exception:  # noqa: BLE001 - of whatever kind, as above
             folded = self._as_it_came(name, value)
-        return folded
+        return folded if self._is_one(folded) else self._as_it_came(name, value)
 
     def fold_binary(self, name: str, value: str) -> bytes:
         """Return the header's lines in octets; as they came, where they cannot be folded anew."""
-        try:
-            return super().fold_binary(name, value)
-        except Exception:  # noqa: BLE001 - of whatever kind, as above
-            return self._as_it_came(name, value).encode("utf-8", "surrogateescape")
+        with suppress(Exception):  # of whatever kind, as above
+            folded = super().fold_binary(name, value)
+            if self._is_one(folded.decode("ascii", "replace")):
+                return folded
+        return self._as_it_came(name, value).encode("utf-8", "surrogateescape")
+
+    def _is_one(self, folded: str) -> bool:
+        """Return whether what is *folded* is one header, and the next line another."""
+        return _ANOTHER.search(folded.removesuffix(self.linesep)) is None
 
     def _as_it_came(self, name: str, value: str) -> str:
-        return f"{name}: {self.linesep.join(value.splitlines())}{self.linesep}"
+        first, *others = _LINE_END.split(value.rstrip("\r\n"))
+        folded = [line if line.startswith((" ", "\t")) else f" {line}" for line in others]
+        return f"{name}: {self.linesep.join([first, *folded])}{self.linesep}"
 
 
 LENIENT: Final = cast("Policy[EmailMessage]", LenientPolicy())
