@@ -198,4 +198,5 @@ def test_bash_completes(words: str, completed: set[str], tmp_path: Path) -> None
 
 def test_a_shell_that_nobody_knows_is_status_2(tmp_path: Path) -> None:
     ran = pop3fast(tmp_path, "completion", "tcsh", status=2)
-    assert "choose from 'bash', 'zsh', 'fish'" in ran.err
+    # With or without quotation marks, by the version of Python.
+    assert "choose from bash, zsh, fish" in ran.err.replace("'", "")
