@@ -44,6 +44,15 @@ def test_from_now_on_an_empty_mailbox_everything_is_new(here: Here) -> None:
         assert fetch_mailbox(account, to).fetched == 2
 
 
+def test_from_now_begins_after_a_fetch_that_has_seen_messages_and_got_none(here: Here) -> None:
+    drop = Maildrop(*PARTS[:2])
+    drop.instead = lambda command: b"-ERR not now\r\n" if command.startswith(b"RETR") else None
+    with ScriptedServer(GREETING, drop) as server:
+        account, to = Account(plain_url(server), password="x"), f"eml:{here.home}/box"
+        assert len(fetch_mailbox(account, to).failures) == 2
+        assert begin_from_now(account, to) == 2
+
+
 def test_from_now_that_fails_is_told_and_fetches_nothing(here: Here) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

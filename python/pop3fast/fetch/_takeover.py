@@ -42,7 +42,7 @@ def import_seen(
 def begin_from_now(
     account: Account, destination: str | PurePath | Destination, *, state: str | os.PathLike[str] | None = None
 ) -> int:
-    """Let the messages that the server has now count as fetched, before the first fetch; return how many.
+    """Let the messages that the server has now count as fetched by *account*, before its first fetch; return how many.
 
     They are listed in a session of its own, and never deleted. An account that was fetched before, or begun in this
     way, stays as it is. *destination* and *state* are those of `fetch_mailbox`. Raises what `Account.connect` does,
@@ -50,7 +50,8 @@ def begin_from_now(
     """
     with contextlib.closing(open_destination(destination)) as place:
         known = account_status(state or default_path(place), account.host, account.port, account.login)
-    if known != AccountStatus(None):
+    # That some were seen and none was fetched begins nothing.
+    if known._replace(waiting=0) != AccountStatus(None):
         return 0
     with account.connect() as pop:
         uids = [uid.encode("latin-1") for uid in pop.uids().values()]
