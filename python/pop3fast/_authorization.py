@@ -57,7 +57,7 @@ class AuthorizationCommands(Conversation):
     def pass_(self, pswd: str) -> bytes:
         """Give the password, *pswd*; return the response. The maildrop is locked from here to `quit` (RFC 1939).
 
-        Raises `AuthenticationError` when it is refused.
+        Raises `AuthenticationError` when it is refused; the session goes on.
         """
         return _log_in(self, f"PASS {pswd}")
 
@@ -71,8 +71,8 @@ class AuthorizationCommands(Conversation):
         (APOP, RFC 1939 section 7.)
 
         Raises `error_proto` before anything is sent when the greeting has no time stamp, or, on a session of
-        `connect`, came before TLS; `AuthenticationError` when the login is refused. MD5 is all that stands before the
-        password: use TLS.
+        `connect`, came before TLS; `AuthenticationError` when the login is refused. The session goes on after both. MD5
+        is all that stands before the password: use TLS.
         """
         # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included. Quirk:
         # poplib's takes it all the same, and CPython's tests hold it to that; `connect` and `login` do not.

@@ -50,7 +50,8 @@ class BulkCommands(AuthorizationCommands):
         """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
 
         Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
-        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
+        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number; the connection
+        is broken then.
         """
         return _listing(self, "LIST", parse_sizes)
 
@@ -58,7 +59,7 @@ class BulkCommands(AuthorizationCommands):
         """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
 
         Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
-        Raises `ProtocolError` when a line of the listing has no message number.
+        Raises `ProtocolError` when a line of the listing has no message number; the connection is broken then.
         """
         return _unique_ids(self)
 

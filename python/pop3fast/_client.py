@@ -48,8 +48,9 @@ class SupportsWrite(Protocol):
 class _Shown(Generic[T]):
     """What is known of a session: a property, but one that a subclass may put an attribute of its own over."""
 
-    def __init__(self, look: Callable[[BulkCommands], T]) -> None:
+    def __init__(self, look: Callable[[BulkCommands], T], words: str) -> None:
         self._look = look
+        self.__doc__ = words
 
     @overload
     def __get__(self, pop: None, owner: type) -> Self: ...
@@ -73,8 +74,11 @@ class POP3(BulkCommands):
     __module__ = "pop3fast"
 
     sock: socket.socket
+    """The connection; None after `quit` and `close`."""
     file: BinaryIO
+    """What is read from it; None after `quit` and `close`."""
     welcome: bytes
+    """The greeting, as `getwelcome` gives it."""
 
     def __init__(
         self,
@@ -231,12 +235,16 @@ class POP3(BulkCommands):
 
     # More on the same class.
 
-    in_step: _Shown[bool] = _Shown(in_step)
-    """Whether a command could be given: client and server are in step, and the connection is this process's."""
-
-    pipelining_given_up: _Shown[str | None] = _Shown(pipelining_given_up)
-    """Why the loops over many messages send one command at a time on this connection, whatever the server says: it left
-    commands without an answer, or gave an answer that cannot be that command's. None while they do not."""
+    in_step: _Shown[bool] = _Shown(
+        in_step,
+        "Whether a command could be given: client and server are in step, and the connection is this process's.",
+    )
+    pipelining_given_up: _Shown[str | None] = _Shown(
+        pipelining_given_up,
+        "Why the loops over many messages send one command at a time on this connection, although the server says "
+        "PIPELINING: it left commands without an answer, or gave an answer that cannot be that command's. None while "
+        "they send many.",
+    )
 
     def retr_bytes(self, which: MessageNumber, *, deadline: float | None = None) -> bytes:
         """Return message *which* in one piece, as the server holds it: line ends as sent, dots un-stuffed.

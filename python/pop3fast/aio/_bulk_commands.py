@@ -35,7 +35,8 @@ class BulkCommands:
         """Return message number to octets, for all messages (LIST, RFC 1939 section 5).
 
         Octets are 0 where the server gave none that can be read. They are the server's word: some round, or count
-        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number.
+        line ends as one octet. Raises `ProtocolError` when a line of the listing has no message number; the connection
+        is broken then.
         """
         return await self._listing("LIST", parse_sizes)
 
@@ -43,7 +44,7 @@ class BulkCommands:
         """Return message number to unique-id, for all messages (UIDL, RFC 1939 section 7).
 
         Decoded as Latin-1, so that ``uid.encode("latin-1")`` gives the server's octets; empty where it sent none.
-        Raises `ProtocolError` when a line of the listing has no message number.
+        Raises `ProtocolError` when a line of the listing has no message number; the connection is broken then.
         """
         uids = await self._listing("UIDL", parse_unique_ids)
         self._pop3fast.session.unique_ids = uids

@@ -38,7 +38,7 @@ class POP3(BulkCommands, LoginCommands):
 
     Any number of tasks of that loop may give commands: they go out in the order in which they were given, many in
     flight where the server pipelines, and each gets its own reply. A task that is cancelled leaves the session in
-    step. Errors are those of `pop3fast.POP3`.
+    step. Errors are those of `pop3fast.POP3`, and leave the session as there.
 
     ``async with`` ends the session with `quit` when the block ends well. When it ends with an exception the connection
     is closed without QUIT, so that no deletion is committed.
@@ -49,6 +49,7 @@ class POP3(BulkCommands, LoginCommands):
     host: str
     """The server's name, as it was given."""
     port: int
+    """Its port."""
     max_octets: int | None = 2**30
     """The largest multi-line response that is accepted, in octets; None for any."""
 

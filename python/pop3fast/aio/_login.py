@@ -58,7 +58,7 @@ class LoginCommands:
     async def pass_(self, pswd: str) -> bytes:
         """Give the password, *pswd*; return the response. The maildrop is locked from here to `quit` (RFC 1939).
 
-        Raises `AuthenticationError` when it is refused.
+        Raises `AuthenticationError` when it is refused; the session goes on.
         """
         return await self._log_in(f"PASS {pswd}")
 
@@ -72,7 +72,8 @@ class LoginCommands:
         (APOP, RFC 1939 section 7.)
 
         Raises `error_proto` before anything is sent when the greeting has no time stamp, or came before TLS;
-        `AuthenticationError` when the login is refused. MD5 is all that stands before the password: use TLS.
+        `AuthenticationError` when the login is refused. The session goes on after both. MD5 is all that stands before
+        the password: use TLS.
         """
         secret = encoded(password, ENCODING, secret=True)
         # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included.

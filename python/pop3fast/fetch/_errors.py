@@ -50,6 +50,7 @@ class DestinationError(FetchError):
     errno: int | None
     """The operating system's number for it, if it came from there."""
     delivered: tuple[Entry, ...]
+    """What of the same batch was delivered."""
 
     def __init__(self, path: str, tried: str, reason: str, errno: int | None = None) -> None:
         """Say that *tried* could not be done with *path*, for *reason*."""
@@ -166,6 +167,7 @@ class StateError(FetchError):
     path: str
     """The state's file."""
     reason: str
+    """Why it cannot be used, for a person."""
 
     def __init__(self, path: str, reason: str) -> None:
         """Say that the state in *path* cannot be used, for *reason*."""
@@ -196,9 +198,11 @@ class SeenFileError(FetchError):
     """A line of another program's file of unique-ids makes no sense; nothing was taken from the file."""
 
     path: str
+    """The other program's file."""
     line: int
     """The number of the line, from 1; 0 when it is about the file as a whole."""
     reason: str
+    """What makes no sense, for a person."""
 
     def __init__(self, path: str, line: int, reason: str) -> None:
         """Say that line *line* of *path* makes no sense, for *reason*."""

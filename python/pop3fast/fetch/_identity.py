@@ -48,7 +48,9 @@ class Entry(NamedTuple):
     """What is remembered of a message that was delivered."""
 
     uid: bytes
+    """Its unique-id, as `Identity` has it."""
     occurrence: int
+    """How many messages before it had the same one."""
     size: int
     """Its octets by the scan listing; 0 when they were not known."""
     octets: int

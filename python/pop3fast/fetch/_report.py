@@ -41,6 +41,7 @@ class Delivered(NamedTuple):
     """A message that is safe and remembered."""
 
     message: Named
+    """Which one it is."""
     path: str | None
     """The file that it was put into; None where a destination is no file."""
 
@@ -91,7 +92,9 @@ class FetchReport:
     """What came of one fetch. It is complete when the fetch has ended, by itself or by `error`."""
 
     account: str
+    """Whose mail it was: ``user on host:port``."""
     destination: str
+    """Where it went, in the words of the destination."""
     fetched: int = 0
     """How many messages were delivered, and are remembered."""
     octets: int = 0
@@ -112,6 +115,7 @@ class FetchReport:
     sessions: int = 0
     """How many times the server was logged in to."""
     seconds: float = 0.0
+    """How long it took, pauses included."""
     login_delay: float = 0.0
     """The seconds between two logins that the server asks for (LOGIN-DELAY); 0 when it was not heard to."""
     helpful_sessions: int = 0

@@ -45,12 +45,14 @@ class Job:
     """Whose mail is to go where, and how. It can be pickled, if its account can."""
 
     account: Account
+    """Whose mail it is."""
     destination: str | PurePath | Destination
     """A string (`destination_forms`), a path (a Maildir), or an object of one's own. One object is used by one fetch
     at a time; a second one waits."""
     state: str | os.PathLike[str] | None = None
     """The file that remembers what was fetched; without one it is `default_path`."""
     options: Options = field(default_factory=Options)
+    """What is fetched, and what may be deleted."""
     recipient: str | tuple[str, ...] | None = None
     """For whom the mail is (``pipe:``, ``lmtp:``); without it, for the account's user."""
     pipe_timeout: float = PIPE_SECONDS

@@ -29,6 +29,7 @@ class Tokens(NamedTuple):
     """What a token server gave. No repr shows it."""
 
     access: str
+    """The access token, which logs in."""
     expires: float
     """When the access token does, in seconds since 1970."""
     refresh: str = ""
@@ -131,7 +132,7 @@ class TokenKeyring:
         load_keyring().put(SERVICE, self._name, _formed(tokens).decode())
 
     def alone(self) -> contextlib.AbstractContextManager[None]:
-        """Let nobody else read or write meanwhile."""
+        """Let nobody else read or write meanwhile. Raises `SecretError`."""
         return self._lock.alone()
 
 

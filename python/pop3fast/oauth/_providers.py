@@ -14,7 +14,9 @@ class Provider:
     """Whom to ask for tokens. Raises `ValueError` for an address that no secret may be sent to."""
 
     token_url: str
+    """The token server, which gives tokens and renews them."""
     scope: str
+    """What the tokens are to permit, in the provider's words."""
     device_url: str = ""
     """Where a person's login on another device begins (RFC 8628)."""
     authorize_url: str = ""

@@ -52,7 +52,10 @@ class TokenSource:
             return self._given
 
     def refused(self) -> bool:
-        """Take note that a server refused the token that was given last; return whether another one may be better."""
+        """Take note that a server refused the token that was given last; return whether another one may be better.
+
+        Raises `SecretError` when the tokens cannot be read or kept.
+        """
         with self._cache.alone():
             tokens = self._cache.read()
             if tokens is not None and tokens.access == self._given:

@@ -32,7 +32,9 @@ class RepeatedMessage:
     """
 
     block: bytes
+    """The octets that are repeated."""
     times: int
+    """How often."""
 
     def __post_init__(self) -> None:
         """Refuse what would be no message."""

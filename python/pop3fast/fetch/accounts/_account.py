@@ -31,11 +31,13 @@ class Account:
     """A maildrop. *url* is what `pop3fast.connect` takes; one of password, token and password_command is needed."""
 
     url: str
+    """Where it is: ``pop3s://[user@]host[:port]``, ``pop3://`` (STLS) or ``pop3+plain://`` (no TLS)."""
     user: str | None = None
     """Who logs in, unless the URL says so."""
     password: Secret | None = field(default=None, repr=False)
+    """The password, or a function that gives it when it is needed."""
     token: Secret | None = field(default=None, repr=False)
-    """An OAuth 2 access token."""
+    """An OAuth 2 access token, or a function that gives one."""
     password_command: str | tuple[str, ...] | None = field(default=None, repr=False)
     """A command whose first line is the password; a string is split as a shell would, but there is no shell."""
     ca_file: str | os.PathLike[str] | None = None
@@ -51,6 +53,7 @@ class Account:
     client_cert: str | os.PathLike[str] | None = None
     """A file with a certificate to show to the server (PEM), and with its key unless that has a file of its own."""
     client_key: str | os.PathLike[str] | None = None
+    """The file with its key (PEM)."""
     fingerprint: str | None = None
     """The SHA-256 of the one certificate to trust, whoever signed it; hexadecimal, with or without colons."""
     tls_name: str | None = None

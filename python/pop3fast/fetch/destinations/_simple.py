@@ -26,6 +26,7 @@ class SimpleDestination:
     spool_octets: int = SPOOL_OCTETS
     """What is larger is kept in a file until it is delivered."""
     clock: Clock = SystemClock()
+    """What says when a message was delivered."""
 
     _account = ""
     _journal: Journal | None = None
@@ -109,7 +110,7 @@ class SimpleDestination:
     def ended(self, identity: Identity, content: Content, octets: tuple[int, int], fingerprint: bytes) -> None:
         """Deliver *identity*, whole, by its *content*, *octets* (listed, received) and *fingerprint*.
 
-        For the delivery only.
+        For the delivery only. Raises what `deliver` does.
         """
         self._delivery = None
         digest = content.digest()[:CONTENT_OCTETS]
@@ -135,7 +136,7 @@ class SimpleDestination:
         self._ended += (entry,)
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
-        """Deliver *message*; return as what *entry* is to be remembered."""
+        """Deliver *message*; return as what *entry* is to be remembered. Raises what `deliver` does."""
         return entry._replace(place=self.deliver(message) or b"")
 
     def outgoing(self, identity: Identity, content: Content) -> OutgoingMessage:

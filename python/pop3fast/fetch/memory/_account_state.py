@@ -59,7 +59,7 @@ class AccountState(AttemptsState):
         """Raise the database's errors as `StateError`."""
 
     def begin_session(self, date: float, *, keep: bool = True) -> int:
-        """Let the account's own time go on to *date*, which the clock says now; return it (`_age`).
+        """Let the account's own time go on to *date*, which the clock says now; return it in seconds (`_age`).
 
         From here on, what is remembered was delivered then. Without *keep* nothing is written.
         """
@@ -181,7 +181,7 @@ class AccountState(AttemptsState):
             rows.rename(database, self._id, names)
 
     def update_sizes(self, sizes: Iterable[tuple[Identity, int]]) -> None:
-        """Remember other sizes of the scan listing: a server that counts in another way now changes every one."""
+        """Remember other *sizes* (octets) of the scan listing: a server that counts in another way changes all."""
         with self._changing() as database:
             rows.update_sizes(database, self._id, sizes)
 
@@ -201,7 +201,7 @@ class AccountState(AttemptsState):
             rows.leave(database, self._id, identities, self._time())
 
     def note_refused(self, refused: Iterable[tuple[Identity, int, bytes]]) -> None:
-        """Remember what the destination refused, by name, size and fingerprint: nothing of it was delivered."""
+        """Remember what the destination *refused*, by name, size and fingerprint: nothing of it was delivered."""
         with self._changing() as database:
             rows.note_refused(database, self._id, refused, self._time())
 
@@ -224,7 +224,7 @@ class AccountState(AttemptsState):
             return str(row[0])
 
     def note_sizes(self, sizes: str) -> None:
-        """Keep what was learned of the scan listing's sizes, in the words of `_sizes`."""
+        """Keep what was learned of the scan listing's *sizes*, in the words of `_sizes`."""
         with self._transaction() as database:
             database.execute("UPDATE account SET sizes = ? WHERE id = ?", (sizes, self._id))
 
@@ -235,7 +235,7 @@ class AccountState(AttemptsState):
             return str(row[0])
 
     def note_shown(self, shown: str) -> None:
-        """Keep what the server has shown of itself, in the words of `accounts._shown`."""
+        """Keep what the server has *shown* of itself, in the words of `accounts._shown`."""
         with self._transaction() as database:
             database.execute("UPDATE account SET shown = ? WHERE id = ?", (shown, self._id))
 
