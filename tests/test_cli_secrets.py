@@ -132,7 +132,7 @@ def test_what_is_known_of_an_argument_is_its_place_and_what_was_meant(capsys: py
     assert "use --password-command" in said(capsys, "list", "--pasword=x")
     shown = said(capsys, "lst")
     # With or without quotation marks, by the version of Python.
-    assert "error: argument COMMAND: makes no sense; choose from fetch, list, " in shown.replace("'", "")
+    assert "error: argument COMMAND: makes no sense; choose from fetch, " in shown.replace("'", "")
 
 
 def test_a_destination_is_not_quoted() -> None:
