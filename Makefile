@@ -46,7 +46,7 @@ help:
 	@echo "make test-busy  the same, with four busy loops beside them"
 	@echo "make lint    format, lints and types of both languages"
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write docs/performance.md')"
-	@echo "make bench-servers  unpack popa3d, Courier and Cyrus for them, from Debian's packages into .venv; nothing is installed"
+	@echo "make bench-servers  unpack popa3d, Courier, Cyrus and Postfix for them and for tests, from Debian's packages into .venv"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write docs/performance.md')"
 	@echo "make kills   kill a program with a handler at a thousand random moments  (KILLS=10000)"
 	@echo "make bench-anywhere  delivery to a function, a program, LMTP and IMAP beside other programs"
@@ -87,9 +87,9 @@ lint: rust-lint $(DONE)/built $(DONE)/dev
 bench: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches $(BENCH_ARGS)
 
-# Unpacked, for Debian lets no two POP3 servers be installed together.
+# Unpacked, for Debian lets hardly two POP3 servers be installed together. Of Postfix it is smtp-sink, which takes LMTP.
 SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12 \
-           cyrus-common cyrus-imapd cyrus-pop3d libical3 libpcre3 libxapian30
+           cyrus-common cyrus-imapd cyrus-pop3d libical3 libpcre3 libxapian30 postfix
 
 bench-servers: $(DONE)/venv
 	@rm -rf .venv/servers && mkdir .venv/servers

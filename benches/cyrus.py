@@ -10,9 +10,10 @@ import imaplib
 import os
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from benches import field, ports
 
@@ -44,18 +45,27 @@ START {{
 SERVICES {{
   imap cmd="{programs}/imapd -C {settings}" listen="127.0.0.1:{imap}" proto="tcp4"
   pop3 cmd="{programs}/pop3d -C {settings}" listen="127.0.0.1:{pop3}" proto="tcp4"
+  lmtp cmd="{programs}/lmtpd -C {settings}" listen="{lmtp}"
 }}
 EVENTS {{
 }}
 """
 
 
+class Listening(NamedTuple):
+    """Where it listens: two ports, and a socket's path."""
+
+    imap: int
+    pop3: int
+    lmtp: str
+
+
 class Cyrus:
-    """Its master process, which starts one for POP3 and one for IMAP when somebody connects."""
+    """Its master process, which starts one for each protocol when somebody connects."""
 
     def missing(self) -> str | None:
         master = field.found(_MASTER)
-        programs = [master.parent / name for name in ("imapd", "pop3d")] if master else []
+        programs = [master.parent / name for name in ("imapd", "pop3d", "lmtpd")] if master else []
         if master is None or not all(program.exists() for program in programs):
             return field.not_there("Cyrus")
         said = subprocess.run(
@@ -73,11 +83,18 @@ class Cyrus:
 
     @contextmanager
     def serve(self, messages: Sequence[bytes]) -> Iterator[int]:
+        with self.running() as listening:
+            _fill(listening.imap, messages)
+            yield listening.pop3
+
+    @contextmanager
+    def running(self, more_settings: Callable[[Path], str] = lambda _: "") -> Iterator[Listening]:
+        """Run it with an empty mailbox; *more_settings* are for its configuration, given the folder that it lies in."""
         master = field.found(_MASTER)
         assert master is not None
-        imap, pop3 = ports.free(), ports.free()
         with tempfile.TemporaryDirectory(dir=_IN_MEMORY if _IN_MEMORY.is_dir() else None) as folder:
-            settings, services = _configure(Path(folder), master.parent, imap, pop3)
+            listening = Listening(ports.free(), ports.free(), f"{folder}/config/socket/lmtp")
+            settings, services = _configure(Path(folder), master.parent, listening, more_settings(Path(folder)))
             command: list[Path | str] = [
                 master,
                 "-D",
@@ -90,9 +107,11 @@ class Cyrus:
             ]
             with subprocess.Popen(command, stdin=subprocess.DEVNULL, env=_environment(master)) as server:
                 try:
-                    ports.wait_for(imap)
-                    _fill(imap, messages)
-                    yield pop3
+                    ports.wait_for(listening.imap)
+                    with imaplib.IMAP4("127.0.0.1", listening.imap) as administrator:
+                        administrator.login(_ADMINISTRATOR, field.PASSWORD)
+                        administrator.create(f"user/{field.USER}")
+                    yield listening
                 finally:
                     server.terminate()
 
@@ -101,16 +120,16 @@ def _environment(master: Path) -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": field.libraries(master)}
 
 
-def _configure(folder: Path, programs: Path, imap: int, pop3: int) -> tuple[Path, Path]:
+def _configure(folder: Path, programs: Path, listening: Listening, more_settings: str) -> tuple[Path, Path]:
     """Write both files of its configuration, and give it the folders; return their paths."""
     user, group = _INSTEAD_OF_ROOT, _HIS_GROUP
     if os.geteuid() != 0:
         user, group = getpass.getuser(), grp.getgrgid(os.getegid()).gr_name
     settings, services = folder / "imapd.conf", folder / "cyrus.conf"
-    settings.write_text(
-        _SETTINGS.format(folder=folder, user=user, group=group, administrator=_ADMINISTRATOR), encoding="utf-8"
-    )
-    services.write_text(_SERVICES.format(programs=programs, settings=settings, imap=imap, pop3=pop3), encoding="utf-8")
+    text = _SETTINGS.format(folder=folder, user=user, group=group, administrator=_ADMINISTRATOR) + more_settings
+    settings.write_text(text, encoding="utf-8")
+    text = _SERVICES.format(programs=programs, settings=settings, **listening._asdict())
+    services.write_text(text, encoding="utf-8")
     for name in ("spool", "config/db", "config/socket", "config/proc", "config/lock"):
         (folder / name).mkdir(parents=True)
     if os.geteuid() == 0:
@@ -119,9 +138,6 @@ def _configure(folder: Path, programs: Path, imap: int, pop3: int) -> tuple[Path
 
 
 def _fill(port: int, messages: Sequence[bytes]) -> None:
-    with imaplib.IMAP4("127.0.0.1", port) as administrator:
-        administrator.login(_ADMINISTRATOR, field.PASSWORD)
-        administrator.create(f"user/{field.USER}")
     with imaplib.IMAP4("127.0.0.1", port) as reader:
         reader.login(field.USER, field.PASSWORD)
         for message in messages:
