@@ -112,11 +112,46 @@ def test_a_program_that_reads_nothing_or_closes_its_output_is_no_trouble(server:
         assert fetch_from(other, script(home, "exit 0")).fetched == 1
 
 
+@pytest.fixture(params=["the system says when a program ends", "it does not"])
+def ending(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "it does not":
+
+        def refuse(_process: int) -> int:
+            raise PermissionError
+
+        monkeypatch.setattr(os, "pidfd_open", refuse, raising=False)
+
+
+@pytest.mark.usefixtures("ending")
 def test_what_a_program_leaves_running_is_not_waited_for(server: ScriptedServer, home: Path) -> None:
     to = script(home, f"sleep 1000 & echo $! >> {home}/left")
     assert fetch(server, to).fetched == 3
     for line in (home / "left").read_text().split():
         os.kill(int(line), signal.SIGKILL)
+
+
+@pytest.mark.usefixtures("ending")
+def test_what_a_program_leaves_running_can_go_on_to_print(server: ScriptedServer, home: Path) -> None:
+    os.mkfifo(home / "go")
+    # With nobody to read it, the first line would end it by a signal.
+    to = script(home, f"(cat {home}/go; yes | head -c 300000; echo > {home}/alive) & exit 0")
+    os.mkfifo(home / "alive")
+    assert fetch(server, to, Options(limit=1)).fetched == 1
+    (home / "go").write_text("go on")
+    assert (home / "alive").read_text() == "\n"
+
+
+@pytest.mark.usefixtures("ending")
+def test_all_that_a_program_prints_at_its_end_is_in_the_report(server: ScriptedServer, home: Path) -> None:
+    to = script(home, "printf first; printf last; exit 75")
+    assert fetch(server, to, Options(limit=1)).failures[0].why.endswith(": firstlast")
+
+
+@pytest.mark.usefixtures("ending")
+def test_a_program_that_closes_its_output_long_before_it_ends_is_waited_for(server: ScriptedServer, home: Path) -> None:
+    to = script(home, f"exec >&- 2>&-; cat > {home}/got; sleep 0.3; echo >> {home}/ended; exit 0")
+    assert fetch(server, to).fetched == 3
+    assert (home / "ended").read_text() == "\n" * 3
 
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(server: ScriptedServer, home: Path) -> None:

@@ -5,9 +5,10 @@ test of an hour's back-off takes no time.
 """
 
 import contextlib
+import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from threading import Condition, Event
 from typing import Protocol, TypeVar
 
@@ -48,6 +49,19 @@ class SystemClock:
     def pause(self, seconds: float) -> None:
         """Return when so many *seconds* have passed."""
         time.sleep(seconds)
+
+
+def readable(files: Collection[int], seconds: float) -> set[int]:
+    """Return which of *files*, descriptors, can be read or have ended, after so many *seconds* at most.
+
+    Without *files* there is nothing to wait for.
+    """
+    if not files:
+        return set()
+    news = select.poll()
+    for file in files:
+        news.register(file, select.POLLIN)
+    return {file for file, _ in news.poll(seconds * 1000)}
 
 
 class Stop:

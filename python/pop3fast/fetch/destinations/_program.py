@@ -10,23 +10,27 @@ import shlex
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from threading import Event, Thread
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Self, cast
 
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, destination_error
-from pop3fast.fetch._waiting import Clock
+from pop3fast.fetch._waiting import Clock, readable
 
 if TYPE_CHECKING:
     import subprocess
 
 STEP_SECONDS = 0.1
-"""How often it is looked whether a program has ended that keeps its output open, and whether it is to be ended."""
+"""How often it is looked whether a program is to be ended, and, where the system does not say so at once, whether it
+has ended."""
 
 END_SECONDS = 0.3
 """How long a program has to end by itself when the fetch is interrupted, and when it is told to."""
 
 MOST_OUTPUT = 2048
 """So much of what a program prints is kept for the report. The rest is read, so that it can go on, and thrown away."""
+
+PIECE_OCTETS = 2**16
+"""A pipe holds no more."""
 
 
 class Ended(NamedTuple):
@@ -91,8 +95,7 @@ class Program:
                 )
             except OSError as error:
                 raise destination_error(self._path, "run", error) from error
-            with process:
-                output = _Output(process)
+            with process, _Output(process) as output:
                 try:
                     status = self._wait(process, output)
                 except BaseException:
@@ -120,10 +123,9 @@ class Program:
 
         until, why = self._clock.now() + self._seconds, f"took more than {self._seconds:g} seconds"
         while True:
-            # Its output ends with it, which is noticed at once; but for one that left something running behind it.
-            is_over = output.over.wait(STEP_SECONDS)
+            output.read(STEP_SECONDS)
             with contextlib.suppress(TimeoutExpired):
-                return process.wait(STEP_SECONDS if is_over else 0)
+                return process.wait(STEP_SECONDS if output.has_no_news else 0)
             now = self._clock.now()
             if self._in_a_hurry.is_set() and now + END_SECONDS < until:
                 until, why = now + END_SECONDS, "was interrupted"
@@ -132,27 +134,67 @@ class Program:
 
 
 class _Output:
-    """What a program prints, of which the beginning is kept."""
+    """What a program prints, of which the beginning is kept, and the news that it has ended.
+
+    No thread reads it: to begin one for each message takes as long as to start a small program.
+    """
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
-        self.over = Event()
         self._begin = b""
-        # Its own, which is closed at its end: something that the program left running may have the other end of it.
-        self._file = os.dup(process.stdout.fileno() if process.stdout else 0)
-        Thread(target=self._read, name="pop3fast-pipe", daemon=True).start()
+        self._file = process.stdout.fileno() if process.stdout else 0
+        self._end = _end_of(process.pid)
+        self._open = {self._file} if self._end is None else {self._file, self._end}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._end is not None:
+            os.close(self._end)
+        if self._file in self._open:
+            # Something that the program left running has it, and a signal would end that when nobody read it.
+            with contextlib.suppress(OSError):  # no descriptor, of which the message is not to come again
+                Thread(target=_throw_away, args=(os.dup(self._file),), name="pop3fast-pipe", daemon=True).start()
+
+    @property
+    def has_no_news(self) -> bool:
+        """Whether `read` does not wait: nothing more is printed, and the system does not say when the program ends."""
+        return not self._open
+
+    def read(self, seconds: float) -> None:
+        """Wait so long at most until the program prints something or ends, and read what it has printed."""
+        news = readable(self._open, seconds)
+        while self._file in news:
+            octets = os.read(self._file, PIECE_OCTETS)
+            self._begin += octets[: max(0, MOST_OUTPUT - len(self._begin))]
+            if not octets:
+                self._open.remove(self._file)
+            # Of one that has ended the rest is there at once. What it left running may go on for ever.
+            has_ended = self._end in news and len(self._begin) < MOST_OUTPUT
+            news = readable(self._open, 0) if octets and has_ended else set()
 
     def shown(self) -> str:
         """Return the lines that are not empty, escaped."""
         lines = self._begin.decode("utf-8", "backslashreplace").splitlines()
         return _replies.printable(" / ".join(stripped for line in lines if (stripped := line.strip())))
 
-    def _read(self) -> None:
-        try:
-            while octets := os.read(self._file, 2**16):
-                self._begin += octets[: max(0, MOST_OUTPUT - len(self._begin))]
-        finally:
-            os.close(self._file)
-            self.over.set()
+
+def _end_of(process: int) -> int | None:
+    """Return a file that can be read when the *process* has ended; None where the system has none to give."""
+    try:
+        return os.pidfd_open(process)
+    except (AttributeError, OSError):
+        # Not on Linux; before Linux 5.3, or where a filter forbids it.
+        return None
+
+
+def _throw_away(file: int) -> None:
+    """Read *file* to its end."""
+    try:
+        while os.read(file, PIECE_OCTETS):
+            pass
+    finally:
+        os.close(file)
 
 
 def command_of(what: str, words: str) -> list[str]:
