@@ -12,9 +12,12 @@ from commandline import plain_url, pop3fast
 from fetching import in_child
 from lmtp import LmtpServer
 from maildrops import Maildrop, account_of, mail
-from pop3fast.fetch import AccountState, Entry, FetchReport, Job, Options
+from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.destinations._at_once import AtOnce
+from pop3fast.fetch.destinations._outgoing import OutgoingMessage
+from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -139,6 +142,27 @@ def test_the_word_to_stop_ends_all_of_them_and_what_was_done_is_remembered(
     assert (report.fetched + report.seen, report.deleted) == (9, 9)
     assert report.fetched >= 8
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast")]
+
+
+@pytest.mark.parametrize("error", [DestinationError("there", "deliver to", "it is gone"), OSError("it is gone")])
+def test_when_nothing_can_be_delivered_any_more_nothing_more_is_tried(
+    server: ScriptedServer, drop: Maildrop, error: Exception
+) -> None:
+    tried: list[bytes] = []
+
+    class Lane(SimpleDestination):
+        def deliver(self, message: OutgoingMessage) -> None:
+            tried.append(message.identity.uid)
+            if len(tried) == 3:
+                raise error
+
+    report = run_job(Job(account_of(server), AtOnce([Lane()]), "state", Options(delete=True)))
+    assert tried == [b"u1", b"u2", b"u3"]
+    assert (report.fetched, report.deleted, report.exit_status) == (2, 0, 5)
+    assert "it is gone" in str(report.error)
+    assert len(drop.messages) == 9
+    tried.extend([b""] * 3)
+    assert run_job(Job(account_of(server), AtOnce([Lane()]), "state")).fetched == 7
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 1001])

@@ -1,7 +1,8 @@
-"""Many deliveries at once, for destinations that take one message after the other.
+"""Deliveries beside the retrieval, one or many at once, for destinations that take one message after the other.
 
 Owns which of them may be under way. Each is kept as done the moment that it is, so a fetch that is killed repeats those
-at most that were under way. With one at a time, which is what there is unless more are asked for, the order is kept.
+at most that were under way. With one at a time, which is what there is unless more are asked for, the order is kept:
+the next message is received and digested while the one before is delivered.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,6 +36,8 @@ class AtOnce(SimpleDestination):
         self._executor: ThreadPoolExecutor | None = None
         self._under_way: dict[Identity, Future[Entry]] = {}
         self._attempts: Attempts | None = None
+        # After which nothing more is tried: each attempt may take minutes.
+        self._failure: DestinationError | None = None
         # As many again wait for their turn, in memory or in a file.
         self._room = BoundedSemaphore(2 * len(lanes))
 
@@ -46,6 +49,7 @@ class AtOnce(SimpleDestination):
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account*. Raises `DestinationError`."""
         self._end()
+        self._failure = None
         # Who remembers what was fetched remembers attempts.
         self._attempts = cast("Attempts", journal)
         return super().prepare(account, journal)
@@ -56,6 +60,8 @@ class AtOnce(SimpleDestination):
             raise TypeError("the destination is not prepared")
         if (done := self._attempts.handled(entry)) is not None:
             return done
+        if self._failure is not None:
+            raise self._failure
         if self._executor is None:
             self._executor = ThreadPoolExecutor(len(self._lanes), "pop3fast-delivery")
         self._room.acquire()
@@ -85,8 +91,17 @@ class AtOnce(SimpleDestination):
     def _deliver(self, entry: Entry, message: OutgoingMessage, attempts: Attempts) -> Entry:
         lane = self._idle.get()
         try:
+            if self._failure is not None:
+                raise self._failure
             remembered = entry._replace(place=lane.deliver(message) or b"")
             attempts.note_handled(entry, remembered)
+        except OSError as error:
+            self._failure = destination_error(self.path, "deliver to", error)
+            raise self._failure from error
+        except DestinationError as error:
+            self._failure = error
+            raise
+        else:
             return remembered
         finally:
             self._idle.put(lane)
@@ -103,8 +118,6 @@ class AtOnce(SimpleDestination):
                 yield entry, future.result()
             elif isinstance(error, MessageError | DestinationError):
                 yield entry, error
-            elif isinstance(error, OSError):
-                yield entry, destination_error(self.path, "deliver to", error)
             else:
                 raise error
 

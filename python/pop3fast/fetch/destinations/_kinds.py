@@ -70,8 +70,7 @@ def _lmtp(words: str, particulars: Particulars, _files: Files, _clock: Clock) ->
 def _many(make: Callable[[], SimpleDestination], particulars: Particulars) -> Destination:
     from pop3fast.fetch.destinations._at_once import AtOnce  # noqa: PLC0415 - as above
 
-    lanes = [make() for _ in range(particulars.jobs)]
-    return Guarded(lanes[0] if len(lanes) == 1 else AtOnce(lanes))
+    return Guarded(AtOnce([make() for _ in range(particulars.jobs)]))
 
 
 def _imap(scheme: str) -> Callable[[str, Particulars, Files, Clock], Destination]:
