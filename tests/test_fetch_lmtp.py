@@ -2,12 +2,15 @@
 
 import io
 import itertools
+import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from fetching import in_child
 from lmtp import LmtpServer
 from maildrops import Maildrop, account_of, mail
 from pop3fast.fetch import DestinationError, FetchReport, Job, Options, fetch_mailbox
@@ -15,6 +18,7 @@ from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations import _connection, _lmtp_session
 from pop3fast.fetch.destinations._lmtp_session import smtp_data
+from pop3fast.fetch.destinations._served import Served
 from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
@@ -99,6 +103,106 @@ def test_of_several_recipients_it_is_said_who_has_it_and_who_has_not(server: Scr
     report = fetch(server, lmtp, Options(delete=True, limit=1), ("a", "b"))
     assert report.failures[0].why == "b: 450 full (delivered to a)"
     assert (report.deleted, [len(got.recipients) for got in lmtp.got]) == (0, [2])
+
+
+def got_by(lmtp: LmtpServer) -> list[tuple[bytes, ...]]:
+    """Return to whom each message was sent, and forget it."""
+    got = [tuple(line.partition(b"<")[2].rstrip(b">") for line in each.recipients) for each in lmtp.got]
+    lmtp.got.clear()
+    return got
+
+
+@pytest.mark.parametrize("pipelining", [True, False])
+@pytest.mark.parametrize("at", [b"", b". "])
+def test_who_of_several_has_a_message_does_not_get_it_again(
+    server: ScriptedServer, drop: Maildrop, at: bytes, *, pipelining: bool
+) -> None:
+    full = {b"b", b"c"}
+
+    def instead(command: bytes) -> bytes | None:
+        name = command.partition(b"<")[2].rstrip(b">")
+        return b"450 full\r\n" if command.startswith(at + b"RCPT") and name in full else None
+
+    with LmtpServer(capabilities=b"PIPELINING" if pipelining else b"SIZE") as lmtp:
+        lmtp.instead = instead
+        received: list[list[tuple[bytes, ...]]] = []
+        said: list[str] = []
+        for now_full in ({b"b", b"c"}, {b"b"}, {b"b"}, set[bytes]()):
+            full = now_full
+            report = fetch(server, lmtp, Options(delete=True), ("a", "b", "c"))
+            received.append([tuple(each for each in to if each not in full) for to in got_by(lmtp)])
+            said += [named.why for named in report.failures[:1]]
+    assert said == ["b: 450 full; c: 450 full (delivered to a)", *["b: 450 full (delivered to a, c)"] * 2]
+    # Where the server says so behind the content, it has had the content in vain.
+    none = [()] * 3 if at else []
+    assert received == [[(b"a",)] * 3, [(b"c",)] * 3, none, [(b"b",)] * 3]
+    assert drop.messages == []
+
+
+def test_when_all_have_it_and_it_is_asked_for_again_it_is_for_all(server: ScriptedServer, lmtp: LmtpServer) -> None:
+    lmtp.instead = lambda command: b"450 full\r\n" if command == b". RCPT TO:<b>" else None
+    fetch(server, lmtp, Options(), ("a", "b"))
+    lmtp.instead = lambda _: None
+    assert fetch(server, lmtp, Options(), ("a", "b")).fetched == 3
+    got_by(lmtp)
+    assert fetch(server, lmtp, Options(fetch_again=True), ("a", "b")).fetched == 3
+    assert got_by(lmtp) == [(b"a", b"b")] * 3
+
+
+def test_of_one_that_was_refused_for_somebody_the_others_get_no_second_one(
+    server: ScriptedServer, lmtp: LmtpServer
+) -> None:
+    lmtp.instead = lambda command: b"550 who\r\n" if command == b"RCPT TO:<b>" else None
+    assert len(fetch(server, lmtp, Options(), ("a", "b")).failures) == 3
+    lmtp.instead = lambda _: None
+    got_by(lmtp)
+    assert fetch(server, lmtp, Options(fetch_again=True), ("a", "b")).fetched == 3
+    assert got_by(lmtp) == [(b"b",)] * 3
+
+
+def test_a_recipient_of_whom_a_lost_server_had_said_so_does_not_get_it_again(
+    server: ScriptedServer, lmtp: LmtpServer
+) -> None:
+    lmtp.instead = lambda command: b"" if command == b". RCPT TO:<b>" else None
+    report = fetch(server, lmtp, Options(limit=1), ("a", "b", "c"))
+    assert "it will be sent again" in report.failures[0].why
+    assert report.failures[0].why.endswith("(delivered to a)")
+    lmtp.instead = lambda _: None
+    got_by(lmtp)
+    assert fetch(server, lmtp, Options(limit=1), ("a", "b", "c")).fetched == 1
+    assert got_by(lmtp) == [(b"b", b"c")]
+
+
+def test_who_has_it_is_kept_when_the_process_is_killed(server: ScriptedServer, lmtp: LmtpServer) -> None:
+    lmtp.instead = lambda command: b"450 full\r\n" if command == b". RCPT TO:<b>" else None
+
+    def fetch_and_die() -> None:
+        note = Served.note
+
+        def note_and_die(served: Served, delivered: Iterable[str]) -> None:
+            note(served, delivered)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        Served.note = note_and_die  # type: ignore[assignment, method-assign]
+        fetch(server, lmtp, Options(delete=True), ("a", "b"))
+
+    assert in_child(fetch_and_die) == -signal.SIGKILL
+    assert got_by(lmtp) == [(b"a", b"b")]
+    lmtp.instead = lambda _: None
+    assert fetch(server, lmtp, Options(delete=True), ("a", "b")).deleted == 3
+    assert got_by(lmtp) == [(b"b",), (b"a", b"b"), (b"a", b"b")]
+
+
+def test_of_messages_that_nobody_can_tell_from_each_other_all_get_all(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer
+) -> None:
+    drop.messages = [(b"", mail(1)), (b"", mail(1))]
+    lmtp.instead = lambda command: b"450 full\r\n" if command == b". RCPT TO:<b>" else None
+    assert len(fetch(server, lmtp, Options(), ("a", "b")).failures) == 2
+    lmtp.instead = lambda _: None
+    got_by(lmtp)
+    assert fetch(server, lmtp, Options(), ("a", "b")).fetched == 2
+    assert got_by(lmtp) == [(b"a", b"b")] * 2
 
 
 @pytest.mark.parametrize("codes", [(550, 550), (550, 250), (250, 450), (450, 550)])

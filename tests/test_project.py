@@ -126,6 +126,7 @@ DESTINATIONS = (
     "fetch.destinations._imap",
     "fetch.destinations._imap_session",
     "fetch.destinations._lmtp",
+    "fetch.destinations._served",
     "fetch.destinations._lmtp_session",
     "fetch.destinations._server",
     "fetch.destinations._connection",

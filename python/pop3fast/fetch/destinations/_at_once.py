@@ -52,6 +52,8 @@ class AtOnce(SimpleDestination):
         self._failure = None
         # Who remembers what was fetched remembers attempts.
         self._attempts = cast("Attempts", journal)
+        for lane in self._lanes:
+            lane.use(account, journal)
         return super().prepare(account, journal)
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:

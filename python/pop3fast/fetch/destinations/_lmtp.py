@@ -1,10 +1,12 @@
-"""An LMTP server as a destination: Dovecot's, Cyrus's, Postfix's, or one's own.
+"""An LMTP server as a destination: Dovecot's, Cyrus's, or one's own.
 
 Owns what its replies mean for a message. Where a server is lost after it had all of a message, nobody knows whether it
-has delivered it: the message stays new, which is said, and is sent again.
+has delivered it: the message stays new, which is said, and is sent again to those of whom it did not say so.
 """
 
 import re
+from collections.abc import Sequence
+from typing import cast
 
 from pop3fast import _replies
 from pop3fast.fetch._errors import DestinationError, MessageDeferred, MessageRefused
@@ -12,7 +14,9 @@ from pop3fast.fetch.destinations._connection import PIECE_OCTETS, LostError
 from pop3fast.fetch.destinations._lmtp_session import Envelope, LmtpSession, Reply, has_8bit
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._particulars import Particulars
+from pop3fast.fetch.destinations._served import Served
 from pop3fast.fetch.destinations._server import ServerDestination
+from pop3fast.fetch.memory._journal import Attempts
 
 GO_ON = 354
 """The reply to DATA that asks for the content (RFC 5321 section 4.3.2)."""
@@ -44,50 +48,61 @@ class Lmtp(ServerDestination[LmtpSession]):
         return LmtpSession(self._where, self._context)
 
     def deliver(self, message: OutgoingMessage) -> None:
-        """Send *message*, and wait for what the server says of each recipient."""
+        """Send *message* to who does not have it yet, and wait for what the server says of each recipient."""
+        served = Served(cast("Attempts", self._journal), message, self._recipients)
+        replies: dict[str, Reply] = {}
+        why = ""
         try:
-            replies = self._send(message)
+            if served.missing:
+                self._send(message, served.missing, replies)
         except LostError as error:
             self.hang_up()
-            raise MessageDeferred(str(error)) from error
-        done = [recipient for recipient, reply in replies.items() if reply.good]
-        bad = {recipient: reply for recipient, reply in replies.items() if not reply.good}
-        if not bad:
+            why = str(error)
+        bad = {each: replies[each] for each in served.missing if each in replies and not replies[each].good}
+        served.note([recipient for recipient, reply in replies.items() if reply.good])
+        if not served.missing:
             return
-        why = "; ".join(f"{_replies.printable(recipient)}: {reply}" for recipient, reply in bad.items())
-        if done:
-            why += f" (delivered to {_replies.printable(', '.join(done))})"
+        if bad:
+            said = "; ".join(f"{_replies.printable(recipient)}: {reply}" for recipient, reply in bad.items())
+            why = f"{said}; {why}" if why else said
+        if served.done:
+            why += f" (delivered to {_replies.printable(', '.join(served.done))})"
         # One that is refused for one of them is not deleted, or nobody would ever know.
-        raise (MessageRefused if all(reply.final for reply in bad.values()) else MessageDeferred)(why)
+        is_refused = len(bad) == len(served.missing) and all(reply.final for reply in bad.values())
+        raise (MessageRefused if is_refused else MessageDeferred)(why)
 
-    def _send(self, message: OutgoingMessage) -> dict[str, Reply]:
-        """Return what the server says, by recipient. Raises `LostError`, which says whether it had the message."""
+    def _send(self, message: OutgoingMessage, recipients: Sequence[str], replies: dict[str, Reply]) -> None:
+        """Add to *replies* what the server says, by recipient. Raises `LostError`, which says if it had the message."""
         if self.in_a_hurry:
             raise LostError("it was not sent: the fetch was interrupted")
-        session, recipients = self.connected(), self._recipients
+        session = self.connected()
         envelope = Envelope(message.sender(), recipients, message.octets, self._is_8bit(message))
         try:
-            replies = session.envelope(envelope)
+            said = session.envelope(envelope)
         except LostError:
             # A server ends a connection that was idle. What it has no end of it has not delivered.
             self.hang_up()
             session = self.connected()
-            replies = session.envelope(envelope)
-        mail, data = replies[0], replies[-1]
+            said = session.envelope(envelope)
+        mail, data = said[0], said[-1]
         if not mail.good:
             self._forget(session, data)
-            return dict.fromkeys(recipients, mail)
-        by_recipient = dict(zip(recipients, replies[1:-1], strict=True))
+            replies |= dict.fromkeys(recipients, mail)
+            return
+        by_recipient = dict(zip(recipients, said[1:-1], strict=True))
         accepted = [recipient for recipient, reply in by_recipient.items() if reply.good]
         if data.code != GO_ON or not accepted:
             self._forget(session, data)
-            return by_recipient | dict.fromkeys(accepted, _no_success(data))
+            replies |= by_recipient | dict.fromkeys(accepted, _no_success(data))
+            return
+        replies |= {recipient: reply for recipient, reply in by_recipient.items() if not reply.good}
         try:
             with message.open() as file:
-                said = session.content(file, len(accepted))
+                session.content(file)
+            for recipient in accepted:
+                replies[recipient] = _no_question(session.reply())
         except LostError as error:
             raise LostError(f"{DOUBTFUL} ({error})") from error
-        return by_recipient | dict(zip(accepted, map(_no_question, said), strict=True))
 
     def _forget(self, session: LmtpSession, data: Reply) -> None:
         """Let the server forget the envelope, after this reply to DATA."""

@@ -100,11 +100,10 @@ class LmtpSession:
                 break
         return replies
 
-    def content(self, file: BinaryIO, recipients: int) -> list[Reply]:
-        """Send the content behind the last envelope; return a reply for each of so many *recipients* (section 4.2)."""
+    def content(self, file: BinaryIO) -> None:
+        """Send the content behind the last envelope. A `reply` for each recipient follows (section 4.2)."""
         for piece in smtp_data(file):
             self._connection.send(piece)
-        return [self.reply() for _ in range(recipients)]
 
     def reset(self) -> None:
         """Forget the last envelope."""

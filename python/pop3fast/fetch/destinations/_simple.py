@@ -54,9 +54,13 @@ class SimpleDestination:
         self.open()
         self._drop()
         self._ended, self._failed = (), ()
-        self._account, self._journal = account, journal
+        self.use(account, journal)
         self._copies = Copies(journal.copies_deleted)
         return []
+
+    def use(self, account: str, journal: Journal) -> None:
+        """Deliver what is of *account* (its digest), and keep in *journal* what is to be kept."""
+        self._account, self._journal = account, journal
 
     def begin(self, identity: Identity) -> "SimpleDelivery":
         """Begin to take the message *identity*. Raises `ValueError` while another one is taken, or before `prepare`."""
