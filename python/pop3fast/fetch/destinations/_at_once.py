@@ -66,6 +66,8 @@ class AtOnce(SimpleDestination):
             raise self._failure
         if self._executor is None:
             self._executor = ThreadPoolExecutor(len(self._lanes), "pop3fast-delivery")
+        # It takes long, and the program or the server with the message before is at work meanwhile.
+        message.sender()
         self._room.acquire()
         message.is_kept = True
         self._under_way[entry.identity] = self._executor.submit(self._deliver, entry, message, self._attempts)

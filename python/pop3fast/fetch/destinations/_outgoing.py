@@ -133,6 +133,7 @@ class OutgoingMessage:
         self.number: int = number
         """Its message number, in the session that fetched it; 0 when that is not known."""
         self._content = content
+        self._sender: str | None = None
         self.is_kept: bool = False
         """Whether it is delivered later, and closed by who does so."""
         self.key: str = message_key(account, identity.uid, content.digest())
@@ -175,6 +176,11 @@ class OutgoingMessage:
 
     def sender(self) -> str:
         """Return whom it came from: its Return-Path, or else its From; empty for a bounce, or without either."""
+        if self._sender is None:
+            self._sender = self._looked_up_sender()
+        return self._sender
+
+    def _looked_up_sender(self) -> str:
         from email import message_from_bytes  # noqa: PLC0415 - only where somebody wants to know
 
         header = message_from_bytes(self.header())
