@@ -6,6 +6,7 @@ Owns no test. It knows what a client that appends says, and no more.
 import re
 import socket
 import ssl
+from collections.abc import Callable
 from typing import BinaryIO, NamedTuple
 
 from listening import ListeningServer
@@ -27,6 +28,10 @@ class ImapServer(ListeningServer):
         super().__init__(socket.create_server(("127.0.0.1", 0)))
         self.kept: list[Kept] = []
         self.port: int = self._listener.getsockname()[1]
+        self.groups: list[int] = []
+        """How many messages were in each APPEND."""
+        self.judge: Callable[[list[Kept]], bytes | None] = lambda _: self.instead(b".")
+        """Returns the answer to the messages of one APPEND, or None, to take them. Without octets it hangs up."""
         self._capabilities = capabilities
         self._context = context
 
@@ -52,18 +57,25 @@ class ImapServer(ListeningServer):
 
     def _append(self, sock: socket.socket, file: BinaryIO, command: bytes) -> bytes:
         found = re.fullmatch(rb"APPEND (.*) \{(\d+)(\+?)\}", command)
-        assert found is not None
-        if not found[3]:
-            sock.sendall(b"+ go on\r\n")
-        left, content = int(found[2]) + 2, b""
-        while left > len(content):
-            piece = file.read(left - len(content))
-            if not piece:
+        came: list[Kept] = []
+        while found is not None:
+            if not found[3]:
+                sock.sendall(b"+ go on\r\n")
+            content = file.read(int(found[2]))
+            end = file.readline()
+            if len(content) < int(found[2]) or not end:
                 return b""
-            content += piece
-        self.kept.append(Kept(found[1], content[:-2]))
-        answer = self.instead(b".")
-        return b"TAG OK [APPENDUID 7 %d] done\r\n" % len(self.kept) if answer is None else answer
+            came.append(Kept(found[1], content))
+            # Behind a message another one may begin (RFC 3502), or the command ends.
+            assert end == b"\r\n" or b"MULTIAPPEND" in self._capabilities
+            found = re.fullmatch(rb" (.*) \{(\d+)(\+)\}", end.rstrip(b"\r\n"))
+        self.groups.append(len(came))
+        answer = self.judge(came)
+        if answer is None or answer == b"":
+            self.kept += came
+        first, last = len(self.kept) - len(came) + 1, len(self.kept)
+        uids = b"%d" % last if first == last else b"%d:%d" % (first, last)
+        return b"TAG OK [APPENDUID 7 %s] done\r\n" % uids if answer is None else answer
 
     def _usual(self, command: bytes) -> bytes:
         if command == b"CAPABILITY":

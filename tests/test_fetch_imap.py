@@ -12,12 +12,12 @@ import pytest
 
 from commandline import PASSWORD, plain_url, pop3fast
 from fetching import in_child
-from imap import ImapServer
+from imap import CAPABILITIES, ImapServer, Kept
 from maildrops import Maildrop, account_of, mail
 from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options, fetch_mailbox
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
-from pop3fast.fetch.destinations._imap import internal_date, parse_imap, utf7
+from pop3fast.fetch.destinations._imap import GATHERED, SMALL_OCTETS, internal_date, parse_imap, utf7
 from pop3fast.testing import MailboxServer
 from pop3fast.testing._mailbox_server import CERTIFICATE
 from scripted import ScriptedServer
@@ -115,10 +115,133 @@ def test_what_is_in_doubt_is_looked_for_and_appended_again_only_where_it_is_not(
     assert drop.messages == []
 
 
+@pytest.fixture
+def many(drop: Maildrop) -> list[bytes]:
+    """More messages than go in one command."""
+    drop.messages = [(b"u%d" % number, mail(number)) for number in range(2 * GATHERED + 3)]
+    return [content for _, content in drop.messages]
+
+
+@pytest.fixture
+def multi() -> Iterator[ImapServer]:
+    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND") as imap:
+        yield imap
+
+
+def test_small_messages_go_many_in_one_command_and_large_ones_by_themselves(
+    server: ScriptedServer, drop: Maildrop, multi: ImapServer, trusting: ssl.SSLContext, many: list[bytes]
+) -> None:
+    many[GATHERED + 2] = mail(99, SMALL_OCTETS)
+    drop.messages[GATHERED + 2] = (b"large", many[GATHERED + 2])
+    report = fetch(server, multi, trusting)
+    assert (report.deleted, report.failures, report.error) == (len(many), [], None)
+    assert [kept.content for kept in multi.kept] == many
+    assert multi.groups == [GATHERED, 2, 1, GATHERED]
+    assert fetch(server, multi, trusting).fetched == 0
+
+
+@pytest.mark.parametrize("capable", [True, False])
+def test_that_messages_are_going_to_be_sent_is_durable_before_it_is_true(
+    server: ScriptedServer,
+    trusting: ssl.SSLContext,
+    many: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    capable: bool,
+) -> None:
+    noted: list[bool] = []
+    note = AccountState.note_attempt
+
+    def note_it(memory: AccountState, uid: bytes, content: bytes, attempts: int, *, durable: bool = True) -> None:
+        note(memory, uid, content, attempts, durable=durable)
+        noted.append(durable)
+
+    monkeypatch.setattr(AccountState, "note_attempt", note_it)
+    seen: list[int] = []
+    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND" * capable) as imap:
+
+        def judge(messages: list[Kept]) -> None:
+            seen.append(len(messages))
+            # A wait for the disk is for all that was noted before, too.
+            assert len(noted) - noted[::-1].index(True) >= sum(seen)
+
+        imap.judge = judge
+        assert fetch(server, imap, trusting).deleted == len(many)
+    assert noted == [*[*[False] * (GATHERED - 1), True] * 2, False, False, True]
+    assert sum(seen) == len(many)
+
+
+@pytest.mark.parametrize("answer", [b"NO no", b"BAD what"])
+def test_when_a_command_of_many_fails_each_goes_by_itself_and_only_the_bad_one_is_named(
+    server: ScriptedServer,
+    drop: Maildrop,
+    multi: ImapServer,
+    trusting: ssl.SSLContext,
+    many: list[bytes],
+    answer: bytes,
+) -> None:
+    def judge(messages: list[Kept]) -> bytes | None:
+        return b"TAG %s\r\n" % answer if many[3] in [kept.content for kept in messages] else None
+
+    multi.judge = judge
+    report = fetch(server, multi, trusting)
+    assert [named.uid for named in report.failures] == [b"u3"]
+    assert (report.deleted, report.error) == (len(many) - 1, None)
+    assert sorted(kept.content for kept in multi.kept) == sorted([*many[:3], *many[4:]])
+    assert [uid for uid, _ in drop.messages] == [b"u3"]
+    multi.judge = lambda _: None
+    report = fetch(server, multi, trusting)
+    assert (report.fetched, len(report.refused)) == ((0, 1) if answer.startswith(b"BAD") else (1, 0))
+
+
+@pytest.mark.parametrize("which", range(3))
+@pytest.mark.parametrize("arrived", [True, False])
+def test_of_many_in_one_command_whose_answer_is_lost_none_is_there_twice_and_none_lost(
+    server: ScriptedServer,
+    drop: Maildrop,
+    multi: ImapServer,
+    trusting: ssl.SSLContext,
+    many: list[bytes],
+    which: int,
+    *,
+    arrived: bool,
+) -> None:
+    seen = itertools.count()
+    lost: list[Kept] = []
+
+    def judge(messages: list[Kept]) -> bytes | None:
+        if next(seen) != which:
+            return None
+        lost.extend(messages)
+        return b""
+
+    multi.judge = judge
+    report = fetch(server, multi, trusting)
+    assert len(report.failures) >= len(lost)
+    assert report.deleted + len(report.failures) == len(many)
+    if not arrived:
+        multi.kept = [kept for kept in multi.kept if kept not in lost]
+    multi.judge = lambda _: None
+    report = fetch(server, multi, trusting)
+    assert (report.failures, report.error) == ([], None)
+    assert sorted(kept.content for kept in multi.kept) == sorted(many)
+    assert drop.messages == []
+
+
+@pytest.mark.parametrize("capable", [True, False])
 @pytest.mark.parametrize("place", range(1, 12))
 def test_killed_at_any_step_nothing_is_lost_and_nothing_there_twice(
-    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext, place: int
+    server: ScriptedServer,
+    drop: Maildrop,
+    imap: ImapServer,
+    multi: ImapServer,
+    trusting: ssl.SSLContext,
+    place: int,
+    *,
+    capable: bool,
 ) -> None:
+    imap = multi if capable else imap
+
     def process() -> None:
         steps = itertools.count(1)
         remember, note = AccountState.remember, AccountState.note_attempt
@@ -132,9 +255,11 @@ def test_killed_at_any_step_nothing_is_lost_and_nothing_there_twice(
             remember(memory, entries)
             tick()
 
-        def note_in_steps(memory: AccountState, uid: bytes, content: bytes, attempts: int) -> None:
+        def note_in_steps(
+            memory: AccountState, uid: bytes, content: bytes, attempts: int, *, durable: bool = True
+        ) -> None:
             tick()
-            note(memory, uid, content, attempts)
+            note(memory, uid, content, attempts, durable=durable)
             tick()
 
         AccountState.remember = remember_in_steps  # type: ignore[assignment, method-assign]

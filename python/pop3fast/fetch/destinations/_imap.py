@@ -30,16 +30,25 @@ IN_FLIGHT = 32
 """So many messages are appended before the first answer is waited for: what hides a delay of 40 ms, and no more than
 that comes in doubt when a connection is lost."""
 
+GATHERED = IN_FLIGHT // 2
+"""So many small messages are gathered, for one wait for the disk here and one there: that they are going to be sent is
+remembered at once, and where the server has MULTIAPPEND they go in one command. That took a quarter of the time of one
+command each, where Dovecot syncs; more of them would leave nothing to send while an answer is on its way."""
+
+SMALL_OCTETS = 2**16
+"""What is larger is not held in memory, and goes by itself."""
+
 BATCH = 8 * IN_FLIGHT
 """So many are appended before all answers are waited for, and remembered for good. Those that are answered are kept as
 done before, so a fetch that is killed leaves no more in doubt than were on their way."""
 
 PORTS = {"imap": 143, "imaps": 993}
 
+NOT_SENT = "it was not sent: the fetch was interrupted, or the server was lost"
 DOUBTFUL = "it was sent, and the server was lost before it said what became of it: it will be looked for"
 
 _LITERAL = re.compile(rb"\{([0-9]+)\}\r?\n")
-_APPENDUID = re.compile(r"APPENDUID (\d+) (\d+)")
+_APPENDUID = re.compile(r"APPENDUID ([0-9]{1,10}) ([0-9]{1,10}(?:[:,][0-9]{1,10})*)")
 
 
 class Place(NamedTuple):
@@ -52,10 +61,20 @@ class Place(NamedTuple):
     folder: str
 
 
-class Pending(NamedTuple):
-    """A message that was sent, and not answered yet."""
+class Outgoing(NamedTuple):
+    """A message that is going to be sent, or was."""
 
     entry: Entry
+    attempt: int
+    date: bytes
+    content: bytes
+    """Its octets; of a large one none, for it is not sent again in this session."""
+
+
+class Pending(NamedTuple):
+    """What was sent in one command, and is not answered yet."""
+
+    messages: tuple[Outgoing, ...]
     tag: bytes
 
 
@@ -75,6 +94,7 @@ class Imap(ServerDestination[ImapSession]):
         self._context = particulars.to_context
         self._creates = particulars.to_create
         self._attempts: Attempts | None = None
+        self._gathered: list[Outgoing] = []
         self._pending: deque[Pending] = deque()
         self._answered: dict[Identity, Entry | MessageError | DestinationError] = {}
         # What was sent in this session is in no doubt, and another message may be alike to it.
@@ -83,6 +103,7 @@ class Imap(ServerDestination[ImapSession]):
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account*. Raises `DestinationError`."""
         said = super().prepare(account, journal)
+        self._gathered = []
         self._pending.clear()
         self._answered = {}
         self._noted.clear()
@@ -95,61 +116,115 @@ class Imap(ServerDestination[ImapSession]):
         if self._attempts is None:
             raise TypeError("the destination is not prepared")
         if self.in_a_hurry:
-            raise MessageDeferred("it was not sent: the fetch was interrupted")
+            raise MessageDeferred(NOT_SENT)
         session, uid = self.connected(), entry.kept().uid
         if (done := self._attempts.handled(entry)) is not None:
+            self._answered[entry.identity] = done
             return done
-        octets = _length(message)
         before = self._attempts.attempts(uid, entry.content)
         try:
-            is_doubtful = before and (uid, entry.content) not in self._noted
-            if is_doubtful and (place := self._find(session, message, octets)) is not None:
-                return entry._replace(place=place)
-            self._attempts.note_attempt(uid, entry.content, before + 1)
+            if before and (uid, entry.content) not in self._noted:
+                self._send_gathered()
+                self._collect(0)
+                if (place := self._find(self.connected(), message)) is not None:
+                    self._answered[entry.identity] = entry._replace(place=place)
+                    return entry
             self._noted.add((uid, entry.content))
-            # The window slides: one more goes out as the oldest is answered.
-            self._collect(IN_FLIGHT - 1 if session.takes_literals else 0)
-            session = self.connected()
-            head = b'%s "%s"' % (self._folder, internal_date(message.header()))
-            with message.open() as file:
-                tag, refused = session.begin_append(head, octets, pieces_with(b"\r\n", file))
+            outgoing = Outgoing(entry, before + 1, internal_date(message.header()), b"")
+            if message.octets <= SMALL_OCTETS and session.takes_literals:
+                self._gather(outgoing, message)
+            else:
+                self._send_large(outgoing, message)
         except LostError as error:
             self._lose(str(error))
             raise MessageDeferred(f"{DOUBTFUL} ({error})") from error
-        if refused is not None:
-            raise self._error(refused)
-        self._pending.append(Pending(entry, tag))
         return entry
 
     def flush(self) -> list[Entry]:
         """Return what the server has taken. Raises `MessageError` for the rest, one after the other."""
+        self._send_gathered()
         self._collect(0)
         answered, self._answered = self._answered, {}
-        # Of one that was there nothing was sent.
-        return self.told((entry, answered.get(entry.identity, entry)) for entry in super().flush())
+        nothing = MessageDeferred(NOT_SENT)
+        return self.told((entry, answered.get(entry.identity, nothing)) for entry in super().flush())
 
-    def _note(self, entry: Entry, answer: Answer) -> None:
-        """Take note of the *answer* to a message, and keep that it is done."""
-        if not answer.good:
-            self._answered[entry.identity] = self._error(answer)
+    def _gather(self, outgoing: Outgoing, message: OutgoingMessage) -> None:
+        with message.open() as file:
+            self._gathered.append(outgoing._replace(content=b"".join(pieces_with(b"\r\n", file))))
+        if len(self._gathered) == GATHERED:
+            self._send_gathered()
+
+    def _send_gathered(self) -> None:
+        """Send what was gathered, when it is remembered that it is going to be sent. Raises `DestinationError`."""
+        gathered, self._gathered = tuple(self._gathered), []
+        if not gathered or self.in_a_hurry:
             return
-        self._answered[entry.identity] = remembered = entry._replace(place=_place_of(answer))
-        if self._attempts is not None:
-            self._attempts.note_handled(entry, remembered)
+        self._note_attempts(gathered)
+        # The window slides: more goes out as the oldest is answered.
+        self._collect(IN_FLIGHT - len(gathered))
+        # What was tried before may be what makes a whole command fail.
+        together = self.connected().takes_many and all(each.attempt == 1 for each in gathered)
+        self._send(gathered, together=together)
+
+    def _send(self, messages: tuple[Outgoing, ...], *, together: bool) -> None:
+        """Send *messages*, in one command or in one each."""
+        session = self.connected()
+        for part in [messages] if together else [(each,) for each in messages]:
+            # Before it is sent: what is lost on its way is in doubt.
+            self._pending.append(Pending(part, b""))
+            try:
+                tag = session.begin_appends(self._folder, [(each.date, each.content) for each in part])
+            except LostError as error:
+                self._lose(str(error))
+                return
+            self._pending[-1] = Pending(part, tag)
+
+    def _send_large(self, outgoing: Outgoing, message: OutgoingMessage) -> None:
+        """Send a *message* by itself, without holding it in memory. Raises `LostError` and `MessageError`."""
+        self._send_gathered()
+        self._note_attempts((outgoing,))
+        self._collect(IN_FLIGHT - 1 if self.connected().takes_literals else 0)
+        head = b'%s "%s"' % (self._folder, outgoing.date)
+        with message.open() as file:
+            tag, refused = self.connected().begin_append(head, _length(message), pieces_with(b"\r\n", file))
+        if refused is not None:
+            raise self._error(refused)
+        self._pending.append(Pending((outgoing,), tag))
+
+    def _note_attempts(self, messages: tuple[Outgoing, ...]) -> None:
+        """Remember durably, with one wait for the disk, that *messages* are going to be sent."""
+        for number, (entry, attempt, *_) in enumerate(messages, 1):
+            if self._attempts is not None:
+                is_last = number == len(messages)
+                self._attempts.note_attempt(entry.kept().uid, entry.content, attempt, durable=is_last)
+
+    def _note(self, messages: tuple[Outgoing, ...], answer: Answer) -> None:
+        """Take note of the *answer* to what was sent in one command, and keep what is done."""
+        if not answer.good and len(messages) > 1:
+            # None of them is there (RFC 3502 section 6.3.11). One each, so that each answer decides about one.
+            self._send(messages, together=False)
+            return
+        for (entry, *_), place in zip(messages, _places_of(answer, len(messages)), strict=True):
+            if not answer.good:
+                self._answered[entry.identity] = self._error(answer)
+                return
+            self._answered[entry.identity] = remembered = entry._replace(place=place)
+            if self._attempts is not None:
+                self._attempts.note_handled(entry, remembered)
 
     def _collect(self, most: int) -> None:
         """Wait for answers until no more than *most* messages are on their way."""
-        while len(self._pending) > most and self.session is not None:
+        while sum(len(each.messages) for each in self._pending) > most and self.session is not None:
             try:
                 answer = self.session.answer(self._pending[0].tag)
             except LostError as error:
                 self._lose(str(error))
                 return
-            self._note(self._pending.popleft().entry, answer)
+            self._note(self._pending.popleft().messages, answer)
 
-    def _find(self, session: ImapSession, message: OutgoingMessage, octets: int) -> bytes | None:
+    def _find(self, session: ImapSession, message: OutgoingMessage) -> bytes | None:
         """Return where *message* is, which was sent before and perhaps arrived; None when it is not there."""
-        self._collect(0)
+        octets = _length(message)
         header = b"".join(_header_lines(message.header()))
         wanted = message_from_bytes(header).get("Message-ID")
         search = b"UID SEARCH LARGER %d SMALLER %d" % (octets - 1, octets + 1)
@@ -221,7 +296,8 @@ class Imap(ServerDestination[ImapSession]):
         """Close the connection, and with it the hope of an answer to what was sent."""
         self.hang_up()
         while self._pending:
-            self._answered[self._pending.popleft().entry.identity] = MessageDeferred(f"{DOUBTFUL} ({why})")
+            for each in self._pending.popleft().messages:
+                self._answered[each.entry.identity] = MessageDeferred(f"{DOUBTFUL} ({why})")
 
 
 def parse_imap(url: str, user: str = "") -> Place:
@@ -291,6 +367,14 @@ def _digest(header: bytes) -> bytes:
     return sha256(header.rstrip(b"\r\n")).digest()
 
 
-def _place_of(answer: Answer) -> bytes:
+def _places_of(answer: Answer, messages: int) -> list[bytes]:
+    """Return where the *messages* of one command are, as far as the *answer* says it (RFC 4315 section 3)."""
     found = _APPENDUID.match(answer.code)
-    return b"" if found is None else f"{found[1]}:{found[2]}".encode("ascii")
+    if found is None:
+        return [b""] * messages
+    uids: list[int] = []
+    for part in found[2].split(","):
+        bounds = [int(number) for number in part.split(":")]
+        # A server may claim anything.
+        uids += range(bounds[0], min(bounds[-1], bounds[0] + messages) + 1)
+    return [b"%s:%d" % (found[1].encode(), uid) for uid in uids] if len(uids) == messages else [b""] * messages

@@ -10,7 +10,7 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pop3fast import _replies
@@ -115,6 +115,18 @@ class ImapSession:
     def takes_literals(self) -> bool:
         """Whether it takes literals without being asked, so that other answers may be awaited meanwhile."""
         return "LITERAL+" in self.capabilities
+
+    @property
+    def takes_many(self) -> bool:
+        """Whether one APPEND may have many messages (RFC 3502), sent without being asked for."""
+        return self.takes_literals and "MULTIAPPEND" in self.capabilities
+
+    def begin_appends(self, folder: bytes, messages: Iterable[tuple[bytes, bytes]]) -> bytes:
+        """Send one APPEND of *messages*, each a date and its octets, to a server that takes that; return its tag."""
+        tag = self._tag()
+        parts = [b' "%s" {%d+}\r\n%s' % (date, len(content), content) for date, content in messages]
+        self._send(b"%s APPEND %s%s\r\n" % (tag, folder, b"".join(parts)))
+        return tag
 
     def begin_append(self, head: bytes, octets: int, pieces: Iterator[bytes]) -> tuple[bytes, Answer | None]:
         """Send an APPEND with *head* behind its name, and a literal of so many *octets*.
