@@ -234,7 +234,18 @@ FETCH = (
     "fetch._errors",
     "fetch._identity",
 )
-OF_THE_CLIENT = ("_recall", "_connect", "_route", "_location", "_dial", "_aside", "_framing", "_replies", "_trust")
+OF_THE_CLIENT = (
+    "_recall",
+    "_connect",
+    "_route",
+    "_location",
+    "_handshake",
+    "_dial",
+    "_aside",
+    "_framing",
+    "_replies",
+    "_trust",
+)
 # Whoever wants tokens: it keeps them as a state and a password are kept, and raises what they raise.
 OAUTH = (
     "oauth",

@@ -1,14 +1,36 @@
 """The TLS handshake, in which no server has to wait for an acknowledgement of ours.
 
-Owns how it waits. What is verified is the context's business. Must never know why there is TLS.
+Owns how it waits, and which handshake is a short one: only one that resumes a session of the same context with the same
+host, where `may_resume` has said that the context is used for one account. What is verified is the context's business.
+Must never know why there is TLS.
 """
 
 import select
 import socket
 import ssl
 from time import monotonic
+from weakref import WeakKeyDictionary
 
 from pop3fast._socket import acknowledgement
+
+# By context, because a session is as good as what its context has verified; and by host.
+_sessions: WeakKeyDictionary[ssl.SSLContext, dict[str, ssl.SSLSession]] = WeakKeyDictionary()
+
+
+def may_resume(context: ssl.SSLContext) -> None:
+    """Let the connections of *context* resume what `keep` is given. It must be used for one account only."""
+    _sessions.setdefault(context, {})
+
+
+def keep(sock: socket.socket, host: str) -> None:
+    """Keep the TLS session of *sock* for the next connection to *host*, if its context may have that.
+
+    Not before something was received: the tickets of TLS 1.3 come behind the handshake.
+    """
+    if isinstance(sock, ssl.SSLSocket) and (kept := _sessions.get(sock.context)) is not None:
+        session = sock.session
+        if session is not None:
+            kept[host] = session
 
 
 def wrap_socket(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.SSLSocket:
@@ -19,12 +41,15 @@ def wrap_socket(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.
     if not _is_plain(context, sock):
         return context.wrap_socket(sock, server_hostname=host)
     timeout = sock.gettimeout()
-    secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    kept = _sessions.get(context, {})
+    secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False, session=kept.get(host))
     try:
         secured.settimeout(0)
         _shake_hands(secured, timeout)
         secured.settimeout(timeout)
     except BaseException:
+        # A server that stumbles over it meets it once.
+        kept.pop(host, None)
         secured.close()
         raise
     return secured

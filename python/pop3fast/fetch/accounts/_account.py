@@ -14,6 +14,7 @@ from typing import TypeAlias
 from pop3fast import POP3, AuthenticationError, ConnectionLost, connect, tls_context
 from pop3fast._connect import SocketFactory
 from pop3fast._dial import dial
+from pop3fast._handshake import keep, may_resume
 from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
 from pop3fast._recall import Shown, mechanism_as_before, recall
 from pop3fast._route import IpVersion, Route, route_of
@@ -217,6 +218,7 @@ class Reconnector:
         *sock*, and what is raised, are those of `Account.connect`.
         """
         pop = self._enter(sock, timeout)
+        keep(pop.sock, pop.host)
         if timeout != self.account.timeout:
             pop.sock.settimeout(self.account.timeout)
         return pop
@@ -261,7 +263,10 @@ class Reconnector:
             # Asked once: each time somebody may have to type.
             password = self._stop.outlast(partial(run_password_command, command))
             self.account = replace(self.account, password=password, password_command=None)
-        self.account = self.account.with_context()
+        if self.account.context is None:
+            self.account = self.account.with_context()
+            if self.account.context is not None:  # which nobody else has
+                may_resume(self.account.context)
         account = replace(
             self.account,
             timeout=timeout,
