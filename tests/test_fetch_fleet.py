@@ -39,7 +39,7 @@ def hotel() -> Iterator[Hotel]:
 
 
 def mails(number: int, count: int = MESSAGES) -> list[tuple[bytes, bytes]]:
-    return [(b"u%d" % place, mail(1000 * number + place)) for place in range(count)]
+    return [(b"unique-id-of-%06d" % place, mail(1000 * number + place)) for place in range(count)]
 
 
 def run(url: str, statement: str) -> list[Any]:

@@ -190,6 +190,7 @@ FETCH = (
     "fetch.fleet",
     "fetch.fleet._fleet",
     "fetch.fleet._worker",
+    "fetch.fleet._look",
     "fetch.fleet._threads",
     "fetch.fleet._alone",
     "fetch.fleet._turns",
@@ -357,6 +358,8 @@ def may_import(name: str) -> set[str]:
             below = set(house[house.index(name) + 1 :])
             if name in DESTINATIONS or name in MEMORY:
                 below -= set(ACCOUNTS)  # messages are delivered and remembered whoever logs in, and however
+            if name == "fetch.fleet._look":
+                below.add("aio")  # it looks on a loop
             return below | {FETCH: {"__init__", *OF_THE_CLIENT}, OAUTH: OF_OAUTH, PROGRAMS: PUBLIC | READERS}.get(
                 house, set()
             )
@@ -429,12 +432,13 @@ def test_on_an_event_loop_nothing_waits_but_by_the_loop() -> None:
     assert {name: words for name, words in waiting.items() if words - {"asyncio", "sleep"}} == {}
 
 
-def test_of_fetching_four_modules_let_time_pass() -> None:
-    # The clock, one until others have made a state, one for libraries on an event loop, and the worker of a fleet,
-    # which has a loop of its own; the network is the client's.
+def test_of_fetching_five_modules_let_time_pass() -> None:
+    # The clock, one until others have made a state, one for libraries on an event loop, and the worker of a fleet
+    # with its looks, which has a loop of its own; the network is the client's.
     waiting = {name: waits(file_of(name)) for name in FETCH}
     assert [name for name, words in waiting.items() if words] == [
         "fetch.fleet._worker",
+        "fetch.fleet._look",
         "fetch.destinations._together",
         "fetch.memory._state_schema",
         "fetch._waiting",

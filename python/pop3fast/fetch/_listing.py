@@ -119,10 +119,7 @@ class Lister:
             raise
         except error_proto:
             return None
-        if messages != len(uids) or octets <= 0:  # which a server says that does not count them
-            return None
-        how = "headers" if self._run.options.headers_only else "whole"
-        return sha256(f"{how} {octets}\n{chr(10).join(uids.values())}".encode("latin-1")).digest()
+        return mark_of(uids, messages, octets, headers_only=self._run.options.headers_only)
 
     def numbers_hold(self, uids: dict[int, str], memory: AccountState, seen: Seen | None = None) -> bool:
         """Return whether unique-ids that are small numbers stand for the messages that they stood for (quirk q139).
@@ -157,3 +154,14 @@ class Lister:
         """Send a command, so that the server does not end the session. Raises `ProtocolError` or ``OSError``."""
         with contextlib.suppress(CommandError):
             self._pop.noop()
+
+
+def mark_of(uids: dict[int, str], messages: int, octets: int, *, headers_only: bool) -> bytes | None:
+    """Return a mark of a maildrop with *uids*, of which STAT says how many *messages* and *octets* it has.
+
+    None when they do not agree.
+    """
+    if not uids or messages != len(uids) or octets <= 0:  # which a server says that does not count them
+        return None
+    how = "headers" if headers_only else "whole"
+    return sha256(f"{how} {octets}\n{chr(10).join(uids.values())}".encode("latin-1")).digest()

@@ -162,14 +162,14 @@ class Account:
             tls_min=self.tls_min,
         )
 
-    def with_context(self) -> "Account":
+    def with_context(self, context: ssl.SSLContext | None = None) -> "Account":
         """Return the account with the one context that all its sessions can use: it takes longer than a login.
 
-        Raises what `tls_context` does.
+        It is *context*, where that was made for the same `tls_wishes`. Raises what `tls_context` does.
         """
-        if self.context is not None or self._location.scheme == "pop3+plain":
+        if self.context is not None or self.is_clear:
             return self
-        context = self.tls_context()
+        context = context or self.tls_context()
         return replace(
             self,
             context=context,
@@ -182,8 +182,19 @@ class Account:
         )
 
     @property
+    def is_clear(self) -> bool:
+        """Whether it is used without TLS."""
+        return self._location.scheme == "pop3+plain"
+
+    @property
+    def tls_wishes(self) -> tuple[object, ...]:
+        """What a context is made of."""
+        ours = self.client_cert, self.client_key, self.fingerprint, self.tls_name, self.tls_min
+        return self.ca_file, *ours
+
+    @property
     def _wishes_for_tls(self) -> bool:
-        return any((self.client_cert, self.client_key, self.fingerprint, self.tls_name, self.tls_min))
+        return any(self.tls_wishes[1:])
 
     @property
     def _location(self) -> Location:

@@ -6,10 +6,11 @@ while it is under way its lease is renewed. What is decided is in `_turns`; who 
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from pop3fast.fetch._errors import StateError
 from pop3fast.fetch._report import FetchReport
@@ -17,11 +18,14 @@ from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._telemetry import instruments
 from pop3fast.fetch._waiting import Stop, SystemClock
 from pop3fast.fetch.accounts._hosts import Hosts
+from pop3fast.fetch.fleet._look import Contexts, look, may_look
 from pop3fast.fetch.fleet._threads import Threads
 from pop3fast.fetch.fleet._turns import MOST_QUIET, Outcome, Standing, next_turn, outcome_of
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._postgres import Lease
 from pop3fast.fetch.memory._postgres_turns import RENEW_SECONDS, Claim, Key, Returned
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """How often to look whose turn it is while there is room, unless a turn that ends brings it about."""
@@ -85,6 +89,12 @@ class Worker:
         self._hosts = Hosts()
         self._clock = SystemClock()
         self._threads = Threads(limits.sessions)
+        # Its own: names may be looked up for a minute in those of the loop, and leases end meanwhile.
+        self._asking = ThreadPoolExecutor(1, "pop3fast-fleet-state")
+        self._contexts = Contexts()
+        self._looks: set[asyncio.Task[None]] = set()
+        self._of_no_use: set[Key] = set()
+        """For which accounts a look was followed by a fetch that found nothing new."""
         self._loop = asyncio.get_running_loop()
         self._reports: asyncio.Queue[FetchReport | None] = asyncio.Queue()
         self._changed = asyncio.Event()
@@ -113,7 +123,7 @@ class Worker:
 
     def _end_now(self) -> None:
         self._stops_at = self._clock.now()
-        self._stop.say()
+        self._say_stop()
         self._changed.set()
 
     async def _keep(self) -> None:
@@ -126,10 +136,15 @@ class Worker:
                     break  # without a state nothing can be given back; the leases end by themselves
                 await self._pause(pause)
         finally:
-            self._stop.say()
+            self._say_stop()
             await asyncio.to_thread(self._threads.end)
-            await asyncio.to_thread(self._turns.close)
+            await self._ask(self._turns.close)
+            self._asking.shutdown()
             self._reports.put_nowait(None)
+
+    async def _ask(self, call: Callable[[], T]) -> T:
+        """Have the state asked, by one thread."""
+        return await self._loop.run_in_executor(self._asking, call)
 
     async def _exchange(self) -> float:
         """Give back and take what there is; return for how long the state is not to be asked, whatever happens."""
@@ -140,10 +155,10 @@ class Worker:
         try:
             if self._running and self._clock.now() - self._renewed_at >= RENEW_SECONDS:
                 self._renewed_at = self._clock.now()
-                await asyncio.to_thread(self._turns.renew, [*self._running])
+                await self._ask(partial(self._turns.renew, [*self._running]))
             claims: list[Claim] = []
             if returned or room:
-                claims = await asyncio.to_thread(self._turns.exchange, returned, room, self._limits.per_host)
+                claims = await self._ask(partial(self._turns.exchange, returned, room, self._limits.per_host))
         except StateError:
             self._returned = returned + self._returned
             if self._troubles is None:
@@ -158,8 +173,32 @@ class Worker:
             if self._told is not None:
                 self._told.turns.add(1)
                 self._told.late.record(claim.late)
-            self._threads.do(partial(self._turn, claim))
+            self._begin(claim)
         return 0.0
+
+    def _begin(self, claim: Claim) -> None:
+        """Begin the turn of an account: with a look where that may be enough."""
+        if claim.key in self._of_no_use or not may_look(claim, self._jobs[claim.key], self._clock.date()):
+            self._threads.do(partial(self._turn, claim, self._clock.now()))
+            return
+        task = self._loop.create_task(self._look(claim))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _look(self, claim: Claim) -> None:
+        began = self._clock.now()
+        try:
+            job = self._contexts.job(self._jobs[claim.key])
+            report = await look(job, claim, self._hosts)
+        except OSError:  # of a certificate that cannot be read
+            report = None
+        except asyncio.CancelledError:
+            self._ended(claim, None, self._clock.now() - began)
+            return
+        if report is None:
+            self._threads.do(partial(self._turn, claim, began, looked=True))
+        else:
+            self._ended(claim, report, self._clock.now() - began)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so many *seconds*, and then until a turn has ended or it is time to look again."""
@@ -180,12 +219,18 @@ class Worker:
         if self._stops_at is None and self._said is not None and self._said.is_set():
             self._stops_at = now + GRACE_SECONDS
         if self._stops_at is not None and now >= self._stops_at:
-            self._stop.say()
+            self._say_stop()
 
-    def _turn(self, claim: Claim) -> None:
+    def _say_stop(self) -> None:
+        self._stop.say()
+        for task in self._looks:
+            task.cancel()
+
+    def _turn(self, claim: Claim, began: float, *, looked: bool = False) -> None:
         """Fetch, in a thread."""
-        began = self._clock.now()
         report = None if self._stop.is_said else self._fetch(claim)
+        if looked and report is not None and report.ok and not report.fetched:
+            self._of_no_use.add(claim.key)
         took = self._clock.now() - began
         with suppress(RuntimeError):  # the loop was closed: nobody gives it back but the end of the lease
             self._loop.call_soon_threadsafe(self._ended, claim, report, took)
@@ -194,6 +239,7 @@ class Worker:
         """Return what came of it, None when it was interrupted."""
         job = self._jobs[claim.key]
         try:
+            job = self._contexts.job(job)
             memory = self._turns.account(claim)
             return run_job(job, Surroundings(stop=self._stop, hosts=self._hosts, memory=memory))
         except Exception as error:  # noqa: BLE001 - one account's, whatever it is

@@ -78,7 +78,7 @@ _TAKE = (
     "UPDATE account SET holder = ?, held_until = now() + (? + delay) * interval '1 second', token = token + 1 "
     "FROM due chosen JOIN turn ON turn.account = chosen.id WHERE account.id = chosen.id "
     'RETURNING account.id, token, account.host, account.port, "user", failures, quiet, delay, '
-    "extract(epoch FROM now() - due)::float8"
+    "extract(epoch FROM now() - due)::float8, maildrop, shown, clock, doubted"
 )
 
 _RENEW = (
@@ -109,6 +109,11 @@ class Claim(NamedTuple):
     """What is remembered of its turns; *quiet* is None when it had none yet."""
     late: float
     """It has been due for so many seconds."""
+    maildrop: bytes | None = None
+    shown: str = ""
+    clock: int | None = None
+    doubted: int | None = None
+    """What the state has of the account (`memory._state_schema`), for a look."""
 
 
 class Returned(NamedTuple):
@@ -157,8 +162,8 @@ class PostgresTurns:
             wanted = (per_host, hosts, most, holder(), LEASE_SECONDS)
             found = session.execute(_TAKE, wanted).fetchall()
         return [
-            Claim((host, int(port), user), Lease(int(account), int(token)), int(failures), quiet, delay, late)
-            for account, token, host, port, user, failures, quiet, delay, late in found
+            Claim((host, int(port), user), Lease(int(account), int(token)), int(failures), quiet, delay, late, *sight)
+            for account, token, host, port, user, failures, quiet, delay, late, *sight in found
         ]
 
     def renew(self, leases: Sequence[Lease]) -> None:
