@@ -1,6 +1,8 @@
 """`--filter`: a program says what becomes of each message, and whatever else happens to it loses none."""
 
 import json
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,10 @@ from commandline import plain_url, pop3fast
 from maildrops import FastClock, Maildrop, account_of, as_numbered, delivered, mail, numbered
 from pop3fast.fetch import FetchReport, Job, Options
 from pop3fast.fetch import _delivering as delivering
+from pop3fast.fetch import _filtering as filtering
 from pop3fast.fetch._filtering import Verdict
 from pop3fast.fetch._retrying import Surroundings, run_job
-from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch._waiting import Clock, Stop, SystemClock
 from pop3fast.fetch.destinations._pipe import MEANINGS
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
@@ -39,7 +42,7 @@ def script(text: str) -> str:
     return str(path.absolute())
 
 
-def fetch(server: ScriptedServer, command: str, *, clock: FastClock | None = None, **options: object) -> FetchReport:
+def fetch(server: ScriptedServer, command: str, *, clock: Clock | None = None, **options: object) -> FetchReport:
     wishes = Options(filter=command, **options)  # type: ignore[arg-type]
     world = Surroundings(clock or FastClock(), stop=Stop())
     return run_job(Job(account_of(server), "maildir:box", None, wishes), world)
@@ -90,6 +93,45 @@ def test_the_exit_status_decides(server: ScriptedServer, drop: Maildrop, *, head
     assert asked(0) == ["u3", "u5"]
     fetch(server, command, filter_headers=headers, fetch_again=["u2"])
     assert asked(0) == ["u2", "u3", "u5"]
+
+
+@pytest.mark.parametrize("headers", [False, True])
+@pytest.mark.parametrize(
+    "how", [*(f"exit {n}" for n in (3, 75, 89, 93, 127, 255)), "kill -9 $$", "kill $$", "exec sleep 1000"]
+)
+def test_what_the_filter_does_not_say_is_neither_delivered_nor_deleted_and_asked_again(
+    server: ScriptedServer, drop: Maildrop, monkeypatch: pytest.MonkeyPatch, how: str, *, headers: bool
+) -> None:
+    drop.messages = drop.messages[:2]
+    monkeypatch.setattr(filtering, "FILTER_SECONDS", 0.2 if "sleep" in how else 600.0)
+    command = script(f'[ "$POP3FAST_UID" = u1 ] && {how}; exit 0')
+    world = SystemClock() if "sleep" in how else None
+    report = fetch(server, command, filter_headers=headers, delete=True, clock=world)
+    assert (report.fetched, report.deleted, report.discarded, report.skipped) == (1, 1, 0, 0)
+    assert [named.uid for named in report.failures] == [b"u1"]
+    assert (report.error, report.exit_status) == (None, 1)
+    assert drop.messages == [(b"u1", mail(1))]
+    assert delivered("maildir:box") == [mail(2)]
+    assert fetch(server, script("exit 0"), delete=True).deleted == 1
+    assert delivered("maildir:box") == [mail(1), mail(2)]
+
+
+def test_the_word_to_stop_ends_a_filter_and_its_message_stays_new(server: ScriptedServer, drop: Maildrop) -> None:
+    stop = Stop()
+    os.mkfifo("begun")
+    command = script(f"echo > {Path('begun').absolute()}; exec sleep 1000")
+
+    def say() -> None:
+        Path("begun").read_bytes()
+        stop.say()
+
+    teller = threading.Thread(target=say)
+    teller.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_job(Job(account_of(server), "maildir:box", None, Options(filter=command)), Surroundings(stop=stop))
+    teller.join()
+    assert len(drop.messages) == 5
+    assert fetch(server, script("exit 0")).fetched == 5
 
 
 def test_a_filter_gets_the_message_or_the_header_and_the_sender(server: ScriptedServer, drop: Maildrop) -> None:
