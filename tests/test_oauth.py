@@ -170,7 +170,7 @@ BAD: list[tuple[tuple[int, dict[str, object] | bytes], str]] = [
     ((200, {"access_token": "x", "expires_in": "soon"}), "no number"),
     ((200, {"access_token": "x\ny"}), "more than one line"),
     ((400, {"error": "invalid_client", "error_description": CLIENT_SECRET}), r"invalid_client: \*\*\*"),
-    ((307, {}), "refused"),
+    *(((status, dict[str, object]()), "refused") for status in (301, 302, 303, 307, 308)),
 ]
 
 

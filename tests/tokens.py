@@ -85,14 +85,18 @@ class TokenServer:
                 status, answer = outer.answer(self.path, form)
                 octets = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
                 self.send_response(status)
-                if status == 307:
+                if 300 <= status < 400:
                     self.send_header("Location", f"{outer.url}/elsewhere")
                 self.send_header("Content-Length", str(len(octets)))
                 self.end_headers()
                 self.wfile.write(octets)
 
             def do_GET(self) -> None:
-                """Let the person in, and send the browser back."""
+                """Let the person in, and send the browser back; nobody else has anything to get."""
+                if not self.path.startswith("/authorize?"):
+                    outer.asked.append({})
+                    self.send_error(404)
+                    return
                 given = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
                 outer.challenge = given["code_challenge"]
                 back = urlencode({"code": "the-code", "state": given["state"]})
