@@ -93,6 +93,18 @@ def test_a_person_logs_in_on_another_device(server: TokenServer) -> None:
     assert server.asked[-1]["refresh_token"] == f"{REFRESH}-2"  # the new one is kept
 
 
+def test_a_refresh_token_is_good_for_as_long_as_no_other_is_given(server: TokenServer) -> None:
+    clock = FastClock()
+    source = source_of(server, "device", clock)
+    source.login(lambda _: None)
+    # As Google does: none comes with a renewed token.
+    server.instead = lambda form: (200, {"access_token": "x", "expires_in": 3600}) if "refresh_token" in form else None
+    for _ in range(2):
+        clock.time += 3600
+        assert source() == "x"
+        assert server.asked[-1]["refresh_token"] == f"{REFRESH}-1"
+
+
 def test_a_person_who_never_logs_in_is_not_waited_for_for_ever(server: TokenServer) -> None:
     server.instead = lambda form: (400, {"error": "authorization_pending"}) if "device_code" in form else None
     with pytest.raises(OAuthError, match="in time"):
