@@ -1,5 +1,6 @@
 """`pop3fast.oauth`: tokens from a token server, kept, renewed, and shown to nobody."""
 
+import errno
 import os
 import re
 import stat
@@ -156,6 +157,26 @@ def test_the_file_is_this_users_alone_and_one_that_is_not_is_refused(server: Tok
         source_of(server, "itself")()
 
 
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_what_cannot_be_kept_leaves_what_was_kept_before(
+    server: TokenServer, home: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    clock = FastClock()
+    source_of(server, "itself", clock)()
+    (path,) = home.glob("state/pop3fast/tokens/*.json")
+    before = path.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os if step == "fsync" else Path, step, fail)
+    clock.time += 3600
+    with pytest.raises(SecretError, match=r"cannot be kept in .*: no space left"):
+        source_of(server, "itself", clock)()
+    assert path.read_bytes() == before
+    assert {each.name for each in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
+
+
 def test_without_a_login_it_is_said_what_to_do(server: TokenServer) -> None:
     with pytest.raises(SecretError, match="pop3fast oauth login"):
         source_of(server, "device")()
@@ -181,6 +202,7 @@ BAD: list[tuple[tuple[int, dict[str, object] | bytes], str]] = [
     ((200, {"expires_in": 3}), "no access token"),
     ((200, {"access_token": "x", "expires_in": "soon"}), "no number"),
     ((200, {"access_token": "x\ny"}), "more than one line"),
+    ((200, {"error": "invalid_scope", "access_token": "x"}), "refused: invalid_scope"),
     ((400, {"error": "invalid_client", "error_description": CLIENT_SECRET}), r"invalid_client: \*\*\*"),
     *(((status, dict[str, object]()), "refused") for status in (301, 302, 303, 307, 308)),
 ]
