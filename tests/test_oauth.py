@@ -106,6 +106,15 @@ def test_a_refresh_token_is_good_for_as_long_as_no_other_is_given(server: TokenS
         assert server.asked[-1]["refresh_token"] == f"{REFRESH}-1"
 
 
+def test_a_login_that_does_not_last_is_none(server: TokenServer) -> None:
+    server.instead = lambda form: (200, {"access_token": "x"}) if "device_code" in form else None
+    source = source_of(server, "device")
+    with pytest.raises(OAuthError, match="nothing that lasts"):
+        source.login(lambda _: None)
+    with pytest.raises(SecretError, match="pop3fast oauth login"):
+        source()
+
+
 def test_a_person_who_never_logs_in_is_not_waited_for_for_ever(server: TokenServer) -> None:
     server.instead = lambda form: (400, {"error": "authorization_pending"}) if "device_code" in form else None
     with pytest.raises(OAuthError, match="in time"):
