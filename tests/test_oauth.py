@@ -261,6 +261,18 @@ def test_a_token_that_is_refused_is_renewed_once(server: TokenServer, home: Path
         assert server.given == 4
 
 
+def test_a_token_that_another_process_has_renewed_since_is_not_thrown_away(server: TokenServer) -> None:
+    clock = FastClock()
+    mine, others = (source_of(server, "itself", clock) for _ in range(2))
+    mine()
+    clock.time += 3600
+    assert others() == f"{ACCESS}-2"
+    # The server refuses the one from before.
+    assert mine.refused()
+    assert [mine(), others()] == [f"{ACCESS}-2"] * 2
+    assert server.given == 2
+
+
 def test_what_renews_at_the_same_time_asks_once(server: TokenServer) -> None:
     clock = FastClock()
     source_of(server, "device", clock).login(lambda _: None)
