@@ -30,8 +30,8 @@ class Run:
     """The greatest amount of memory that it, or a program that it started, had at once."""
 
 
-def run(program: Program, drop: Maildrop) -> Run:
-    """Run *program* to its end. Raises `FailedError`, and what ``subprocess`` raises for one that takes too long."""
+def run(program: Program, drop: Maildrop, longest: float = LONGEST_RUN) -> Run:
+    """Run *program*, for so many seconds at *longest*. Raises `FailedError`, and what ``subprocess`` raises."""
     command = program.command(drop)
     os.sync()  # what the one before left to be written is not this one's work
     environment = {
@@ -58,7 +58,7 @@ def run(program: Program, drop: Maildrop) -> Run:
             user=user,
             group=group,
             extra_groups=None if group is None else [],
-            timeout=LONGEST_RUN,
+            timeout=longest,
             check=False,
         )
     if done.returncode:
