@@ -7,10 +7,12 @@ import stat
 import subprocess
 import sys
 import threading
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,7 +21,8 @@ from fetching import in_child
 from maildrops import FastClock, mail
 from pop3fast import AuthenticationError, oauth
 from pop3fast.fetch import Account, SecretError, fetch_mailbox
-from pop3fast.oauth import OAuthError, Provider, TokenFile, Tokens, TokenSource, default_token_path
+from pop3fast.fetch.accounts._keyring import keyring_password
+from pop3fast.oauth import OAuthError, Provider, TokenFile, TokenKeyring, Tokens, TokenSource, default_token_path
 from pop3fast.oauth import _source as source_module
 from pop3fast.oauth._providers import GOOGLE, microsoft_provider
 from pop3fast.testing import MailboxServer
@@ -365,6 +368,23 @@ def test_a_keyring_has_passwords_and_tokens(home: Path, server: TokenServer) -> 
         pop3fast(home, "fetch", "work", "--config", config, env=env, status=0)
         assert f"{ACCESS}-1" in (home / "ring").read_text()
         assert not [*home.glob("state/pop3fast/tokens/*.json")]
+
+
+def test_a_keyring_that_fails_is_an_error_in_words_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*given: str) -> None:
+        raise RuntimeError(f"what I was given is {given}, and what I have is {REFRESH}")
+
+    monkeypatch.setitem(sys.modules, "keyring", SimpleNamespace(get_password=fail, set_password=fail))
+    ring = TokenKeyring("me")
+    with pytest.raises(SecretError, match="the keyring cannot be used: RuntimeError") as reading:
+        ring.read()
+    with pytest.raises(SecretError, match="the keyring cannot be used: RuntimeError") as writing:
+        ring.write(Tokens(ACCESS, 0.0, REFRESH))
+    with pytest.raises(SecretError, match="the keyring cannot be used: RuntimeError") as asking:
+        keyring_password("mail.example.org", "me")
+    for caught in (reading, writing, asking):
+        shown = "".join(traceback.format_exception(caught.value))
+        assert not any(secret in shown for secret in SECRETS)
 
 
 def test_without_the_package_it_is_said_what_to_install(home: Path) -> None:
