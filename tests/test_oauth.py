@@ -1,5 +1,6 @@
 """`pop3fast.oauth`: tokens from a token server, kept, renewed, and shown to nobody."""
 
+import contextlib
 import errno
 import os
 import re
@@ -368,6 +369,34 @@ def test_a_keyring_has_passwords_and_tokens(home: Path, server: TokenServer) -> 
         pop3fast(home, "fetch", "work", "--config", config, env=env, status=0)
         assert f"{ACCESS}-1" in (home / "ring").read_text()
         assert not [*home.glob("state/pop3fast/tokens/*.json")]
+
+
+def test_what_renews_at_the_same_time_asks_once_where_a_keyring_keeps_it_too(
+    server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: dict[tuple[str, str], str] = {}
+    both = threading.Barrier(2)
+
+    def get_password(service: str, name: str) -> str | None:
+        found = kept.get((service, name))
+        with contextlib.suppress(threading.BrokenBarrierError):
+            # Who reads waits for the other one to read, too, which comes only when nothing keeps it away.
+            both.wait(0.2)
+        return found
+
+    def set_password(service: str, name: str, secret: str) -> None:
+        kept[service, name] = secret
+
+    ring = SimpleNamespace(get_password=get_password, set_password=set_password)
+    monkeypatch.setitem(sys.modules, "keyring", ring)
+    provider = Provider(f"{server.url}/token", "scope", by_itself=True)
+    sources = [TokenSource(provider, "id", TokenKeyring("me"), clock=FastClock()) for _ in range(2)]
+    threads = [threading.Thread(target=source) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert server.given == 1
 
 
 def test_a_keyring_that_fails_is_an_error_in_words_and_shows_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
