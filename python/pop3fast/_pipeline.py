@@ -269,9 +269,11 @@ class Pipeline:
             return
         if answered or outcomes:
             self._hand_over()
-        if len(outcomes) > 1:
-            batch.hand_over(outcomes[:-1])
-        if outcomes:
+        if outcomes and self._framer.in_body():  # the next reply has begun like one
+            batch.hand_over(outcomes)
+        elif outcomes:
+            if len(outcomes) > 1:
+                batch.hand_over(outcomes[:-1])
             self._kept_back.append(batch, outcomes[-1:], 0)
         self._proof.replies += answered
 
