@@ -3,7 +3,7 @@
 import socket
 import time
 
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 
 
 def free() -> int:

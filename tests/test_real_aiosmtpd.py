@@ -56,7 +56,7 @@ def inbox() -> Inbox:
 @pytest.fixture
 def where(inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    controller = Controller(inbox, unix_socket=str(tmp_path / "lmtp"))
+    controller = Controller(inbox, unix_socket=str(tmp_path / "lmtp"), ready_timeout=30.0)
     controller.start()
     try:
         yield f"lmtp:{tmp_path}/lmtp"
