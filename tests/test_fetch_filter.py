@@ -184,6 +184,26 @@ def test_what_is_wanted_is_neither_deleted_nor_skipped_for_the_message_before_it
     assert {content for _, content in wanted} <= {*delivered("maildir:box")}
 
 
+@pytest.mark.parametrize("status", [90, 92])
+def test_no_header_is_judged_before_it_is_known_whose_it_is(
+    server: ScriptedServer, drop: Maildrop, status: int
+) -> None:
+    drop.capabilities += b"PIPELINING\r\n"
+    # Each header is taken for that of the next message, and the last reply comes late. All of that happens once.
+    stat = b"+OK 5 %d\r\n" % sum(len(content) for _, content in drop.messages)
+    odd = [(b"NOOP", stat), (b"STAT", b"-ERR no\r\n"), (b"TOP 5 0", b""), (b"TOP 1 0", drop.content(1) * 2)]
+
+    def instead(command: bytes) -> Reply | None:
+        return Reply(odd.pop()[1]) if odd and odd[-1][0] == command else None
+
+    drop.instead = instead
+    command = script(f"grep -q '^Subject: [345]$' || exit {status}")
+    report = fetch(server, command, filter_headers=True)
+    assert odd == []
+    assert report.warnings == ["trying again after: NOOP got the reply to STAT"]
+    assert delivered("maildir:box") == [mail(number) for number in (3, 4, 5)]
+
+
 def test_what_was_not_deleted_is_asked_about_again(server: ScriptedServer, drop: Maildrop) -> None:
     drop.instead = lambda command: Reply(b"", then="fin") if command == b"QUIT" else None
     command = script(DECIDES)
