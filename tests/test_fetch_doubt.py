@@ -69,6 +69,21 @@ def test_quirk_q139_numbers_that_are_given_anew_are_fetched_once(tmp_path: Path)
     assert len(drop.sent(b"RETR")) == 15
 
 
+def test_quirk_q139_the_number_that_a_message_had_before_is_anothers_though_its_header_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Two are deleted, so the third is the first now; what is the third now was never fetched."""
+    to = f"maildir:{tmp_path}/box"
+    drop = numbered(10, 11, 12)
+    with ScriptedServer(GREETING, drop) as server:
+        drop.instead = lambda command: b"-ERR no\r\n" if command == b"DELE 3" else None
+        assert fetch_from(server, to, DELETE).deleted == 2
+        drop.messages = as_numbered(12, 13, 14)
+        drop.instead = lambda command: b"-ERR no\r\n" if command == b"TOP 3 0" else None
+        assert fetch_from(server, to).fetched == 2
+    assert delivered(to) == sorted(mail(number) for number in range(10, 15))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("options", [Options(), DELETE])
 @pytest.mark.parametrize("refused", [(1,), (10,), (9, 10), (1, 9), (1, 9, 10)])

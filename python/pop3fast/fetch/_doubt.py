@@ -86,13 +86,20 @@ def numbers_changed(known: Mapping[int, bytes], found: Mapping[int, bytes]) -> b
 
 def renumbered(plan: Plan, found: Mapping[int, bytes], seen: Seen) -> bool:
     """Return whether the fingerprints that were *found* show that small numbers were given to other messages."""
+    others: list[Item] = []
+    same: set[Identity] = set()
     for item in plan.doubtful:
         if is_number(item.identity.uid) and (fingerprint := found.get(item.number)) is not None:
             remembered = seen.get(*item.identity)
-            # Under the number of a message that was deleted another one is expected.
-            if remembered is not None and not remembered.deletions and remembered.fingerprint not in {b"", fingerprint}:
-                return True
-    return False
+            if remembered is None or remembered.fingerprint not in {b"", fingerprint}:
+                others.append(item)
+                # Under the number of a message that was deleted another one is expected.
+                if remembered is not None and not remembered.deletions:
+                    return True
+            else:
+                same.add(item.identity)
+    # Unless that is one that had another number: what has that one now is not the one that is remembered.
+    return bool(_moved(others, found, seen, same))
 
 
 def doubt_deletions(plan: Plan) -> None:
