@@ -137,6 +137,10 @@ class Memory:
             if all(message.entry.identity in self.seen for message in intent.messages):
                 del self.kept[key]
 
+    def taken_back(self, entry: Entry) -> Entry | None:
+        del entry
+        return None
+
     def place_of(self, content: bytes, copy: int) -> bytes | None:
         raise AssertionError((content, copy))
 

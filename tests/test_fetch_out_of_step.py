@@ -6,7 +6,7 @@ import pytest
 
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail, named
 from pop3fast import ProtocolError
-from pop3fast.fetch import Options
+from pop3fast.fetch import Options, OutgoingMessage, SimpleDestination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
@@ -56,6 +56,42 @@ def test_a_reply_too_many_loses_no_message_though_all_sizes_are_right(tmp_path: 
     assert report.exit_status == 0
     assert drop.messages == []
     assert set(delivered(to)) == {mail(number) for number in range(101, 131)}
+
+
+class Counted(SimpleDestination):
+    """Counts what it gets."""
+
+    path = "counted"
+
+    def __init__(self) -> None:
+        self.got: list[bytes] = []
+
+    def deliver(self, message: OutgoingMessage) -> None:
+        self.got.append(message.content)
+
+
+@pytest.mark.parametrize("lasting", [True, False])
+@pytest.mark.parametrize("to_files", [True, False])
+def test_what_was_delivered_right_before_a_doubt_is_not_delivered_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, to_files: bool, lasting: bool
+) -> None:
+    """Sizes are estimates, so one is too large and the next too small, as where two replies were exchanged."""
+    monkeypatch.setattr("pop3fast.fetch._receipts.BATCH_MESSAGES", 1)
+    box = f"mbox:{tmp_path}/box"
+    counted = Counted()
+    drop = named(*range(1, 6))
+    drop.sizes = {
+        uid: len(content) + shift for (uid, content), shift in zip(drop.messages, (0, -9, -9, 9, 0), strict=True)
+    }
+    if not lasting:
+        drop.messages = [(b"ENOMEM-" + uid, content) for uid, content in drop.messages]
+        drop.sizes = {b"ENOMEM-" + uid: size for uid, size in drop.sizes.items()}
+    with ScriptedServer(GREETING, drop) as server:
+        job = Job(account_of(server), box if to_files else counted, tmp_path / "state")
+        world = Surroundings(FastClock(), inline=True)
+        assert run_job(job, world).exit_status == 0
+        assert len(drop.sent(b"RETR")) > len(drop.messages), "there was a doubt, and some came again"
+    assert (delivered(box) if to_files else sorted(counted.got)) == sorted(mail(number) for number in range(1, 6))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -164,6 +164,8 @@ class Deliverer:
                     end = number + 1
             shown.update(order[:end])
         if unshown := [entry for item, entry in receipts if item not in shown]:
+            # What is right comes again as it is, and was delivered.
+            memory.note_taken_back(unshown)
             memory.forget(unshown)
         return [each for each in receipts if each.item in shown]
 

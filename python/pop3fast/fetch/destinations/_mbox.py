@@ -121,10 +121,15 @@ class Mbox:
         """Keep a message that is in the spool; for the delivery only."""
         self._delivery = None
         entry = ended.entry
-        if not is_lasting(entry.uid) and self._journal is not None:
-            entry = entry._replace(copy=self._copies.take(entry.content))
-            ended = ended._replace(entry=entry)
-            if (place := self._journal.place_of(entry.content, entry.copy)) is not None:
+        if self._journal is not None:
+            place: bytes | None = None
+            if not is_lasting(entry.uid):
+                entry = entry._replace(copy=self._copies.take(entry.content))
+                ended = ended._replace(entry=entry)
+                place = self._journal.place_of(entry.content, entry.copy)
+            if place is None and (delivered := self._journal.taken_back(entry)) is not None:
+                place = delivered.place
+            if place is not None:
                 if ended.spool is not None:
                     self.abandoned(ended.spool, ended.start)
                 ended = ended._replace(entry=entry._replace(place=place), spool=None)

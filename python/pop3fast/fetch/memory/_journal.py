@@ -97,6 +97,13 @@ class Journal(Protocol):
         """Return whether a message of any account was delivered to a place whose words have this *ending*."""
         ...
 
+    def taken_back(self, entry: Entry) -> Entry | None:
+        """Return as what *entry* is to be remembered, if it was delivered in a session whose replies were in doubt.
+
+        None for a message that was not, or had another content.
+        """
+        ...
+
     def copies_deleted(self, content: bytes) -> int:
         """Return how many messages with *content* and without a lasting unique-id are deleted from the server."""
         ...

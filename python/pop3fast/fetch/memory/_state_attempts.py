@@ -7,6 +7,7 @@ anything follows from it, `AccountState.remember` keeps, for many messages at on
 
 import operator
 import threading
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 
 from pop3fast.fetch._identity import Entry
@@ -29,6 +30,22 @@ class AttemptsState:
 
     def _time(self) -> int:
         raise NotImplementedError
+
+    _has_taken_back: bool | None = None
+    """Whether there may be messages that were taken back; None before anybody has looked."""
+
+    def note_taken_back(self, entries: Iterable[Entry]) -> None:
+        """Keep that *entries* are delivered, though they may be other messages than they were taken for."""
+        for entry in entries:
+            self.note_handled(entry, entry)
+        self._has_taken_back = True
+
+    def taken_back(self, entry: Entry) -> Entry | None:
+        """Return as what *entry* is to be remembered, if it was taken back (`Journal`)."""
+        if self._has_taken_back is None:
+            with self._lock, self._reading():
+                self._has_taken_back = rows.has_any(self._database, "handled", self._id)
+        return self.handled(entry) if self._has_taken_back else None
 
     def attempts(self, uid: bytes, content: bytes) -> int:
         """Return how often the message of *uid* and *content* was attempted (`Attempts`)."""

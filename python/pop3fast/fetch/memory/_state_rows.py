@@ -164,7 +164,7 @@ def note_attempt(database: Database, account: int, uid: bytes, content: bytes, a
 
 def forget_attempts(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Drop the attempts with *entries*, which are done."""
-    if _has_any(database, "attempt", account):
+    if has_any(database, "attempt", account):
         database.executemany(
             "DELETE FROM attempt WHERE account = ? AND uid = ? AND content = ?",
             [(account, entry.uid, entry.content) for entry in entries],
@@ -173,7 +173,7 @@ def forget_attempts(database: Database, account: int, entries: Iterable[Entry]) 
 
 def forget_handled(database: Database, account: int, entries: Iterable[Entry]) -> None:
     """Drop that *entries*, which are remembered now, are done."""
-    if _has_any(database, "handled", account):
+    if has_any(database, "handled", account):
         # What was put aside may have other octets than it came with. Nothing but its content tells it from others
         # where it has no unique-id that lasts.
         database.executemany(
@@ -251,7 +251,7 @@ def forget_missing(database: Database, account: int, oldest: float) -> int:
     """Drop what is missing since *oldest*; return how many messages that were."""
     forgotten = 0
     for table in ("attempt", "handled"):
-        if _has_any(database, table, account):
+        if has_any(database, table, account):
             # Nothing was done with these for as long.
             database.execute(f"DELETE FROM {table} WHERE account = ? AND at <= ?", (account, oldest))  # noqa: S608
     for table in ("content", "seen"):
@@ -348,7 +348,8 @@ def _count(database: Database, words: str, parameters: tuple[object, ...]) -> in
     return int(database.execute(f"SELECT count(*) FROM {words}", parameters).fetchone()[0])  # noqa: S608 - constants
 
 
-def _has_any(database: Database, table: str, account: int) -> bool:
+def has_any(database: Database, table: str, account: int) -> bool:
+    """Return whether there is a row of *account* in a *table*."""
     query = f"SELECT 1 FROM {table} WHERE account = ? LIMIT 1"  # noqa: S608 - a table of ours
     return database.execute(query, (account,)).fetchone() is not None
 
