@@ -11,11 +11,14 @@
 //! 5. A scan listing or a unique-id listing is read entry by entry ([`listing`]).
 //! 6. What cannot be framed is a [`FramingError`] ([`error`]), and stays one.
 //!
+//! Beside that way stands [`checksum`], for whoever reads again what was written.
+//!
 //! The crate knows nothing of sockets or of Python. The feature `python` adds `python`, the one
 //! module that does: it converts and delegates.
 
 pub mod body;
 pub mod buffer;
+pub mod checksum;
 pub mod error;
 pub mod framer;
 pub mod limits;
@@ -26,6 +29,7 @@ mod python;
 pub mod status;
 
 pub use body::BodyScanner;
+pub use checksum::Checksum;
 pub use error::FramingError;
 pub use framer::Framer;
 pub use limits::Limits;

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from naive import Body, read_body
 from pop3fast._framing import (
+    Checksum,
     Framer,
     FramingError,
     FramingLimitError,
@@ -317,6 +318,18 @@ def test_line_ends_are_turned_as_bytes_replace_does(text: bytes) -> None:
     text = text.replace(b"a", b"\r").replace(b"b", b"\n").replace(b"c", b"\r\n")
     for octets in (text, text * 500):
         assert with_lf(octets) == octets.replace(b"\r\n", b"\n")
+
+
+@given(st.binary(max_size=2000), st.integers(1, 999))
+def test_a_checksum_is_the_same_however_octets_are_cut(octets: bytes, size: int) -> None:
+    octets *= 300  # Above half a million other threads may run meanwhile.
+    whole, pieces, other = Checksum(), Checksum(), Checksum()
+    whole.feed(octets)
+    for start in range(0, len(octets), size * 300):
+        pieces.feed(octets[start : start + size * 300])
+    other.feed(octets + b"\0")
+    assert pieces.digest() == whole.digest() != other.digest()
+    assert len(whole.digest()) == 16
 
 
 def test_it_is_known_whether_a_body_is_being_read() -> None:

@@ -1,7 +1,7 @@
 """The Rust core as Python sees it: octets in, replies out, never a socket.
 
-Owns the receive buffer, where a line and a multi-line response end, and the limits. Must never be told which
-command a reply is for. Every ``next_*`` method returns a value, or ``None`` for "need more octets"; after an
+Owns the receive buffer, where a line and a multi-line response end, the limits, and a checksum. Must never be told
+which command a reply is for. Every ``next_*`` method returns a value, or ``None`` for "need more octets"; after an
 error every one of them raises that error again.
 
 ``max_octets`` is the greatest number of octets of a multi-line response, un-stuffed and without its terminator. What
@@ -15,6 +15,7 @@ A body of which pieces were taken goes on with whichever method is called next; 
 from typing import Final, Literal, final
 
 __all__ = [
+    "Checksum",
     "Framer",
     "FramingError",
     "FramingLimitError",
@@ -106,6 +107,20 @@ class Framer:
 
         What of a body has come is given as soon as that is *octets* or more, so that memory does not grow with it.
         """
+
+@final
+class Checksum:
+    """The checksum of octets that come in pieces: it finds what a disk damages, and withstands no forger.
+
+    However the octets are cut, it is the same. It may be another one in the next version, so it is not to be kept.
+    """
+
+    def __new__(cls) -> Checksum: ...
+    def feed(self, octets: bytes) -> None:
+        """Take the next *octets*. Other threads may run meanwhile when they are many."""
+
+    def digest(self) -> bytes:
+        """Return the checksum of what was taken so far, 16 octets."""
 
 def status(line: bytes) -> Literal["ok", "error", "error after ok", "malformed"]:
     """Return what a status line, given without its line end, says.
