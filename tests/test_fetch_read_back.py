@@ -2,19 +2,25 @@
 
 import errno
 import os
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, NoReturn
+from unittest import mock
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from destinations import prepared
 from fetching import mail
 from maildrops import FastClock
+from pop3fast._framing import Checksum
 from pop3fast.fetch import AccountState, Destination, DestinationError, Entry, Identity, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
+from pop3fast.fetch.destinations import _read_early
 from pop3fast.fetch.destinations._destination import ReadsEarly
 from pop3fast.fetch.destinations._folder import SMALL_OCTETS
 from pop3fast.fetch.destinations._mbox import Mbox
@@ -352,7 +358,7 @@ def test_messages_are_read_back_while_others_come_where_somebody_will_ask(to: st
         entries = deliver(destination, account, 1, 2, octets=octets)
         destination._early.wait()  # type: ignore[attr-defined]
         reads = len(files.reads)
-        assert reads == (1 if to.startswith("mbox") and octets == SIZES[0] else 2)
+        assert reads == (1 if to.startswith("mbox") else 2)
         assert threading.current_thread().name not in files.reads
         assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
         assert len(files.reads) == reads
@@ -387,6 +393,72 @@ def test_what_was_damaged_before_it_was_read_early_differs(
         destination.read_early()
         entries = deliver(destination, account, 0, 1, octets=octets)
         assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+@pytest.mark.parametrize("octets", SIZES)
+def test_what_something_was_put_behind_before_it_was_read_early_differs(tmp_path: Path, kind: str, octets: int) -> None:
+    to = f"{kind}:{tmp_path}/box"
+    with prepared(to, Damaging(lambda: change(to, 1, lambda content: content + b"\0"))) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0, 1, octets=octets)
+        assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
+
+
+def _put_a_pipe(path: Path) -> None:
+    os.mkfifo(path, 0o600)
+
+
+def _put_a_link(path: Path) -> None:
+    path.symlink_to(path.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml"])
+@pytest.mark.parametrize("put", [_put_a_pipe, _put_a_link, Path.mkdir])
+def test_what_is_no_file_when_it_is_read_early_differs(
+    tmp_path: Path, kind: str, put: Callable[[Path], object]
+) -> None:
+    to = f"{kind}:{tmp_path}/box"
+
+    def replace() -> None:
+        path = files_of(to)[1]
+        path.unlink()
+        put(path)
+
+    with prepared(to, Damaging(replace)) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        destination.read_early()
+        entries = deliver(destination, account, 0, 1)
+        assert destination.read_back(entries[:1], fresh=True) == [WHOLE]
+        destination._early.wait()  # type: ignore[attr-defined]
+        assert destination._early.take([entries[1].place]) == {entries[1].place: False}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("octets", SIZES)
+def test_what_was_begun_before_anybody_wanted_it_read_is_read_when_somebody_asks(to: str, octets: int) -> None:
+    with prepared(to) as (destination, account):
+        assert isinstance(destination, ReadsEarly)
+        delivery = destination.begin(Identity(b"0"))
+        delivery.write(mail(0, octets))
+        destination.read_early()
+        delivery.end()
+        entries = deliver(destination, account, 1, octets=octets)
+        for damage, found in ((bytes, [WHOLE, WHOLE]), (bit_flipped, [DIFFERS, WHOLE])):
+            change(to, 0, damage)
+            assert destination.read_back(entries, fresh=True) == found
+
+
+@given(st.binary(max_size=60), st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), max_size=8))
+def test_checksums_are_those_of_the_octets_there_are(content: bytes, spans: list[tuple[int, int]]) -> None:
+    with tempfile.TemporaryFile() as file, mock.patch.object(_read_early, "BLOCK_OCTETS", 7):
+        file.write(content)
+        file.flush()
+        found = [*_read_early.checksums(Files(), file.fileno(), spans)]
+    for (start, octets), checksum in zip(spans, found, strict=True):
+        expected = Checksum()
+        expected.feed(content[start : start + octets])
+        assert checksum == expected.digest()
 
 
 @pytest.mark.parametrize("kind", ["maildir", "eml"])

@@ -15,15 +15,16 @@ from hashlib import sha256
 from itertools import count
 from typing import ClassVar, NamedTuple
 
+from pop3fast._framing import Checksum
 from pop3fast.fetch._descriptors import PatientFiles
 from pop3fast.fetch._errors import DestinationError, destination_error
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, ReadBack, delivery_key, is_lasting
 from pop3fast.fetch._waiting import Clock
-from pop3fast.fetch.destinations._folder_index import FolderIndex, Stamps, is_whole
+from pop3fast.fetch.destinations._folder_index import FolderIndex, Stamps, is_as_written, is_whole
 from pop3fast.fetch.destinations._lines import LineEnds
 from pop3fast.fetch.destinations._open_folders import Folders, open_folders
-from pop3fast.fetch.destinations._read_early import EarlyReading
+from pop3fast.fetch.destinations._read_early import AsWritten, EarlyReading
 from pop3fast.fetch.destinations._sync import MAX_ROUND, ROUND_OCTETS, GroupSync, Written, large_at_once
 from pop3fast.fetch.memory._journal import Journal
 
@@ -41,15 +42,17 @@ class Published(NamedTuple):
     entry: Entry
     spot: tuple[str, ...]
     """Where it is, as `FolderIndex` has it."""
-    key: str = ""
-    """Its key, if it was not there before."""
+    written: Written | None = None
+    """How it was written, if it was not there before."""
 
 
 class FolderDelivery:
     """One message on its way into a folder."""
 
-    def __init__(self, folder: "FolderDestination", identity: Identity, tmp_name: str) -> None:
-        """Deliver *identity* through the file *tmp_name*, which is made when it is needed."""
+    def __init__(
+        self, folder: "FolderDestination", identity: Identity, tmp_name: str, checksum: Checksum | None
+    ) -> None:
+        """Deliver *identity* through the file *tmp_name*, which is made when it is needed; *checksum* takes it too."""
         self._folder = folder
         self._identity = identity
         self._tmp_name = tmp_name
@@ -58,6 +61,7 @@ class FolderDelivery:
         self._file: int | None = None
         self._ends = LineEnds() if folder.CONVERTS else None
         self._digest = sha256()
+        self._checksum = checksum
         self.left_out: int = 0
         self._octets = 0
         self._length = 0
@@ -90,7 +94,8 @@ class FolderDelivery:
             int(self._folder.clock.date()),
             digest[:CONTENT_OCTETS],
         )
-        self._folder.ended(entry, self._tmp_name, self._content, self._file)
+        checksum = b"" if self._checksum is None else self._checksum.digest()
+        self._folder.ended(Written(self._tmp_name, entry, self._content, self._file, self._length, checksum))
 
     def abandon(self) -> None:
         """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
@@ -105,6 +110,8 @@ class FolderDelivery:
     def _append(self, octets: bytes) -> None:
         self._check()
         self._digest.update(octets)
+        if self._checksum is not None:
+            self._checksum.feed(octets)
         self._length += len(octets)
         if self._file is None and len(self._content) + len(octets) <= SMALL_OCTETS:
             self._content += octets
@@ -155,7 +162,7 @@ class FolderDestination:
         self._unsynced: list[Written] = []
         self._unsynced_octets = self._unsynced_files = 0
         self._syncs = GroupSync(self.files, by_batch=by_batch)
-        self._early = EarlyReading(self._syncs, self._are_where_they_were_put)
+        self._early = EarlyReading(self._syncs, self._are_as_written)
 
     def open(self) -> None:
         """Check the folder, and make it when only its parent exists. Raises `DestinationError`.
@@ -200,23 +207,23 @@ class FolderDestination:
         if self._syncs.failed is not None:
             raise destination_error(self.path, *self._syncs.failed)
         tmp_name = f"{self.HIDDEN}{self._account}-{self._token}-{next(self._numbers)}"
-        self._delivery = FolderDelivery(self, identity, tmp_name)
+        self._delivery = FolderDelivery(self, identity, tmp_name, self._early.checksum())
         return self._delivery
 
     def create(self, tmp_name: str) -> int:
         """Make the file of a message that is being written; for the delivery only."""
         return self.files.create(tmp_name, self._hidden)
 
-    def ended(self, entry: Entry, tmp_name: str, content: bytes, file: int | None) -> None:
+    def ended(self, written: Written) -> None:
         """Keep a message that has been written; for the delivery only."""
         self._delivery = None
-        if not is_lasting(entry.uid):
-            entry = entry._replace(copy=self._copies.take(entry.content))
-        delivered = Written(tmp_name, delivery_key(self._account, entry), entry, content, file)
-        self._batch.append(delivered)
-        self._unsynced.append(delivered)
-        self._unsynced_octets += entry.octets
-        self._unsynced_files += file is not None
+        if not is_lasting(written.entry.uid):
+            written.entry = written.entry._replace(copy=self._copies.take(written.entry.content))
+        written.key = delivery_key(self._account, written.entry)
+        self._batch.append(written)
+        self._unsynced.append(written)
+        self._unsynced_octets += written.entry.octets
+        self._unsynced_files += written.file is not None
         if (
             len(self._unsynced) == MAX_ROUND
             or self._unsynced_octets >= ROUND_OCTETS
@@ -261,7 +268,11 @@ class FolderDestination:
                 failure = destination_error(self.path, "deliver to", error)
                 self._take_back(published)
                 published = []
-        self._early.begin(message.entry for message in published if message.key)
+        self._early.begin(
+            AsWritten(entry.place, written.checksum, written.octets)
+            for entry, _, written in published
+            if written is not None
+        )
         entries = [message.entry for message in published]
         if failure is not None:
             failure.delivered = tuple(entries)
@@ -308,6 +319,11 @@ class FolderDestination:
                 with contextlib.suppress(OSError):
                     self.files.close(folder)
 
+    def _are_as_written(self, some: Sequence[AsWritten]) -> list[bool]:
+        return [
+            is_as_written(self.files, self._visible, each.place.decode(), each.octets, each.checksum) for each in some
+        ]
+
     def _are_where_they_were_put(self, entries: Sequence[Entry]) -> list[bool]:
         return [self._is_where_it_was_put(entry) for entry in entries]
 
@@ -352,7 +368,7 @@ class FolderDestination:
             # No name is given twice: the account's lock keeps out everybody else who could give this one.
             self.files.rename(delivered.tmp_name, self._hidden, name, self._visible)
         index.add(delivered.key, name)
-        return Published(delivered.entry._replace(place=name.encode()), next(iter(self._spots)), delivered.key)
+        return Published(delivered.entry._replace(place=name.encode()), next(iter(self._spots)), delivered)
 
     def _looked_up(self) -> FolderIndex:
         """Return what is there of this account; the folder is read when something of it is asked."""
@@ -364,12 +380,12 @@ class FolderDestination:
 
     def _take_back(self, published: list[Published]) -> None:
         """Make what is new of *published* invisible again: nobody knows whether the names are durable."""
-        for entry, _, key in published:
+        for entry, _, written in published:
             self._copies.give_back(entry)
-            if key:
+            if written is not None:
                 with contextlib.suppress(OSError):
                     self.files.unlink(entry.place.decode(), self._visible)
-                    self._looked_up().discard(key)
+                    self._looked_up().discard(written.key)
 
     def _take_away(self, tmp_name: str) -> None:
         # What cannot be taken away now does no harm, and goes when the next session begins.

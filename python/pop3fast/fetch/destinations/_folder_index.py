@@ -17,6 +17,7 @@ from typing import NamedTuple
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import CONTENT_HEX, MESSAGE_HEX, Entry, ReadBack, delivery_key
 from pop3fast.fetch._waiting import Clock
+from pop3fast.fetch.destinations._read_early import checksums
 
 PIECE_OCTETS = 2**20
 """What is read at a time."""
@@ -24,6 +25,9 @@ PIECE_OCTETS = 2**20
 A_LINK = errno.ELOOP
 """The errors for a link that somebody put in a file's place. Any other error shows no difference: a file that cannot be
 read now may be whole."""
+
+NO_FILE = {A_LINK, errno.ENOENT, errno.EISDIR, errno.ESPIPE}
+"""The errors when a file is not there, or something else is: a link, a folder, a pipe."""
 
 AHEAD_MICROSECONDS = 24 * 60 * 60 * 1_000_000
 """A name that is further ahead of the clock came from a clock that was wrong: the next name need not follow it."""
@@ -240,3 +244,22 @@ def is_whole(files: Files, folder: int, name: str, content: bytes) -> bool:
             raise
         return False
     return modes.S_ISREG(status.st_mode) and digest.digest().startswith(content)
+
+
+def is_as_written(files: Files, folder: int, name: str, octets: int, checksum: bytes) -> bool:
+    """Return whether the file *name* in *folder* has so many *octets*, with this *checksum*.
+
+    It may be moved or replaced: then `is_whole` has to say what became of it. Raises `OSError` when it cannot be seen.
+    """
+    try:
+        file = files.open_to_read(name, folder)
+        try:
+            # One octet more shows a file that is longer.
+            return next(checksums(files, file, [(0, octets + 1)])) == checksum
+        finally:
+            with contextlib.suppress(OSError):
+                files.close(file)
+    except OSError as error:
+        if error.errno not in NO_FILE:
+            raise
+        return False

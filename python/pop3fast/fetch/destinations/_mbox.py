@@ -19,10 +19,10 @@ from pop3fast.fetch._waiting import Clock
 from pop3fast.fetch.destinations._mbox_delivery import Ended, MboxDelivery
 from pop3fast.fetch.destinations._mbox_journal import digest_before, is_about, looks_like_froms, placed, settle
 from pop3fast.fetch.destinations._mbox_lock import MboxLock
-from pop3fast.fetch.destinations._mbox_read_back import is_there, read_back, there
+from pop3fast.fetch.destinations._mbox_read_back import read_back, there
 from pop3fast.fetch.destinations._mbox_search import Place
 from pop3fast.fetch.destinations._mboxrd import FROM
-from pop3fast.fetch.destinations._read_early import EarlyReading
+from pop3fast.fetch.destinations._read_early import AsWritten, EarlyReading, checksums
 from pop3fast.fetch.destinations._spool import Spool
 from pop3fast.fetch.destinations._sync import GroupSync
 from pop3fast.fetch.memory._journal import Intended, Intent, Journal
@@ -56,7 +56,7 @@ class Mbox:
         self._appended: dict[bytes, tuple[int, int]] = {}
         self._said: list[str] = []
         self._threads = GroupSync(self.files)
-        self._early = EarlyReading(self._threads, self._are_where_they_were_put)
+        self._early = EarlyReading(self._threads, self._are_as_written)
         self._before: set[bytes] = set()
         """The places of messages that came once more in this session and were recognised by their content."""
 
@@ -109,7 +109,7 @@ class Mbox:
         if self._spool is None:
             raise ValueError("the destination is not prepared")
         self._check_end()
-        self._delivery = MboxDelivery(self, identity, self._unspent(self._spool))
+        self._delivery = MboxDelivery(self, identity, self._unspent(self._spool), self._early.checksum())
         return self._delivery
 
     def date(self) -> int:
@@ -170,7 +170,11 @@ class Mbox:
                 self._copies.give_back(ended.entry)
             raise
         else:
-            self._early.begin(entries)
+            self._early.begin(
+                AsWritten(entry.place, ended.checksum, ended.length, place.offset)
+                for entry, ended in zip(entries, batch, strict=True)
+                if ended.spool is not None and (place := Place.unpacked(entry.place)) is not None
+            )
             return entries
         finally:
             self._clear(batch)
@@ -272,14 +276,12 @@ class Mbox:
         with self._opened_to_read() as file:
             return whole if file is None else whole | there(self.files, file, later, self._threads.share_out)
 
-    def _are_where_they_were_put(self, entries: Sequence[Entry]) -> list[bool]:
+    def _are_as_written(self, some: Sequence[AsWritten]) -> list[bool]:
         with self._opened_to_read() as file:
-            return [
-                file is not None
-                and (place := Place.unpacked(entry.place)) is not None
-                and is_there(self.files, file, place)
-                for entry in entries
-            ]
+            if file is None:
+                return [False] * len(some)
+            found = checksums(self.files, file, [(each.start, each.octets) for each in some])
+            return [each.checksum == checksum for each, checksum in zip(some, found, strict=True)]
 
     @contextlib.contextmanager
     def _opened_to_read(self) -> Iterator[int | None]:

@@ -6,6 +6,7 @@ Owns the form: the From line, LF line ends, the quoting, and the empty line behi
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
+from pop3fast._framing import Checksum
 from pop3fast.fetch._errors import destination_error
 from pop3fast.fetch._identity import CONTENT_OCTETS, Entry, Identity
 from pop3fast.fetch.destinations._lines import LineEnds
@@ -34,6 +35,8 @@ class Ended(NamedTuple):
     """The first of them."""
     second: int
     """The time in its From line."""
+    checksum: bytes
+    """Of these octets, as `_read_early` takes it; empty when nobody is going to ask."""
 
 
 class Receiver(Protocol):
@@ -55,8 +58,8 @@ class Receiver(Protocol):
 class MboxDelivery:
     """One message on its way into an mbox."""
 
-    def __init__(self, mbox: Receiver, identity: Identity, spool: Spool) -> None:
-        """Deliver *identity* through *spool*."""
+    def __init__(self, mbox: Receiver, identity: Identity, spool: Spool, checksum: Checksum | None) -> None:
+        """Deliver *identity* through *spool*; *checksum* takes what goes there too."""
         self.spool = spool
         self._mbox = mbox
         self._identity = identity
@@ -69,6 +72,7 @@ class MboxDelivery:
         self._length = 0
         self._content = sha256()
         self._likeness = Likeness()
+        self._checksum = checksum
         self._head = b""
         self._last = b""
         # The message until its sender is known; None from there on.
@@ -106,7 +110,8 @@ class MboxDelivery:
         octets = self._octets + self.left_out
         entry = Entry(*self._identity, size, octets, fingerprint, self._mbox.date(), content)
         likeness = self._likeness.digest()
-        self._mbox.ended(Ended(entry, self.spool, self._start, length, likeness, self._head, self._second))
+        checksum = b"" if self._checksum is None else self._checksum.digest()
+        self._mbox.ended(Ended(entry, self.spool, self._start, length, likeness, self._head, self._second, checksum))
 
     def abandon(self) -> None:
         """Take away what was written; nothing is delivered. Does nothing when it has ended or was abandoned."""
@@ -133,6 +138,8 @@ class MboxDelivery:
         if not octets:
             return
         self._likeness.feed(octets)
+        if self._checksum is not None:
+            self._checksum.feed(octets)
         self._length += len(octets)
         self._last = octets[-1:]
         if len(self._head) < HEAD_OCTETS:

@@ -81,17 +81,23 @@ def large_at_once() -> int:
 class Written:
     """A message on its way to be durable under a hidden name."""
 
-    __slots__ = ("content", "durable", "entry", "failure", "file", "key", "tmp_name", "tried")
+    __slots__ = ("checksum", "content", "durable", "entry", "failure", "file", "key", "octets", "tmp_name", "tried")
 
-    def __init__(self, tmp_name: str, key: str, entry: Entry, content: bytes, file: int | None) -> None:
+    def __init__(
+        self, tmp_name: str, entry: Entry, content: bytes, file: int | None, octets: int, checksum: bytes
+    ) -> None:
         """Keep *content*, which is to be written to *tmp_name*, or the open *file* that it was written to."""
         self.tmp_name = tmp_name
-        self.key = key
+        self.key = ""
         """The key in the name that it gets when it is made visible."""
         self.entry = entry
         self.content = content
         self.file = file
         """Its file, as long as it is open."""
+        self.octets = octets
+        """How many octets the file is to have."""
+        self.checksum = checksum
+        """Of these octets, as `_read_early` takes it; empty when nobody is going to ask."""
         self.durable = False
         """Whether it has been written, synced and closed."""
         self.failure: OSError | None = None
