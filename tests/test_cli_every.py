@@ -13,8 +13,12 @@ import pytest
 
 from commandline import PASSWORD, SECONDS, Here, environment, plain_url, pop3fast, private
 from maildrops import Maildrop, delivered, mail
-from pop3fast.cli._log import Log
+from pop3fast import error_proto
+from pop3fast.cli._afterwards import run_afterwards
+from pop3fast.cli._log import Log, opened_log
+from pop3fast.cli._settings import Settings
 from pop3fast.cli._text import UsageError
+from pop3fast.fetch import AccountBusy, FetchReport
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING
@@ -138,6 +142,22 @@ def test_a_log_that_cannot_be_written_is_said_and_ends_no_fetch(
     assert capsys.readouterr().err.count("pop3fast: cannot write to the log ") == 1
 
 
+def test_a_log_that_is_opened_anew_keeps_no_file_open_and_the_signal_is_as_before(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    with opened_log(str(tmp_path / "log")) as log:
+        assert log is not None
+        assert signal.getsignal(signal.SIGHUP) != before
+        # Whatever is opened next has the number of the first that is free.
+        with (tmp_path / "other").open("wb") as other:
+            free = other.fileno()
+        for _ in range(3):
+            log.open_anew()
+            log.write("line")
+        with (tmp_path / "other").open("wb") as other:
+            assert other.fileno() <= free
+    assert signal.getsignal(signal.SIGHUP) == before
+
+
 # What is run afterwards.
 
 SAY = "sh -c 'env | grep ^POP3FAST_ | sort; echo {name}'"
@@ -177,6 +197,45 @@ def test_a_command_afterwards_that_fails_is_status_1(command: str, why: str, her
     with MailboxServer([mail(1)], password=PASSWORD) as server:
         ran = here("fetch", plain_url(server), "--to", "eml:box", "--on-success", command, env=ENV, status=1)
     assert ran.err.endswith(f": the command of on-success {why}\n")
+
+
+def afterwards(error: Exception, command: str) -> int:
+    """Return what a command comes to that is run when *error* has ended a fetch."""
+    report = FetchReport("user on host:110", "eml:box", error=error)
+    return run_afterwards("name", Settings(on_success="false", on_failure=command), report)
+
+
+def test_that_another_run_has_the_account_runs_neither_command(tmp_path: Path) -> None:
+    assert afterwards(AccountBusy("state", "another fetch is running"), f"touch {tmp_path}/ran") == 0
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_command_afterwards_that_does_not_end_is_ended(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pop3fast.cli._afterwards.SECONDS", 0.1)
+    assert afterwards(OSError("lost"), "sleep 1000") == 1
+    assert capsys.readouterr().err.endswith(": the command of on-failure took more than 0 seconds\n")
+
+
+def test_an_error_with_a_nul_is_told_to_the_command_without_it(tmp_path: Path) -> None:
+    command = f"sh -c 'printf %s \"$POP3FAST_ERROR\" >{tmp_path}/error'"
+    assert afterwards(error_proto("one\0two"), command) == 0
+    assert (tmp_path / "error").read_text("utf-8") == "onetwo"
+
+
+def test_a_command_afterwards_reads_nothing_of_what_the_fetch_may_be_given(tmp_path: Path) -> None:
+    with MailboxServer([mail(1)], password=PASSWORD) as server:
+        to = ("--to", "eml:box", "--on-success", f"sh -c 'cat >{tmp_path}/read'")
+        subprocess.run(
+            [sys.executable, "-m", "pop3fast", "fetch", plain_url(server), *to],
+            env=environment(tmp_path, ENV),
+            cwd=tmp_path,
+            input=b"for the next program",
+            timeout=SECONDS,
+            check=True,
+        )
+    assert (tmp_path / "read").read_bytes() == b""
 
 
 def test_each_account_has_its_own_command_afterwards(here: Here) -> None:

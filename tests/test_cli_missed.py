@@ -69,13 +69,24 @@ def test_all_that_is_too_large_is_deleted_without_being_fetched(here: Here) -> N
         ran = here("show", url, "--larger", "20k", "--delete", env=ENV, status=0)
         assert [line.partition(" of ")[0] for line in ran.out.splitlines()] == ["message 2", "message 4"]
         assert server.deleted == [2, 4]
+        assert here("show", url, "--larger", str(len(mail(3, 9000))), "--delete", env=ENV, status=0).out == ""
         assert here("show", url, "--larger", "1M", "--delete", env=ENV, status=0).out == ""
+        assert server.deleted == [2, 4]
         assert not any(command.startswith((b"RETR", b"TOP")) for command in server.commands)
     for arguments in ((), ("1", "--larger", "1k", "--delete")):
         ran = here("show", "pop3s://a@b", *arguments, env=ENV, status=2)
         assert ran.err == "pop3fast: which message? Its number, as list shows it; or --larger SIZE with --delete\n"
     ran = here("show", "pop3s://a@b", "--larger", "1k", env=ENV, status=2)
     assert ran.err == "pop3fast: --larger is for --delete; list shows how large each message is\n"
+
+
+def test_nothing_is_said_to_be_deleted_before_the_server_has_said_so(here: Here) -> None:
+    drop = Maildrop(*PARTS)
+    drop.instead = lambda command: b"-ERR not now\r\n" if command == b"QUIT" else None
+    with ScriptedServer(GREETING, drop) as server:
+        ran = here("show", plain_url(server), "2", "--delete", env=ENV, status=1)
+    assert (ran.out, ran.err) == ("", "pop3fast: QUIT: -ERR not now\n")
+    assert len(drop.messages) == 4
 
 
 def test_where_a_mail_program_shows_each_file_the_state_is_at_home_and_one_that_is_there_stays(

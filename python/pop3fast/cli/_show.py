@@ -40,7 +40,12 @@ def _delete(pop: POP3, command: argparse.Namespace) -> int:
     numbers = [number for number, octets in sizes.items() if octets > command.larger] if sizes else []
     for number in [command.number] if command.larger is None else numbers:
         pop.dele(number)
-    pop.quit()
+    try:
+        pop.quit()
+    except CommandError:
+        # Or it would be said once more at the end of the block.
+        pop.close()
+        raise
     if command.larger is None:
         say(f"message {command.number} is deleted")
     for number in numbers:
