@@ -86,7 +86,7 @@ def test_verbose_quiet_and_json(tmp_path: Path) -> None:
         verbose = fetch(tmp_path, server, "--to", "eml:1", "-v").out.splitlines()
         assert len(verbose) == 6
         assert "message 1 (unique-id 'uid00000001'), " in verbose[0]
-        assert verbose[4].endswith(" octets (5 of 5)")
+        assert verbose[4].endswith(" octets (5 of 5): 5")
         quiet = fetch(tmp_path, server, "--to", "eml:2", "-q")
         assert (quiet.out, quiet.err) == ("", "")
         rows = [json.loads(line) for line in fetch(tmp_path, server, "--to", "eml:3", "--json").out.splitlines()]
