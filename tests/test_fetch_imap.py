@@ -17,7 +17,16 @@ from maildrops import Maildrop, account_of, mail
 from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options, fetch_mailbox
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
-from pop3fast.fetch.destinations._imap import GATHERED, SMALL_OCTETS, internal_date, parse_imap, utf7
+from pop3fast.fetch.destinations._imap import (
+    GATHERED,
+    SMALL_OCTETS,
+    Imap,
+    Outgoing,
+    internal_date,
+    parse_imap,
+    utf7,
+)
+from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.testing import MailboxServer
 from pop3fast.testing._mailbox_server import CERTIFICATE
 from scripted import ScriptedServer
@@ -226,6 +235,26 @@ def test_of_many_in_one_command_whose_answer_is_lost_none_is_there_twice_and_non
     assert (report.failures, report.error) == ([], None)
     assert sorted(kept.content for kept in multi.kept) == sorted(many)
     assert drop.messages == []
+
+
+@pytest.mark.parametrize("capable", [True, False])
+def test_what_was_gathered_and_not_sent_when_the_word_to_stop_came_stays_new(
+    server: ScriptedServer, trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, *, capable: bool
+) -> None:
+    gather = Imap._gather
+
+    def gather_and_stop(to: Imap, outgoing: Outgoing, message: OutgoingMessage) -> None:
+        gather(to, outgoing, message)
+        to.hurry()
+
+    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND" * capable) as imap:
+        with monkeypatch.context() as patched:
+            patched.setattr(Imap, "_gather", gather_and_stop)
+            report = fetch(server, imap, trusting)
+        assert (report.fetched, report.deleted, len(report.failures), imap.kept) == (0, 0, 4, [])
+        assert all(named.why.startswith("it was not sent") for named in report.failures)
+        assert fetch(server, imap, trusting).deleted == 4
+        assert [kept.content for kept in imap.kept] == [content for _, content in MAILS]
 
 
 @pytest.mark.parametrize("capable", [True, False])
