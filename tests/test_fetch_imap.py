@@ -124,6 +124,21 @@ def test_what_is_in_doubt_is_looked_for_and_appended_again_only_where_it_is_not(
     assert drop.messages == []
 
 
+def test_another_message_with_the_same_size_and_message_id_is_not_taken_for_one_in_doubt(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    del drop.messages[1:]
+    other = mail(1).replace(b"Subject: 1", b"Subject: 2")
+    assert other != mail(1)
+    imap.kept = [Kept(b"", other)]
+    imap.judge = lambda _: b""
+    assert fetch(server, imap, trusting).failures
+    del imap.kept[1:]
+    imap.judge = lambda _: None
+    assert fetch(server, imap, trusting).deleted == 1
+    assert [kept.content for kept in imap.kept] == [other, mail(1)]
+
+
 @pytest.fixture
 def many(drop: Maildrop) -> list[bytes]:
     """More messages than go in one command."""
