@@ -162,9 +162,7 @@ class Imap(ServerDestination[ImapSession]):
         self._note_attempts(gathered)
         # The window slides: more goes out as the oldest is answered.
         self._collect(IN_FLIGHT - len(gathered))
-        # What was tried before may be what makes a whole command fail.
-        together = self.connected().takes_many and all(each.attempt == 1 for each in gathered)
-        self._send(gathered, together=together)
+        self._send(gathered, together=self.connected().takes_many)
 
     def _send(self, messages: tuple[Outgoing, ...], *, together: bool) -> None:
         """Send *messages*, in one command or in one each."""
