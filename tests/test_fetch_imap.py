@@ -415,7 +415,8 @@ def test_messages_that_are_alike_and_have_no_unique_ids_are_all_appended_and_onl
 ) -> None:
     drop.messages = [(b"", mail(number)) for number in (1, 2, 1)]
     for _ in range(2):
-        assert run_job(job_to(server, imap, trusting, Options())).error is None
+        report = run_job(job_to(server, imap, trusting, Options()))
+        assert (report.failures, report.exit_status, report.error) == ([], 0, None)
         assert [kept.content for kept in imap.kept] == [mail(1), mail(2), mail(1)]
 
 

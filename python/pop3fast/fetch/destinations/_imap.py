@@ -94,6 +94,8 @@ class Imap(ServerDestination[ImapSession]):
         self._context = particulars.to_context
         self._creates = particulars.to_create
         self._attempts: Attempts | None = None
+        self._given: set[Identity] = set()
+        """What is to be answered before the next flush; the rest was there before, by what is remembered."""
         self._gathered: list[Outgoing] = []
         self._pending: deque[Pending] = deque()
         self._answered: dict[Identity, Entry | MessageError | DestinationError] = {}
@@ -103,7 +105,7 @@ class Imap(ServerDestination[ImapSession]):
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account*. Raises `DestinationError`."""
         said = super().prepare(account, journal)
-        self._gathered = []
+        self._given, self._gathered = set(), []
         self._pending.clear()
         self._answered = {}
         self._noted.clear()
@@ -118,6 +120,7 @@ class Imap(ServerDestination[ImapSession]):
         if self.in_a_hurry:
             raise MessageDeferred(NOT_SENT)
         session, uid = self.connected(), entry.kept().uid
+        self._given.add(entry.identity)
         if (done := self._attempts.handled(entry)) is not None:
             self._answered[entry.identity] = done
             return done
@@ -145,8 +148,9 @@ class Imap(ServerDestination[ImapSession]):
         self._send_gathered()
         self._collect(0)
         answered, self._answered = self._answered, {}
-        nothing = MessageDeferred(NOT_SENT)
-        return self.told((entry, answered.get(entry.identity, nothing)) for entry in super().flush())
+        given, self._given = self._given, set()
+        answered = dict.fromkeys(given, MessageDeferred(NOT_SENT)) | answered
+        return self.told((entry, answered.get(entry.identity, entry)) for entry in super().flush())
 
     def _gather(self, outgoing: Outgoing, message: OutgoingMessage) -> None:
         with message.open() as file:
