@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -50,16 +51,16 @@ def main() -> int:
     """Measure, print, and return 0; or be the process that fetches."""
     parser = argparse.ArgumentParser(prog="python -m benches.mailboxes")
     parser.add_argument("--quick", action="store_true", help="only show that it works")
-    parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--serve", type=float, metavar="SECONDS")
     parser.add_argument("--fetch", nargs=4, metavar=("WAY", "PORT", "FOLDER", "MAILBOXES"))
     arguments = parser.parse_args()
-    if arguments.serve:
-        asyncio.run(_serve())
+    if arguments.serve is not None:
+        asyncio.run(_serve(arguments.serve))
     if arguments.fetch:
         print(json.dumps(_fetch(*arguments.fetch)))
         return 0
     many, by_threads = (20, 8) if arguments.quick else (MAILBOXES, BY_THREADS)
-    with _server() as port, tempfile.TemporaryDirectory() as folder:
+    with served(LATENCY) as port, tempfile.TemporaryDirectory() as folder:
         where = (port, folder)
         first = _in_a_process("loop", *where, many)
         loop = _in_a_process("loop", *where, many)
@@ -112,9 +113,9 @@ def _checked(reports: Iterable[FetchReport]) -> Iterator[FetchReport]:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
-    """Have a server run in a process of its own; give its port."""
-    command = [sys.executable, "-m", "benches.mailboxes", "--serve"]
+def served(latency: float) -> Iterator[str]:
+    """Have a server run in a process of its own, *latency* seconds away; give its port."""
+    command = [sys.executable, "-m", "benches.mailboxes", "--serve", str(latency)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -123,17 +124,17 @@ def _server() -> Iterator[str]:
             process.terminate()
 
 
-async def _serve() -> None:
-    server = await asyncio.start_server(_converse, "127.0.0.1", 0, backlog=1024)
+async def _serve(latency: float) -> None:
+    server = await asyncio.start_server(partial(_converse, latency), "127.0.0.1", 0, backlog=1024)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
 
-async def _converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _converse(latency: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answer commands that came together a round trip later, together."""
     reply, line = b"+OK hi\r\n", b""
     while line != b"QUIT":
-        await asyncio.sleep(LATENCY)
+        await asyncio.sleep(latency)
         writer.write(reply)
         commands = (await reader.read(2**16)).splitlines()
         if not commands:
