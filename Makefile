@@ -38,7 +38,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes kills simulate mutants fuzz docs man screencast dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes bench-fleet kills simulate mutants fuzz docs man screencast dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -51,6 +51,7 @@ help:
 	@echo "make kills   kill a program with a handler at a thousand random moments  (KILLS=10000)"
 	@echo "make bench-anywhere  delivery to a function, a program, LMTP and IMAP beside other programs"
 	@echo "make bench-mailboxes  1,000 far mailboxes with nothing new, on an event loop and by threads"
+	@echo "make bench-fleet  10,000 mailboxes with nothing new, by a worker of a fleet and by threads"
 	@echo "make simulate  fetches in a simulated world where all goes wrong; the promises are checked  (SEEDS=10000, SEED=123)"
 	@echo "make docs    the documentation as pages, in docs/_build"
 	@echo "make screencast  draw a fetch as a person sees it, for the README"
@@ -106,6 +107,9 @@ bench-anywhere: $(DONE)/built
 
 bench-mailboxes: $(DONE)/built
 	@$(IN_VENV) -m benches.mailboxes $(BENCH_ARGS)
+
+bench-fleet: $(DONE)/built $(DONE)/dev
+	@$(IN_VENV) -m benches.fleet $(BENCH_ARGS)
 
 simulate: $(DONE)/built $(DONE)/dev
 	@$(IN_VENV) -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
@@ -164,6 +168,7 @@ ci:
 	@$(MAKE) bench BENCH_ARGS=--quick
 	@$(MAKE) bench-fetch BENCH_ARGS=--quick
 	@$(MAKE) bench-mailboxes BENCH_ARGS=--quick
+	@$(MAKE) bench-fleet BENCH_ARGS=--quick
 	@bash .ci/newcomer brief --may-skip
 	@$(MAKE) test
 

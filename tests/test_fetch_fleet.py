@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -120,8 +121,8 @@ class Worker:
         return status
 
 
-def end_leases_of(url: str, worker: Worker) -> None:
-    whose = f"WHERE holder LIKE '%process {worker.process.pid}'"
+def end_leases_of(url: str, process: int) -> None:
+    whose = f"WHERE holder LIKE '%process {process}'"
     run(url, f"UPDATE pop3fast.account SET held_until = now() - interval '1 second' {whose}")  # noqa: S608 - a number
 
 
@@ -162,7 +163,7 @@ def test_two_workers_of_which_one_is_killed_in_the_middle_fetch_each_message_onc
         wait_until(lambda: not hotel.here)
         with Worker(hotel, tmp_path, url) as two:
             wait_until(lambda: run(url, "SELECT 1 FROM pop3fast.account LIMIT 1"))
-            end_leases_of(url, one)
+            end_leases_of(url, one.process.pid)
             wait_until(lambda: arrived(tmp_path) == everything())
             assert two.end(signal.SIGTERM) == 0
     assert not hotel.twice
@@ -215,6 +216,43 @@ def test_all_workers_together_hold_no_more_sessions_with_a_host_than_they_may(
         assert one.said
         assert two.said
     assert hotel.most == 3
+    assert not hotel.twice
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's and its dependencies' own
+@pytest.mark.timeout(180)  # three interpreters have to load Dask
+def test_on_workers_of_dask_of_which_one_is_killed(url: str, hotel: Hotel, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    killed, over, accounts = tmp_path / "killed", tmp_path / "over", hotel.accounts()
+
+    def work() -> None:
+        async def turns() -> None:
+            fleet = fetch_fleet(
+                accounts, lambda account: f"maildir:{tmp_path}/{account.login}", state=url, every=0.5, limit=3
+            )
+            async with aclosing(fleet):
+                async for _ in fleet:
+                    with contextlib.suppress(FileExistsError), killed.open("x") as file:
+                        file.write(str(os.getpid()))
+                        file.flush()
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    if over.exists():
+                        break
+
+        asyncio.run(turns())
+
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        # Whoever is lost is given to another by Dask.
+        tasks = [client.submit(work, pure=False) for _ in range(2)]
+        wait_until(lambda: killed.exists() and killed.read_text())
+        end_leases_of(url, int(killed.read_text()))
+        wait_until(lambda: arrived(tmp_path) == everything())
+        over.touch()
+        client.gather(tasks)
+    assert arrived(tmp_path) == everything()
     assert not hotel.twice
 
 
