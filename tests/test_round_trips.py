@@ -16,7 +16,7 @@ import pop3fast
 from maildrops import NEVER, Maildrop, fetch_from, mail
 from pop3fast._hooks import session_of
 from pop3fast.fetch import Account, Options, fetch_mailbox
-from pop3fast.testing import MailboxServer
+from pop3fast.testing import CERTIFICATE, MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING
 from test_bulk import connected
@@ -25,22 +25,32 @@ PIPELINING = b"TOP\r\nUIDL\r\nPIPELINING\r\n"
 
 
 class Relay:
-    """Carries octets between a client and a server, and remembers what the client said at each of its turns."""
+    """Carries octets between a client and a server, and remembers what the client said at each of its turns.
 
-    def __init__(self, port: int) -> None:
+    Of several connections, one behind the other, those of the last one.
+    """
+
+    def __init__(self, port: int, connections: int = 1) -> None:
         self.turns: list[bytes] = []
         self._port = port
+        self._connections = connections
         self._lock = threading.Lock()
         self._server_spoke = True
 
     @contextmanager
     def listening(self) -> Iterator[int]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            thread = threading.Thread(target=self._serve, args=(listener,), daemon=True)
+            thread = threading.Thread(target=self._serve_all, args=(listener,), daemon=True)
             thread.start()
             yield listener.getsockname()[1]
         thread.join(30)
         assert not thread.is_alive()
+
+    def _serve_all(self, listener: socket.socket) -> None:
+        for _ in range(self._connections):
+            self.turns.clear()
+            self._server_spoke = True
+            self._serve(listener)
 
     def _serve(self, listener: socket.socket) -> None:
         near, _ = listener.accept()
@@ -77,6 +87,35 @@ def test_a_fetch_has_its_first_mail_behind_four_commands_that_it_waits_for(tmp_p
             assert fetch_mailbox(account, f"maildir:{tmp_path}/box").fetched == 1
     turns = [[line.split()[0] for line in turn.splitlines()] for turn in relay.turns]
     assert turns[:4] == [[b"CAPA"], [b"AUTH"], [b"CAPA", b"UIDL", b"LIST"], [b"RETR"]]
+
+
+@pytest.mark.parametrize(("scheme", "most"), [("pop3", 6), ("pop3s", 5)])
+def test_a_second_fetch_has_its_first_mail_behind_so_many_round_trips(scheme: str, most: int, tmp_path: Path) -> None:
+    """As the network sees them: each turn of the client waits for the server.
+
+    They are CAPA and STLS and the handshake, or, with TLS, the handshake and the greeting; then the login, the
+    listings, and RETR. TCP's own is not among them, nor the greeting that comes in the clear.
+    """
+    drop = Maildrop((b"first", mail(1)), capabilities=PIPELINING + b"STLS\r\nSASL PLAIN\r\n")
+    turns_before_mail = 0
+
+    def instead(command: bytes) -> Reply | None:
+        nonlocal turns_before_mail
+        if command.startswith(b"RETR"):
+            turns_before_mail = len(relay.turns)
+        return Reply(b"+OK\r\n", then="tls") if command == b"STLS" else None
+
+    drop.instead = instead
+    with ScriptedServer(b"+OK ready\r\n", drop, tls=scheme == "pop3s") as server:
+        # A ticket is nothing that anybody waits for, and it would come between two octets of one turn.
+        server._context.num_tickets = 0
+        relay = Relay(server.port, connections=2)
+        with relay.listening() as port:
+            account = Account(f"{scheme}://user@127.0.0.1:{port}", password="password", ca_file=CERTIFICATE, timeout=10)
+            assert fetch_mailbox(account, tmp_path / "box").fetched == 1
+            drop.messages.append((b"second", mail(2)))
+            assert fetch_mailbox(account, tmp_path / "box").fetched == 1
+    assert turns_before_mail == most
 
 
 def log_in(pop: pop3fast.POP3) -> None:
