@@ -46,7 +46,7 @@ def plot(title: str, below: str, beside: str, lines: list[Line]) -> str:
         parts.append(f'<text class="s" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{mark:,.0f}</text>')
         mark *= 10
     parts += [
-        f'<text class="s" x="{x_of(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{value:g}</text>'
+        f'<text class="s" x="{x_of(value):.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{value:,.9g}</text>'
         for value in sorted({*across})
     ]
     for line in lines:

@@ -64,10 +64,13 @@ def test_every_picture_says_in_words_what_it_shows() -> None:
     assert [name for said, name in pictures if len(said) < 20] == []
 
 
-def test_the_plot_is_drawn_from_the_numbers_beside_it() -> None:
-    from benches.round_trips import drawn  # noqa: PLC0415 - a benchmark, for this test alone
+def test_the_plots_are_drawn_from_the_numbers_beside_them() -> None:
+    from benches import message_sizes  # noqa: PLC0415 - a benchmark, for this test alone
+    from benches.round_trips import drawn  # noqa: PLC0415 - as above
 
     assert drawn((DOCS / "round-trips.csv").read_text("utf-8"), 250) == (DOCS / "round-trips.svg").read_text("utf-8")
+    sizes = (DOCS / "message-sizes.csv").read_text("utf-8")
+    assert message_sizes.drawn(sizes) == (DOCS / "message-sizes.svg").read_text("utf-8")
 
 
 # What the server or the standard library says; and the codes of RFC 2449 and RFC 3206.
