@@ -7,9 +7,10 @@ for servers; so the same guarantees hold. The loop waits for nothing but reports
 
 import asyncio
 import concurrent.futures
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing, suppress
 from threading import Thread
+from typing import Any
 
 from pop3fast._dial import STEP_SECONDS
 from pop3fast.aio._threads import told
@@ -83,14 +84,33 @@ class Work:
         self._say(self.reports.put_nowait, report)
 
     def _tell(self, job: Job, how_far: Progress) -> None:
-        if self.loop.is_closed():  # and nobody can have said that all is to end
-            self.stop.say()
-        self.stop.check()
         assert self._progress is not None  # noqa: S101 - it would not be asked otherwise
-        said = asyncio.run_coroutine_threadsafe(told(self._progress, job, how_far), self.loop)
-        while not concurrent.futures.wait([said], STEP_SECONDS).done:
-            self.stop.check()
+        said = self.on_loop(told, self._progress, job, how_far)
+        if said is None:
+            raise KeyboardInterrupt
         said.result()
+
+    def on_loop(
+        self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object
+    ) -> "concurrent.futures.Future[object] | None":
+        """Have a coroutine *function* run on the loop, and return when it has; None when all is to end before.
+
+        It is for threads that fetch.
+        """
+        if self._is_to_end():
+            return None
+        said = asyncio.run_coroutine_threadsafe(function(*arguments), self.loop)
+        while not concurrent.futures.wait([said], STEP_SECONDS).done:
+            if self._is_to_end():
+                if not self.loop.is_closed():
+                    said.cancel()
+                return None
+        return said
+
+    def _is_to_end(self) -> bool:
+        if self.loop.is_closed():  # and nobody can have said it
+            self.stop.say()
+        return self.stop.is_said
 
     def _say(self, function: Callable[..., object], *arguments: object) -> None:
         with suppress(RuntimeError):  # the loop was closed: nobody listens any more

@@ -4,14 +4,11 @@ Owns the way from the threads that fetch to the loop on which the function runs.
 `pop3fast.fetch.process_many` has it decided.
 """
 
-import asyncio
-import concurrent.futures
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from pathlib import PurePath
 from typing import Unpack
 
-from pop3fast._dial import STEP_SECONDS
 from pop3fast.aio._fetch_many import LIMIT, Work
 from pop3fast.aio._threads import asked, told
 from pop3fast.fetch import Account, Destination, FetchReport, HandledMessage, Job, MessageDeferred, Options, Progress
@@ -60,14 +57,9 @@ async def process_many(  # noqa: PLR0913 - each by its name, all but the first t
 
 def _call(work: Work, handle: Handle, message: HandledMessage) -> Exception | None:
     """Have *handle* called on the loop, and return what it raised; in a thread that fetches."""
-    if work.loop.is_closed():  # and nobody can have said that all is to end
-        work.stop.say()
-        return MessageDeferred("the event loop was closed")
-    said = asyncio.run_coroutine_threadsafe(asked(handle, message), work.loop)
-    while not concurrent.futures.wait([said], STEP_SECONDS).done:
-        if work.stop.is_said:
-            said.cancel()
-            return MessageDeferred("the fetch was interrupted")
+    said = work.on_loop(asked, handle, message)
+    if said is None:
+        return MessageDeferred("the fetch was interrupted")
     try:
         said.result()
     except Exception as error:  # noqa: BLE001 - whatever it is, the message is not done
