@@ -106,6 +106,20 @@ class FastClock:
         self.time += seconds
 
 
+class RushingClock(FastClock):
+    """A clock that stands still until `rushes`; then so many *seconds* pass whenever somebody looks."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.rushes = False
+        self.seconds = seconds
+
+    def now(self) -> float:
+        if self.rushes:
+            self.time += self.seconds
+        return self.time
+
+
 class InterruptedClock(FastClock):
     """A clock that says the word to *stop* in the third pause, and remembers the pauses behind it."""
 

@@ -11,7 +11,7 @@ import pytest
 from commandline import plain_url, pop3fast
 from fetching import in_child
 from lmtp import LmtpServer
-from maildrops import Maildrop, account_of, mail
+from maildrops import Maildrop, RushingClock, account_of, mail
 from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
@@ -125,17 +125,18 @@ def test_the_word_to_stop_ends_all_of_them_and_what_was_done_is_remembered(
     server: ScriptedServer, drop: Maildrop
 ) -> None:
     to = script('input=$(cat); case $input in *"ject: 1"*) exit 0;; esac; echo x >> waiting; exec sleep 1000')
-    stop = Stop()
+    stop, clock = Stop(), RushingClock(1000.0)
 
     def watch() -> None:
         while not Path("waiting").exists() or len(Path("waiting").read_text().split()) < JOBS:
             threading.Event().wait(0.01)
         stop.say()
+        clock.rushes = True
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
-        run_job(job_of(server, to), Surroundings(stop=stop))
+        run_job(job_of(server, to), Surroundings(stop=stop, clock=clock))
     watcher.join()
     assert len(drop.messages) == 9
     report = fetch(server, script("exit 0"), delete=True)
@@ -163,6 +164,22 @@ def test_when_nothing_can_be_delivered_any_more_nothing_more_is_tried(
     assert len(drop.messages) == 9
     tried.extend([b""] * 3)
     assert run_job(Job(account_of(server), AtOnce([Lane()]), "state")).fetched == 7
+
+
+def test_a_hurry_is_that_of_all_of_them() -> None:
+    hurried: list[int] = []
+
+    class Lane(SimpleDestination):
+        path = "lane"
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def hurry(self) -> None:
+            hurried.append(self.number)
+
+    AtOnce([Lane(number) for number in range(JOBS)]).hurry()
+    assert hurried == [*range(JOBS)]
 
 
 @pytest.mark.parametrize("jobs", [0, -1, 1001])

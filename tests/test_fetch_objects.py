@@ -1,13 +1,16 @@
 """`s3:` and its kin: each message one object, the same one each time, and read back before it is deleted."""
 
+import asyncio
 import gzip
 import json
 import os
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -207,17 +210,63 @@ def test_objects_of_one_batch_are_sent_side_by_side(store: Store) -> None:
         assert fetch(server, store.url()).fetched == 8
 
 
+class Waiting:
+    """Waits on an event loop for more rounds than a hurry needs to end it."""
+
+    def __init__(self, together: _together.Together) -> None:
+        self._together = together
+
+    async def first(self) -> str:
+        await asyncio.to_thread(self._together.hurry)
+        return await self.rounds()
+
+    async def rounds(self) -> str:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return "nothing has ended it"
+
+
+def test_a_hurry_ends_what_is_under_way_and_what_begins_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_together, "HURRY_SECONDS", 0.0)
+    together = _together.Together()
+    waiting = Waiting(together)
+    together.begin()
+    assert together.run([waiting.rounds()]) == ["nothing has ended it"]
+    with pytest.raises(TimeoutError):
+        together.run([waiting.first()])
+    with pytest.raises(TimeoutError):
+        together.run([waiting.rounds()])
+    together.begin()
+    assert together.run([waiting.rounds()]) == ["nothing has ended it"]
+
+
 def test_a_person_who_wants_to_stop_waits_for_no_store(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_together, "HURRY_SECONDS", 0.0)
     go_on = threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    bounded = _together.Together._bounded
+
+    async def seen(self: _together.Together, work: Sequence[Coroutine[Any, Any, object]]) -> list[object]:
+        loops.append(asyncio.get_running_loop())
+        return await bounded(self, work)
+
+    def answer_after(rounds: int) -> None:
+        if rounds:
+            loops[-1].call_soon(answer_after, rounds - 1)
+        else:
+            go_on.set()
 
     def hang(_: Asked) -> Answer | None:
-        threading.Thread(target=destination.hurry).start()
+        destination.hurry()
+        with suppress(RuntimeError):  # it has ended, and its loop with it
+            # Behind what a hurry could have asked for: there is an answer only if it has ended nothing.
+            loops[-1].call_soon_threadsafe(answer_after, 20)
         go_on.wait(50)
         return None
 
+    monkeypatch.setattr(_together.Together, "_bounded", seen)
     store.fault = hang
     destination = open_destination(store.url())
     with State(tmp_path / "state.sqlite").account("host", 110, "user") as account:

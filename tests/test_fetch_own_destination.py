@@ -330,6 +330,12 @@ def test_what_differs_when_it_is_read_back_is_not_deleted(server: ScriptedServer
     assert (report.deleted, len(report.failures), len(drop.messages)) == (0, 4, 4)
 
 
+def test_it_hears_that_a_person_wants_to_stop_and_what_it_raises_then_holds_nobody_up() -> None:
+    box = Box(trouble=raising(ValueError("no"), "hurry"))
+    open_destination(box).hurry()
+    assert box.calls == ["hurry"]
+
+
 @pytest.mark.parametrize("to", [3, None, object(), ["maildir:x"]])
 def test_what_is_no_destination_is_an_error_that_says_what_one_is(server: ScriptedServer, to: object) -> None:
     with pytest.raises(ValueError, match=r"maildir:PATH, mbox:PATH.* has no open, prepare, begin"):

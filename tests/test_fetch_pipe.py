@@ -12,12 +12,22 @@ from pathlib import Path
 import pytest
 
 from commandline import PASSWORD, plain_url, pop3fast
-from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
-from pop3fast.fetch import DestinationError, FetchReport, Job, Options, default_path, fetch_mailbox, open_destination
+from maildrops import FastClock, Maildrop, RushingClock, account_of, delivered, fetch_from, mail
+from pop3fast.fetch import (
+    DestinationError,
+    FetchReport,
+    Job,
+    MessageDeferred,
+    Options,
+    default_path,
+    fetch_mailbox,
+    open_destination,
+)
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations._kinds import KINDS
 from pop3fast.fetch.destinations._pipe import MEANINGS, REFUSALS
+from pop3fast.fetch.destinations._program import Program
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -167,19 +177,37 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(server:
     assert not ended.is_alive()
 
 
+def test_a_hurry_ends_a_program_long_before_its_time_is_over(home: Path) -> None:
+    clock = RushingClock(1.0)
+    os.mkfifo(home / "begun")
+    program = Program("pipe:", script(home, f"echo > {home}/begun; sleep 1000").removeprefix("pipe:"), 10.0, clock)
+
+    def hurry() -> None:
+        (home / "begun").read_bytes()
+        program.hurry()
+        clock.rushes = True
+
+    hurrying = threading.Thread(target=hurry)
+    hurrying.start()
+    with pytest.raises(MessageDeferred, match="was interrupted, and was ended"):
+        program.run(lambda _: None, {})
+    hurrying.join()
+
+
 def test_the_word_to_stop_ends_a_program_and_its_message_stays_new(server: ScriptedServer, home: Path) -> None:
-    stop = Stop()
+    stop, clock = Stop(), RushingClock(1000.0)
     os.mkfifo(home / "begun")
     to = script(home, f"echo > {home}/begun; sleep 1000")
 
     def say() -> None:
         (home / "begun").read_bytes()
         stop.say()
+        clock.rushes = True
 
     teller = threading.Thread(target=say)
     teller.start()
     with pytest.raises(KeyboardInterrupt):
-        run_job(Job(account_of(server), to), Surroundings(stop=stop))
+        run_job(Job(account_of(server), to), Surroundings(stop=stop, clock=clock))
     teller.join()
     assert fetch(server, script(home, "exit 0")).fetched == 3
 
