@@ -133,6 +133,23 @@ def test_a_row_of_ours_is_slower_when_its_best_round_takes_three_per_cent_more(s
     assert ours.split() == ["Messages,", "4", "KB:", "pop3fast", *times, *verdict.split()]
 
 
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.99, ["reached"]), (1.01, ["NOT", "REACHED"])])
+def test_the_slowest_row_of_ours_beside_poplib_is_named_and_may_not_be_slower(
+    seconds: float, verdict: list[str]
+) -> None:
+    def column(**best: float) -> report.Column:
+        return {row: report.Result([2 * time, time], None) for row, time in best.items()}
+
+    tables = {
+        "Messages": {"4 KB": column(poplib=1.0, pop3fast=0.5), "5 MB": column(poplib=1.0, pop3fast=seconds)},
+        # What is not ours may be slower, and where poplib is not there it cannot be.
+        "Bulk": {"4 KB": column(poplib=1.0, bare=3.0, pop3fast=0.1), "far": column(pop3fast=9.0)},
+    }
+    (line,) = [line for line in report.goals(tables).splitlines() if line.startswith("the slowest of all")]
+    assert line.startswith("the slowest of all beside poplib: Messages, 5 MB: pop3fast ")
+    assert line.split()[-len(verdict) :] == verdict
+
+
 def test_a_selection_without_another_checkout_is_no_run_of_everything(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

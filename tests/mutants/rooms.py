@@ -39,6 +39,7 @@ GROUPS = {
         (
             "test_pipeline",
             "test_pipeline_doubt",
+            "test_late_acknowledgements",
             "test_bulk",
             "test_bulk_broken",
             "test_bulk_pieces",
