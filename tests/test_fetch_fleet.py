@@ -26,6 +26,7 @@ from waiting import wait_until
 
 USERS = [f"user{number}" for number in range(8)]
 MESSAGES = 12
+RACES = int(os.environ.get("POP3FAST_RACES", "100"))
 
 
 @pytest.fixture
@@ -364,6 +365,30 @@ def test_each_account_is_one_worker_s_and_comes_back_when_it_is_due(url: str) ->
         again = two.exchange([], 5, 100) + one.exchange([back(claim) for claim in mine], 5, 100)
         assert {claim.key for claim in again} == {claim.key for claim in mine}
         assert {claim.lease.token for claim in again} == {2}
+
+
+def test_of_two_workers_that_race_for_an_account_one_gets_it_each_time(url: str) -> None:
+    together, lock = threading.Barrier(2, timeout=50), threading.Lock()
+    tokens: list[int] = []
+
+    def race() -> None:
+        claims: list[Claim] = []
+        with contextlib.closing(turns_of(url, "me")) as turns:
+            for _ in range(RACES):
+                # Whoever has it gives it back, and races for it again.
+                turns.exchange([back(claim) for claim in claims], 0, 1)
+                together.wait()
+                claims = turns.exchange([], 1, 1)
+                with lock:
+                    tokens.extend(claim.lease.token for claim in claims)
+                together.wait()
+
+    threads = [threading.Thread(target=race) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert tokens == [*range(1, RACES + 1)]
 
 
 def test_one_that_had_mail_comes_first_and_only_when_it_is_due(url: str) -> None:
