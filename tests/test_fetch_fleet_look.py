@@ -1,7 +1,11 @@
 """Looks: a mailbox in which nothing is new is looked at on the loop; whatever else it is, a fetch says."""
 
+import asyncio
 import dataclasses
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +14,12 @@ import pytest
 from hotels import Hotel
 from maildrops import Instead, Maildrop, delivered, mail, numbered
 from pop3fast import AuthenticationError
-from pop3fast.fetch import Account, FetchReport, Job, Options
+from pop3fast.fetch import Account, FetchReport, Job, Options, fetch_fleet
 from pop3fast.fetch.fleet import _worker
 from pop3fast.fetch.fleet._look import Contexts, may_look
 from pop3fast.fetch.memory._age import DAY_SECONDS
 from pop3fast.fetch.memory._postgres import Lease
-from pop3fast.fetch.memory._postgres_turns import Claim
+from pop3fast.fetch.memory._postgres_turns import Claim, Returned
 from pop3fast.testing import CERTIFICATE, MailboxServer
 from servers.postgres import PostgresServer
 from test_fetch_fleet import fetch, mails, run
@@ -137,8 +141,6 @@ def test_unique_ids_that_may_be_given_anew_are_not_looked_at(url: str, tmp_path:
 def test_a_look_that_is_stopped_gives_its_account_back(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import threading  # noqa: PLC0415 - of one test
-
     monkeypatch.setattr(_worker, "GRACE_SECONDS", 0.0)
     stop, over = threading.Event(), threading.Event()
 
@@ -155,6 +157,72 @@ def test_a_look_that_is_stopped_gives_its_account_back(
         over.set()
     assert run(url, "SELECT due <= now(), failures FROM pop3fast.turn") == [(True, 0)]
     assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
+
+
+class Scripted:
+    """Turns that wait for a word, and have accounts then."""
+
+    def __init__(self, *claims: Claim) -> None:
+        self._claims = claims
+        self.asked, self.left = threading.Event(), threading.Event()
+        self.returned: list[Returned] = []
+
+    def exchange(self, returned: Sequence[Returned], most: int, per_host: int) -> list[Claim]:
+        assert per_host == 1
+        self.returned += returned
+        if not most or self.asked.is_set():
+            return []
+        self.asked.set()
+        self.left.wait()
+        return [claim._replace(clock=int(time.time())) for claim in self._claims]
+
+    def renew(self, leases: Sequence[Lease]) -> None:
+        """Do nothing."""
+
+    def account(self, claim: Claim) -> None:
+        raise AssertionError(claim)
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def test_an_account_that_is_taken_while_the_worker_is_left_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = Scripted(CLAIM)
+    monkeypatch.setattr(_worker, "look", lambda *_: pytest.fail("nobody is looked at any more"))
+
+    async def work() -> None:
+        worker = _worker.Worker({CLAIM.key: JOB}, turns, _worker.Limits(1000.0, 1, 1), None)
+        reports = worker.reports()
+        first = asyncio.ensure_future(anext(reports))
+        await asyncio.to_thread(turns.asked.wait)
+        first.cancel()
+        await asyncio.sleep(0)  # in which the worker hears of it
+        turns.left.set()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+
+    asyncio.run(work())
+    assert [(each.lease, each.seconds) for each in turns.returned] == [(CLAIM.lease, 0.0)]
+
+
+def test_a_look_that_is_stopped_before_it_began_gives_its_account_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    claims = [CLAIM, CLAIM._replace(lease=Lease(2, 1))]
+    turns = Scripted(*claims)
+    turns.left.set()
+
+    async def work() -> list[FetchReport]:
+        worker = _worker.Worker({CLAIM.key: JOB}, turns, _worker.Limits(1000.0, 2, 1), None)
+
+        def may_look_and_all_ends(claim: Claim, *_: object) -> bool:
+            if claim.lease == claims[1].lease:
+                worker._end_now()
+            return True
+
+        monkeypatch.setattr(_worker, "may_look", may_look_and_all_ends)
+        return [report async for report in worker.reports()]
+
+    assert asyncio.run(work()) == []
+    assert {each.lease for each in turns.returned} == {claim.lease for claim in claims}
 
 
 @pytest.mark.parametrize(
@@ -192,11 +260,6 @@ def test_accounts_that_trust_the_same_have_one_context() -> None:
 
 
 def test_a_look_over_tls_trusts_what_a_fetch_trusts(url: str, tmp_path: Path) -> None:
-    import asyncio  # noqa: PLC0415 - of one test
-    from contextlib import aclosing  # noqa: PLC0415
-
-    from pop3fast.fetch import fetch_fleet  # noqa: PLC0415
-
     async def turns(account: Account) -> list[FetchReport]:
         found: list[FetchReport] = []
         async with aclosing(fetch_fleet([account], f"eml:{tmp_path}/x", state=url, every=0.2)) as reports:

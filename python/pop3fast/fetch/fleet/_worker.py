@@ -92,7 +92,7 @@ class Worker:
         # Its own: names may be looked up for a minute in those of the loop, and leases end meanwhile.
         self._asking = ThreadPoolExecutor(1, "pop3fast-fleet-state")
         self._contexts = Contexts()
-        self._looks: set[asyncio.Task[None]] = set()
+        self._looks: set[asyncio.Task[FetchReport | None]] = set()
         self._of_no_use: set[Key] = set()
         """For which accounts a look was followed by a fetch that found nothing new."""
         self._loop = asyncio.get_running_loop()
@@ -178,27 +178,38 @@ class Worker:
 
     def _begin(self, claim: Claim) -> None:
         """Begin the turn of an account: with a look where that may be enough."""
-        if claim.key in self._of_no_use or not may_look(claim, self._jobs[claim.key], self._clock.date()):
-            self._threads.do(partial(self._turn, claim, self._clock.now()))
-            return
-        task = self._loop.create_task(self._look(claim))
-        self._looks.add(task)
-        task.add_done_callback(self._looks.discard)
-
-    async def _look(self, claim: Claim) -> None:
         began = self._clock.now()
-        try:
-            job = self._contexts.job(self._jobs[claim.key])
-            report = await look(job, claim, self._hosts)
-        except OSError:  # of a certificate that cannot be read
-            report = None
-        except asyncio.CancelledError:
-            self._ended(claim, None, self._clock.now() - began)
-            return
-        if report is None:
-            self._threads.do(partial(self._turn, claim, began, looked=True))
+        if self._stop.is_said:
+            # It came while all was ended.
+            self._ended(claim, None, 0.0)
+        elif claim.key in self._of_no_use or not may_look(claim, self._jobs[claim.key], self._clock.date()):
+            self._fetch_aside(claim, began)
         else:
-            self._ended(claim, report, self._clock.now() - began)
+            task = self._loop.create_task(self._look(claim))
+            self._looks.add(task)
+            # Also of one that was cancelled before it began.
+            task.add_done_callback(partial(self._looked, claim, began))
+
+    async def _look(self, claim: Claim) -> FetchReport | None:
+        return await look(self._contexts.job(self._jobs[claim.key]), claim, self._hosts)
+
+    def _looked(self, claim: Claim, began: float, task: "asyncio.Task[FetchReport | None]") -> None:
+        self._looks.discard(task)
+        if task.cancelled():
+            self._ended(claim, None, self._clock.now() - began)
+        elif task.exception() is not None or task.result() is None:
+            # Whatever it was, as a certificate that cannot be read, is for a fetch to say.
+            self._fetch_aside(claim, began, looked=True)
+        else:
+            self._ended(claim, task.result(), self._clock.now() - began)
+
+    def _fetch_aside(self, claim: Claim, began: float, *, looked: bool = False) -> None:
+        """Have a thread fetch."""
+        try:
+            self._threads.do(partial(self._turn, claim, began, looked=looked))
+        except RuntimeError as error:  # the system has no thread at all
+            job = self._jobs[claim.key]
+            self._ended(claim, FetchReport(str(job.account), job.words, error=error), self._clock.now() - began)
 
     async def _pause(self, seconds: float) -> None:
         """Wait so many *seconds*, and then until a turn has ended or it is time to look again."""
