@@ -25,7 +25,7 @@ GROUPS = [
     "what is deleted from the server:",
     "what is fetched:",
     "fetching by itself:",
-    "what is said:",
+    "what is printed:",
     "examples:",
 ]
 

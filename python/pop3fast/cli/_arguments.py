@@ -73,9 +73,7 @@ class _Groups:
 def make_parser() -> argparse.ArgumentParser:
     """Return what reads a command line; the command's name will be in ``command``."""
     parser = Parser(prog="pop3fast", description="Retrieve mail by POP3, fast.")
-    parser.add_argument(
-        "--version", action="version", version=f"pop3fast {__version__}", help="say which version it is"
-    )
+    parser.add_argument("--version", action="version", version=f"pop3fast {__version__}", help="print the version")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
     for add in (
         _add_fetch,
@@ -98,14 +96,14 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
     fetch = _command(
         commands,
         "fetch",
-        "get new mail down into a Maildir, an mbox or a folder of files",
+        "fetch new mail into a Maildir, an mbox, a folder of files, or elsewhere",
         "Fetch new messages. Each arrives once, and counts only when it is safe on the disk, whatever happens on the "
         "way. Nothing is deleted from the server without --delete or --delete-after.",
     )
     groups = _Groups(fetch)
     add_options(groups.of, "fetch")
     what = groups.of("max_size")
-    what.add_argument("--dry-run", action="store_true", help="say what would be fetched and deleted, and do nothing")
+    what.add_argument("--dry-run", action="store_true", help="print what would be fetched and deleted, and do nothing")
     what.add_argument(
         "--accept-uid-change",
         action="store_true",
@@ -117,19 +115,20 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         nargs="?",
         const="all",
         metavar="UID",
-        help="take messages for new that were fetched or refused before: this one (several times, if need be), or all",
+        help="fetch messages again that were fetched or refused before: the one with this unique-id (may be repeated), "
+        "or all",
     )
     by_itself = groups.of("patience")
     by_itself.add_argument(
-        "--jobs", type=parser_of(COUNT), metavar="N", help="fetch so many mailboxes at the same time (default: 8)"
+        "--jobs", type=parser_of(COUNT), metavar="N", help="fetch N mailboxes at the same time (default: 8)"
     )
     by_itself.add_argument(
         "--every",
         type=parser_of(SECONDS),
         metavar="SECONDS",
-        help="go on, and fetch each mailbox about every so many seconds, until SIGTERM (default: fetch once)",
+        help="fetch each mailbox again, about every SECONDS seconds, until SIGTERM (default: fetch once)",
     )
-    _add_what_is_said(fetch, by_itself, verbosely="say a line for each message, with its subject")
+    _add_what_is_said(fetch, by_itself, verbosely="print a line for each message, with its subject")
 
 
 def _add_fleet(commands: Any) -> None:  # noqa: ANN401
@@ -150,23 +149,23 @@ def _add_fleet(commands: Any) -> None:  # noqa: ANN401
         type=parser_of(SECONDS),
         default=300.0,
         metavar="SECONDS",
-        help="fetch each mailbox about every so many seconds; later and later where that fails (default: 300)",
+        help="fetch each mailbox about every SECONDS seconds; later and later where that fails (default: 300)",
     )
     by_itself.add_argument(
         "--at-once",
         type=parser_of(COUNT),
         default=1000,
         metavar="N",
-        help="hold so many sessions at once in this worker (default: 1000)",
+        help="hold at most N sessions at once in this worker (default: 1000)",
     )
     by_itself.add_argument(
         "--per-host",
         type=parser_of(COUNT),
         default=8,
         metavar="N",
-        help="hold so many sessions with a host at once, in all workers together (default: 8)",
+        help="hold at most N sessions with a host at once, in all workers together (default: 8)",
     )
-    _add_what_is_said(fleet, by_itself, verbosely="say a line for each fetch, also where nothing is new")
+    _add_what_is_said(fleet, by_itself, verbosely="print a line for each fetch, also where nothing is new")
     fleet.set_defaults(dry_run=False, accept_uid_change=False, fetch_again=None)
 
 
@@ -175,14 +174,14 @@ def _add_what_is_said(parser: argparse.ArgumentParser, by_itself: "argparse._Arg
         "--log",
         type=expanded,
         metavar="FILE",
-        help="add a JSON object for each event to this file, which SIGHUP has opened anew",
+        help="add a JSON object for each event to this file; SIGHUP opens it anew",
     )
-    said = parser.add_argument_group("what is said").add_mutually_exclusive_group()
+    said = parser.add_argument_group("what is printed").add_mutually_exclusive_group()
     said.add_argument(
-        "-q", "--quiet", action="store_true", help="say only what went wrong, and what stays on the server"
+        "-q", "--quiet", action="store_true", help="print only what went wrong, and what stays on the server"
     )
     said.add_argument("-v", "--verbose", action="store_true", help=verbosely)
-    said.add_argument("--json", action="store_true", help="say a JSON object for each message, and one at the end")
+    said.add_argument("--json", action="store_true", help="print a JSON object for each message, and one at the end")
 
 
 def _add_list(commands: Any) -> None:  # noqa: ANN401
@@ -211,8 +210,8 @@ def _add_show(commands: Any) -> None:  # noqa: ANN401
         commands,
         "show",
         "write one message to the standard output, or delete it",
-        "Write a message to the standard output, as the server has it; at a terminal with all escaped that one would "
-        "obey. Or delete it from the server without fetching it: one that is too large, or that nobody wants.",
+        "Write a message to the standard output, as the server has it; on a terminal, characters that it would obey "
+        "are escaped. Or delete it from the server without fetching it: one that is too large, or that nobody wants.",
         usage="[OPTIONS] URL|NAME [NUMBER]",
         nargs=1,
     )

@@ -145,13 +145,15 @@ class Settings:
     oauth_scope: str | None = _said(TEXT, "file", "what is asked for there (other)")
     mechanism: str | None = _said(TEXT, "login", "how to log in: SCRAM-SHA-256, PLAIN, USER, ... (default: the best)")
     ca_file: str | None = _said(FILE, "login", "certificates to trust instead of the system's (PEM)")
-    client_cert: str | None = _said(FILE, "login", "a certificate to show to the server (PEM), with its key")
-    client_key: str | None = _said(FILE, "login", "the key of that certificate, where it has a file of its own")
+    client_cert: str | None = _said(
+        FILE, "login", "a certificate to show to the server (PEM), with its key unless that has a file of its own"
+    )
+    client_key: str | None = _said(FILE, "login", "the file of that certificate's key (PEM)")
     fingerprint: str | None = _said(
         TEXT, "login", "trust the one certificate that has this SHA-256 (hexadecimal), whoever signed it"
     )
     tls_name: str | None = _said(TEXT, "login", "the name that the certificate has to have (default: the host's)")
-    tls_min: str | None = _said(TEXT, "login", "the least version of TLS: 1.2 or 1.3 (default: 1.2)")
+    tls_min: str | None = _said(TEXT, "login", "the lowest version of TLS: 1.2 or 1.3 (default: 1.2)")
     proxy: str | None = _said(
         TEXT, "login", "go through a proxy: socks5://host[:port], socks5h:// or http:// (default: $ALL_PROXY)"
     )
@@ -167,20 +169,22 @@ class Settings:
     )
     delete: bool | None = _said(FLAG, "fetch", "delete delivered messages from the server")
     delete_after: float | None = _said(
-        DAYS, "fetch", "delete messages from the server so many days after their delivery (default: never)"
+        DAYS, "fetch", "delete messages from the server DAYS days after their delivery (default: never)"
     )
     since_last: bool | None = _said(FLAG, "fetch", "fetch only messages that came since the last fetch")
-    max_size: int | None = _said(SIZE, "fetch", "leave larger messages on the server (default: none is too large)")
-    limit: int | None = _said(COUNT, "fetch", "fetch at most so many messages (default: all)")
+    max_size: int | None = _said(
+        SIZE, "fetch", "leave messages of more than SIZE octets on the server (500k, 20M; default: no limit)"
+    )
+    limit: int | None = _said(COUNT, "fetch", "fetch at most N messages (default: all)")
     headers_only: bool | None = _said(FLAG, "fetch", "fetch headers only; the messages count as not fetched")
     checkpoint_messages: int | None = _said(
-        COUNT, "fetch", "when deleting, begin a new session after so many messages (default: 500)"
+        COUNT, "fetch", "when deleting, begin a new session after every N messages (default: 500)"
     )
     checkpoint_octets: int | None = _said(
-        SIZE, "fetch", "when deleting, begin a new session after so many octets (default: 50,000,000)"
+        SIZE, "fetch", "when deleting, begin a new session after every SIZE octets (default: 50,000,000)"
     )
     forget_after: float | None = _said(
-        DAYS, "fetch", "forget that a message was fetched when no listing has had it for so many days (default: 30)"
+        DAYS, "fetch", "forget that a message was fetched when no listing has had it for DAYS days (default: 30)"
     )
     trust_sizes: bool | None = _said(
         EITHER, "fetch", "trust the sizes that the server lists, or do not (default: learned from the messages)"
@@ -192,12 +196,13 @@ class Settings:
     drop_status: bool | None = _said(
         FLAG,
         "fetch",
-        "deliver messages without Status and other headers that say what was read or deleted, which a sender can set",
+        "deliver messages without the headers that say what was read or deleted (Status and others): "
+        "senders can set them",
     )
     sessions: int | None = _said(
         COUNT,
         "fetch",
-        "fetch over so many sessions at once where the server answers one command at a time (default: 1)",
+        "fetch over N sessions at once where the server answers one command at a time (default: 1)",
     )
     sync: Literal["each", "batch"] | None = _said(
         SYNC,
@@ -215,18 +220,18 @@ class Settings:
     pipe_timeout: float | None = _said(
         SECONDS, "fetch", "how long a program (pipe:) may take for one message (default: 600)"
     )
-    to_create: bool | None = _said(FLAG, "fetch", "make the folder that the mail goes to when it is missing (imaps:)")
+    to_create: bool | None = _said(FLAG, "fetch", "make the folder that the mail goes to, when it is missing (imaps:)")
     jobs_per_account: int | None = _said(
-        COUNT, "fetch", "deliver so many messages at once (pipe:, lmtp:; default: 1, in the order of the mailbox)"
+        COUNT, "fetch", "deliver N messages at once (pipe:, lmtp:; default: 1, in the order of the mailbox)"
     )
     import_seen: str | None = _said(
-        FILE, "fetch", "messages that getmail, mpop or fetchmail fetched, by their file, are not new"
+        FILE, "fetch", "where getmail, mpop or fetchmail keeps what it fetched: these messages are not new"
     )
     on_success: str | None = _said(
         COMMAND, "fetch", "a command to run when a fetch of the account has ended well (without a shell)"
     )
     on_failure: str | None = _said(COMMAND, "fetch", "a command to run when a fetch of the account has failed")
-    from_now: bool | None = _said(FLAG, "fetch", "before the first fetch: what is on the server is not new")
+    from_now: bool | None = _said(FLAG, "fetch", "at the first fetch, what is on the server does not count as new")
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
     def over(self, others: "Settings") -> "Settings":
