@@ -6,13 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from commandline import PASSWORD, plain_url, pop3fast, private
+from commandline import PASSWORD, Here, plain_url, pop3fast, private
 from maildrops import FastClock, Maildrop, mail
 from pop3fast.fetch import Account, Options, State, StateError, account_status, fetch_mailbox
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 from shapes import GREETING
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    return Here(tmp_path, monkeypatch, capsys)
 
 
 def config(home: Path, servers: dict[str, MailboxServer]) -> str:
@@ -127,8 +132,11 @@ def test_what_a_fetch_left_is_waiting_until_one_has_got_it(tmp_path: Path) -> No
         drop.instead = lambda _: None
         assert fetch_mailbox(account, to, state=state).fetched == 2
         assert waiting(state, server) == 0
-        # Where nothing is new, too, whatever was waiting.
+        # Where nothing is new, too, whatever was waiting: that is seen at the first glance.
+        fetch_mailbox(account, to, state=state)
         drop.messages.append((b"new", mail(7)))
+        fetch_mailbox(account, to, state=state, dry_run=True)
+        assert waiting(state, server) == 0
         fetch_mailbox(account, to, state=state, max_size=1)
         assert waiting(state, server) == 1
         drop.messages.pop()
@@ -160,6 +168,18 @@ def test_what_a_filter_skips_waits_for_nobody_and_what_it_leaves_does(tmp_path: 
         assert waiting(state, server) == 1
 
 
+def test_what_a_destination_refused_waits_until_somebody_asks(tmp_path: Path) -> None:
+    drop = Maildrop(*((b"u%d" % number, mail(number)) for number in range(1, 4)))
+    state = f"{tmp_path}/state"
+    with ScriptedServer(GREETING, drop) as server:
+        account = Account(plain_url(server), password="x")
+        for to, waits in (("pipe:sh -c 'exit 65'", 3), ("pipe:true", 3)):  # of sysexits.h: for good
+            fetch_mailbox(account, to, state=state)
+            assert waiting(state, server) == waits
+        assert fetch_mailbox(account, "pipe:true", state=state, fetch_again=True).fetched == 3
+        assert waiting(state, server) == 0
+
+
 def test_checkpoints_and_messages_without_a_lasting_name_count_once(tmp_path: Path) -> None:
     names = [b"ENOMEM-1", b"a", b"ENOMEM-2", b"b", b"c"]
     drop = Maildrop(*((name, mail(number)) for number, name in enumerate(names)))
@@ -179,6 +199,12 @@ def test_a_person_and_prometheus_are_told_how_many_wait(tmp_path: Path) -> None:
         )
         metrics = pop3fast(tmp_path, "status", "--config", path, "--prometheus", status=0).out
     assert f'pop3fast_waiting_messages{{account="user on 127.0.0.1:{server.port}"}} 2\n' in metrics
+
+
+def test_a_label_has_what_would_end_it_escaped(here: Here) -> None:
+    url = "pop3s://a%22b%5Cc@mail.example.org"
+    metrics = here("status", url, "--state", "x", "--prometheus", status=0).out
+    assert 'pop3fast_known_messages{account="a\\"b\\\\c on mail.example.org:995"} 0\n' in metrics
 
 
 def test_status_waits_for_no_fetch_that_runs(tmp_path: Path) -> None:

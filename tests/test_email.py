@@ -288,3 +288,5 @@ def test_what_python_takes_for_a_line_end_makes_no_second_header_when_it_is_writ
         header = written.partition(b"\n\n")[0]
         assert [line for line in header.split(b"\n")[1:] if not line.startswith((b" ", b"\t"))] == []
         assert email.message_from_bytes(written).keys() == [name]
+        # Nor is it changed, unless it is encoded anew.
+        assert not between.isascii() or f"a{between}Bcc".encode() in header

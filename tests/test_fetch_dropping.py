@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from commandline import PASSWORD, pop3fast
+from destinations import Box
 from maildrops import Maildrop, account_of, delivered, mail
-from pop3fast.fetch import FetchReport, fetch_mailbox
-from pop3fast.fetch._dropping import FIELDS, UNDECIDED_OCTETS, WithoutStatus
+from pop3fast.fetch import FetchReport, Identity, fetch_mailbox
+from pop3fast.fetch._dropping import FIELDS, UNDECIDED_OCTETS, DroppingDelivery, WithoutStatus
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 from shapes import GREETING
@@ -58,6 +59,15 @@ def test_blanks_before_the_colon_hide_no_field_and_a_long_line_is_not_kept_in_me
     rest = WithoutStatus()
     assert rest.feed(b"Subject: " + b"x" * UNDECIDED_OCTETS) == b"Subject: " + b"x" * UNDECIDED_OCTETS
     assert rest.feed(b"Status: y") == b"Status: y"
+
+
+def test_what_is_held_of_a_header_without_an_end_is_delivered_at_the_end() -> None:
+    box = Box()
+    delivery = DroppingDelivery(box.begin(Identity(b"u1")))
+    delivery.write(b"Status: R\r\nA: b")
+    delivery.end()
+    box.flush()
+    assert box.delivered == [(b"u1", b"A: b")]
 
 
 def fetch(server: MailboxServer | ScriptedServer, to: str, **options: bool | float) -> FetchReport:
