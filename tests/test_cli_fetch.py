@@ -186,7 +186,7 @@ def test_what_was_fetched_is_fetched_again_when_that_is_asked_for(tmp_path: Path
         assert "5 messages fetched" in fetch(tmp_path, server, "--to", to, "--fetch-again").out
         assert delivered(to) == sorted(MAIL)
         ran = pop3fast(tmp_path, "fetch", "--to", to, "--fetch-again", plain_url(server), env=ENV, status=2)
-        assert "behind --fetch-again stands a URL" in ran.err
+        assert "--fetch-again is followed by a URL" in ran.err
 
 
 def test_unique_ids_that_all_changed_stop_it_and_it_says_how_to_go_on(tmp_path: Path) -> None:

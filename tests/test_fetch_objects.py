@@ -317,7 +317,7 @@ def test_each_cloud_is_made_from_its_url(scheme: str) -> None:
         ("s3://b/p?secret=x", "its options are endpoint, region, account, compress"),
         ("s3://b/p?region=a&region=b", "each once"),
         ("s3://b/p?compress=rar", "compress= is gzip or zstd"),
-        ("s3://key:hidden@b/p", "keys do not belong into a URL"),
+        ("s3://key:hidden@b/p", "keys do not belong in a URL"),
         ("s3://b/p/../q", "a . or .. between slashes"),
         ("s3://[b/p", "no URL of an object store"),
     ],

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _fetch(command: argparse.Namespace) -> int:
     if not command.accounts and any("://" in uid for uid in command.fetch_again or ()):
-        raise UsageError("behind --fetch-again stands a URL: write it before, or write --fetch-again=all")
+        raise UsageError("--fetch-again is followed by a URL: write the URL before it, or write --fetch-again=all")
     return _fetching.fetch(selected(command), command)
 
 

@@ -13,7 +13,7 @@ def log_in(accounts: dict[str, Settings]) -> int:
     """Have a person log in for each of *accounts*; return the exit status. Raises `SecretError`."""
     for name, settings in accounts.items():
         if settings.oauth is None:
-            raise UsageError(f"[{name}] says nothing of oauth, as in oauth = 'microsoft'")
+            raise UsageError(f"[{name}] has no key oauth, as in oauth = 'microsoft'")
         source = tokens_of(settings)
         if isinstance(source, TokenSource):
             source.login(complain)

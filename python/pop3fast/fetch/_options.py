@@ -82,11 +82,11 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.delete and self.delete_after is not None:
-            raise ValueError("delete all that was delivered, or what was delivered some days ago: one of the two")
+            raise ValueError("delete at once, or some days after the delivery (delete_after): one of the two")
         if self.headers_only and self.deletes:
             raise ValueError("a message of which only the header is fetched is not deleted")
         if self.filter_headers and self.filter is None:
-            raise ValueError("filter_headers says what a filter gets, and there is none")
+            raise ValueError("filter_headers is for a filter, and there is none")
         if self.filter is not None:
             command_of(FILTER, self.filter)
         if isinstance(self.fetch_again, str | bytes):

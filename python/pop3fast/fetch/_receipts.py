@@ -181,7 +181,7 @@ class Deliveries:
                 self._reject(item, error, prints[identity])
         if len(items) == before:  # which would go on for ever
             raise DestinationError(
-                self._destination.path, "deliver to", "what it does not take is no message that it was given"
+                self._destination.path, "deliver to", "it refuses a message that it was not given"
             ) from error
 
     def _remember(self, items: dict[Identity, Item], entries: Sequence[Entry]) -> None:
@@ -192,5 +192,5 @@ class Deliveries:
             self.receipts.extend(Receipt(items.pop(identity), entry) for identity, entry in known.items())
         if len(known) < len(entries):
             raise DestinationError(
-                self._destination.path, "deliver to", "what it says that it delivered is no message that it was given"
+                self._destination.path, "deliver to", "it says that it delivered a message that it was not given"
             )

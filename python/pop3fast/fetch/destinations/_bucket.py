@@ -107,7 +107,7 @@ def parse_bucket(url: str) -> Bucket:
         raise ValueError("this is no URL of an object store") from None
     options = dict(pairs)
     if parts.username is not None or parts.password is not None:
-        raise ValueError("keys do not belong into a URL, which ends up in logs: the store's own variables are for them")
+        raise ValueError("keys do not belong in a URL, which ends up in logs: the store's own variables are for them")
     if set(options) - set(OPTIONS) or len(options) < len(pairs):
         raise ValueError(f"{wrong}; its options are {', '.join(OPTIONS)}, each once")
     if options.get("compress", "") not in SUFFIXES:
