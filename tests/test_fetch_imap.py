@@ -19,13 +19,16 @@ from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations._imap import (
     GATHERED,
+    IN_FLIGHT,
     SMALL_OCTETS,
     Imap,
     Outgoing,
+    _places_of,
     internal_date,
     parse_imap,
     utf7,
 )
+from pop3fast.fetch.destinations._imap_session import Answer, ImapSession
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.testing import MailboxServer
 from pop3fast.testing._mailbox_server import CERTIFICATE
@@ -193,6 +196,56 @@ def test_that_messages_are_going_to_be_sent_is_durable_before_it_is_true(
         assert fetch(server, imap, trusting).deleted == len(many)
     assert noted == [*[*[False] * (GATHERED - 1), True] * 2, False, False, True]
     assert sum(seen) == len(many)
+
+
+@pytest.mark.parametrize("capable", [True, False])
+def test_no_more_are_on_their_way_than_may_come_in_doubt_and_each_is_known_by_where_it_is(
+    server: ScriptedServer,
+    trusting: ssl.SSLContext,
+    many: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    capable: bool,
+) -> None:
+    on_their_way: list[int] = []
+    places: list[bytes] = []
+    begin, remember = ImapSession.begin_appends, AccountState.remember
+    noted: list[Imap] = []
+
+    def begin_it(session: ImapSession, folder: bytes, messages: list[tuple[bytes, bytes]]) -> bytes:
+        on_their_way.append(sum(len(pending.messages) for pending in noted[0]._pending))
+        return begin(session, folder, messages)
+
+    def remember_it(memory: AccountState, entries: list[Entry]) -> None:
+        places.extend(entry.place for entry in entries)
+        remember(memory, entries)
+
+    def connect(to: Imap) -> ImapSession:
+        noted.append(to)
+        return make(to)
+
+    make = Imap.connect
+    monkeypatch.setattr(Imap, "connect", connect)
+    monkeypatch.setattr(ImapSession, "begin_appends", begin_it)
+    monkeypatch.setattr(AccountState, "remember", remember_it)
+    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND" * capable) as imap:
+        assert fetch(server, imap, trusting).deleted == len(many)
+    assert max(on_their_way) == IN_FLIGHT
+    assert places == [b"7:%d" % uid for uid in range(1, len(many) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("code", "places"),
+    [
+        ("APPENDUID 7 3:5", [b"7:3", b"7:4", b"7:5"]),
+        ("APPENDUID 7 3,5:6", [b"7:3", b"7:5", b"7:6"]),
+        *((f"APPENDUID {words}", [b""] * 3) for words in ("7 3", "7 1:4294967295", "7 5:3", "7", "7 3:", "x 3:5")),
+        ("APPENDUID 7 " + "9" * 5000, [b""] * 3),
+        ("", [b""] * 3),
+    ],
+)
+def test_where_messages_are_is_what_the_server_says_of_all_of_them_or_not_known(code: str, places: list[bytes]) -> None:
+    assert _places_of(Answer("OK", f"[{code}] done"), 3) == places
 
 
 @pytest.mark.parametrize("answer", [b"NO no", b"BAD what"])
