@@ -71,6 +71,20 @@ def test_there_is_no_shell(server: ScriptedServer, home: Path) -> None:
     assert (home / "arguments").read_text().splitlines() == arguments
 
 
+@pytest.mark.parametrize("status", [0, 75])
+def test_a_program_that_runs_another_as_rspamc_does_gives_it_the_message_and_says_whether_it_took_it(
+    server: ScriptedServer, drop: Maildrop, home: Path, status: int
+) -> None:
+    """As ``rspamc --mime --exec COMMAND``, which ends with 1 when the command failed."""
+    scan = '(echo "X-Spam: no"; cat) | eval "$3" || exit 1'
+    delivery = f"sh -c 'cat >> {home}/box; exit {status}'"
+    to = script(home, f'[ "$1 $2" = "--mime --exec" ] || exit 64\n{scan}')
+    report = fetch(server, f"{to} --mime --exec {shlex.quote(delivery)}", Options(delete=True))
+    assert (report.deleted, len(report.failures), len(report.refused)) == ((3, 0, 0) if status == 0 else (0, 3, 0))
+    assert (home / "box").read_bytes() == b"".join(b"X-Spam: no\n" + each.replace(b"\r\n", b"\n") for _, each in MAILS)
+    assert len(drop.messages) == len(report.failures)
+
+
 def test_sender_recipient_and_key_are_in_the_environment(server: ScriptedServer, home: Path) -> None:
     to = script(home, f"echo $SENDER $RECIPIENT $POP3FAST_KEY >> {home}/told")
     fetch(server, to)
