@@ -157,12 +157,13 @@ def test_what_a_program_leaves_running_is_not_waited_for(server: ScriptedServer,
 @pytest.mark.usefixtures("ending")
 def test_what_a_program_leaves_running_can_go_on_to_print(server: ScriptedServer, home: Path) -> None:
     os.mkfifo(home / "go")
-    # With nobody to read it, the first line would end it by a signal.
-    to = script(home, f"(cat {home}/go; yes | head -c 300000; echo > {home}/alive) & exit 0")
+    # With nobody to read it, a signal would end what prints.
+    printing = f"if yes | head -c 300000; then echo all > {home}/alive; else echo ended > {home}/alive; fi"
+    to = script(home, f"(cat {home}/go; {printing}) & exit 0")
     os.mkfifo(home / "alive")
     assert fetch(server, to, Options(limit=1)).fetched == 1
     (home / "go").write_text("go on")
-    assert (home / "alive").read_text() == "\n"
+    assert (home / "alive").read_text() == "all\n"
 
 
 @pytest.mark.usefixtures("ending")
@@ -206,6 +207,13 @@ def test_a_hurry_ends_a_program_long_before_its_time_is_over(home: Path) -> None
     with pytest.raises(MessageDeferred, match="was interrupted, and was ended"):
         program.run(lambda _: None, {})
     hurrying.join()
+
+
+@pytest.mark.usefixtures("ending")
+def test_a_program_that_closes_its_output_and_hangs_is_ended(server: ScriptedServer, home: Path) -> None:
+    to = script(home, "exec >&- 2>&-; exec sleep 1000")
+    report = fetch(server, to, Options(limit=1), pipe_timeout=0.2)
+    assert "took more than 0.2 seconds, and was ended" in report.failures[0].why
 
 
 def test_the_word_to_stop_ends_a_program_and_its_message_stays_new(server: ScriptedServer, home: Path) -> None:
