@@ -21,7 +21,8 @@ from pop3fast.fetch.destinations._destination import Delivery
 from simulation.disk import Disk
 from simulation.mails import Senders, text_of
 from simulation.places import Place
-from simulation.play import memory, surroundings
+from simulation.play import memory
+from simulation.surroundings import surroundings
 from simulation.world import Death, World
 
 T = TypeVar("T")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from simulation.mails import FAR
 from simulation.own import HANDLER, OWN
 from simulation.planted import FAULTS, Planted, planted
 from simulation.play import digest_of, play
@@ -51,6 +52,18 @@ def test_a_function_gets_everything_and_nothing_is_between_two_stools(portion: i
             play(seed, folder, PLAIN, needs=frozenset({OWN, HANDLER}))
         except Broken as broken:
             pytest.fail(f"{broken}: python -m tests.simulation --handler --seed {seed} tells the story")
+
+
+@pytest.mark.parametrize("portion", range(PORTIONS // 4))
+@pytest.mark.parametrize("kind", FAR)
+def test_a_program_and_a_server_get_everything_and_twice_only_what_was_in_doubt(
+    kind: str, portion: int, folder: Path
+) -> None:
+    for seed in range(portion * SEEDS_A_PORTION, (portion + 1) * SEEDS_A_PORTION):
+        try:
+            play(seed, folder, KEPT, needs=frozenset({kind}))
+        except Broken as broken:
+            pytest.fail(f"{broken}: python -m tests.simulation --far {kind} --seed {seed} tells the story")
 
 
 def test_messages_that_are_alike_and_have_no_unique_ids_that_last_are_one_to_a_function(folder: Path) -> None:

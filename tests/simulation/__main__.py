@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from .mails import FAR
 from .own import HANDLER, OWN
 from .play import memory, play
 from .world import FEATURES, World
@@ -26,6 +27,7 @@ def main() -> int:
     parser.add_argument("--first", action="store_true", help="stop at the first broken promise")
     parser.add_argument("--own", action="store_true", help="deliver to a destination of one's own")
     parser.add_argument("--handler", action="store_true", help="process with a function instead")
+    parser.add_argument("--far", choices=FAR, help="deliver to a program or a server")
     parser.add_argument(
         "--with", dest="needs", action="append", default=[], metavar="FEATURE", help="have a feature in each"
     )
@@ -39,6 +41,7 @@ def main() -> int:
             *arguments.needs,
             *([OWN] if arguments.own or arguments.handler else []),
             *([HANDLER] if arguments.handler else []),
+            *([arguments.far] if arguments.far else []),
         }
     )
     with memory() as folder:

@@ -84,12 +84,14 @@ class Database(sqlite3.Connection):
             self._step(word)
             if word == "COMMIT":
                 self.world.say("remembered")
+            self.world.on_statement(word)
         return super().execute(sql, *parameters)
 
     def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401
         self._step(sql.split(" ", 1)[0])
         if sql == _REMEMBER:
             self.world.check_batch(len(parameters[0]))
+            self.world.on_statement(sql)
         return super().executemany(sql, *parameters)
 
     def _step(self, word: str) -> None:

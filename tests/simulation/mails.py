@@ -20,6 +20,11 @@ LINES = (
     b"Subject: not a header",
 )
 
+FAR = ("pipe", "lmtp", "imap")
+"""The kinds of destinations that are no files."""
+
+CRLF_KINDS = {"eml", "own", "lmtp", "imap"}
+
 PLAIN_SIZES = (150, 200, 400)
 
 
@@ -89,4 +94,4 @@ class Senders:
 
 def text_of(content: bytes, kind: str) -> bytes:
     """Return what a reader finds of *content* at a destination of *kind*."""
-    return content if kind in {"eml", "own"} else content.replace(b"\r\n", b"\n")
+    return content if kind in CRLF_KINDS else content.replace(b"\r\n", b"\n")

@@ -24,15 +24,40 @@ ATTEMPTS = 1_000_000
 """More than a story has: a message that is given up would never arrive."""
 
 
-class OwnPlace(Place):
+class OneByOne(Place):
+    """A destination that takes messages one by one, and is no file."""
+
+    def __init__(self, world: World, disk: Disk, kind: str, name: str) -> None:
+        super().__init__(world, disk, kind, name)
+        self.refused: dict[str | bytes, bytes] = {}
+        """The texts that it has refused for good, by whatever tells them apart there."""
+
+    def destination(self) -> SimpleDestination | str:
+        """Return what a new process delivers through, or to."""
+        raise NotImplementedError
+
+    def forget_the_last(self) -> None:
+        """Note that the process has died, or could remember nothing any more."""
+
+    def files(self, *, durable: bool = False) -> list[tuple[object, str, object]]:  # type: ignore[override]
+        """Return none: nobody else can look into it."""
+        del durable
+        return []
+
+    def work(self) -> None:
+        """Let nobody do anything in it."""
+
+    def damage(self) -> None:
+        """Damage nothing: it cannot be read back."""
+
+
+class OwnPlace(OneByOne):
     """What lies at such a destination."""
 
     def __init__(self, world: World, disk: Disk, name: str) -> None:
         super().__init__(world, disk, "own", name)
         self.deliveries: list[tuple[str, bytes]] = []
         """Key and content, as they came."""
-        self.refused: dict[str, bytes] = {}
-        """The texts that it has refused for good, by key."""
 
     def destination(self) -> SimpleDestination:
         """Return what a new process delivers through."""
@@ -76,17 +101,6 @@ class OwnPlace(Place):
         """Return the texts in the order in which each came first."""
         del durable
         return [*dict.fromkeys(content for _, content in self.deliveries)]
-
-    def files(self, *, durable: bool = False) -> list[tuple[object, str, object]]:  # type: ignore[override]
-        """Return none: nobody else can look into it."""
-        del durable
-        return []
-
-    def work(self) -> None:
-        """Let nobody do anything in it."""
-
-    def damage(self) -> None:
-        """Damage nothing: it cannot be read back."""
 
 
 class OwnDestination(SimpleDestination):

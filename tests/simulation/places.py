@@ -28,6 +28,8 @@ class Place:
         self.path = f"/mail/{name}"
         self.taken: Counter[bytes] = Counter()
         """The texts that a person has moved away or deleted."""
+        self.doubtful: Counter[bytes] = Counter()
+        """How many times a text is there of which whoever sent it cannot know that it is."""
         self.altered: dict[bytes, bytes] = {}
         """The text of a message that a mail program has rewritten, and what it was."""
         self.rewritten = False

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 from unittest import mock
 
+from .far import IMAP, LMTP, PIPE
 from .own import OWN
 from .strangers import FILES_OF_OTHERS
 from .world import BY_BATCH, SEVERAL
@@ -254,6 +255,51 @@ FAULTS = (
         "if objection := '':",
         0,
         frozenset({FILES_OF_OTHERS}),
+    ),
+    Planted(
+        "a program that says not now has delivered",
+        "destinations._pipe",
+        "Pipe.deliver",
+        "if ended.status:",
+        "if ended.status in REFUSALS:",
+        0,
+        frozenset({PIPE, "in use"}),
+    ),
+    Planted(
+        "several messages are given to a program before one is remembered",
+        "_receipts",
+        "Deliveries.__init__",
+        'getattr(destination, "batch_messages", None) or BATCH_MESSAGES',
+        "BATCH_MESSAGES",
+        1,
+        frozenset({PIPE, "kills"}),
+    ),
+    Planted(
+        "an answer that is lost is a good one",
+        "destinations._lmtp",
+        "Lmtp.deliver",
+        "raise MessageDeferred(str(error)) from error",
+        "return",
+        1,
+        frozenset({LMTP, "hang-ups"}),
+    ),
+    Planted(
+        "a message whose fate is doubtful is appended without a look",
+        "destinations._imap",
+        "Imap.settle",
+        "if is_doubtful and (place := self._find(session, message, octets)) is not None:",
+        "if place := b'':",
+        0,
+        frozenset({IMAP, "hang-ups"}),
+    ),
+    Planted(
+        "that a message is going to be appended is not remembered",
+        "destinations._imap",
+        "Imap.settle",
+        "self._attempts.note_attempt(uid, entry.content, before + 1)",
+        "pass",
+        0,
+        frozenset({IMAP, "hang-ups"}),
     ),
     Planted(
         "a further session has the numbers of the first",

@@ -8,27 +8,27 @@ import contextlib
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
-from importlib import import_module
 from pathlib import Path
-from unittest import mock
 
-from pop3fast.fetch import FetchReport, Named, Options, UidsChanged
+from pop3fast.fetch import FetchReport, Named, Options, StateError, UidsChanged
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch.destinations._particulars import Sync
 
-from .database import Databases
 from .disk import Disk
+from .far import CONTEXT, IMAP, FarPlace, is_far, kind_of
 from .line import Line, SimulatedAccount
 from .mails import Mail, Senders
-from .own import OWN, OwnPlace
+from .own import OWN, OneByOne, OwnPlace
 from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
 from .strangers import Strangers
+from .surroundings import surroundings
 from .world import BY_BATCH, DAY, SEVERAL, Broken, Death, World
 
 SHARED_MBOX = "shared mbox"
@@ -43,23 +43,6 @@ MOST_SESSIONS = 150
 
 MOST_CALM_FETCHES = 12
 """By then nothing may change any more."""
-
-RECEIVE_OCTETS = 8192
-"""Making the buffer of the usual size takes longer than all that is read into it here."""
-
-SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
-    ("pop3fast._batch", "PIECE_OCTETS", (16, 100)),
-    ("pop3fast.fetch._receipts", "BATCH_MESSAGES", (1, 2, 3)),
-    ("pop3fast.fetch._receipts", "BATCH_OCTETS", (100, 600)),
-    ("pop3fast.fetch.destinations._folder", "SMALL_OCTETS", (0, 100)),
-    ("pop3fast.fetch.destinations._folder", "MAX_ROUND", (1, 2)),
-    ("pop3fast.fetch.destinations._sync", "MAX_LARGE", (1, 2)),
-    ("pop3fast.fetch.destinations._folder", "ROUND_OCTETS", (150, 500)),
-    ("pop3fast.fetch.destinations._spool", "MEMORY_OCTETS", (0, 200)),
-    ("pop3fast.fetch.destinations._spool", "PIECE_OCTETS", (50,)),
-    ("pop3fast.fetch._doubt", "PROBES", (1, 3)),
-)
-"""What is small enough in a mailbox of eight messages to be reached."""
 
 
 class Story:
@@ -77,6 +60,9 @@ class Story:
         self.places = [Place(world, self.disk, kind, f"box{number}") for number, kind in enumerate(kinds)]
         if OWN in world.features:
             self.places = [OwnPlace(world, self.disk, f"box{number}") for number in range(len(kinds))]
+        if is_far(world.features):
+            far = kind_of(world.features)
+            self.places = [FarPlace(world, self.disk, far, f"box{number}") for number in range(len(kinds))]
         self.states = [str(folder / f"{world.seed}-{number}.sqlite") for number in range(rng.choice((1, 1, 2)))]
         accounts = rng.choice((1, 1, 1, 2, 2))
         if SHARED_MBOX in world.features:
@@ -206,24 +192,21 @@ class Story:
         self._dialogues = []
         self.promises.options = job.options
         place = self.homes[drop.name]
-        if isinstance(place, OwnPlace):
-            job = replace(job, destination=place.destination())
+        if isinstance(place, OneByOne):
+            job = replace(
+                job,
+                destination=place.destination(),
+                to_password="password",
+                to_context=CONTEXT if place.kind == IMAP else None,
+            )
         before = place.texts() + place.taken
         surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
         objection = self.strangers.objection(place, job.state)
-        report = None
-        try:
-            report = run_job(job, surroundings)
-        except Death:
-            world.say("-- the process is dead")
-        except KeyboardInterrupt:
-            world.say("-- it was told to stop")
-        except (Broken, GeneratorExit):
-            raise
-        except Exception as error:
-            raise Broken(f"an error came through: {error!r}") from error
-        if world.broken is not None:
-            raise world.broken
+        report = self._run(job, surroundings)
+        if isinstance(place, OneByOne) and (
+            world.dead or (report is not None and isinstance(report.error, StateError))
+        ):
+            place.forget_the_last()
         world.end_fetch()
         if world.dead:
             self.disk.end_process(power="power cuts" in world.features and world.rng.random() < 0.5)
@@ -239,6 +222,23 @@ class Story:
             self.promises.report(drop, report, dialogues, before)
         return report
 
+    def _run(self, job: Job, surroundings: Surroundings) -> FetchReport | None:
+        world = self.world
+        report = None
+        try:
+            report = run_job(job, surroundings)
+        except Death:
+            world.say("-- the process is dead")
+        except KeyboardInterrupt:
+            world.say("-- it was told to stop")
+        except (Broken, GeneratorExit):
+            raise
+        except Exception as error:
+            raise Broken(f"an error came through: {error!r}") from error
+        if world.broken is not None:
+            raise world.broken
+        return report
+
     def _calm_down(self) -> None:
         world = self.world
         world.say("all is calm")
@@ -250,9 +250,10 @@ class Story:
         for drop in self.drops:
             job = self.jobs[drop.name]
             options = replace(job.options, since_last=False, limit=None, max_size=None)
-            if OWN in world.features and world.rng.random() < 0.5:
+            if isinstance(self.homes[drop.name], OneByOne) and world.rng.random() < 0.5:
                 # What it refused before it takes when it is asked.
-                self._fetch(drop, replace(job, options=replace(options, fetch_again=True)))
+                again = self._refused(drop)
+                self._fetch(drop, replace(job, options=replace(options, fetch_again=again)))
             self._settle(drop, replace(job, options=options))
         memories: dict[Place, set[object]] = {}
         for drop in self.drops:
@@ -260,6 +261,18 @@ class Story:
         for place, states in memories.items():
             if len(states) == 1:
                 self.promises.no_pieces(place)
+
+    def _refused(self, drop: Maildrop) -> bool | list[bytes]:
+        """Return what to ask for again: all, or what was refused where all would be there twice then."""
+        place = self.homes[drop.name]
+        if not isinstance(place, FarPlace):
+            return True
+        uids = Counter(mail.uid for mail in drop.ever)
+        return [
+            mail.uid
+            for mail in drop.mails
+            if mail.text in place.refused and mail.uid and uids[mail.uid] == len(self._alike(place, mail.text)) == 1
+        ]
 
     def _settle(self, drop: Maildrop, job: Job) -> None:
         failures: list[Named] = []
@@ -334,25 +347,6 @@ class Story:
 UNSTEADY = {"listings that are short", "changes by others", "refusals", "quit fails", "listings that are empty"}
 
 _connect = sqlite3.connect
-
-
-@contextlib.contextmanager
-def surroundings(world: World) -> Iterator[None]:
-    """Put a simulated SQLite in the place of the real one, and small limits in the place of large ones."""
-    databases = Databases(world)
-    with contextlib.ExitStack() as stack:
-        stack.callback(databases.close)
-        stack.enter_context(mock.patch.object(sqlite3, "connect", databases.connect))
-        stack.enter_context(mock.patch("pop3fast._stream.RECEIVE_SIZE", RECEIVE_OCTETS))
-        if SEVERAL in world.features:
-            stack.enter_context(mock.patch("pop3fast.fetch._retrieval.PAYS_FROM_MESSAGES", 1))
-            large = world.rng.choice((100, 2000))
-            for module in ("_sharing", "_further", "_several"):
-                stack.enter_context(mock.patch(f"pop3fast.fetch.{module}.LARGE_OCTETS", large))
-        for module, name, values in SMALL_LIMITS:
-            if world.chance("small limits", 0.5):
-                stack.enter_context(mock.patch.object(import_module(module), name, world.rng.choice(values)))
-        yield
 
 
 def play(

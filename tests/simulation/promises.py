@@ -15,8 +15,9 @@ from pop3fast.fetch._deleting import STILL_LISTED
 from pop3fast.fetch._identity import is_lasting
 from pop3fast.fetch.memory._seen import PATIENCE_WITH_DELETIONS
 
+from .far import IMAP
 from .mails import Mail
-from .own import OwnPlace
+from .own import OneByOne, OwnPlace
 from .places import Place
 from .server import Dialogue, Maildrop
 from .world import DAY, Broken, World
@@ -102,7 +103,7 @@ class Promises:
                 mails = [mail for mail in self.mails_at(place) if mail.text == text]
                 if not mails or any(mail.may_repeat or mail.damaged for mail in mails):
                     continue
-                if count > len(mails) + sum(map(_may_come_more, mails)):
+                if count > len(mails) + sum(map(_may_come_more, mails)) + place.doubtful[text]:
                     raise Broken(f"{mails[0]} is {count} times at {place.words}, and was sent {len(mails)} times")
             self._check_others(place)
 
@@ -144,7 +145,7 @@ class Promises:
         self._check_size(drop, after - before)
         self._check_deletions(drop, report, dialogues)
         last = next((each for each in reversed(dialogues) if each.logged_in and not each.is_further), None)
-        if isinstance(place, OwnPlace) and report.error is None and last is not None and not last.listed_badly:
+        if isinstance(place, OneByOne) and report.error is None and last is not None and not last.listed_badly:
             self._check_named(place, report, last)
         if report.exit_status == 0 and last is not None:
             if not last.listed_badly and self.options == _all_of(self.options):
@@ -153,7 +154,7 @@ class Promises:
                 self._check_new(drop, last, report)
             self._check_order(place, dialogues, before)
 
-    def _check_named(self, place: OwnPlace, report: FetchReport, last: Dialogue) -> None:
+    def _check_named(self, place: OneByOne, report: FetchReport, last: Dialogue) -> None:
         """Check that no listed message is between two stools: it was delivered, or is named."""
         texts = place.texts()
         names = {named.uid for named in (*report.failures, *report.left)}
@@ -248,7 +249,9 @@ class Promises:
         for mail in wanted:
             if mail.may_miss or mail.damaged:
                 continue
-            if isinstance(place, OwnPlace) and mail.text in place.refused.values():
+            if isinstance(place, OneByOne) and (
+                mail.text in place.refused.values() or any(named.uid == mail.uid for named in report.refused)
+            ):
                 continue  # it is named
             if self._may_be_short(drop, mail):
                 # What was refused is named, and may have been a piece of it.
@@ -258,6 +261,8 @@ class Promises:
                 continue
             alike = [each for each in self.mails_at(place) if each.text == mail.text and not each.may_miss]
             alike = [each for each in alike if not self._may_be_short(drop, each)]
+            if isinstance(place, OneByOne):
+                alike = [each for each in alike if all(named.uid != each.uid for named in report.refused)]
             need = _told_apart(place, [each for each in alike if each in wanted or each.gone == "fetch"])
             if any(each.damaged for each in alike):
                 continue
@@ -314,8 +319,11 @@ def _says_short(report: FetchReport) -> bool:
 def _told_apart(place: Place, alike: list[Mail]) -> int:
     """Return as how many messages *alike*, which are so to the last octet, come to *place*.
 
-    All that have no unique-id that lasts have the same key, and to a destination of one's own that is one message.
+    All that have no unique-id that lasts have the same key, and to a destination of one's own that is one message. An
+    IMAP server that is asked whether it has one finds the other.
     """
+    if place.kind == IMAP:
+        return min(len(alike), 1)
     named = sum(is_lasting(mail.uid) and not mail.uid_changes for mail in alike)
     return min(len(alike), named + 1) if isinstance(place, OwnPlace) else len(alike)
 

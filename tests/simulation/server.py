@@ -7,7 +7,7 @@ session it misbehaves each time anew. It knows nothing of pop3fast: octets come 
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from .mails import PLAIN_SIZES, Mail, Senders, text_of
+from .mails import FAR, PLAIN_SIZES, Mail, Senders, text_of
 from .world import SEVERAL, World
 
 FIRST_NUMBER = 10_000
@@ -188,6 +188,9 @@ class Maildrop:
 ENDINGS = {"kills", "power cuts", "stops", "hang-ups", "silence", "disk errors", "full disk"}
 """What ends a session early."""
 
+EARLY = {"small limits", "delays"}
+"""What has messages remembered before a session shows that replies were in step. Far ends take one after the other."""
+
 Deleted = Callable[[Maildrop, list[Mail]], object]
 
 
@@ -363,7 +366,7 @@ class Dialogue:
 
     def _excuse_doubt(self) -> None:
         """Note what may come once more, because replies get out of step in this session and its size shows nothing."""
-        if self.world.features & {"small limits", "delays"}:
+        if self.world.features & EARLY or self.maildrop.kind in FAR:
             # Until a late one is seen to be left over, a wrong size proves nothing where sizes may be estimates.
             late = "late replies" in self.world.features
             for mail in self.shown if late else self._alike_in_size():
@@ -378,7 +381,7 @@ class Dialogue:
         world, drop = self.world, self.maildrop
         if verb != b"RETR" or drop.sized != "exact" or self.is_out_of_step or not world.chance("out of step", 0.1):
             return False
-        early = world.features & {"small limits", "delays", "late replies"}
+        early = world.features & {*EARLY, "late replies"} or drop.kind in FAR
         if self._alike_in_size() and early and world.features & ENDINGS:
             return False
         self._excuse_doubt()

@@ -156,6 +156,10 @@ class World:
         """How many things went wrong in this fetch."""
         self.sessions = 0
         self.told: list[str] | None = [] if tell else None
+        self.far: dict[str, object] = {}
+        """The places that are no files, by name."""
+        self.on_statement: Callable[[str], object] = bool
+        """Told of what the state is asked, by its first word, and when that is for good."""
         self.at_work: Callable[[], object] = bool
         """What mail programs do in the middle of a fetch."""
         self._usual_steps = 150
