@@ -5,6 +5,7 @@ import signal
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -12,7 +13,17 @@ from commandline import plain_url, pop3fast
 from fetching import in_child
 from lmtp import LmtpServer
 from maildrops import Maildrop, RushingClock, account_of, mail
-from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options
+from pop3fast.fetch import (
+    AccountState,
+    DestinationError,
+    Entry,
+    FetchReport,
+    Identity,
+    Job,
+    Options,
+    State,
+    StateError,
+)
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations._at_once import AtOnce
@@ -45,6 +56,40 @@ def script(text: str) -> str:
     path.write_text(f"#!/bin/sh\n{text}\n")
     path.chmod(0o700)
     return f"pipe:{path.absolute()}"
+
+
+def test_when_what_is_done_cannot_be_kept_nothing_more_is_delivered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk, say: each message that is delivered then comes again."""
+    got: list[bytes] = []
+
+    class Lane(SimpleDestination):
+        path = "lane"
+
+        def deliver(self, message: OutgoingMessage) -> None:
+            got.append(message.content)
+
+    def fail(*_: object) -> NoReturn:
+        raise StateError("state", "database or disk is full")
+
+    def deliver_all(destination: AtOnce) -> None:
+        for number in range(10):
+            delivery = destination.begin(Identity(b"u%d" % number))
+            delivery.write(mail(number))
+            delivery.end()
+        destination.flush()
+
+    with State(tmp_path / "state").account("h", 110, "me") as account:
+        monkeypatch.setattr(account, "note_handled", fail)
+        destination = AtOnce([Lane()])
+        destination.prepare(account.digest, account)
+        try:
+            with pytest.raises(StateError):
+                deliver_all(destination)
+        finally:
+            destination.close()
+    assert got == [mail(0)]
 
 
 @pytest.mark.parametrize("jobs", [1, JOBS])

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from threading import BoundedSemaphore
 from typing import cast
 
-from pop3fast.fetch._errors import DestinationError, MessageError, destination_error
+from pop3fast.fetch._errors import DestinationError, MessageError, StateError, destination_error
 from pop3fast.fetch._identity import Entry, Identity
 from pop3fast.fetch.destinations._outgoing import OutgoingMessage
 from pop3fast.fetch.destinations._simple import SimpleDestination
@@ -37,7 +37,7 @@ class AtOnce(SimpleDestination):
         self._under_way: dict[Identity, Future[Entry]] = {}
         self._attempts: Attempts | None = None
         # After which nothing more is tried: each attempt may take minutes.
-        self._failure: DestinationError | None = None
+        self._failure: DestinationError | StateError | None = None
         # As many again wait for their turn, in memory or in a file.
         self._room = BoundedSemaphore(2 * len(lanes))
 
@@ -102,7 +102,8 @@ class AtOnce(SimpleDestination):
         except OSError as error:
             self._failure = destination_error(self.path, "deliver to", error)
             raise self._failure from error
-        except DestinationError as error:
+        except (DestinationError, StateError) as error:
+            # What is delivered and cannot be kept as done comes again.
             self._failure = error
             raise
         else:
