@@ -84,7 +84,7 @@ class Database(sqlite3.Connection):
             self._step(word)
             if word == "COMMIT":
                 self.world.say("remembered")
-            self.world.on_statement(word)
+            self.world.on_statement(sql)
         return super().execute(sql, *parameters)
 
     def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:  # noqa: ANN401

@@ -19,7 +19,7 @@ from pop3fast.fetch import MessageDeferred
 from pop3fast.fetch.destinations._program import Ended, Program
 from pop3fast.fetch.memory._state_rows import _REMEMBER
 
-from .disk import Disk
+from .disk import Disk, Inline
 from .mails import FAR
 from .own import OneByOne
 from .world import World
@@ -47,12 +47,13 @@ class FarPlace(OneByOne):
         self._arrived: list[bytes] = []
         self._unsaid: list[bytes] = []
         """What was taken, and is not remembered for good yet."""
-        self._remembers = False
-        """Whether it is going to be, by the transaction under way."""
+        self._remembers = ""
+        """What of it is going to be, by the transaction under way."""
         world.far[name] = self
         world.on_statement = self._note
         self.takes_literals = world.rng.random() < 0.7
         self.has_uidplus = world.rng.random() < 0.7
+        self.takes_many = world.rng.random() < 0.7
         self.pipelines = world.rng.random() < 0.7
 
     @property
@@ -70,7 +71,7 @@ class FarPlace(OneByOne):
 
     def forget_the_last(self) -> None:
         """Note that of what was not remembered nobody knows that it was taken."""
-        # It remembers each message before the next one begins. What an IMAP server has is found.
+        # It keeps each as done before the next one begins. What an IMAP server has is found.
         if self.kind != IMAP and self._unsaid:
             self.doubtful[self._unsaid[-1]] += 1
 
@@ -129,10 +130,14 @@ class FarPlace(OneByOne):
         return self._arrived
 
     def _note(self, statement: str) -> None:
-        if statement in {"BEGIN", _REMEMBER}:
-            self._remembers = statement == _REMEMBER
-        elif statement == "COMMIT" and self._remembers:
-            self._unsaid = []
+        if statement.startswith("BEGIN"):
+            self._remembers = ""
+        elif statement == _REMEMBER:
+            self._remembers = "all"
+        elif statement.startswith("INSERT INTO handled"):
+            self._remembers = "the last"
+        elif statement == "COMMIT":
+            del self._unsaid[-1 if self._remembers == "the last" else len(self._unsaid) * (not self._remembers) :]
 
 
 class End:
@@ -163,20 +168,22 @@ class End:
         self._rest = rest
         return line
 
-    def put(self, text: bytes, good: bytes, later: bytes, never: bytes) -> None:
-        """Take a message, or do not, and answer; or be lost before or behind that."""
+    def put(self, texts: list[bytes], good: bytes, later: bytes, never: bytes) -> None:
+        """Take all messages or none, and answer; or be lost before or behind that."""
         place, world = self.place, self.place.world
         lost = world.chance("hang-ups", 0.1) or world.chance("silence", 0.05)
         if lost:
             self.gone = "hang-ups" if "hang-ups" in world.features else "silence"
             if world.rng.random() < 0.5:
-                place.take(text, answered=False)
-        elif place.refuses(text):
+                for text in texts:
+                    place.take(text, answered=False)
+        elif any(place.refuses(text) for text in texts):
             self.out += never
         elif place.defers():
             self.out += later
         else:
-            place.take(text)
+            for text in texts:
+                place.take(text)
             self.out += good
 
 
@@ -195,7 +202,7 @@ class LmtpEnd(End):
                 return False
             self._rest, self._in_data = rest, False
             text = (content + b"\r\n").replace(b"\r\n.", b"\r\n")[2:]
-            self.put(text, b"250 taken\r\n", b"451 not now\r\n", b"554 never\r\n")
+            self.put([text], b"250 taken\r\n", b"451 not now\r\n", b"554 never\r\n")
             return True
         line = self.line()
         if line is None:
@@ -222,17 +229,12 @@ class ImapEnd(End):
         super().__init__(place)
         self.out = b"* OK ready\r\n"
         self._append: tuple[bytes, int] | None = None
+        """The tag of an APPEND, and the octets of the message that is on its way."""
+        self._texts: list[bytes] = []
 
     def step(self) -> bool:
         if self._append is not None:
-            tag, octets = self._append
-            if len(self._rest) < octets + 2:
-                return False
-            text, self._rest = self._rest[:octets], self._rest[octets + 2 :]
-            self._append = None
-            code = b"[APPENDUID 7 %d] " % (len(self.place.messages()) + 1) if self.place.has_uidplus else b""
-            self.put(text, tag + b" OK " + code + b"taken\r\n", tag + b" NO not now\r\n", tag + b" BAD never\r\n")
-            return True
+            return self._step_in_append(*self._append)
         line = self.line()
         if line is None:
             return False
@@ -244,10 +246,27 @@ class ImapEnd(End):
         self.out += self._said_to(command) + tag + b" OK done\r\n"
         return True
 
+    def _step_in_append(self, tag: bytes, octets: int) -> bool:
+        rest = self._rest[octets:]
+        if not (found := re.match(rb'\r\n| "[^"]*" \{(\d+)\+\}\r\n', rest)):
+            return False
+        self._texts.append(self._rest[:octets])
+        self._rest = rest[found.end() :]
+        if found[1]:
+            self._append = (tag, int(found[1]))
+            return True
+        texts, self._texts, self._append = self._texts, [], None
+        first = len(self.place.messages()) + 1
+        last = first + len(texts) - 1
+        uids = b"%d" % first if last == first else b"%d:%d" % (first, last)
+        code = b"[APPENDUID 7 %s] " % uids if self.place.has_uidplus else b""
+        self.put(texts, tag + b" OK " + code + b"taken\r\n", tag + b" NO not now\r\n", tag + b" BAD never\r\n")
+        return True
+
     def _said_to(self, command: bytes) -> bytes:
         if command == b"CAPABILITY":
-            literals = b" LITERAL+" if self.place.takes_literals else b""
-            return b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN" + literals + b"\r\n"
+            more = b" LITERAL+" * self.place.takes_literals + b" MULTIAPPEND" * self.place.takes_many
+            return b"* CAPABILITY IMAP4rev1 SASL-IR AUTH=PLAIN" + more + b"\r\n"
         if found := re.fullmatch(rb'UID SEARCH LARGER (\d+) SMALLER (\d+)(?: HEADER Message-ID "(.*)")?', command):
             uids = [
                 b" %d" % uid
@@ -321,6 +340,8 @@ def far_ends(world: World) -> Iterator[None]:
 
     kinds = "pop3fast.fetch.destinations"
     with contextlib.ExitStack() as stack:
+        # The next message is received beside this one, by another thread.
+        stack.enter_context(mock.patch(f"{kinds}._at_once.ThreadPoolExecutor", return_value=Inline()))
         stack.enter_context(mock.patch.object(Program, "open"))
         stack.enter_context(mock.patch.object(Program, "run", run))
         stack.enter_context(mock.patch(f"{kinds}._lmtp_session._connected", connected))

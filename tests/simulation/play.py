@@ -203,9 +203,7 @@ class Story:
         surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
         objection = self.strangers.objection(place, job.state)
         report = self._run(job, surroundings)
-        if isinstance(place, OneByOne) and (
-            world.dead or (report is not None and isinstance(report.error, StateError))
-        ):
+        if isinstance(place, OneByOne) and (report is None or isinstance(report.error, StateError)):
             place.forget_the_last()
         world.end_fetch()
         if world.dead:

@@ -159,7 +159,7 @@ class World:
         self.far: dict[str, object] = {}
         """The places that are no files, by name."""
         self.on_statement: Callable[[str], object] = bool
-        """Told of what the state is asked, by its first word, and when that is for good."""
+        """Told of what the state is told to do, and when that is for good."""
         self.at_work: Callable[[], object] = bool
         """What mail programs do in the middle of a fetch."""
         self._usual_steps = 150
