@@ -176,14 +176,18 @@ def test_who_is_asked_for_a_password_and_says_nothing_holds_nobody_back(tmp_path
         url = f"pop3+plain://user@{two.host}:{two.port}"
         secret = ("cat", str(pipe)) if kind == "password_command" else says_nothing
         silent = Job(Account(url, **{kind: secret}), f"eml:{tmp_path}/2")  # type: ignore[arg-type]  # one of the three
+        # A daemon: it waits for ever when no command comes to read, and then the test has failed.
+        reader = threading.Thread(target=be_read, daemon=True)
         if kind == "password_command":
-            threading.Thread(target=be_read).start()
+            reader.start()
         with pytest.raises(Enough):
             fetch_many([Job(account_of(one), f"eml:{tmp_path}/1"), silent], progress=progress)
         # Its account and its destination are free at once.
         (report,) = fetch_many([Job(Account(url, password="password"), f"eml:{tmp_path}/2")])
         assert report.fetched == len(MESSAGES)
         answer.set()
+        if kind == "password_command":
+            reader.join()
         for descriptor in writer:
             os.close(descriptor)
 

@@ -3,10 +3,8 @@
 import errno
 import fcntl
 import os
-import signal
 import socket
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -57,22 +55,27 @@ def test_a_lock_file_that_a_killed_fetch_left_is_taken_away(box: Path) -> None:
 def test_a_file_that_another_program_has_locked(box: Path) -> None:
     box.write_bytes(THEIRS)
     reader, writer = os.pipe()
+    waits, ends = os.pipe()
     child = os.fork()
     if not child:
-        with box.open("r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX)
-            os.write(writer, b"locked")
-            time.sleep(20)
-        os._exit(0)
+        try:
+            os.close(ends)
+            with box.open("r+b") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX)
+                os.write(writer, b"locked")
+                os.read(waits, 1)  # until nobody has the other end
+        finally:
+            os._exit(0)
+    os.close(writer)
     try:
-        os.read(reader, 10)
+        assert os.read(reader, 10) == b"locked"
         with pytest.raises(DestinationError, match="another program has had it locked"):
             open_destination(f"mbox:{box}", clock=FastClock()).open()
     finally:
-        os.kill(child, signal.SIGKILL)
+        os.close(ends)
         os.waitpid(child, 0)
         os.close(reader)
-        os.close(writer)
+        os.close(waits)
     open_destination(f"mbox:{box}").open()
 
 
