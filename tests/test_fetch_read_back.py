@@ -336,10 +336,15 @@ def test_what_cannot_be_seen_is_an_error(to: str) -> None:
 
 
 class Watched(Files):
-    """Notes which thread opens something to read it."""
+    """Notes which thread opens something to read it, and how often an mbox is locked."""
 
     def __init__(self) -> None:
         self.reads: list[str] = []
+        self.locks = 0
+
+    def lock(self, file: int) -> bool:
+        self.locks += 1
+        return super().lock(file)
 
     def open_to_read(self, name: str, at: int) -> int:
         self.reads.append(threading.current_thread().name)
@@ -357,11 +362,11 @@ def test_messages_are_read_back_while_others_come_where_somebody_will_ask(to: st
         destination.read_early()
         entries = deliver(destination, account, 1, 2, octets=octets)
         destination._early.wait()  # type: ignore[attr-defined]
-        reads = len(files.reads)
+        reads, locks = len(files.reads), files.locks
         assert reads == (1 if to.startswith("mbox") else 2)
         assert threading.current_thread().name not in files.reads
         assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
-        assert len(files.reads) == reads
+        assert (len(files.reads), files.locks) == (reads, locks), "nothing was left to look for"
         # What was damaged behind that is seen when it is asked once more.
         change(to, 2, bit_flipped)
         assert destination.read_back(entries, fresh=True) == [WHOLE, DIFFERS]
