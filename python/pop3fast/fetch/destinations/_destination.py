@@ -127,7 +127,7 @@ class Destination(Protocol):
     def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
         """Read again what was delivered as *entries*, and return what is found of each, in the same order.
 
-        Each is opened anew, and the digest of all its octets is compared with that of what was received. *fresh* means
+        Each is opened anew, and a digest of all its octets is compared with that of what was received. *fresh* means
         that it was delivered in this session: when it is not there, it was lost. To be called when it is prepared.
         Raises `DestinationError` when that cannot be seen; then nothing is to be deleted.
         """
