@@ -178,7 +178,7 @@ def test_the_word_to_stop_ends_all_of_them_and_what_was_done_is_remembered(
         stop.say()
         clock.rushes = True
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     with pytest.raises(KeyboardInterrupt):
         run_job(job_of(server, to), Surroundings(stop=stop, clock=clock))

@@ -125,7 +125,7 @@ def test_the_word_to_stop_ends_a_filter_and_its_message_stays_new(server: Script
         Path("begun").read_bytes()
         stop.say()
 
-    teller = threading.Thread(target=say)
+    teller = threading.Thread(target=say, daemon=True)
     teller.start()
     with pytest.raises(KeyboardInterrupt):
         run_job(Job(account_of(server), "maildir:box", None, Options(filter=command)), Surroundings(stop=stop))

@@ -183,7 +183,7 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(server:
     os.mkfifo(home / "alive")
     # The reader sees the end of it when nobody is left who has it open.
     to = script(home, f"trap '' TERM; exec 3>{home}/alive; sleep 1000 & sleep 1000")
-    ended = threading.Thread(target=(home / "alive").read_bytes)
+    ended = threading.Thread(target=(home / "alive").read_bytes, daemon=True)
     ended.start()
     report = fetch(server, to, Options(limit=1), pipe_timeout=0.2)
     assert "took more than 0.2 seconds, and was ended" in report.failures[0].why
@@ -226,7 +226,7 @@ def test_the_word_to_stop_ends_a_program_and_its_message_stays_new(server: Scrip
         stop.say()
         clock.rushes = True
 
-    teller = threading.Thread(target=say)
+    teller = threading.Thread(target=say, daemon=True)
     teller.start()
     with pytest.raises(KeyboardInterrupt):
         run_job(Job(account_of(server), to), Surroundings(stop=stop, clock=clock))

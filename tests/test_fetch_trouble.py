@@ -337,7 +337,7 @@ def stopped(job: Job, begun: Callable[[], bool]) -> None:
             run_job(job, Surroundings(stop=stop))
         ended.set()
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     while not begun():
         assert thread.is_alive()
