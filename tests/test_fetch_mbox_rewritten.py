@@ -137,6 +137,26 @@ def test_of_an_append_that_was_stopped_within_a_message_the_whole_ones_are_found
         assert said or name in {"all noted as old", "lengths noted", "keywords folded"}
 
 
+@pytest.mark.parametrize("lacking", [1, 2])
+@pytest.mark.parametrize("number", [3, 6])
+def test_a_message_that_lacks_only_its_last_line_ends_is_completed_and_comes_once(
+    box: Path, number: int, lacking: int
+) -> None:
+    """The next append would put them behind it, whatever it appends."""
+    box.write_bytes(THEIRS)
+    messages = dict([*MESSAGES.items()][:number])
+    stopped(box, messages)
+    whole = box.read_bytes()
+    box.write_bytes(THEIRS)
+    box.with_name("state").unlink()
+    stopped(box, MESSAGES, after=len(whole) - len(THEIRS) - lacking)
+    in_place(box, CHANGES["an older one deleted"])
+    assert run(box, MESSAGES, state=box.with_name("state")) == []
+    contents = [message.replace(b"\r\n", b"\n") for message in MESSAGES.values()]
+    bodies = sorted(message.partition(b"\n\n")[2] for message in found(box))
+    assert bodies == sorted(content.partition(b"\n\n")[2] for content in contents)
+
+
 def test_what_a_stopped_append_left_whole_is_durable_before_it_is_remembered(box: Path) -> None:
     stopped(box, MESSAGES)
     with State(str(box.with_name("state"))).account("h", 110, "me") as account:

@@ -4,7 +4,7 @@ Owns that nobody else's mail is ever cut off. A message is found by its content:
 mail program has moved it. The beginning of a message is taken away only when nobody can have touched the file since:
 what is before it, its own beginning and its end are as intended, and nothing in it looks like a message of somebody
 else. Or when it is too little for a From line, and ends the file. In doubt it stays, and the message is delivered
-again.
+again; but one that lacks only its last line ends gets them, as it would from whatever is appended behind it.
 """
 
 import os
@@ -42,6 +42,8 @@ class Findings(NamedTuple):
     """The size that takes away what was begun; None when there is nothing to take away, or it has to stay."""
     fragment: bool
     """Whether a piece of a message has to stay."""
+    lacking: bytes = b""
+    """The line ends that one of the messages lacks, which ends the file."""
 
 
 def digest_before(files: Files, file: int, size: int) -> bytes:
@@ -104,8 +106,7 @@ def examine(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bo
             return Findings(before, None, fragment=False)
         if _is_ours(files, file, intent, first, start, size):
             return Findings(before, start, fragment=False)
-    delivered, fragment = _search(files, file, intent, knows)
-    return Findings(delivered, None, fragment)
+    return _search(files, file, intent, knows)
 
 
 def settle(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> Findings:
@@ -113,6 +114,8 @@ def settle(files: Files, file: int, intent: Intent, knows: Callable[[bytes], boo
     findings = examine(files, file, intent, knows)
     if findings.cut_to is not None:
         files.truncate(file, findings.cut_to)
+    if findings.lacking:
+        files.write(file, findings.lacking)
     if findings.delivered:
         _write_again(files, file, intent, findings.delivered)
     return findings
@@ -163,17 +166,23 @@ def _is_cut(files: Files, file: int, message: Intended, size: int) -> bool:
     return 0 < len(begun) < len(FROM) and start >= 0 and files.read(file, len(end) + 1, start) == end
 
 
-def _search(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> tuple[list[Entry], bool]:
-    """Return the messages of *intent* that are wholly in the file, wherever, and whether a piece of another one is."""
+def _search(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> Findings:
+    """Return the messages of *intent* that are wholly in the file, wherever, and whether a piece of another one is.
+
+    The last one in the file may lack line ends, which whatever is appended next would put behind it.
+    """
     alike = intent.messages[0].alike
+    lacking, size = b"", files.stat(file).st_size
     known = {message.digest for message in intent.messages}
     offsets: dict[bytes, list[int]] = {}
     remembered: Counter[bytes] = Counter()
     others: set[bytes] = set()
     for place in find(files, file, {mark_of(message.head) for message in intent.messages}, alike=alike):
-        if place.digest in known:
-            offsets.setdefault(place.digest, []).append(place.offset)
-            remembered[place.digest] += place.offset < intent.size and knows(place.packed())
+        whole = place if place.offset + place.length < size else _completed(files, file, place, known, alike=alike)
+        lacking = EMPTY_LINE[: whole.length - place.length]
+        if whole.digest in known:
+            offsets.setdefault(whole.digest, []).append(whole.offset)
+            remembered[whole.digest] += whole.offset < intent.size and knows(whole.packed())
         else:
             others.add(files.read(file, HEAD_OCTETS, place.offset))
     delivered: list[Entry] = []
@@ -189,7 +198,19 @@ def _search(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bo
             delivered.append(placed(message, there[number]))
         else:
             fragment = fragment or message.head in others
-    return delivered, fragment
+    return Findings(delivered, None, fragment, lacking)
+
+
+def _completed(files: Files, file: int, place: Place, known: set[bytes], *, alike: bool) -> Place:
+    """Return the last message of the file with the line ends that it lacks, if one that is *known* lacks only them."""
+    if place.digest in known:
+        return place
+    for number in range(1, len(EMPTY_LINE) + 1):
+        end = place.offset + place.length
+        digest = digest_of(files, file, place.offset, end, alike=alike, behind=EMPTY_LINE[:number])
+        if digest in known:
+            return place._replace(length=place.length + number, digest=digest)
+    return place
 
 
 def _is_ours(files: Files, file: int, intent: Intent, first: int, start: int, end: int) -> bool:

@@ -90,12 +90,13 @@ def pieces_of(files: Files, file: int, start: int, end: int) -> Iterator[bytes]:
         yield files.read(file, min(PIECE_OCTETS, end - offset), offset)
 
 
-def digest_of(files: Files, file: int, start: int, end: int, *, alike: bool = True) -> bytes:
-    """Return the `Likeness` of what lies from *start* to *end*, or the digest of every octet of it."""
+def digest_of(files: Files, file: int, start: int, end: int, *, alike: bool = True, behind: bytes = b"") -> bytes:
+    """Return the `Likeness` of what lies from *start* to *end* with *behind*, or the digest of every octet of it."""
     likeness, digest = Likeness(), sha256()
     take = likeness.feed if alike else digest.update
     for piece in pieces_of(files, file, start, end):
         take(piece)
+    take(behind)
     return likeness.digest() if alike else digest.digest()
 
 
