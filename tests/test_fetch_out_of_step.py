@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail, named
-from pop3fast import ProtocolError
+from pop3fast import POP3, ProtocolError
 from pop3fast.fetch import Options, OutgoingMessage, SimpleDestination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch._step import check_step
 from pop3fast.fetch._waiting import Stop
 from scripted import Reply, ScriptedServer
 
@@ -56,6 +57,18 @@ def test_a_reply_too_many_loses_no_message_though_all_sizes_are_right(tmp_path: 
     assert report.exit_status == 0
     assert drop.messages == []
     assert set(delivered(to)) == {mail(number) for number in range(101, 131)}
+
+
+def test_where_stat_is_refused_a_reply_too_many_is_seen_by_the_second_noop() -> None:
+    """Whatever the first one gets may be its own; what is left over then is nobody's."""
+    replies = {b"STAT": b"-ERR no\r\n", b"NOOP": b"+OK late\r\n+OK\r\n"}
+    with ScriptedServer(GREETING, lambda command: replies.get(command, b"+OK\r\n")) as server:
+        pop = POP3("127.0.0.1", server.port, timeout=20)
+        try:
+            with pytest.raises(ProtocolError):
+                check_step(pop, 3)
+        finally:
+            pop.close()
 
 
 class Counted(SimpleDestination):
