@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def type_block(language: str, block: str) -> None:
-    """Type one block: a program, commands, a configuration with its crontab, or what is not for here."""
+    """Type one block: a program, commands, a configuration with its crontab. What wants more servers is "text"."""
     if language == "python":
         shown("python", [sys.executable, "-W", "error", "-c", block])
     elif language == "toml":
@@ -53,7 +53,7 @@ def type_block(language: str, block: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block, encoding="utf-8")
         path.chmod(0o600)
-    else:
+    elif language != "text":
         for line in block.splitlines():
             command = re.sub(r"^(\S+ ){5} ?(?=pop3fast )", "", line)  # a crontab's five fields
             if command.startswith("pop3fast "):
