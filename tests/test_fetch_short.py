@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from maildrops import Maildrop, delivered, fetch_from, mail, named
+from maildrops import Maildrop, delivered, fetch_from, mail, named, numbered
 from pop3fast.fetch import Options
 from scripted import Reply, ScriptedServer
 
@@ -302,3 +302,28 @@ def test_without_top_what_was_cut_short_and_comes_longer_is_delivered_whole(
     assert said == [True, False, True, False, False, False, False]
     assert drop.sent(b"RETR").count(b"RETR 1") == 6
     assert delivered(to) == sorted([piece, one[1], another[1]])
+
+
+def test_without_top_what_came_short_when_its_size_was_not_listed_is_asked_for_until_it_is_whole(
+    tmp_path: Path,
+) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = numbered(10, 11, 12)
+    short = b"+OK\r\n" + mail(10)[:-20] + b"\r\n.\r\n"
+
+    def instead(command: bytes) -> bytes | None:
+        if command.startswith(b"TOP"):
+            return b"-ERR unknown\r\n"
+        if command == b"LIST" and drop.sessions == 1:
+            return b"+OK\r\n2 %d\r\n3 %d\r\n.\r\n" % (len(mail(11)), len(mail(12)))
+        return short if command == b"RETR 1" and drop.sessions < 3 else None
+
+    drop.instead = instead
+    options = Options(trust_sizes=True)
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, to, options).fetched == 3
+        report = fetch_from(server, to, options)
+        assert ([named.uid for named in report.failures], report.exit_status) == ([b"1"], 1)
+        report = fetch_from(server, to, options)
+        assert (report.fetched, report.failures, report.exit_status) == (1, [], 0)
+    assert mail(10) in delivered(to)

@@ -294,7 +294,10 @@ class FetchSession:
         memory.note_listing([], [*entries], nameless=plan.nameless > 0)
         if run.sizes.trust is not Trust.ESTIMATES and not options.headers_only:
             came = {item: entries[key].octets for item, key in keys.items() if key in entries}
-            plan.short += [item for item, octets in came.items() if octets < item.size]
+            short = [item for item, octets in came.items() if octets < item.size]
+            for item in short:
+                run.note_short(item)
+            plan.short += short
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
         recognised = {item.identity for item in same}
         for item in same:
