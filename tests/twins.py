@@ -342,9 +342,6 @@ DIFFERENCES = {
         "what comes meanwhile is received, within bounds; see test_a_slow_loop_stops_the_server_and_other_tasks_go_on"
     ),
     "test_bulk_pieces::test_memory_does_not_grow_with_the_size_of_a_message": _PROCESS,
-    "test_bulk_loop::test_an_exception_inside_the_loop_leaves_the_session_in_step": (
-        "it counts what is in flight; see test_aio"
-    ),
     "test_limits::test_quirk_q101_fifty_megabytes_into_a_file_in_constant_memory": (
         "a file is handed a megabyte at a time, because calling it in a thread costs as much as that"
     ),
@@ -352,7 +349,6 @@ DIFFERENCES = {
     "test_retr_into::test_a_session_closed_by_progress_stays_closed": _ONE_LOOP,
     "test_connect::test_each_scheme_connects_and_logs_in": "it names the class and its socket; see test_aio",
     "test_connect::test_a_context_that_verifies_nothing_is_a_warning": "it names the caller's line; see test_aio",
-    "test_connect::test_a_connected_socket_is_used_and_owned_by_the_session": "it looks at the socket; see test_aio",
     "test_small_buffers::test_commands_inside_a_loop_find_room_in_a_buffer_of_2048_octets_too": (
         "what comes is received at once, so such a command finds nothing in flight, and what a loop asks for behind it "
         "stays within what a first trial may have; see test_aio_small_buffers"
