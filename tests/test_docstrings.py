@@ -38,6 +38,7 @@ SILENT = {
     ),
     *(f"pop3fast.fetch.{name}" for name in ("account_digest", "default_path", "destination_forms", "exit_status")),
     *("pop3fast.fetch.fingerprint", "pop3fast.oauth.default_token_path", "pop3fast.oauth.google"),
+    "pop3fast.fetch.SimpleDestination.use",
 }
 """What raises nothing of its own: it looks at values, or lets go of something."""
 ANOTHER = r"\b[Aa]s (?:for )?`(?:\w+\.)*(\w+)`|\b[Ss]ee `(?:\w+\.)*(\w+)`|`(?:\w+\.)*(\w+)` (?:does|gives|has)"

@@ -209,7 +209,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("bin/oauth2-token", "#!/bin/sh\necho token\n"),
         *(
             (f"bin/{program}", "#!/bin/sh\nexec cat > /dev/null\n")
-            for program in ("procmail", "maildrop", "dovecot-lda", "spam-check")
+            for program in ("procmail", "maildrop", "dovecot-lda", "rspamc", "spam-check")
         ),
     ):
         file = tmp_path / path
