@@ -262,6 +262,16 @@ def test_where_sizes_tell_whose_reply_is_whose_a_round_trip_has_all_that_was_wan
     assert 90 < max(server.rounds) <= 101
 
 
+@pytest.mark.parametrize("stride", [2, 3, 4])
+@pytest.mark.parametrize("lag", [0, 1, 3])
+def test_a_message_comes_also_where_all_that_is_on_its_way_before_it_is_left_out(lag: int, stride: int) -> None:
+    with PatientServer(patient_answer, lag=lag) as server, closing(POP3(*server.address, 30)) as pop:
+        pop.read_ahead = MOST
+        pop.list()
+        for number in (1, 2, *range(2 + stride, 61, stride)):
+            assert pop.retr(number)[1][0] == b"Subject: %d" % number
+
+
 def test_nothing_is_asked_for_that_no_listing_has_shown() -> None:
     with MailboxServer(MESSAGES) as server, closing(logged_in(server)) as pop:
         pop.read_ahead = MOST

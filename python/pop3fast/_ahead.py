@@ -229,6 +229,8 @@ class AheadBatch(Batch[LongReply]):
                 return
             super().hand_over([outcome])
             self._stored_octets += _octets_of(outcome)
+            # Before the pipeline looks what is to be sent: what nobody will have is no reason to send nothing.
+            self.skip()
 
     @property
     def _next(self) -> int:

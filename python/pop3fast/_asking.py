@@ -151,7 +151,6 @@ def _move(pop: Hooks, session: ClientSession, batch: AheadBatch) -> None:
         if lines := pipeline.step(batch, limit, max_octets):
             put_quietly(pop, lines)
             stream.sent()
-        batch.skip()
         if batch.arrived or batch.abandoned or pipeline.given_up:
             return
         stream.fill()
