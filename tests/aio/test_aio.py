@@ -1,6 +1,7 @@
 """The asyncio client where it differs from the blocking one: many tasks, one loop, and what each of them may expect."""
 
 import asyncio
+import gc
 import io
 import socket
 import ssl
@@ -268,6 +269,7 @@ async def _coroutine(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
 
 LEFT_OPEN = """
 import asyncio
+import gc
 import sys
 
 from pop3fast import aio
@@ -410,6 +412,33 @@ def test_a_calls_deadline_that_is_called_off_never_ends_the_session() -> None:
         assert given_up == []
         with patience.within(LateDeadline()):
             await until(lambda: given_up)
+
+    run(main)
+
+
+class PassedDeadline(Deadline):
+    """A deadline that has passed."""
+
+    def left(self) -> float:
+        raise TimeoutError
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_the_deadline_of_a_loop_ends_the_session_unless_the_loop_was_left(*, is_left: bool) -> None:
+    async def main() -> None:
+        with MailboxServer(MESSAGES) as server:
+            async with connecting(server) as pop:
+                loop = pop.retr_many(deadline=60)
+                assert (await anext(loop)).number == 1
+                alarm = loop._alarm
+                assert alarm is not None
+                if is_left:
+                    del loop
+                    gc.collect()
+                alarm._deadline = PassedDeadline(60, "the loop")
+                alarm._look()
+                assert pop.in_step == is_left
+                alarm.call_off()
 
     run(main)
 

@@ -74,6 +74,8 @@ class Loop(AsyncIterator[T]):
 
     def __del__(self) -> None:
         # Left by a break: nobody can ask for more. Whatever thread this is in, nothing is called here.
+        if self._alarm is not None:
+            self._alarm.is_off = True
         if self._arrivals is not None:
             self._arrivals.batch.abandoned = True
 

@@ -16,6 +16,8 @@ class Alarm:
 
     def __init__(self, deadline: Deadline, ring: Callable[[BaseException], object]) -> None:
         """Call *ring* with what *deadline* says when it has passed; raise it where it has passed already."""
+        self.is_off = False
+        """Whether it does not ring any more; may be set in any thread."""
         self._deadline = deadline
         self._ring = ring
         self._loop = asyncio.get_running_loop()
@@ -23,9 +25,12 @@ class Alarm:
 
     def call_off(self) -> None:
         """Do not ring any more."""
+        self.is_off = True
         self._timer.cancel()
 
     def _look(self) -> None:
+        if self.is_off:
+            return
         try:
             # The loop's clock is not quite the deadline's.
             self._timer = self._loop.call_later(self._deadline.left(), self._look)
