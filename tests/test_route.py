@@ -278,3 +278,11 @@ def test_an_account_shows_no_proxy_and_checks_it_at_once() -> None:
     with pytest.raises(ValueError, match=r"^a proxy is "):
         Account(URL, password="x", proxy="proxy")
     assert account.route == Route(parse_proxy("socks5://user:hunter2@proxy"), "127.0.0.1", 4)
+
+
+def test_the_password_of_a_proxy_is_never_shown() -> None:
+    route = route_of("socks5://user:hunter2@proxy")
+    assert route.proxy is not None
+    assert route.proxy.password == "hunter2"
+    assert "proxy" in repr(route)
+    assert "hunter2" not in repr(route)

@@ -53,6 +53,10 @@ class Proxy(NamedTuple):
     user: str | None
     password: str
 
+    def __repr__(self) -> str:
+        # For a traceback that shows variables, and for whatever has this among its arguments.
+        return f"<proxy {self.scheme}://{self.host}:{self.port}>"
+
     @property
     def resolves(self) -> bool:
         """Whether the proxy looks the server's name up."""
