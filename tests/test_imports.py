@@ -50,3 +50,11 @@ def test_nobody_listens_before_logging_is_imported_and_whoever_imports_it_later_
         "logging.getLogger('pop3fast').setLevel(logging.DEBUG); assert log.is_on()"
     )
     assert "logging" in imported_by(statement)
+
+
+def test_nobody_listens_while_another_thread_is_importing_logging() -> None:
+    imported_by(
+        "import pop3fast._protocol_log as log; sys.modules['logging'] = type(sys)('logging'); assert not log.is_on(); "
+        "del sys.modules['logging']; import logging; logging.getLogger('pop3fast').setLevel(logging.DEBUG); "
+        "assert log.is_on()"
+    )

@@ -23,10 +23,11 @@ _loggers: "list[logging.Logger]" = []
 def is_on() -> bool:
     """Return whether somebody listens. Nobody does as long as nobody has imported ``logging``, which takes long."""
     if not _loggers:
-        logging = sys.modules.get("logging")
-        if logging is None:
+        # Another thread's import may be in the middle of it.
+        get_logger = getattr(sys.modules.get("logging"), "getLogger", None)
+        if get_logger is None:
             return False
-        _loggers.append(logging.getLogger("pop3fast"))
+        _loggers.append(get_logger("pop3fast"))
     return _loggers[0].isEnabledFor(DEBUG)
 
 
