@@ -9,14 +9,13 @@ import asyncio
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 from pop3fast._batch import DEFAULT_WINDOW
 from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import FramingError
 from pop3fast._pipeline import Pipeline
-from pop3fast._replies import MAX_CAPABILITIES_OCTETS, counted, parse_capabilities, pipelines
+from pop3fast._replies import MAX_CAPABILITIES_OCTETS, counted, known, parse_capabilities, pipelines
 from pop3fast._session import Session
 from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.aio._arrivals import Arrivals
@@ -109,10 +108,10 @@ class Traffic:
 
     def learn(self, listed: dict[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
         """Remember what the server can do, and return it."""
-        known = MappingProxyType({name.upper(): tuple(listed[name]) for name in listed})
-        self._session.capabilities = known
-        self.queue.window = DEFAULT_WINDOW if pipelines(known) else 1
-        return known
+        capabilities = known(listed)
+        self._session.capabilities = capabilities
+        self.queue.window = DEFAULT_WINDOW if pipelines(capabilities) else 1
+        return capabilities
 
     def forget_capabilities(self) -> None:
         """Ask anew what the server can do, when it is of importance."""
