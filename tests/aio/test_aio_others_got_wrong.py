@@ -88,11 +88,26 @@ def test_a_secret_function_that_raises_ends_the_connect_with_what_it_raised(
     run(main)
 
 
-def test_a_secret_function_that_never_returns_is_left_at_the_sessions_deadline() -> None:
+def test_a_secret_function_that_never_returns_is_left_at_the_sessions_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("pop3fast._deadline.monotonic", lambda: now)
+
+    def reply(_: bytes) -> bytes:
+        nonlocal now
+        now = 9.99  # so that little is left when the login begins, and not before
+        return b"+OK\r\nSASL PLAIN\r\n.\r\n"
+
+    async def password() -> str:
+        nonlocal now
+        now = 10.0
+        return await never()
+
     async def main() -> None:
-        with MailboxServer(MESSAGES) as server:
-            with pytest.raises(TimeoutError, match=r"login: the deadline of 0\.05 seconds for the session has passed"):
-                await aio.connect(url_of(server), user="user", password=never, deadline=0.05)
+        with (
+            ScriptedServer(b"+OK\r\n", reply) as server,
+            pytest.raises(TimeoutError, match="login: the deadline of 10 seconds for the session has passed"),
+        ):
+            await aio.connect(url_of(server), user="user", password=password, deadline=10)
 
     run(main)
 
