@@ -4,10 +4,12 @@ And nothing is asked for ahead of it but what a listing of the session has shown
 pipelines and the program has no way of its own with commands.
 """
 
+import gc
 import logging
 import re
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import chain
@@ -394,6 +396,24 @@ def test_it_is_off_where_every_line_is_printed_and_on_again_afterwards(capsys: p
         pop.retr(3)
         assert "*get* b'Subject: 3\\r\\n'" in capsys.readouterr().out
         assert retrieved(server).count(b"RETR 3") == 2
+
+
+def test_a_session_that_a_program_drops_is_freed_at_once_with_its_file() -> None:
+    with MailboxServer(MESSAGES) as server:
+        pop = logged_in(server)
+        pop.read_ahead = MOST
+        pop.list()
+        for number in range(1, 6):
+            pop.retr(number)
+        with pop.sock:  # which would complain that nobody has closed it
+            known: list[weakref.ref[object]] = [weakref.ref(pop), weakref.ref(pop.file)]
+            gc.collect()
+            gc.disable()
+            try:
+                del pop
+                assert [one() for one in known] == [None, None]
+            finally:
+                gc.enable()
 
 
 def test_it_is_off_unless_asked_for() -> None:

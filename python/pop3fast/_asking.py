@@ -8,6 +8,7 @@ command is given. `_ahead` decides what is asked for, the pipeline what may be i
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
+from weakref import ref
 
 from pop3fast import _protocol_log, _replies
 from pop3fast._ahead import AheadBatch, Command, ReadAhead, command_of
@@ -86,8 +87,17 @@ def _begin(pop: Hooks, session: ClientSession, ahead: ReadAhead, command: Comman
         ahead.pipelines = _replies.pipelines(_ask_what_it_can_do(pop, session))
     if not ahead.pipelines or pipeline_of(pop, session).given_up:
         return None
-    stream_of(pop).by_hand = partial(before_by_hand, pop, session, ahead)
+    stream_of(pop).by_hand = partial(_before_by_hand, ref(pop))
     return ahead.begin(command, pop.read_ahead)
+
+
+def _before_by_hand(known: "ref[Hooks]") -> None:
+    """See to it that a program which reads by hand is given what it sent for."""
+    # Its file must not keep a session that the program has dropped, or the connection stays open.
+    pop = known()
+    session = None if pop is None else pop._pop3fast
+    if pop is not None and session is not None and session.ahead is not None:
+        before_by_hand(pop, session, session.ahead)
 
 
 def _ask_what_it_can_do(pop: Hooks, session: ClientSession) -> dict[str, list[str]]:
