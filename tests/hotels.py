@@ -4,6 +4,8 @@ Each mailbox is a `Maildrop`. Each connection has a thread, so any client of any
 """
 
 import contextlib
+import select
+import socket
 import socketserver
 import threading
 from collections import Counter
@@ -26,7 +28,7 @@ class Hotel:
         self.logins: Counter[str] = Counter()
         self.twice: set[str] = set()
         """Who was logged in twice at once."""
-        self._inside: Counter[str] = Counter()
+        self._inside: dict[str, list[socket.socket]] = {user: [] for user in drops}
         self._lock = threading.Lock()
         hotel = self
 
@@ -66,7 +68,7 @@ class Hotel:
             if verb == b"USER":
                 user = argument.decode()
             elif verb == b"PASS":
-                visit.enter_context(self._stay(user))
+                visit.enter_context(self._stay(user, handler.connection))
             reply = self.drops[user](command) if user else b"+OK\r\nUSER\r\n.\r\n"
             if verb == b"QUIT":
                 # Before its reply, behind which the client may have others come.
@@ -87,14 +89,22 @@ class Hotel:
                 self.here -= 1
 
     @contextlib.contextmanager
-    def _stay(self, user: str) -> Iterator[None]:
+    def _stay(self, user: str, connection: socket.socket) -> Iterator[None]:
         with self._lock:
             self.logins[user] += 1
-            self._inside[user] += 1
-            if self._inside[user] > 1:
+            # One that was killed has gone, though its thread here may not have heard of it yet.
+            if any(not _is_left(other) for other in self._inside[user]):
                 self.twice.add(user)
+            self._inside[user].append(connection)
         try:
             yield
         finally:
             with self._lock:
-                self._inside[user] -= 1
+                self._inside[user].remove(connection)
+
+
+def _is_left(connection: socket.socket) -> bool:
+    """Return whether the client has ended *connection*, also when what it sent before has not been read."""
+    asked = select.poll()
+    asked.register(connection, select.POLLRDHUP)
+    return bool(asked.poll(0))

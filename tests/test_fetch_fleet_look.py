@@ -22,7 +22,7 @@ from pop3fast.fetch.memory._postgres import Lease
 from pop3fast.fetch.memory._postgres_turns import Claim, Returned
 from pop3fast.testing import CERTIFICATE, MailboxServer
 from servers.postgres import PostgresServer
-from test_fetch_fleet import fetch, mails, run
+from test_fetch_fleet import HELD_SECONDS, LONG, fetch, mails, run
 
 NOW = 1_800_000_000
 CLAIM = Claim(("h", 110, "me"), Lease(1, 1), 0, 0, 0.0, 0.0, b"mark", "", NOW - 100, None)
@@ -38,7 +38,7 @@ def turn(hotel: Hotel, folder: Path, url: str) -> FetchReport:
     """Have the one account fetched once more."""
     if hotel.logins:
         run(url, "UPDATE pop3fast.turn SET due = now(), urgency = now()")
-    (report,) = fetch(hotel, folder, url, 1, every=1000.0)
+    (report,) = fetch(hotel, folder, url, 1, every=LONG)
     return report
 
 
@@ -147,14 +147,16 @@ def test_a_look_that_is_stopped_gives_its_account_back(
     def hang(command: bytes) -> None:
         if command == b"UIDL":
             stop.set()
-            over.wait()
+            over.wait(HELD_SECONDS)
 
     with Hotel({"me": Maildrop(*mails(0))}) as hotel:
         drop = settled(hotel, tmp_path, url)
         drop.instead = hang
         run(url, "UPDATE pop3fast.turn SET due = now(), urgency = now()")
-        assert fetch(hotel, tmp_path, url, 10**6, stop) == []
-        over.set()
+        try:
+            assert fetch(hotel, tmp_path, url, 10**6, stop) == []
+        finally:
+            over.set()
     assert run(url, "SELECT due <= now(), failures FROM pop3fast.turn") == [(True, 0)]
     assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
 
@@ -173,7 +175,7 @@ class Scripted:
         if not most or self.asked.is_set():
             return []
         self.asked.set()
-        self.left.wait()
+        self.left.wait(HELD_SECONDS)
         return [claim._replace(clock=int(time.time())) for claim in self._claims]
 
     def renew(self, leases: Sequence[Lease]) -> None:
@@ -194,7 +196,7 @@ def test_an_account_that_is_taken_while_the_worker_is_left_is_given_back(monkeyp
         worker = _worker.Worker({CLAIM.key: JOB}, turns, _worker.Limits(1000.0, 1, 1), None)
         reports = worker.reports()
         first = asyncio.ensure_future(anext(reports))
-        await asyncio.to_thread(turns.asked.wait)
+        await asyncio.to_thread(turns.asked.wait, HELD_SECONDS)
         first.cancel()
         await asyncio.sleep(0)  # in which the worker hears of it
         turns.left.set()
