@@ -106,5 +106,5 @@ class Hotel:
 def _is_left(connection: socket.socket) -> bool:
     """Return whether the client has ended *connection*, also when what it sent before has not been read."""
     asked = select.poll()
-    asked.register(connection, select.POLLRDHUP)
+    asked.register(connection, getattr(select, "POLLRDHUP", 0))  # which other systems say unasked
     return bool(asked.poll(0))

@@ -19,6 +19,7 @@ from maildrops import Maildrop, delivered, mail
 from pop3fast.fetch import Account, FetchReport, Job, Options, StateError, account_status, fetch_fleet
 from pop3fast.fetch.fleet import _worker
 from pop3fast.fetch.fleet._alone import TurnsAlone
+from pop3fast.fetch.memory import _postgres_connection
 from pop3fast.fetch.memory._postgres import PostgresState
 from pop3fast.fetch.memory._postgres_turns import Claim, PostgresTurns, Returned
 from servers.postgres import PostgresServer
@@ -448,6 +449,22 @@ def test_a_worker_that_hangs_in_an_exchange_holds_up_nobody_but_its_hosts(url: s
             session.execute("SELECT 1 FROM host WHERE host = 'a' FOR UPDATE")
             assert [claim.key[0] for claim in two.exchange([], 9, 1)] == ["b"]
         assert [claim.key[0] for claim in two.exchange([], 9, 1)] == ["a"]
+
+
+def test_a_worker_that_hangs_while_it_remembers_keeps_nobody_waiting_for_long(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_postgres_connection, "HANGING", "100ms")
+    with contextlib.closing(turns_of(url, "me")) as one, contextlib.closing(turns_of(url, "me")) as two:
+        (claim,) = one.exchange([], 1, 1)
+        two.exchange([], 0, 1)
+        assert two._session is not None
+        two._session.execute(f"SET lock_timeout TO '{HELD_SECONDS}s'")  # which ends a test that has failed
+        run(url, "UPDATE pop3fast.account SET held_until = now() - interval '1 second'")
+        taken: list[Claim] = []
+        with one.account(claim) as state, pytest.raises(StateError), state._transaction():
+            taken = two.exchange([], 1, 1)
+        assert [each.lease.token for each in taken] == [claim.lease.token + 1]
 
 
 def test_one_that_was_paused_gives_nothing_back_that_is_another_s_by_now(url: str) -> None:

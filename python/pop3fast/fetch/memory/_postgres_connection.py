@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 """How long a server may take to let somebody in: one that restarts is back by then, or not for long."""
 
+HANGING = "30s"
+"""A transaction in which this program says nothing for so long is ended by the server: it has rows that others wait
+for, and whoever is paused, or dead without a word, would have them for hours."""
+
 MOST_LENT = 8
 """So many connections serve all sessions of a worker: each is lent for a few milliseconds, and a server has a hundred
 for everybody where nobody asked for more."""
@@ -60,7 +64,7 @@ class Session:
             self.connection: Connection[Any] = psycopg.connect(
                 url, autocommit=True, connect_timeout=CONNECT_SECONDS, cursor_factory=psycopg.ClientCursor
             )
-            self.connection.execute(SEARCH_PATH)
+            self.connection.execute(f"{SEARCH_PATH}; SET idle_in_transaction_session_timeout TO '{HANGING}'")
 
     def __enter__(self) -> Self:
         return self
@@ -123,12 +127,13 @@ class Sessions:
             session = session or Session(self._url, self._path)
             yield session
         finally:
+            is_lost = session is None or session.closed
             with self._changed:
                 self._lent -= 1
-                if session is not None:
+                if session is not None and not is_lost:
                     self._idle.append(session)
                 self._changed.notify()
-            if self._closed or session is None or session.closed:
+            if self._closed or is_lost:
                 # After one that was lost, the others most likely are, too.
                 self._close_idle()
 

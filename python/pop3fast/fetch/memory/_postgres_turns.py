@@ -20,9 +20,6 @@ LEASE_SECONDS = 120.0
 RENEW_SECONDS = 30.0
 """A worker renews its leases so often: three times may fail before one ends."""
 
-HANGING = "30s"
-"""A transaction in which the worker says nothing for so long is ended by the server: it holds hosts."""
-
 ROWS_AT_A_TIME = 5_000
 """So many accounts are made known in one statement, some hundred kilobytes."""
 
@@ -187,7 +184,6 @@ class PostgresTurns:
             with errors_in_words(self.path):
                 session = self._session = self._session or self._begun()
                 with session.transaction():
-                    session.execute(f"SET LOCAL idle_in_transaction_session_timeout TO '{HANGING}'")
                     yield session
         except StateError:
             # The next one is asked again who this worker is, and what it knows.
