@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -293,8 +294,48 @@ def test_a_password_in_a_url_is_shown_nowhere(url: str) -> None:
     with pytest.raises(StateError) as caught:
         open_state(secret)
     assert "hidden" not in f"{caught.value}{caught.value.__cause__}"
-    assert without_password("postgresql://u:hidden@h:1/d?password=hidden&x=1#hidden") == "postgresql://u@h:1/d"
-    assert without_password("postgresql://[hidden") == "postgresql:"
+
+
+def test_a_server_whose_machine_is_gone_is_given_up_unless_the_url_says_otherwise(url: str) -> None:
+    for more, seconds in (("", "15"), ("?keepalives_idle=7", "7")):
+        with _postgres_connection.Session(url + more, "x") as session:
+            said = session.connection.info.get_parameters()
+            assert (said["keepalives_idle"], said["tcp_user_timeout"]) == (seconds, "30000")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:hidden@h:1/d?password=hidden&x=1#hidden", "postgresql://u@h:1/d"),
+        ("postgres://h:1,[::1]:2/d", "postgres://h:1,[::1]:2/d"),
+        ("postgresql://h?user=u&password=hidden", "postgresql://h"),
+        ("postgresql:///d?host=/tmp", "postgresql:///d"),
+        ("postgresql://u:a?hidden#hidden@h/d", "postgresql://u@h/d"),
+        ("postgresql://[hidden", "postgresql:"),
+        ("postgresql://u:a@hidden@h/d", "postgresql:"),
+        ("postgresql://u:a/hidden@h/d", "postgresql:"),
+        ("postgresql://u:hidden/hidden?hidden@h/d", "postgresql:"),
+        ("postgresql://u:hidden/d", "postgresql:"),
+    ],
+)
+def test_of_a_url_nothing_is_shown_that_may_be_of_a_password(url: str, shown: str) -> None:
+    assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://me:a%zzhidden@127.0.0.1:1/d",
+        "postgresql://me:a@hidden@127.0.0.1:1/d",
+        "postgresql://me:a/hidden@127.0.0.1:1/d",
+        "postgresql://127.0.0.1:1/d?password=a&hidden",
+    ],
+)
+def test_a_url_with_a_password_that_is_not_encoded_is_refused_without_a_word_of_it(url: str) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(StateError, match="write %40 for @") as caught:
+        open_state(url)
+    assert "hidden" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_without_the_extra_the_command_to_install_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

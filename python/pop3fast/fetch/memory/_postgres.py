@@ -7,15 +7,15 @@ any more. The number is what a slow worker is fenced off by; the time only says 
 
 import contextlib
 import os
+import re
 import socket
 from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 from pop3fast.fetch._errors import AccountBusy, StateError
 from pop3fast.fetch.memory import _state_rows as rows
 from pop3fast.fetch.memory._account_state import AccountState
-from pop3fast.fetch.memory._postgres_connection import Borrowing, Session, Sessions, Source, errors_in_words
+from pop3fast.fetch.memory._postgres_connection import HIDDEN, Borrowing, Session, Sessions, Source, errors_in_words
 from pop3fast.fetch.memory._postgres_schema import make_tables
 from pop3fast.fetch.memory._state_rows import Database
 from pop3fast.fetch.memory._status import AccountStatus
@@ -25,6 +25,11 @@ SCHEMES = ("postgresql://", "postgres://")
 LEASE_SECONDS = 600.0
 """How long others leave an account alone after its worker last wrote anything: longer than nearly every message takes,
 and short enough that what a dead worker had is fetched again within a few rounds of five minutes."""
+
+_QUERY = re.compile("[?#]")
+
+_HOSTS = re.compile(r"(?:(?:\[[^@\[\]]*\]|[^:,@\[\]]*)(?::\d*)?(?:,|\Z))+")
+"""Names or addresses, each with a port or without; who has an ``@`` or ``/`` in a password has none of these."""
 
 TAKEN_OVER = "another worker has taken the account over: nothing more is remembered or deleted by this one"
 
@@ -181,11 +186,12 @@ def is_url(state: str | os.PathLike[str]) -> bool:
 
 
 def without_password(url: str) -> str:
-    """Return *url* as it may be shown."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "postgresql:"
-    where = parts.netloc.rpartition("@")[2]
-    user = parts.netloc.rpartition("@")[0].partition(":")[0]
-    return urlunsplit((parts.scheme, f"{user}@{where}" if user else where, parts.path, "", ""))
+    """Return *url* as it may be shown: as libpq reads it, so that nothing of a password counts as something else."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    said, at, where = authority.partition("@") if "@" in authority else ("", "", authority)
+    path = _QUERY.split(path)[0]
+    where = _QUERY.split(where)[0]
+    if "@" in path or not _HOSTS.fullmatch(where):
+        return HIDDEN
+    return f"{scheme}://{said.partition(':')[0]}{at}{where}{slash}{path}"

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 """How long a server may take to let somebody in: one that restarts is back by then, or not for long."""
 
+KEEPALIVE = {"keepalives_idle": "15", "keepalives_interval": "5", "keepalives_count": "3", "tcp_user_timeout": "30000"}
+"""A server whose machine is gone is given up after half a minute; the systems' own limits are a quarter of an hour, and
+two hours. The URL may say others."""
+
 HANGING = "30s"
 """A transaction in which this program says nothing for so long is ended by the server: it has rows that others wait
 for, and whoever is paused, or dead without a word, would have them for hours."""
@@ -29,6 +33,11 @@ for everybody where nobody asked for more."""
 
 ROWS_AT_A_TIME = 500
 """So many statements go to the server together, some hundred kilobytes: a batch of a fetch is one round trip."""
+
+HIDDEN = "postgresql:"
+"""What is shown of a URL in which a password cannot be told from the rest."""
+
+NOT_CLEAR = "that is no URL of PostgreSQL; in a password, write %40 for @, %2F for / and %25 for %"
 
 MISSING_EXTRA = "it takes a package that is not installed: pip install 'pop3fast[postgres]'"
 
@@ -59,10 +68,18 @@ class Session:
             import psycopg  # noqa: PLC0415 - an extra
         except ImportError:
             raise StateError(path, MISSING_EXTRA) from None
+        wishes: dict[str, Any] = {**KEEPALIVE}
+        try:
+            wishes |= psycopg.conninfo.conninfo_to_dict(url, connect_timeout=CONNECT_SECONDS)
+        except psycopg.ProgrammingError:
+            # That error shows a part of it, which may be one of the password.
+            raise StateError(path, NOT_CLEAR) from None
+        if path == HIDDEN:
+            raise StateError(path, NOT_CLEAR)
         with errors_in_words(path):
             # Parameters are put into the statement here: a NULL has no type that the server could ask for.
             self.connection: Connection[Any] = psycopg.connect(
-                url, autocommit=True, connect_timeout=CONNECT_SECONDS, cursor_factory=psycopg.ClientCursor
+                **wishes, autocommit=True, cursor_factory=psycopg.ClientCursor
             )
             self.connection.execute(f"{SEARCH_PATH}; SET idle_in_transaction_session_timeout TO '{HANGING}'")
 
