@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import socket
 import stat
 import subprocess
 import sys
@@ -14,18 +15,22 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import BinaryIO
 
 import pytest
 
 from commandline import environment, plain_url, pop3fast
 from fetching import in_child
+from listening import ListeningServer
 from maildrops import FastClock, mail
 from pop3fast import AuthenticationError, oauth
 from pop3fast.fetch import Account, SecretError, fetch_mailbox
 from pop3fast.fetch.accounts._keyring import keyring_password
 from pop3fast.oauth import OAuthError, Provider, TokenFile, TokenKeyring, Tokens, TokenSource, default_token_path
+from pop3fast.oauth import _flows as flows
 from pop3fast.oauth import _source as source_module
 from pop3fast.oauth._providers import GOOGLE, microsoft_provider
+from pop3fast.oauth._requests import ask
 from pop3fast.testing import MailboxServer
 from tokens import ACCESS, CLIENT_SECRET, DEVICE, REFRESH, TokenServer
 
@@ -190,6 +195,15 @@ def test_what_cannot_be_kept_leaves_what_was_kept_before(
     assert {each.name for each in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
 
 
+def test_where_there_are_no_locks_it_is_said(server: TokenServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(SecretError, match="cannot be locked: No locks available"):
+        source_of(server, "itself")()
+
+
 def test_without_a_login_it_is_said_what_to_do(server: TokenServer) -> None:
     with pytest.raises(SecretError, match="pop3fast oauth login"):
         source_of(server, "device")()
@@ -211,7 +225,9 @@ def test_a_login_that_was_taken_back_says_so_and_what_to_do(server: TokenServer)
 BAD: list[tuple[tuple[int, dict[str, object] | bytes], str]] = [
     ((200, b"<html>"), "no JSON object"),
     ((200, b"[1]"), "no JSON object"),
+    ((200, b"[" * 100_000), "no JSON object"),
     ((503, b"busy"), "status 503"),
+    ((400, b"[" * 100_000), "status 400"),
     ((200, {"expires_in": 3}), "no access token"),
     ((200, {"access_token": "x", "expires_in": "soon"}), "no number"),
     ((200, {"access_token": "x\ny"}), "more than one line"),
@@ -230,6 +246,52 @@ def test_an_answer_that_is_none_is_an_error_in_words_and_shows_no_secret(
         source_of(server, "itself")()
     assert not any(secret in f"{caught.value}{caught.value!r}" for secret in SECRETS)
     assert len(server.asked) == 1  # no secret follows a redirect
+
+
+class BrokenTokenServer(ListeningServer):
+    """Takes a form of three octets, and hangs up in the middle of its answer."""
+
+    def __init__(self, listener: socket.socket, status: int) -> None:
+        super().__init__(listener)
+        self._status = status
+
+    def converse(self, sock: socket.socket, file: BinaryIO) -> None:
+        while file.readline().strip():
+            pass
+        file.read(len("a=b"))
+        sock.sendall(b"HTTP/1.1 %d x\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\nab" % self._status)
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_token_server_that_is_lost_in_its_answer_is_an_error_in_words(status: int) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    with BrokenTokenServer(listener, status), pytest.raises(OAuthError, match="was lost"):
+        ask(f"http://127.0.0.1:{port}/", {"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "seconds", [float("inf"), float("nan"), 1e300, 10**400, -1, "5"], ids=lambda each: str(each)[:6]
+)
+def test_a_pause_that_makes_no_sense_is_none(server: TokenServer, seconds: object) -> None:
+    answers = iter(["authorization_pending"])
+    device = {
+        "device_code": DEVICE,
+        "user_code": "x",
+        "verification_uri": "y",
+        "interval": seconds,
+        "expires_in": seconds,
+    }
+
+    def instead(form: dict[str, str]) -> tuple[int, dict[str, object] | bytes] | None:
+        if "device_code" not in form:
+            return 200, device if "scope" in form else b""
+        return (400, {"error": error}) if (error := next(answers, "")) else None
+
+    server.instead = instead
+    clock = FastClock()
+    source_of(server, "device", clock).login(lambda _: None)
+    assert clock.pauses == [flows.INTERVAL_SECONDS] * 2
 
 
 def test_nothing_secret_is_sent_in_clear_text_but_on_this_machine() -> None:

@@ -41,8 +41,8 @@ class Deleter:
         """Mark what may be deleted; return what the server has marked.
 
         *deletions* were delivered in earlier sessions, *receipts* are of this one, and *unwanted* is what the filter
-        says nobody wants. Raises `DestinationError` when what
-        was delivered cannot be read, and `ProtocolError` or ``OSError`` when the connection is lost.
+        says nobody wants. Raises `DestinationError` when what was delivered cannot be read, and `ProtocolError` or
+        ``OSError`` when the connection is lost.
         """
         run = self._run
         fresh = [each for each in receipts if run.options.old_enough(each.entry.delivered_at, each.entry.delivered_at)]

@@ -30,11 +30,11 @@ SHORT_MARK = b"\n\r"
 REFUSED_MARK = b"\r\r"
 """The same: the destination refused the message for good."""
 
-MOST_OCTETS = 2**63 - 1
-"""A larger size in a listing counts as this: a state can hold no more, and no message is that large."""
-
 SKIPPED_MARK = b"\n\n"
 """The same: the filter skipped it, and it counts as seen."""
+
+MOST_OCTETS = 2**63 - 1
+"""A larger size in a listing counts as this: a state can hold no more, and no message is that large."""
 
 REFUSED_BEFORE = "the destination refused it before, and it is not tried again until that is asked for"
 

@@ -101,7 +101,10 @@ class TokenFile:
         except OSError as error:
             raise SecretError(f"the token in {self.path} cannot be locked: {error.strerror}") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError as error:  # as of a file system that has no locks
+                raise SecretError(f"the token in {self.path} cannot be locked: {error.strerror}") from None
             yield
         finally:
             os.close(lock)

@@ -41,7 +41,7 @@ def by_device(
         raise OAuthError("the token server gave no code for another device")
     tell(_replies.printable(f"open {where} on any device, and enter the code {shown}"))
     interval = _number(begun.get("interval"), INTERVAL_SECONDS)
-    until = clock.now() + min(LOGIN_SECONDS, _number(begun.get("expires_in"), LOGIN_SECONDS))
+    until = clock.now() + _number(begun.get("expires_in"), LOGIN_SECONDS)
     while True:
         clock.pause(interval)
         try:
@@ -90,7 +90,8 @@ def by_browser(
 
 
 def _number(said: object, otherwise: float) -> float:
-    return float(said) if isinstance(said, int | float) and said > 0 else otherwise
+    """Return what the server *said* when it is a number of seconds that anybody waits for: JSON has infinite ones."""
+    return float(said) if isinstance(said, int | float) and 0 < said <= LOGIN_SECONDS else otherwise
 
 
 class _Listener(HTTPServer):

@@ -8,6 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http import HTTPStatus
 from http.client import HTTPException
 from typing import IO
 from urllib.parse import urlencode, urlsplit
@@ -61,24 +62,31 @@ def ask(url: str, form: Mapping[str, str]) -> dict[str, object]:
     )
     host = urlsplit(url).hostname
     try:
-        with _OPENER.open(request, timeout=SECONDS) as reply:
-            answer = _object(reply.read(MOST_OCTETS), host)
-    except urllib.error.HTTPError as error:
-        with error:
-            raise _refusal(_object(error.read(MOST_OCTETS), host, error.code), form, host) from None
+        octets, status = _sent(request)
     except urllib.error.URLError as error:
         raise OAuthError(f"the token server {host} cannot be asked: {_replies.printable(str(error.reason))}") from None
     except (OSError, HTTPException) as error:
         raise OAuthError(f"the token server {host} was lost: {_replies.printable(str(error))}") from None
-    if "error" in answer:
+    answer = _object(octets, host, status)
+    if status != HTTPStatus.OK or "error" in answer:
         raise _refusal(answer, form, host)
     return answer
 
 
-def _object(octets: bytes, host: str | None, status: int = 200) -> dict[str, object]:
+def _sent(request: urllib.request.Request) -> tuple[bytes, int]:
+    """Return what comes back, and its status. Raises what urllib does for a server that is not there or is lost."""
+    try:
+        with _OPENER.open(request, timeout=SECONDS) as reply:
+            return reply.read(MOST_OCTETS), HTTPStatus.OK
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.read(MOST_OCTETS), error.code
+
+
+def _object(octets: bytes, host: str | None, status: int) -> dict[str, object]:
     try:
         answer = json.loads(octets)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
         raise OAuthError(f"the token server {host} answered with what is no JSON object (status {status})")
