@@ -326,6 +326,32 @@ def test_leaving_the_loop_gives_all_back_and_leaves_no_thread(url: str, hotel: H
     assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
 
 
+def test_leaving_the_loop_without_closing_it_gives_all_back_when_the_event_loop_ends(
+    url: str, hotel: Hotel, tmp_path: Path
+) -> None:
+    over = threading.Event()
+
+    def hang(command: bytes) -> None:
+        if command == b"RETR 7":
+            over.wait(HELD_SECONDS)
+
+    for user in USERS[1:]:
+        hotel.drops[user].instead = hang
+
+    async def work() -> None:
+        fleet = fetch_fleet(hotel.accounts(), lambda account: f"maildir:{tmp_path}/{account.login}", state=url)
+        async for report in fleet:
+            assert report.error is None
+            break
+
+    try:
+        asyncio.run(work())
+    finally:
+        over.set()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast-")]
+    assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
+
+
 def test_a_worker_whose_state_is_a_file_has_all_accounts_to_itself(hotel: Hotel, tmp_path: Path) -> None:
     reports = fetch(hotel, tmp_path, tmp_path / "state", 3 * len(USERS), per_host=2)
     assert sum(report.fetched for report in reports) == MESSAGES * len(USERS)

@@ -134,17 +134,33 @@ class Worker:
                 pause = await self._exchange()
                 if self._stops_at is not None and pause and not self._running:
                     break  # without a state nothing can be given back; the leases end by themselves
-                await self._pause(pause)
+                try:
+                    await self._pause(pause)
+                except asyncio.CancelledError:  # as in `_outlast`
+                    self._end_now()
         finally:
             self._say_stop()
-            await asyncio.to_thread(self._threads.end)
+            await self._outlast(self._loop.run_in_executor(None, self._threads.end))
             await self._ask(self._turns.close)
             self._asking.shutdown()
             self._reports.put_nowait(None)
 
     async def _ask(self, call: Callable[[], T]) -> T:
         """Have the state asked, by one thread."""
-        return await self._loop.run_in_executor(self._asking, call)
+        return await self._outlast(self._loop.run_in_executor(self._asking, call))
+
+    async def _outlast(self, work: "asyncio.Future[T]") -> T:
+        """Return what comes of *work*, also when this is cancelled: then all ends, and what was taken is given back.
+
+        `asyncio.run` cancels whatever is left, as where a program leaves the loop over the reports, and waits for it.
+        """
+        while True:
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                if work.cancelled():
+                    raise
+                self._end_now()
 
     async def _exchange(self) -> float:
         """Give back and take what there is; return for how long the state is not to be asked, whatever happens."""
