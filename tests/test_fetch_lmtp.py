@@ -105,6 +105,15 @@ def test_of_several_recipients_it_is_said_who_has_it_and_who_has_not(server: Scr
     assert (report.deleted, [len(got.recipients) for got in lmtp.got]) == (0, [2])
 
 
+def test_a_recipient_that_is_named_twice_gets_each_message_once(
+    server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer
+) -> None:
+    report = fetch(server, lmtp, Options(delete=True), ("a", "b", "a"))
+    assert (report.deleted, report.failures, report.error) == (3, [], None)
+    assert got_by(lmtp) == [(b"a", b"b")] * 3
+    assert drop.messages == []
+
+
 def got_by(lmtp: LmtpServer) -> list[tuple[bytes, ...]]:
     """Return to whom each message was sent, and forget it."""
     got = [tuple(line.partition(b"<")[2].rstrip(b">") for line in each.recipients) for each in lmtp.got]
@@ -246,9 +255,10 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(server: ScriptedSer
 def test_a_server_that_says_nonsense_loses_nothing(
     server: ScriptedServer, drop: Maildrop, lmtp: LmtpServer, at: bytes, reply: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_lmtp_session, "SECONDS", 0.2)
     lmtp.instead = lambda command: reply if command.startswith(at) else None
-    report = fetch(server, lmtp, Options(delete=True))
+    with monkeypatch.context() as patched:
+        patched.setattr(_lmtp_session, "SECONDS", 0.2)
+        report = fetch(server, lmtp, Options(delete=True))
     assert (report.fetched, report.deleted, len(drop.messages)) == (0, 0, 3)
     assert report.exit_status in {1, 5}
     lmtp.instead = lambda _: None

@@ -61,7 +61,7 @@ class Particulars:
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """For whom the mail is."""
+        """For whom the mail is, each once: a server answers each RCPT, and two of one cannot be told apart."""
         if self.recipient is None:
             return (self.user,) if self.user else ()
-        return (self.recipient,) if isinstance(self.recipient, str) else self.recipient
+        return (self.recipient,) if isinstance(self.recipient, str) else tuple(dict.fromkeys(self.recipient))
