@@ -183,10 +183,19 @@ def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(server:
     os.mkfifo(home / "alive")
     # The reader sees the end of it when nobody is left who has it open.
     to = script(home, f"trap '' TERM; exec 3>{home}/alive; sleep 1000 & sleep 1000")
-    ended = threading.Thread(target=(home / "alive").read_bytes, daemon=True)
+    clock = RushingClock(100.0)
+
+    def watch() -> None:
+        with (home / "alive").open("rb") as alive:
+            # It has begun, and would not end by itself.
+            clock.rushes = True
+            alive.read()
+
+    ended = threading.Thread(target=watch, daemon=True)
     ended.start()
-    report = fetch(server, to, Options(limit=1), pipe_timeout=0.2)
-    assert "took more than 0.2 seconds, and was ended" in report.failures[0].why
+    job = Job(account_of(server), to, None, Options(limit=1), pipe_timeout=60.0)
+    report = run_job(job, Surroundings(clock=clock))
+    assert "took more than 60 seconds, and was ended" in report.failures[0].why
     assert report.exit_status == 1
     ended.join(30)
     assert not ended.is_alive()
@@ -301,11 +310,12 @@ def test_another_command_is_another_destination(home: Path) -> None:
 
 
 def test_the_options_of_the_command_line_reach_the_program(home: Path) -> None:
-    to = script(home, f"echo $RECIPIENT > {home}/told; sleep 1000")
+    to = script(home, f"echo $RECIPIENT > {home}/told")
+    env = {"POP3FAST_PASSWORD": PASSWORD, "XDG_STATE_HOME": str(home / "state")}
     with MailboxServer([mail(1)], password=PASSWORD) as server:
-        arguments = ("--to", to, "--recipient", "me@example.org", "--pipe-timeout", "0.2")
-        env = {"POP3FAST_PASSWORD": PASSWORD, "XDG_STATE_HOME": str(home / "state")}
-        ran = pop3fast(home, "fetch", plain_url(server), *arguments, env=env, status=1)
+        command = ("fetch", plain_url(server), "--to")
+        pop3fast(home, *command, to, "--recipient", "me@example.org", env=env, status=0)
+        ran = pop3fast(home, *command, "pipe:sleep 1000", "--pipe-timeout", "0.2", env=env, status=1)
     assert "took more than 0.2 seconds" in ran.err
     assert (home / "told").read_text() == "me@example.org\n"
 
