@@ -93,6 +93,16 @@ def test_what_makes_no_sense_is_one_sentence(
     assert hotel.logins == {}
 
 
+def test_an_account_with_two_destinations_is_refused_and_none_is_left_out_in_silence(
+    here: Here, hotel: Hotel, tmp_path: Path
+) -> None:
+    table = f'url = "pop3+plain://a@127.0.0.1:{hotel.port}"\npassword = "password"\n'
+    path = private(tmp_path / "config", f'[one]\n{table}to = "eml:one"\n[two]\n{table}to = "eml:two"\n')
+    ran = here("fleet", "--config", path, "--state", "postgresql://x@127.0.0.1:1/x", status=2)
+    assert f"a on 127.0.0.1:{hotel.port} is there twice" in ran.err
+    assert hotel.logins == {}
+
+
 def test_a_database_that_cannot_be_used_is_one_sentence(here: Here, hotel: Hotel, tmp_path: Path) -> None:
     ran = here("fleet", "--config", config(tmp_path, hotel), "--state", "postgresql://x@127.0.0.1:1/x", status=5)
     assert "Connection refused" in ran.err

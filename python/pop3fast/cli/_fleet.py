@@ -51,9 +51,10 @@ def fleet(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
 async def _work(tasks: list[Task], state: str, command: argparse.Namespace, told: Told) -> int:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    jobs = {str(job.account): (task, job) for task, job in _jobs_of(tasks)}
+    jobs = [*_jobs_of(tasks)]
+    of_account = {str(job.account): task for task, job in jobs}
     reports = fetch_fleet(
-        [job for _, job in jobs.values()],
+        [job for _, job in jobs],
         state=state,
         every=command.every,
         limit=command.at_once,
@@ -63,7 +64,7 @@ async def _work(tasks: list[Task], state: str, command: argparse.Namespace, told
     async with aclosing(reports):
         async for report in reports:
             # A command that is run afterwards may take its time.
-            await asyncio.to_thread(told.end, jobs[report.account][0], report)
+            await asyncio.to_thread(told.end, of_account[report.account], report)
     return 0
 
 
