@@ -24,6 +24,9 @@ from pop3fast.testing import MailboxServer
 START_SECONDS = 30.0
 """It answers in a moment; so long is broken, not busy."""
 
+LACKS_A_LIBRARY = 127
+"""The exit status of a program that cannot be begun: unpacked, it does not bring what it needs of other packages."""
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -36,14 +39,18 @@ def sink(*arguments: str) -> Iterator[Path]:
     program = field.found("usr/sbin/smtp-sink")
     if program is None:
         pytest.skip(field.not_there("smtp-sink"))
+    environment = os.environ | {"LD_LIBRARY_PATH": str(program.parents[1] / "lib" / "postfix")}
+    # Without arguments it says how it is called.
+    tried = subprocess.run([program], env=environment, capture_output=True, text=True, check=False)
+    if tried.returncode == LACKS_A_LIBRARY:
+        pytest.skip(tried.stderr.strip())
     # Its name is short, as that of a socket has to be, and who is not root may write there.
     with tempfile.TemporaryDirectory(prefix="pop3fast-", dir="/tmp") as name:
         folder = Path(name)
         folder.chmod(0o777)
         user = "nobody" if os.geteuid() == 0 else getpass.getuser()
         command: list[str | Path] = [program, "-L", "-u", user, "-D", "kept", *arguments, f"unix:{folder}/socket", "10"]
-        libraries = {"LD_LIBRARY_PATH": str(program.parents[1] / "lib" / "postfix")}
-        with subprocess.Popen(command, cwd=folder, env=os.environ | libraries) as process:
+        with subprocess.Popen(command, cwd=folder, env=environment) as process:
             try:
                 _wait_for(folder / "socket")
                 yield folder
