@@ -6,11 +6,11 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
-from commandline import PASSWORD, environment, plain_url, pop3fast, private
+from commandline import PASSWORD, Here, environment, plain_url, pop3fast, private
 from pop3fast import AuthenticationError, connect
 from pop3fast._location import parse_url
 from pop3fast.cli import main
@@ -163,6 +163,20 @@ def test_a_refused_login_elsewhere_has_no_advice_and_a_token_another() -> None:
     assert advice(refused, parse_url("pop3s://mail.example.org")) == ""
     assert advice(refused, parse_url("pop3s://notgmail.com")) == ""
     assert "https://mail.google.com/" in advice(refused, parse_url("pop3s://pop.gmail.com"), by_token=True)
+
+
+@pytest.mark.parametrize("command", ["check", "list"])
+@pytest.mark.parametrize("key", ['oauth = "microsoft"\noauth-client-id = "id"', 'token-command = "echo token"'])
+def test_a_token_that_is_refused_has_no_advice_about_a_password(
+    here: Here, monkeypatch: pytest.MonkeyPatch, command: str, key: str
+) -> None:
+    def refuse(_: Account) -> NoReturn:
+        raise AuthenticationError(b"-ERR no")
+
+    monkeypatch.setattr(Account, "connect", refuse)
+    table = f'[work]\nurl = "pop3s://me@outlook.office365.com"\nto = "eml:box"\n{key}\n'
+    ran = here(command, "work", "--config", private(here.home / "config", table), status=4)
+    assert "the scope of a token for Microsoft" in ran.err
 
 
 # URLs, and what is taken for one.

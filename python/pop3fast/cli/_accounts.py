@@ -127,6 +127,11 @@ def _with_secret(account: Account, location: Location, settings: Settings, *, al
     )
 
 
+def logs_in_by_token(settings: Settings) -> bool:
+    """Return whether an OAuth 2 token is to be shown, and no password."""
+    return settings.oauth is not None or settings.token_command is not None
+
+
 def _kept_elsewhere(account: Account, location: Location, settings: Settings) -> Account | None:
     """Return *account* with what gives its secret whenever it is needed; None where that is not asked for."""
     user = account.user or ""

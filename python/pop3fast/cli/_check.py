@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from pop3fast import POP3, error_proto
-from pop3fast.cli._accounts import account_of, described, location_of, to_log_in
+from pop3fast.cli._accounts import account_of, described, location_of, logs_in_by_token, to_log_in
 from pop3fast.cli._advice import advice
 from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings
@@ -77,7 +77,7 @@ def _server(settings: Settings, name: str, *, alone: bool) -> int:
                 raise UidsUnknown("the server gives no unique-ids (UIDL), and what is new cannot be told")
     except (error_proto, OSError, FetchError) as error:
         complain(of_account(name, error))
-        if hint := advice(error, location_of(settings), by_token=settings.token_command is not None):
+        if hint := advice(error, location_of(settings), by_token=logs_in_by_token(settings)):
             complain(hint)
         return exit_status(error)
     return 0

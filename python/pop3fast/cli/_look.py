@@ -9,7 +9,7 @@ from itertools import takewhile
 from typing import TypeAlias
 
 from pop3fast import POP3, CommandError, error_proto
-from pop3fast.cli._accounts import described, location_of, names_user, session_with
+from pop3fast.cli._accounts import described, location_of, logs_in_by_token, names_user, session_with
 from pop3fast.cli._advice import advice
 from pop3fast.cli._headers import Header, header_of
 from pop3fast.cli._selection import shown_name, status_of
@@ -47,7 +47,7 @@ def look_at(accounts: dict[str, Settings], command: argparse.Namespace, look: Lo
             raise UsageError(f"{shown_name(account)}{error}") from None
         except (error_proto, OSError, SecretError) as error:
             complain(of_account(name, error) if name else in_words(error))
-            if hint := advice(error, location_of(settings), by_token=settings.token_command is not None):
+            if hint := advice(error, location_of(settings), by_token=logs_in_by_token(settings)):
                 complain(hint)
             statuses.append(exit_status(error))
     return status_of(statuses)
