@@ -49,7 +49,7 @@ def test_a_fetch_at_a_terminal_of_three_widths(columns: int, far: str, tmp_path:
     assert list(dict.fromkeys(begun))[:3] == ["connecting", "logging in", "listing"]
     assert any(re.fullmatch(far, text) for text in shown), shown
     assert max(len(text.splitlines()) for text in shown[:-1] if text) == 1
-    assert re.fullmatch(rf"{who}: 40 messages fetched \([\d.]+ kB\), in \d\.\d s", shown[-1].replace("\n", ""))
+    assert re.fullmatch(rf"{who}: 40 messages fetched \([\d.]+ kB\), in \d+\.\d s", shown[-1].replace("\n", ""))
 
 
 def test_while_it_lists_it_tells_how_many_so_far(tmp_path: Path) -> None:
