@@ -231,8 +231,9 @@ def test_a_maildrop_for_one_session_is_fetched_over_one_and_asked_once_for_anoth
 
 
 def test_a_server_that_lets_in_three_is_asked_over_three(server: Server, box: str) -> None:
-    refused = threading.Event()
+    refused, fetching = threading.Event(), threading.Barrier(3)
     met: set[int] = set()
+    began: set[int] = set()
 
     def instead(session: int, command: bytes) -> bytes | None:
         if command.startswith(b"AUTH"):
@@ -240,8 +241,10 @@ def test_a_server_that_lets_in_three_is_asked_over_three(server: Server, box: st
             if len(met) > 3:
                 refused.set()
                 return b"-ERR too many connections\r\n"
-        if command.startswith(b"RETR"):
+        if command.startswith(b"RETR") and session not in began:
+            began.add(session)
             refused.wait(20)
+            fetching.wait(20)
         return None
 
     server.instead = instead
@@ -325,7 +328,10 @@ def test_what_the_first_session_is_refused_too_has_failed(server: Server, box: s
     assert [named.number for named in report.failures] == [7]
 
 
-def test_messages_are_deleted_over_the_first_session_when_the_others_have_ended(server: Server, box: str) -> None:
+def test_messages_are_deleted_over_the_first_session_when_the_others_have_ended(
+    server: Server, box: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pop3fast.fetch._several.QUIT_SECONDS", 20.0)
     meet(server)
     report = fetched(server, box, delete=True)
     assert (report.fetched, report.deleted, report.exit_status) == (MESSAGES, MESSAGES, 0)
@@ -353,6 +359,37 @@ def test_a_session_that_is_out_of_step_is_found_out_and_the_next_fetch_mends_it(
     report = fetched(server, box)
     assert report.exit_status == 0
     assert set(delivered(box)) == {content for _, content in server.messages}
+
+
+def test_a_session_that_is_slow_to_say_whether_it_is_in_step_is_waited_for_before_anything_is_deleted(
+    server: Server, box: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pop3fast.fetch._several.QUIT_SECONDS", 0.0)
+    server.messages[:] = [(uid, mail(number)) for number, (uid, _) in enumerate(server.messages, 10)]
+    late: list[bytes] = []
+    begun, deletes = threading.Event(), threading.Event()
+
+    def instead(session: int, command: bytes) -> bytes | None:
+        if session == 1 and (late or command.startswith(b"RETR")):
+            if command == b"STAT":
+                deletes.wait(0.5)  # which does not come
+            # Each reply is that to the command before, and the first one that to another message.
+            late.append(server._reply(session, b"RETR 1" if not late else command))
+            begun.set()
+            if len(late) > 1:
+                return late[-2]
+            late.append(server._reply(session, command))
+            return late[0]
+        if command.startswith(b"RETR"):
+            begun.wait(20)
+        if command.startswith(b"DELE"):
+            deletes.set()
+        return None
+
+    server.instead = instead
+    report = fetched(server, box, sessions=2, delete=True)
+    assert (report.exit_status, report.deleted) == (0, MESSAGES)
+    assert delivered(box) == all_of(server)
 
 
 def test_a_large_message_comes_over_the_first_session_in_pieces(server: Server, box: str) -> None:

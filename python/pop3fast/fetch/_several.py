@@ -51,6 +51,7 @@ class SeveralSessions:
         self._entered = 0
         self._busy: set[int] = set()
         self._to_check: set[int] = set()
+        self._checking: set[int] = set()
         self._leaving = False
         self._failure: BaseException | None = None
         self._refusal: Exception | None = None
@@ -97,7 +98,7 @@ class SeveralSessions:
                 self._changed.notify_all()
 
     def check_step(self) -> None:
-        """Wait for what `ask_for_step` asked for, for no longer than a moment.
+        """Wait for what `ask_for_step` asked for: for no longer than a moment where a session is busy with a message.
 
         Raises `ProtocolError` when replies of a further session did not belong to their commands.
         """
@@ -108,6 +109,8 @@ class SeveralSessions:
         else:
             with self._changed:
                 self._wait_for(lambda: not self._to_check, QUIT_SECONDS)
+                # The others answer, or are lost: until then their messages may be others than they seem.
+                self._wait_for(lambda: self._to_check <= self._busy - self._checking)
         self._raise_failure()
 
     def finish(self) -> None:
@@ -259,6 +262,7 @@ class SeveralSessions:
         if self._leaving or (session != FIRST and further is None):
             return None
         if further is not None and session in self._to_check:
+            self._checking.add(session)
             return partial(self._check, session, further)
         place = self._sharing.choose(session, _anything if further is None else further.can_fetch)
         return None if place is None else partial(self._fetch, session, self._sharing, place)
@@ -321,6 +325,7 @@ class SeveralSessions:
         finally:
             with self._changed:
                 self._to_check.discard(session)
+                self._checking.discard(session)
         return True
 
     def _note(self, error: Exception, *, is_first: bool) -> None:
