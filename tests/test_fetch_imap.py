@@ -517,3 +517,10 @@ def test_the_date_is_that_of_the_receipt_or_else_of_the_message() -> None:
         b"06-Jan-2026 12:00:00 -0500"
     )
     assert len(internal_date(b"Subject: none")) == len(b"06-Jan-2026 12:00:00 -0500")
+    assert internal_date(b"Date: Thu, 1 Jan 1970 00:00:00 +0100\r\n") == b"01-Jan-1970 00:00:00 +0100"
+
+
+@pytest.mark.parametrize("date", ["Wed, 31 Dec 1969 23:59:59 -0800", "Mon, 1 Jan 0100 00:00:00 +0000"])
+def test_the_date_of_a_clock_that_was_never_set_is_no_date(date: str) -> None:
+    """With it a server would refuse the message for good."""
+    assert int(internal_date(f"Date: {date}\r\n".encode())[7:11]) >= 2026

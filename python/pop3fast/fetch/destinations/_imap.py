@@ -42,6 +42,10 @@ BATCH = 8 * IN_FLIGHT
 """So many are appended before all answers are waited for, and remembered for good. Those that are answered are kept as
 done before, so a fetch that is killed leaves no more in doubt than were on their way."""
 
+FIRST_YEAR = 1970
+"""What is older has the date of a clock that was never set. Cyrus answers BAD to an APPEND with one, and so does
+Dovecot, to one of the first centuries."""
+
 PORTS = {"imap": 143, "imaps": 993}
 
 NOT_SENT = "it was not sent: the fetch was interrupted, or the server was lost"
@@ -331,7 +335,10 @@ def quoted(text: str) -> bytes:
 
 def internal_date(header: bytes) -> bytes:
     """Return when a message was received: the newest Received that has a date, or else its Date, or else now."""
-    return imaplib.Time2Internaldate(received_at(header) or datetime.now(UTC)).strip('"').encode("ascii")
+    date = received_at(header)
+    if date is None or date.year < FIRST_YEAR:
+        date = datetime.now(UTC)
+    return imaplib.Time2Internaldate(date).strip('"').encode("ascii")
 
 
 def utf7(text: str) -> str:
