@@ -127,6 +127,22 @@ def test_what_is_in_doubt_is_looked_for_and_appended_again_only_where_it_is_not(
     assert drop.messages == []
 
 
+@pytest.mark.parametrize("at", [b"EXAMINE", b"UID SEARCH", b"UID FETCH"])
+def test_while_the_server_cannot_look_for_what_is_in_doubt_it_is_not_appended_again(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext, at: bytes
+) -> None:
+    del drop.messages[1:]
+    imap.judge = lambda _: b""
+    assert fetch(server, imap, trusting).failures
+    imap.judge = lambda _: None
+    imap.instead = lambda command: b"TAG NO [UNAVAILABLE] later\r\n" if command.startswith(at) else None
+    report = fetch(server, imap, trusting)
+    assert (report.deleted, [named.why for named in report.failures]) == (0, ["NO [UNAVAILABLE] later"])
+    imap.instead = lambda _: None
+    assert fetch(server, imap, trusting).deleted == 1
+    assert [kept.content for kept in imap.kept] == [mail(1)]
+
+
 def test_another_message_with_the_same_size_and_message_id_is_not_taken_for_one_in_doubt(
     server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext
 ) -> None:

@@ -239,15 +239,22 @@ class Imap(ServerDestination[ImapSession]):
         selected = session.command(b"EXAMINE %s" % self._folder)
         if not selected.good:
             raise self._error(selected)
-        found = session.command(search)
+        found = self._asked(session, search)
         uids = [uid for line in found.untagged if line.upper().startswith(b"* SEARCH") for uid in line.split()[2:]]
         place: bytes | None = None
         for uid in uids:
-            fetched = session.command(b"UID FETCH %s BODY.PEEK[HEADER]" % uid)
+            fetched = self._asked(session, b"UID FETCH %s BODY.PEEK[HEADER]" % uid)
             if _digest(header) in {_digest(_literal_of(line)) for line in fetched.untagged}:
                 place = b"uid:" + uid
         session.command(b"CLOSE")
         return place
+
+    def _asked(self, session: ImapSession, command: bytes) -> Answer:
+        """Return the answer to *command*. Raises what a NO means: that nobody can look now, and not that it is gone."""
+        answer = session.command(command)
+        if answer.status == "NO":
+            raise self._error(answer)
+        return answer
 
     def _error(self, answer: Answer) -> MessageError | DestinationError:
         """Return what it means that the server did not take a message."""
