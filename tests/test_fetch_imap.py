@@ -6,6 +6,7 @@ import signal
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -539,4 +540,4 @@ def test_the_date_is_that_of_the_receipt_or_else_of_the_message() -> None:
 @pytest.mark.parametrize("date", ["Wed, 31 Dec 1969 23:59:59 -0800", "Mon, 1 Jan 0100 00:00:00 +0000"])
 def test_the_date_of_a_clock_that_was_never_set_is_no_date(date: str) -> None:
     """With it a server would refuse the message for good."""
-    assert int(internal_date(f"Date: {date}\r\n".encode())[7:11]) >= 2026
+    assert int(internal_date(f"Date: {date}\r\n".encode())[7:11]) >= datetime.now(UTC).year - 1
