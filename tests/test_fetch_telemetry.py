@@ -193,3 +193,21 @@ assert "pop3fast.fetch.messages" in [metric.name for metric in scope.metrics]
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+OLDER = "a.metrics = a.trace = a; a.get_meter = a.get_tracer = lambda *_: a; a.create_counter = len"
+
+
+@pytest.mark.parametrize("has", ["", OLDER], ids=["another package of that name space", "an older one"])
+def test_a_program_with_one_that_cannot_be_told_fetches_all_the_same(has: str) -> None:
+    code = f"""
+import sys, types
+a = sys.modules["opentelemetry"] = types.ModuleType("opentelemetry")
+{has}
+from pop3fast.fetch import FetchReport, _telemetry
+_telemetry.note_fetch(FetchReport("a", "b", fetched=3))
+with _telemetry.session_span("h", 1):
+    pass
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

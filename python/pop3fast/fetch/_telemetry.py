@@ -74,15 +74,19 @@ class Instruments:
 
 
 def instruments() -> Instruments | None:
-    """Return what is counted; None when nobody listens."""
+    """Return what is counted; None when nobody listens, or who does cannot be told."""
     return _instruments() if "opentelemetry" in sys.modules else None
 
 
 @cache
-def _instruments() -> Instruments:
-    from opentelemetry import metrics, trace  # noqa: PLC0415 - imported by the program
+def _instruments() -> Instruments | None:
+    try:
+        from opentelemetry import metrics, trace  # noqa: PLC0415 - imported by the program
 
-    return Instruments(metrics.get_meter(SCOPE, __version__), trace.get_tracer(SCOPE, __version__))
+        return Instruments(metrics.get_meter(SCOPE, __version__), trace.get_tracer(SCOPE, __version__))
+    except (ImportError, TypeError):
+        # An API older than the extra asks for, or another package of that name space: no reason not to fetch.
+        return None
 
 
 def note_fetch(report: FetchReport) -> None:
