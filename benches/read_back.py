@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from benches.contestants import Maildrop, Program
 from benches.mail import attachment
-from benches.runs import FailedError, run
+from benches.runs import FailedError, Run, run
 from servers import DovecotServer
 
 BOXES = ((10_000, 4_000), (40, 5_000_000))
@@ -26,7 +26,7 @@ ROUNDS = 5
 _MAIN = """
 import sys
 from pathlib import Path
-from time import perf_counter, process_time, thread_time
+from time import perf_counter
 from pop3fast.cli import main
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch.destinations._folder import FolderDestination
@@ -34,25 +34,25 @@ from pop3fast.fetch.destinations._mbox import Mbox
 """
 
 _WITH = f"""{_MAIN}
-spent = {{perf_counter: 0.0, thread_time: 0.0}}
+waited = 0.0
 
-def timed(work, clock):
+def timed(work):
     def call(*arguments, **named):
-        began = clock()
+        global waited
+        began = perf_counter()
         try:
             return work(*arguments, **named)
         finally:
-            spent[clock] += clock() - began
+            waited += perf_counter() - began
     return call
 
 for kind in FolderDestination, Mbox:
-    kind.read_back = timed(kind.read_back, perf_counter)
-    kind._are_where_they_were_put = timed(kind._are_where_they_were_put, thread_time)
+    kind.read_back = timed(kind.read_back)
 status = main()
-(Path.home() / "cost").write_text(f"{{spent[perf_counter]}} {{spent[thread_time]}}")
+(Path.home() / "waited").write_text(str(waited))
 sys.exit(status)
 """
-"""Reading back has a clock: how long the fetch waits for it, and how much a processor works on it."""
+"""Reading back has a clock: how long the fetch waits for it."""
 
 _WITHOUT = f"""{_MAIN}
 FolderDestination.read_back = Mbox.read_back = lambda self, entries, *, fresh: [ReadBack.WHOLE] * len(entries)
@@ -67,9 +67,9 @@ class Cost(NamedTuple):
     waited: float
     """Of the time on the clock, in which the fetch waits for it."""
     work: float
-    """Of the time of the processors that the fetch takes, in which they read and compare."""
+    """By which a fetch takes more of the processors than one without it, in each pair of runs."""
     more: float
-    """By which a fetch takes longer than one without it."""
+    """By which a fetch takes longer than one without it, in each pair of runs."""
 
 
 def _fetch(code: str, kind: str, drop: Maildrop) -> list[str]:
@@ -80,7 +80,7 @@ def _fetch(code: str, kind: str, drop: Maildrop) -> list[str]:
 def measure(folder: str, *, quick: bool) -> str:
     """Fetch and delete each mailbox into each kind of destination; return what reading back took, for a reader."""
     lines = [
-        "| `--delete`: reading back | waited for, of the time | work, of the processors' | longer than without |",
+        "| `--delete`: reading back | waited for, of the time | more processor time | more time on the clock |",
         "|---|---:|---:|---:|",
     ]
     for messages, octets in BOXES:
@@ -88,16 +88,16 @@ def measure(folder: str, *, quick: bool) -> str:
             few = max(2, messages // 50) if quick else messages
             cost = compare(folder, kind, few, octets, 1 if quick else ROUNDS)
             title = f"{messages:,} x {octets // 1_000:,} KB, {kind}"
-            lines.append(f"| {title} | {cost.waited:.1%} | {cost.work:.1%} | {cost.more:+.0%} |")
+            lines.append(f"| {title} | {cost.waited:.1%} | {cost.work:+.1%} | {cost.more:+.0%} |")
     return "\n".join([*lines, ""])
 
 
 def compare(folder: str, kind: str, messages: int, octets: int, rounds: int) -> Cost:
-    """Return what reading back costs: of *rounds* the median."""
+    """Return what reading back costs: of *rounds* pairs of runs the median."""
     contents = [attachment(octets, seed).replace(b"\r\n", b"\n") for seed in range(min(messages, 40))]
     programs = [Program(name, (), partial(_fetch, code, kind)) for name, code in (("on", _WITH), ("off", _WITHOUT))]
-    seconds: dict[str, list[float]] = {program.name: [] for program in programs}
-    shares: list[tuple[float, float]] = []
+    runs: dict[str, list[Run]] = {program.name: [] for program in programs}
+    waits: list[float] = []
     with DovecotServer() as server, tempfile.TemporaryDirectory(dir=folder) as homes:
         for number in range(rounds):
             for program in programs if number % 2 else reversed(programs):
@@ -110,12 +110,15 @@ def compare(folder: str, kind: str, messages: int, octets: int, rounds: int) -> 
                     for name in ("tmp", "new", "cur"):
                         (home / "box" / name).mkdir(parents=True, mode=0o700)
                 measured = run(program, drop)
-                seconds[program.name].append(measured.seconds)
+                runs[program.name].append(measured)
                 if server.mailbox.contents():
                     raise FailedError("not all was deleted")
                 if program.name == "on":
-                    waited, work = map(float, (home / "cost").read_text().split())
-                    shares.append((waited / measured.seconds, work / measured.processor))
-    print(f"{kind}, {messages} x {octets}, reading back: {seconds}, {shares}", file=sys.stderr)
-    waits, works = zip(*shares, strict=True)
-    return Cost(median(waits), median(works), median(seconds["on"]) / median(seconds["off"]) - 1)
+                    waits.append(float((home / "waited").read_text()) / measured.seconds)
+    print(f"{kind}, {messages} x {octets}, reading back: {runs}, {waits}", file=sys.stderr)
+    pairs = [*zip(runs["on"], runs["off"], strict=True)]
+    return Cost(
+        median(waits),
+        median(on.processor / off.processor for on, off in pairs) - 1,
+        median(on.seconds / off.seconds for on, off in pairs) - 1,
+    )
