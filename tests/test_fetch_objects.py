@@ -298,6 +298,47 @@ def test_a_folder_of_objects_is_synced_with_its_names(
     assert {*map(str, written), f"{tmp_path}/objects", f"{tmp_path}/objects/index"} <= set(synced)
 
 
+def test_what_is_in_a_folder_of_objects_when_a_hurry_ends_the_rest_is_synced_before_it_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("obstore")
+    synced: list[str] = []
+    written: list[str] = []
+    one_is_there = asyncio.Event()
+    real, put = os.fsync, _objects.Objects._put
+
+    def fsync(descriptor: int) -> None:
+        synced.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        real(descriptor)
+
+    async def put_the_first(objects: _objects.Objects, name: str, octets: bytes) -> str:
+        if "index/" in name or octets == MAILS[0][1]:
+            place = await put(objects, name, octets)
+            written.append(name)
+            one_is_there.set()
+            return place
+        await one_is_there.wait()
+        # The time that a hurry leaves is over.
+        assert objects._together._under_way is not None
+        objects._together._under_way[1].reschedule(asyncio.get_running_loop().time())
+        return await asyncio.Future[str]()
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(_objects.Objects, "_put", put_the_first)
+    destination = open_destination(f"file://{tmp_path}/objects")
+    with State(tmp_path / "state.sqlite").account("host", 110, "user") as account:
+        destination.prepare(account.digest, account)
+    for uid, content in MAILS[:2]:
+        delivery = destination.begin(Identity(uid))
+        delivery.write(content)
+        delivery.end()
+    with pytest.raises(DestinationError, match="interrupted") as raised:
+        destination.flush()
+    destination.close()
+    assert [entry.uid for entry in raised.value.delivered] == [b"u1"]
+    assert f"{tmp_path}/objects/{written[0]}" in synced
+
+
 @pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
 def test_each_cloud_is_made_from_its_url(scheme: str) -> None:
     pytest.importorskip("obstore")

@@ -145,13 +145,13 @@ class Objects(SimpleDestination):
         missing = self._closed()
         try:
             self._do("write to", [put(each) for each in pending])
-            if self._bucket.scheme == "file":
-                sync(
-                    self._bucket.prefix,
-                    [each.name for each in pending if isinstance(outcomes[each.entry.identity], str)],
-                )
         except DestinationError as error:
             missing = error
+        try:
+            # Those, too, that were there before somebody was in a hurry.
+            written = [each.name for each in pending if isinstance(outcomes.get(each.entry.identity), str)]
+            if written and self._bucket.scheme == "file":
+                sync(self._bucket.prefix, written)
         except OSError as error:
             missing = store_error(self.path, "sync", error)
             outcomes.clear()
