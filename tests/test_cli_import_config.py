@@ -334,3 +334,12 @@ def test_a_fingerprint_that_is_no_sha256_or_several_is_named(cell: str, tmp_path
         accounts, out = imported(tmp_path, text)
         assert [account.fingerprint for account in accounts.values()] == [None]
         assert re.search(r"^# line \d: \w+_fingerprints?: it is no SHA-256, or several; ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", ["'pass hunter2", '("pass", "hunter2'])
+def test_a_command_of_getmail_that_does_not_end_is_a_mistake_in_words_that_quote_nothing(
+    command: str, here: Here
+) -> None:
+    text = f"[retriever]\ntype = SimplePOP3SSLRetriever\nserver = h\nusername = u\npassword_command = {command}\n"
+    ran = here("import-config", private(here.home / "rc", text), status=2)
+    assert ran.err == "pop3fast: a command in that getmailrc has a quotation mark that is not closed\n"

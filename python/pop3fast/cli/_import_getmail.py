@@ -5,6 +5,7 @@ Owns what each of them means here. getmail's defaults count, too: it keeps what 
 
 import ast
 import configparser
+import contextlib
 import shlex
 
 from pop3fast.cli._import_words import Server, Table, url_of
@@ -110,12 +111,17 @@ def _limit(table: Table, options: _Section) -> None:
 
 
 def _tuple(text: str) -> list[str]:
-    """Return the words of what getmail has as a tuple of Python, or as one text."""
-    try:
+    """Return the words of what getmail has as a tuple of Python, or as one text. Raises `UsageError`."""
+    found: object = text
+    with contextlib.suppress(ValueError, SyntaxError):
         found = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return shlex.split(text)
-    return [str(word) for word in found] if isinstance(found, tuple | list) else shlex.split(str(found))
+    if isinstance(found, tuple | list):
+        return [str(word) for word in found]
+    try:
+        return shlex.split(str(found))
+    except ValueError:
+        # There may be a secret in it.
+        raise UsageError("a command in that getmailrc has a quotation mark that is not closed") from None
 
 
 def _line_of(text: str, key: str) -> int:
