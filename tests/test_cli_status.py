@@ -15,11 +15,6 @@ from scripted import Reply, ScriptedServer
 from shapes import GREETING
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    return Here(tmp_path, monkeypatch, capsys)
-
-
 def config(home: Path, servers: dict[str, MailboxServer]) -> str:
     tables = [
         f'[{name}]\nurl = "{plain_url(server)}"\nto = "maildir:{home}/{name}"\n' for name, server in servers.items()

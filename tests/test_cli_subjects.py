@@ -21,11 +21,6 @@ MAIL = [
 SUBJECTS = [": Résumé", ": over two lines", "", ": large"]
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    return Here(tmp_path, monkeypatch, capsys)
-
-
 @pytest.mark.parametrize("more", [[], ["--headers-only"]])
 def test_each_message_has_its_subject_behind_it(more: list[str], here: Here) -> None:
     with MailboxServer(MAIL, password=PASSWORD) as server:
