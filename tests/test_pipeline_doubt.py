@@ -115,6 +115,22 @@ class SaysOneTwice(Server):
         return super().reply(number) * (2 if number == self._twice else 1)
 
 
+class IsOneBehind(Server):
+    """It gives one reply twice, and from then on each only when the next command has come."""
+
+    def __init__(self, message: Message, twice: int) -> None:
+        super().__init__(message)
+        self._twice = twice
+        self._owed: list[int] = []
+
+    def reply(self, number: int) -> bytes:
+        self._owed.append(number)
+        if number == self._twice:
+            self._owed.append(number)
+            self._twice = 0
+        return super().reply(self._owed.pop(0))
+
+
 class StuffsNoDots(Server):
     """It stuffs no dots, and the author of one message has written a reply into it, as long as he liked."""
 
@@ -237,6 +253,17 @@ def test_a_reply_that_comes_twice_costs_no_message_its_number(message: Message, 
     session = Session(SaysOneTwice(message, twice), 60, listed=listed, cut=10**6)
     assert len(session.numbers) <= twice
     assert isinstance(session.error, ProtocolError)
+
+
+@pytest.mark.parametrize("twice", [9, 10, 20, 21, 22, 40, 59])
+@pytest.mark.parametrize("cut", [50, 10**6])
+def test_a_reply_too_many_that_comes_only_behind_the_next_command_costs_no_message_its_number(
+    twice: int, cut: int
+) -> None:
+    session = Session(IsOneBehind(of_all_sizes, twice), 60, listed=True, cut=cut)
+    assert len(session.numbers) <= twice
+    assert isinstance(session.error, ProtocolError)
+    assert "alone" in str(session.error)
 
 
 @with_messages
@@ -479,6 +506,16 @@ def test_a_wrong_size_among_right_ones_has_everything_behind_it_asked_for_again_
     assert all(len(lines) == 1 for lines in in_flight[again:])
     # What is thrown away is what came behind the last one that was right.
     assert in_flight[again:] == [[f"RETR {number}"] for number in range(wrong, 301)]
+
+
+@pytest.mark.parametrize("wrong", [9, 20, 60])
+def test_a_wrong_size_of_a_reply_that_was_alone_is_believed_when_it_comes_again(wrong: int) -> None:
+    sizes = [len(of_all_sizes(number)) + (number == wrong) for number in range(1, 61)]
+    connection, batch = Connection(), batch_of(range(1, 61), sizes=sizes, window=1)
+    came, in_flight = run(connection, batch)
+    assert came == [(number, of_all_sizes(number)) for number in range(1, 61)]
+    assert in_flight.count([f"RETR {wrong}"]) == 2
+    assert len(in_flight) == 61
 
 
 class WrongOnce(Server):

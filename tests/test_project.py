@@ -51,6 +51,7 @@ CLIENT = (
     "_ahead",
     "_pipeline",
     "_kept_back",
+    "_doubted_size",
     "_set_aside",
     "_late_acknowledgements",
     "_proof",

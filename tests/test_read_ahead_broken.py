@@ -202,6 +202,26 @@ def test_a_reply_that_is_sent_twice_never_makes_one_message_pass_for_another_whe
     assert ahead[-1] is False
 
 
+@pytest.mark.parametrize("twice", [10, 17, 28])
+def test_a_reply_too_many_that_comes_only_behind_the_next_command_is_never_another_messages(twice: int) -> None:
+    drop, owed = Maildrop(DIFFERENT, {}), list[bytes]()
+
+    def answer(command: bytes) -> bytes | Reply:
+        if not command.startswith(b"RETR"):
+            return drop.answer(command)
+        first = command == b"RETR %d" % twice and not owed
+        owed.extend([command] * (2 if first else 1))
+        return drop.answer(owed.pop(0))
+
+    with ScriptedServer(b"+OK hi\r\n", answer) as server, closing(POP3(*server.address, 10)) as pop:
+        pop.read_ahead = MOST
+        ahead = loop(pop)
+    came = subjects(ahead)
+    assert came == [b"Subject: %d" % number for number in range(1, len(came) + 1)]
+    assert len(came) >= twice - 1
+    assert ahead[-1] is False
+
+
 class FirstLineOnly(ScriptedServer):
     """A server that says PIPELINING and throws away what comes along with a command (quirk q132)."""
 

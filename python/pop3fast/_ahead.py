@@ -14,7 +14,7 @@ from re import ASCII
 from re import compile as pattern
 from typing import NamedTuple, TypeAlias
 
-from pop3fast._batch import FIRST_WINDOW, MAX_EXPECTED_OCTETS, REFILL_FRACTION, Batch, Taken
+from pop3fast._batch import FIRST_WINDOW, MAX_EXPECTED_OCTETS, REFILL_FRACTION, Batch, Taken, WrongSize
 from pop3fast._commands import message_number
 from pop3fast._errors import CommandError, error_proto
 from pop3fast._framing import Framer, FramingError, parse_sizes, parse_unique_ids, strict_status
@@ -159,6 +159,15 @@ class AheadBatch(Batch[LongReply]):
         """Take note that the program will not have the rest."""
         self.abandoned = True
         self.arrived.clear()
+
+    @property
+    def wanted(self) -> int:
+        """The message that is wanted now."""
+        return self._numbers[self._wanted]
+
+    def wrong_size(self, octets: int) -> WrongSize | None:
+        """Return what is wrong about a reply to it that has so many *octets*."""
+        return None if self._sizes is None else self._first_wrong(self._wanted, array("Q", [octets]))
 
     # What the pipeline calls.
 

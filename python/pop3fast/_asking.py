@@ -143,7 +143,9 @@ def _take(pop: Hooks, session: ClientSession, ahead: ReadAhead, batch: AheadBatc
     # It was thrown away, because whose it is could not be told.
     ahead.leave_all()
     _put_quietly(pop, session, line, batch.verb)
-    return Hooks._getlongresp(pop)
+    reply = Hooks._getlongresp(pop)
+    pipeline_of(pop, session).doubted.weigh_alone(batch.wanted, batch.wrong_size(reply[2]))
+    return reply
 
 
 def _told(pop: Hooks, session: ClientSession, outcome: LongResponse | CommandError) -> LongResponse:

@@ -43,6 +43,16 @@ HOW_TO_GO_ON = "perhaps the server does not pipeline as it says it does: connect
 T = TypeVar("T")
 
 
+class WrongSize(NamedTuple):
+    """A reply that was not as large as LIST said."""
+
+    place: int
+    """Which of the replies that came with it, counted from 0."""
+    number: int
+    """The message that was asked for."""
+    octets: int
+
+
 class Taken(NamedTuple, Generic[T]):
     """What replies that had come brought."""
 
@@ -52,8 +62,8 @@ class Taken(NamedTuple, Generic[T]):
     """What was made of them, and of a part of the next one."""
     refused: bytes | None
     """The -ERR behind them."""
-    wrong: int | None
-    """The first of them, counted from 0, that was not as large as LIST said."""
+    wrong: WrongSize | None
+    """The first of them that was not as large as LIST said."""
 
 
 NOTHING: Taken[Any] = Taken(0, (), None, None)
@@ -146,6 +156,11 @@ class Batch(Generic[T]):
     def about(self) -> str:
         """The oldest command without a reply, for a person."""
         return self._lines(self._numbers[self._answered : self._answered + 1])[0]
+
+    @property
+    def last_number(self) -> int:
+        """The message to which the last reply was."""
+        return self._numbers[self._answered - 1]
 
     @property
     def advice(self) -> str:
@@ -257,14 +272,15 @@ class Batch(Generic[T]):
             bodies.append(b"")
         return bodies, None
 
-    def _first_wrong(self, start: int, lengths: "array[int]") -> int | None:
+    def _first_wrong(self, start: int, lengths: "array[int]") -> WrongSize | None:
         """Return which of the replies from *start* on is the first that LIST has with another size."""
         assert self._sizes is not None  # noqa: S101 - who calls has looked
         listed = self._sizes[start : start + len(lengths)]
         if listed == lengths:
             return None
         pairs = enumerate(zip(listed, lengths, strict=True))
-        return next((place for place, (size, length) in pairs if size not in (0, length)), None)
+        found = ((place, length) for place, (size, length) in pairs if size not in (0, length))
+        return next((WrongSize(place, self._numbers[start + place], length) for place, length in found), None)
 
     def _end_of_expected_octets(self, end: int, ahead: int) -> int:
         """Return how far commands may be sent, *end* at most, without asking for too many octets ahead of time."""

@@ -23,7 +23,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, Batch, Taken
+from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, Batch, Taken, WrongSize
+from pop3fast._doubted_size import WRONG_SIZE, DoubtedSize
 from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
 from pop3fast._framing import Framer, strict_status
 from pop3fast._kept_back import KeptBack, give
@@ -65,6 +66,8 @@ class Pipeline:
         self._set_aside = SetAside(framer)
         self._late = LateAcknowledgements(clock)
         self._proof = Proof()
+        self.doubted = DoubtedSize(self._proof)
+        """What is to be believed of a size for which replies were thrown away."""
 
     @property
     def in_flight(self) -> bool:
@@ -237,6 +240,8 @@ class Pipeline:
             if self._proof.refused():
                 batch.drain()
         self._answer(batch, answered)
+        if batch.knows_sizes and taken.replies and self._commands == 1:
+            self.doubted.weigh_alone(batch.last_number, taken.wrong)
         if taken.wrong is not None:
             self._weigh_wrong_size(batch, taken.wrong, outcomes, followed=followed)
             return
@@ -316,30 +321,36 @@ class Pipeline:
 
     # What is not believed.
 
-    def _weigh_wrong_size(self, batch: Batch[Any], wrong: int, outcomes: Sequence[Any], *, followed: bool) -> None:
-        """Decide what it means that one of the replies, counted from 0, was not as large as LIST said."""
+    def _weigh_wrong_size(
+        self, batch: Batch[Any], wrong: WrongSize, outcomes: Sequence[Any], *, followed: bool
+    ) -> None:
+        """Decide what it means that one of the replies was not as large as LIST said."""
         ends = [place for place, outcome in enumerate(outcomes, 1) if batch.completes(outcome)]
-        if self._commands == 1 or not self._proof.sizes_are_identities:
+        place = wrong.place
+        self._proof.right_sizes(place)
+        # What was handed over in part, and was alone in flight, cannot be asked for again.
+        is_sure = self._commands == 1 and not batch.can_go_back
+        if is_sure or not self._proof.sizes_are_identities:
             self._proof.wrong_size()
             self._keep_back(batch, outcomes, len(ends))
             return
-        before = ends[wrong - 1] if wrong else 0
-        self._proof.right_sizes(wrong)
-        self._keep_back(batch, outcomes[:before], wrong, len(ends) - wrong)
+        before = ends[place - 1] if place else 0
+        self._keep_back(batch, outcomes[:before], place, len(ends) - place)
         if not self._doubts:
             self._hand_over()
+        if not batch.abandoned:
+            self.doubted.note(wrong)
         self._throw_away(batch, followed=followed)
 
     def _throw_away(self, suspect: Batch[Any], *, followed: bool) -> None:
         """Forget what is not sure, and go on one command at a time when the rest of it has come."""
-        why = "the size of a reply was not that of LIST, although all had been before it"
-        self.given_up = f"{why}: commands are sent one at a time"
+        self.given_up = f"{WRONG_SIZE}: commands are sent one at a time"
         in_flight = (batch for batch, _ in self._runs)
         batches = {id(batch): batch for batch in (*in_flight, *self._kept_back.batches, suspect)}
         live = [batch for batch in batches.values() if not batch.abandoned]
         self._kept_back.forget()
         if followed or not all(batch.can_go_back for batch in live):
-            raise ProtocolError(f"{why}, so which message it is cannot be told{suspect.advice}")
+            raise ProtocolError(f"{WRONG_SIZE}, so which message it is cannot be told{suspect.advice}")
         ghosts = {id(batch): batch.go_back() for batch in live}
         self._runs = deque((ghosts.get(id(batch), batch), count) for batch, count in self._runs)
 

@@ -29,6 +29,7 @@ GROUPS = {
         (
             "_pipeline",
             "_kept_back",
+            "_doubted_size",
             "_set_aside",
             "_late_acknowledgements",
             "_proof",
