@@ -16,7 +16,7 @@ class Alarm:
 
     def __init__(self, deadline: Deadline, ring: Callable[[BaseException], object]) -> None:
         """Call *ring* with what *deadline* says when it has passed; raise it where it has passed already."""
-        self.is_off = False
+        self.is_off: bool = False
         """Whether it does not ring any more; may be set in any thread."""
         self._deadline = deadline
         self._ring = ring
