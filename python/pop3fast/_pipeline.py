@@ -66,7 +66,7 @@ class Pipeline:
         self._set_aside = SetAside(framer)
         self._late = LateAcknowledgements(clock)
         self._proof = Proof()
-        self.doubted = DoubtedSize(self._proof)
+        self.doubted: DoubtedSize = DoubtedSize(self._proof)
         """What is to be believed of a size for which replies were thrown away."""
 
     @property

@@ -57,11 +57,11 @@ class Proof:
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.window = FIRST_WINDOW
+        self.window: int = FIRST_WINDOW
         """So many commands may be in flight."""
-        self.octets = 0
+        self.octets: int = 0
         """So many octets of commands that came together were answered whole."""
-        self.replies = 0
+        self.replies: int = 0
         """So many replies were in step for sure."""
         self._greatest_first_window = GREATEST_FIRST_WINDOW
         self._told_apart = 0
