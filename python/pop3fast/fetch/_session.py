@@ -293,10 +293,12 @@ class FetchSession:
         entries = memory.entries(keys.values())
         memory.note_listing([], [*entries], nameless=plan.nameless > 0)
         if run.sizes.trust is not Trust.ESTIMATES and not options.headers_only:
-            came = {item: entries[key].octets for item, key in keys.items() if key in entries}
-            short = [item for item, octets in came.items() if octets < item.size]
+            came = {item: entries[key] for item, key in keys.items() if key in entries}
+            short = [item for item, entry in came.items() if entry.octets < item.size]
             for item in short:
-                run.note_short(item)
+                # What was as large as it was listed once has come whole.
+                if not came[item].size:
+                    run.note_short(item)
             plan.short += short
         memory.update_sizes([(key, item.size) for item, key in keys.items() if item.size])
         recognised = {item.identity for item in same}
