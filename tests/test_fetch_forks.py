@@ -153,6 +153,7 @@ def test_a_server_s_session_ends_with_the_parent_whoever_was_forked(tmp_path: Pa
             assert child.stdout is not None
             assert child.stdout.readline() == b"there\n"
             child.send_signal(signal.SIGKILL)
+            child.wait()  # until then it has the lock
             drop.instead = lambda _: None
             report = fetch_from(server, to)
             assert (report.error, report.sessions) == (None, 1)
