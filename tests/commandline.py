@@ -3,6 +3,7 @@
 Owns no test. The child's home is empty and its environment has nothing of the person who runs the tests.
 """
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -164,3 +165,20 @@ def private(path: Path, content: str, mode: int = 0o600) -> str:
     path.write_text(content, encoding="utf-8")
     path.chmod(mode)
     return str(path)
+
+
+@contextlib.contextmanager
+def running(variables: Mapping[str, str], home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run a command that goes on until it is told to end, and see to it that it does."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "pop3fast", *arguments],
+        env=environment(home, variables),
+        cwd=home,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        try:
+            yield child
+        finally:
+            child.kill()

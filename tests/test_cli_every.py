@@ -1,17 +1,15 @@
 """`fetch` that runs by itself: every so often, with a log, with a command afterwards."""
 
-import contextlib
 import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from commandline import PASSWORD, SECONDS, Here, environment, plain_url, pop3fast, private
+from commandline import PASSWORD, SECONDS, Here, environment, plain_url, pop3fast, private, running
 from maildrops import Maildrop, delivered, mail
 from pop3fast import error_proto
 from pop3fast.cli._afterwards import run_afterwards
@@ -25,23 +23,6 @@ from shapes import GREETING
 from waiting import wait_until
 
 ENV = {"POP3FAST_PASSWORD": PASSWORD}
-
-
-@contextlib.contextmanager
-def running(home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run a command that goes on until it is told to end, and see to it that it does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pop3fast", *arguments],
-        env=environment(home, ENV),
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
 
 
 def events(path: Path) -> list[str]:
@@ -60,7 +41,7 @@ def test_one_process_fetches_all_accounts_again_and_again_until_sigterm(tmp_path
         ]
         config = private(tmp_path / "c", f'[defaults]\npassword = "{PASSWORD}"\n' + "\n".join(tables))
         every = ("fetch", "--all", "--config", config, "--every", "0.05", "--log", str(log))
-        with running(tmp_path, *every) as child:
+        with running(ENV, tmp_path, *every) as child:
             wait_until(lambda: min(server.commands.count(b"QUIT") for server in (one, two)) >= 3)
             log.rename(tmp_path / "log.1")
             child.send_signal(signal.SIGHUP)
@@ -84,7 +65,7 @@ def test_sigterm_in_the_middle_of_a_message_ends_it_and_an_interrupt_says_so(tmp
     ):
         with ScriptedServer(GREETING, drop) as stalls:
             to = ("--to", f"eml:box{status}")
-            with running(tmp_path, "fetch", plain_url(stalls), *to, "--every", "60") as child:
+            with running(ENV, tmp_path, "fetch", plain_url(stalls), *to, "--every", "60") as child:
                 wait_until(partial(stalls.commands.__contains__, b"RETR 1"))
                 child.send_signal(number)
                 _, err = child.communicate(timeout=SECONDS)

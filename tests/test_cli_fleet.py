@@ -4,13 +4,12 @@ import contextlib
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from commandline import SECONDS, Here, environment, private
+from commandline import SECONDS, Here, private, running
 from hotels import Hotel
 from maildrops import Maildrop, delivered, mail
 from servers.postgres import PostgresServer
@@ -32,21 +31,9 @@ def config(folder: Path, hotel: Hotel, more: str = "") -> str:
     )
 
 
-@contextlib.contextmanager
-def worker(home: Path, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def worker(home: Path, *arguments: str) -> "contextlib.AbstractContextManager[subprocess.Popen[str]]":
     """Run one, and see to it that it ends."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pop3fast", "fleet", *arguments],
-        env=environment(home, {}),
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as child:
-        try:
-            yield child
-        finally:
-            child.kill()
+    return running({}, home, "fleet", *arguments)
 
 
 def arrived(folder: Path) -> list[bytes]:
