@@ -1,6 +1,7 @@
 """The configuration file: what it may say, and that every error names table and key and never a value."""
 
 import pwd
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from pop3fast.cli._settings import (
     key_of,
 )
 from pop3fast.cli._text import UsageError, plural, printable, shown_size, shown_time
+from pop3fast.fetch.accounts._private import MAX_OCTETS
 
 ACCOUNT = '[work]\nurl = "pop3s://ada@mail.example.org"\nto = "maildir:~/Mail"\n'
 
@@ -91,12 +93,27 @@ def test_what_makes_no_sense_is_named(text: str, why: str, tmp_path: Path) -> No
         assert value not in str(wrong.value)
 
 
+@pytest.mark.parametrize("value", ["[1]", "[]", "{ a = 1 }", "1979-05-27", "07:32:00", "inf", "-0.5"])
+def test_whatever_toml_has_is_a_value_or_is_refused_in_words(value: str, tmp_path: Path) -> None:
+    for setting in fields(Settings):
+        key = key_of(setting.name)
+        where = written(tmp_path, f"[one]\n{key} = {value}\n")
+        with pytest.raises(UsageError, match=re.escape(f"[one]: {key!r} has to be {about(setting).kind.words}")):
+            read_config(where)
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"cannot read the configuration .*: No such file"):
         read_config(str(tmp_path / "nothing"))
     (tmp_path / "latin").write_bytes(b"[w\xfcrk]")
     with pytest.raises(UsageError, match="no UTF-8"):
         read_config(str(tmp_path / "latin"))
+    (tmp_path / "endless").write_bytes(b"#" * (MAX_OCTETS + 1))
+    with pytest.raises(UsageError, match="endless is larger than"):
+        read_config(str(tmp_path / "endless"))
+    (tmp_path / "deep").write_bytes(b"a = " + b"[" * 100_000)
+    with pytest.raises(UsageError, match="deep is no TOML"):
+        read_config(str(tmp_path / "deep"))
 
 
 def test_a_password_may_stand_in_a_private_file_only(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from pop3fast.cli._proxies import has_password
 from pop3fast.cli._settings import Settings, about, closest, expanded, key_of
 from pop3fast.cli._text import UsageError
+from pop3fast.fetch import SecretError
 from pop3fast.fetch.accounts._private import no_utf8, read_contents
 
 DEFAULTS = "defaults"
@@ -57,6 +58,8 @@ def _read_tables(path: str) -> tuple[dict[str, object], str, str]:
         octets, objection = read_contents(path)
     except OSError as error:
         raise UsageError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except SecretError as error:
+        raise UsageError(str(error)) from None
     try:
         # Some editors begin a file with a mark that says that it is UTF-8.
         text = octets.decode("utf-8-sig")
@@ -66,6 +69,8 @@ def _read_tables(path: str) -> tuple[dict[str, object], str, str]:
     except tomllib.TOMLDecodeError as error:
         place = _PLACE.search(str(error))
         raise UsageError(f"{path} is no TOML{place[0] if place else ''}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is no TOML that can be read: too many brackets within brackets") from None
 
 
 def _checked(where: str, table: dict[str, object], text: str) -> dict[str, object]:

@@ -88,13 +88,13 @@ def _flag(value: object) -> bool:
 
 
 def _ip_version(value: object) -> int:
-    if value not in {4, 6}:
+    if value not in (4, 6):
         raise ValueError
     return _count(value)
 
 
 def _sync(value: object) -> str:
-    if value not in {"each", "batch"}:
+    if value not in ("each", "batch"):
         raise ValueError
     return str(value)
 
