@@ -1,8 +1,6 @@
-"""`pop3fast check`, `show` and `completion`, and what a second run says."""
+"""`pop3fast check` and `show`, and what a second run says."""
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +9,6 @@ import pytest
 
 from commandline import OBEYED, PASSWORD, SECONDS, at_terminal, environment, plain_url, pop3fast, private
 from maildrops import mail
-from pop3fast.cli._arguments import SHELLS
 from pop3fast.fetch import State
 from pop3fast.testing import MailboxServer
 
@@ -151,52 +148,3 @@ def test_an_account_that_another_run_has_is_status_6_and_one_line(tmp_path: Path
             pop3fast(tmp_path, "fetch", "--all", "--config", path, status=6)
         assert busy.commands == []
         pop3fast(tmp_path, "fetch", "--all", "--config", path, status=0)
-
-
-# completion
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_completion_knows_every_command_and_option(shell: str, tmp_path: Path) -> None:
-    script = pop3fast(tmp_path, "completion", shell, status=0).out
-    for word in ("fetch", "list", "show", "check", "capa", "completion", "password-command", "since-last", "bash"):
-        assert word in script
-    assert "--password " not in script
-    program = shutil.which(shell)
-    if program is not None:
-        subprocess.run([program, "-n"], input=script, text=True, check=True, timeout=SECONDS)
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
-@pytest.mark.parametrize(
-    ("words", "completed"),
-    [
-        ("pop3fast fe", {"fetch"}),
-        ("pop3fast fetch --del", {"--delete", "--delete-after"}),
-        ("pop3fast list --head", {"--headers"}),
-        ("pop3fast list --del", set()),
-        ("pop3fast completion z", {"zsh"}),
-        ("pop3fast fetch --ca-file here", {"here.pem"}),
-        ("pop3fast fetch --limit -", set()),
-    ],
-)
-def test_bash_completes(words: str, completed: set[str], tmp_path: Path) -> None:
-    script = pop3fast(tmp_path, "completion", "bash", status=0).out
-    (tmp_path / "here.pem").touch()
-    ask = f'COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}}-1)); _pop3fast; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    done = subprocess.run(
-        ["bash", "-c", f"{script}\n{ask}"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=SECONDS,
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
-    )
-    assert set(done.stdout.split()) == completed
-
-
-def test_a_shell_that_nobody_knows_is_status_2(tmp_path: Path) -> None:
-    ran = pop3fast(tmp_path, "completion", "tcsh", status=2)
-    # With or without quotation marks, by the version of Python.
-    assert "choose from bash, zsh, fish" in ran.err.replace("'", "")

@@ -6,17 +6,22 @@ the tabulator.
 
 import argparse
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pop3fast.cli._arguments import make_parser
 from pop3fast.cli._text import say
 
+_BY_NARGS: dict[int | str | None, str] = {0: "no", "?": "may"}
+_AFTER_IN_ZSH = {"no": "", "may": "::value:", "must": ":value:", "file": ":file:_files"}
+_AFTER_IN_FISH = {"no": "", "may": "", "must": " -x", "file": " -r -F"}
+
 
 class _Option(NamedTuple):
     names: list[str]
     words: str
-    has_value: bool
-    is_file: bool
+    value: str
+    """What follows it: ``no`` value, one that ``may`` or ``must`` be there, or a ``file``."""
 
 
 class _Command(NamedTuple):
@@ -25,6 +30,12 @@ class _Command(NamedTuple):
     options: list[_Option]
     choices: list[str]
     """What may stand behind it that is no option."""
+    takes_file: bool
+    """Whether that is a file."""
+
+    def options_with(self, value: str) -> list[str]:
+        """Return the names of the options that are followed by such a *value*."""
+        return [name for option in self.options if option.value == value for name in option.names]
 
 
 def completion(shell: str) -> int:
@@ -37,68 +48,72 @@ def _commands() -> list[_Command]:
     parser = make_parser()
     (subparsers,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     words = {choice.dest: choice.help or "" for choice in subparsers._choices_actions}
-    return [
-        _Command(
-            name,
-            words[name],
-            [_option(action) for action in one._actions if action.option_strings and action.help != argparse.SUPPRESS],
-            [
-                str(choice)
-                for action in one._actions
-                if not action.option_strings and action.choices
-                for choice in action.choices
-            ],
-        )
-        for name, one in subparsers.choices.items()
-    ]
+    return [_command(name, words[name], one._actions) for name, one in subparsers.choices.items()]
+
+
+def _command(name: str, words: str, actions: Sequence[argparse.Action]) -> _Command:
+    behind = [action for action in actions if not action.option_strings]
+    return _Command(
+        name,
+        words,
+        [_option(action) for action in actions if action.option_strings and action.help != argparse.SUPPRESS],
+        [str(choice) for action in behind for choice in action.choices or ()],
+        any(action.metavar == "FILE" for action in behind),
+    )
 
 
 def _option(action: argparse.Action) -> _Option:
-    is_file = action.metavar == "FILE"
-    return _Option([*action.option_strings], (action.help or "").replace("%%", "%"), action.nargs != 0, is_file)
+    value = "file" if action.metavar == "FILE" else _BY_NARGS.get(action.nargs, "must")
+    return _Option([*action.option_strings], (action.help or "").replace("%%", "%"), value)
 
 
 def _bash(commands: list[_Command]) -> str:
-    cases = []
-    for command in commands:
-        files = "|".join(name for option in command.options if option.is_file for name in option.names)
-        values = "|".join(
-            name for option in command.options if option.has_value and not option.is_file for name in option.names
-        )
-        words = " ".join([*(name for option in command.options for name in option.names), *command.choices])
-        cases.append(
-            f"    {command.name})\n"
-            + (
-                f'      case $before in {files}) COMPREPLY=($(compgen -f -- "$word")); return ;; esac\n'
-                if files
-                else ""
-            )
-            + (f"      case $before in {values}) return ;; esac\n" if values else "")
-            + f'      COMPREPLY=($(compgen -W "{words}" -- "$word")) ;;\n'
-        )
-    names = " ".join(command.name for command in commands)
+    cases = "".join(
+        f"    {command.name})\n"
+        f"{_bash_case('before', command.options_with('file'), '_pop3fast_files; return')}"
+        f"{_bash_case('before', command.options_with('must'), 'return')}"
+        f"{_bash_case('word', ['[!-]*', chr(39) * 2], '_pop3fast_files; return') if command.takes_file else ''}"
+        f'      words="{" ".join([*(name for one in command.options for name in one.names), *command.choices])}" ;;\n'
+        for command in commands
+    )
     return (
         "# pop3fast completion bash\n"
+        "_pop3fast_files() {\n"
+        "  local name\n"
+        "  # It puts a backslash before a blank in a name; the shell of macOS does not have it.\n"
+        "  compopt -o filenames 2>/dev/null\n"
+        '  while IFS= read -r name; do COMPREPLY+=("$name"); done < <(compgen -f -- "$word")\n'
+        "}\n"
         "_pop3fast() {\n"
         "  local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}\n"
-        "  case ${COMP_WORDS[1]} in\n"
-        f"{''.join(cases)}"
-        f'    *) COMPREPLY=($(compgen -W "{names} --help --version" -- "$word")) ;;\n'
+        f'  local words="{" ".join([*(command.name for command in commands), "--help", "--version"])}"\n'
+        "  COMPREPLY=()\n"
+        "  [ $COMP_CWORD -gt 1 ] && case ${COMP_WORDS[1]} in\n"
+        f"{cases}"
+        "    *) return ;;\n"
         "  esac\n"
+        '  COMPREPLY=($(compgen -W "$words" -- "$word"))\n'
         "}\n"
         "complete -F _pop3fast pop3fast"
     )
 
 
+def _bash_case(variable: str, patterns: list[str], then: str) -> str:
+    return f"      case ${variable} in {'|'.join(patterns)}) {then} ;; esac\n" if patterns else ""
+
+
 def _zsh(commands: list[_Command]) -> str:
     cases = []
     for command in commands:
-        lines = []
-        for option in command.options:
-            value = f":{'file:_files' if option.is_file else 'value:'}" if option.has_value else ""
-            lines += [f"        '{name}[{_in_zsh(option.words)}]{value}' \\\n" for name in option.names]
-        behind = f"'*:word:({' '.join(command.choices)})'" if command.choices else "'*:account:'"
-        cases.append(f"    {command.name})\n      _arguments \\\n{''.join(lines)}        {behind} ;;\n")
+        lines = [
+            f"        '{name}[{_in_zsh(option.words)}]{_AFTER_IN_ZSH[option.value]}' \\\n"
+            for option in command.options
+            for name in option.names
+        ]
+        behind = f"word:({' '.join(command.choices)})" if command.choices else "account:"
+        if command.takes_file:
+            behind = "file:_files"
+        cases.append(f"    {command.name})\n      _arguments \\\n{''.join(lines)}        '*:{behind}' ;;\n")
     names = "".join(f"    '{command.name}:{_in_zsh(command.words)}'\n" for command in commands)
     return (
         "#compdef pop3fast\n"
@@ -130,10 +145,11 @@ def _fish(commands: list[_Command]) -> str:
                 f"-l {name.removeprefix('--')}" if name.startswith("--") else f"-s {name.removeprefix('-')}"
                 for name in option.names
             )
-            value = " -r -F" if option.is_file else " -x" if option.has_value else ""
-            lines.append(f"{of_command} {names}{value} -d {_in_fish(option.words)}")
+            lines.append(f"{of_command} {names}{_AFTER_IN_FISH[option.value]} -d {_in_fish(option.words)}")
         if command.choices:
             lines.append(f"{of_command} -a '{' '.join(command.choices)}'")
+        if command.takes_file:
+            lines.append(f"{of_command} -F")
     return "\n".join(lines)
 
 
