@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +19,6 @@ from pop3fast._deadline import Deadline
 from pop3fast.aio._patience import Patience
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
-from twins import DIFFERENCES, INSTEAD
 
 MESSAGES = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * (2_000 + number)) for number in range(1, 301)]
 ALL = range(1, len(MESSAGES) + 1)
@@ -580,19 +578,6 @@ def test_a_socket_of_a_function_is_closed_when_nothing_comes_of_it(monkeypatch: 
             assert made[0].fileno() == -1
 
     run(main)
-
-
-# What is the same as in the blocking client is in the other modules here; what is not has a reason.
-
-
-def test_each_difference_is_of_a_test_that_is_there_and_each_module_is_held_again() -> None:
-    tests = Path(__file__).parent.parent
-    for name in DIFFERENCES:
-        module, _, test = name.partition("::")
-        assert f"def {test}(" in (tests / f"{module}.py").read_text(encoding="utf-8"), name
-    for module in INSTEAD:
-        again = (tests / "aio" / f"test_aio_{module.removeprefix('test_')}.py").read_text(encoding="utf-8")
-        assert f'held_again("{module}")' in again
 
 
 def test_a_session_shows_its_public_name_whom_it_is_with_and_how_it_stands() -> None:
