@@ -375,6 +375,7 @@ DIFFERENCES = {
     "test_client::test_a_connection_that_was_never_made_can_be_closed": "only connect() makes a session",
     "test_client::test_a_refusal_in_poplibs_manner_leaves_the_session_going": _HOOKS,
     "test_client::test_an_error_of_a_hooks_own_breaks_the_connection": _HOOKS,
+    "test_programs_errors::test_the_end_of_a_with_block_masks_nothing": _HOOKS,
 }
 """Tests, by module and name, that fail with the asyncio client, and why they may."""
 
@@ -393,6 +394,8 @@ NOT_ASKED = {
     "test_hostile::test_a_scram_server_that_is_nearly_right_gets_an_error_of_ours": _SHARED,
     "test_hostile::test_a_scram_server_may_end_with_anything": _SHARED,
     "test_hostile::test_what_is_shown_of_a_server_is_short_and_safe": _SHARED,
+    "test_programs_errors::test_every_exception_is_looked_at": _SHARED,
+    "test_programs_errors::test_every_exception_takes_any_arguments": _SHARED,
     "test_secrets::test_what_of_a_command_is_shown": _SHARED,
     "test_secrets::test_nothing_of_a_line_inside_a_sasl_exchange_is_shown": _SHARED,
 }
@@ -408,6 +411,7 @@ LESS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "test_every_octet::test_a_reply_octet_by_octet_is_the_reply_as_a_whole": {"how": lambda how: how != "octets read"},
     "test_secrets": {"level": lambda level: level == 0},  # _DEBUG
     "test_secrets_login": {"level": lambda level: level == 0},  # _DEBUG
+    "test_programs_errors": {"then": lambda then: then not in {"a hook", "the file"}},  # _HOOKS
     "test_real_servers": {"commands": lambda commands: commands[0][0] != "apop"},  # _APOP
     "test_protocol_log::test_secrets_are_masked_and_so_is_every_line_of_a_sasl_exchange": {
         "level": lambda level: level == 0  # _DEBUG
@@ -434,6 +438,7 @@ INSTEAD: dict[str, dict[str, object]] = {
     "test_deadline": {"connect": Twin.of_url, "connect_plainly": Twin.of_server},
     "test_protocol_log": {"connect": Twin.of_server},
     "test_client": {"POP3": Twin, "connect": Twin.of_server},
+    "test_programs_errors": {"connect": Twin.of_server, "POP3": Twin},
     "test_small_buffers": {"POP3": Twin},
     "test_real_logins": {"pop3fast": _Public()},
     "test_real_servers": {

@@ -21,7 +21,7 @@ from pop3fast._login import AuthObject, SaslExchange, Secret
 from pop3fast._sasl import ExchangeError, Mechanism
 from pop3fast._secrets import encoded
 from pop3fast._stream import ReplyStream
-from pop3fast._tls import check_no_tls, check_offers_stls, unverified_context
+from pop3fast._tls import check_no_tls, check_offers_stls, handshake_ended_in, unverified_context
 from pop3fast._trust import verifies
 
 
@@ -214,7 +214,7 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
         pop.close()
         raise
     except OSError as error:
-        session.break_(error, f"the TLS handshake ended in {type(error).__name__}")
+        session.break_(error, handshake_ended_in(error))
         raise
     session.settle()
     pop._tls_established = True

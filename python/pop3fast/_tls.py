@@ -65,6 +65,11 @@ def no_tls(error: error_proto) -> ProtocolError:
     return ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet")
 
 
+def handshake_ended_in(error: BaseException) -> str:
+    """Return why a session is broken whose handshake *error* ended."""
+    return f"the TLS handshake ended in {type(error).__name__}"
+
+
 def _callers_level() -> int:
     """Return the stack level, as seen from our caller, of the first frame that is not this package's."""
     package = __name__.partition(".")[0]

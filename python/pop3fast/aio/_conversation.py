@@ -24,8 +24,9 @@ from pop3fast._outgoing import command_octets, with_command
 from pop3fast._pipeline import Pipeline
 from pop3fast._replies import MAX_CAPABILITIES_OCTETS, parse_capabilities
 from pop3fast._session import NO_LIMIT, Session
+from pop3fast._tls import handshake_ended_in
 from pop3fast._trust import verifies
-from pop3fast.aio._patience import Patience
+from pop3fast.aio._patience import Patience, bounded
 from pop3fast.aio._queue import Exchange, Hold, Queue, Take, fail, lines
 from pop3fast.aio._traffic import PUBLIC, Traffic
 from pop3fast.aio._wire import Wire
@@ -82,14 +83,14 @@ class Conversation:
         """Go on over TLS, behind the reply to STLS. What was said before is forgotten."""
         self.check()
         try:
-            async with asyncio.timeout(self.patience.timeout):
+            async with bounded(self.patience.timeout, None):
                 await self.wire.go_over(context, self.host)
         except BaseException as error:
             # A deadline ends the handshake by way of the connection, and then says more than that this was closed.
             unheard, self._unheard = self._unheard, None
             if unheard is not None:
                 raise unheard from None
-            self.broken(error)
+            self.broken(error, handshake_ended_in(error))
             raise
         self._context = context
         self.went_over = True
