@@ -5,16 +5,22 @@ The short run is of fixed seeds, so it is the same each time, and it waits for n
 
 import contextlib
 import re
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from simulation.mails import FAR
 from simulation.own import HANDLER, OWN
-from simulation.planted import FAULTS, Planted, planted
+from simulation.planted import FAULTS, SHARED_FAULTS, Planted, planted
 from simulation.play import digest_of, play
-from simulation.world import FEATURES, SEVERAL, Broken
+from simulation.world import FEATURES, SEVERAL, TAKEOVERS, TURNS, Broken
+
+if TYPE_CHECKING:
+    from servers.postgres import PostgresServer
+    from simulation.postgres import Pool
 
 PORTIONS = 40
 SEEDS_A_PORTION = 10
@@ -75,6 +81,44 @@ def test_messages_that_are_alike_and_have_no_unique_ids_that_last_are_one_to_a_f
             pytest.fail(f"{broken}: seed {seed}")
 
 
+@pytest.fixture
+def pool(postgres: "PostgresServer") -> "Iterator[Pool]":
+    from simulation.postgres import Pool  # noqa: PLC0415 - the fixture has looked for its driver
+
+    with Pool([postgres.database(), postgres.database()]) as pool:
+        yield pool
+
+
+SHARED = (
+    *[(frozenset[str](), seed) for seed in range(0, 40, 5)],
+    *[(frozenset({TAKEOVERS}), seed) for seed in range(500, 520, 5)],
+    *[(frozenset({TAKEOVERS, TURNS}), seed) for seed in range(520, 540, 5)],
+    *[(frozenset({SEVERAL}), seed) for seed in range(1000, 1010, 5)],
+    *[(frozenset({kind}), seed) for kind in FAR for seed in range(0, 10, 5)],
+    (frozenset({OWN, HANDLER}), 0),
+)
+"""What stories with a state in PostgreSQL need, and the first of five."""
+
+
+@pytest.mark.parametrize(
+    ("needs", "first"), SHARED, ids=lambda given: given if isinstance(given, int) else "-".join(given)
+)
+def test_every_promise_is_kept_where_the_state_is_in_postgresql(
+    needs: frozenset[str], first: int, folder: Path, pool: "Pool"
+) -> None:
+    features = PLAIN if OWN in needs else KEPT
+    for seed in range(first, first + 5):
+        try:
+            play(seed, folder, features, needs=needs, pool=pool)
+        except Broken as broken:
+            pytest.fail(f"{broken}: python -m tests.simulation --state postgresql --seed {seed} tells the story")
+
+
+@pytest.mark.parametrize("fault", SHARED_FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_of_a_shared_state_that_is_planted_is_found(fault: Planted, folder: Path, pool: "Pool") -> None:
+    assert _seed_that_finds(fault, folder, pool) is not None
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_that_is_planted_is_found(fault: Planted, folder: Path) -> None:
     assert _seed_that_finds(fault, folder) is not None
@@ -82,10 +126,12 @@ def test_a_fault_that_is_planted_is_found(fault: Planted, folder: Path) -> None:
 
 def test_the_faults_that_are_planted_are_listed() -> None:
     listed = (Path(__file__).parent / "simulation" / "README.md").read_text(encoding="utf-8")
-    assert re.findall(r"^- (\d+): (.*)$", listed, re.MULTILINE) == [(str(each.seed), each.name) for each in FAULTS]
+    assert re.findall(r"^- (\d+): (.*)$", listed, re.MULTILINE) == [
+        (str(each.seed), each.name) for each in (*FAULTS, *SHARED_FAULTS)
+    ]
 
 
-def _seed_that_finds(fault: Planted, folder: Path) -> int | None:
+def _seed_that_finds(fault: Planted, folder: Path, pool: "Pool | None" = None) -> int | None:
     """Return a seed whose story, with the trouble that it takes, breaks because of *fault*."""
     # One that found it before, and, where that is another story now, any other of the short run.
     seeds = range(PORTIONS * SEEDS_A_PORTION)
@@ -93,10 +139,10 @@ def _seed_that_finds(fault: Planted, folder: Path) -> int | None:
     for seed in chain((fault.seed,), seeds[fault.seed + 1 :], seeds[: fault.seed]):
         try:
             with planted(fault):
-                play(seed, folder, features, needs=fault.needs)
+                play(seed, folder, features, needs=fault.needs, pool=pool)
         except Broken:
             with contextlib.suppress(Broken):
-                play(seed, folder, features, needs=fault.needs)
+                play(seed, folder, features, needs=fault.needs, pool=pool)
                 return seed
     return None
 

@@ -5,14 +5,21 @@ its world that takes. The status is 1 when a promise was broken.
 """
 
 import argparse
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 from .mails import FAR
 from .own import HANDLER, OWN
 from .play import memory, play
 from .world import FEATURES, World
+
+if TYPE_CHECKING:
+    from .postgres import Pool
 
 PROGRESS_SECONDS = 60.0
 
@@ -32,6 +39,7 @@ def main() -> int:
         "--with", dest="needs", action="append", default=[], metavar="FEATURE", help="have a feature in each"
     )
     parser.add_argument("--without", action="append", default=[], metavar="FEATURE", help="leave a feature out")
+    parser.add_argument("--state", choices=("sqlite", "postgresql"), default="sqlite", help="where it is remembered")
     arguments = parser.parse_args()
     if unknown := {*arguments.without, *arguments.needs}.difference(FEATURES):
         parser.error(f"no features: {', '.join(sorted(unknown))}; there are {', '.join(FEATURES)}")
@@ -44,17 +52,33 @@ def main() -> int:
             *([arguments.far] if arguments.far else []),
         }
     )
-    with memory() as folder:
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(memory())
+        pool = stack.enter_context(_databases()) if arguments.state == "postgresql" else None
+        one = partial(_one, folder=folder, needs=needs, pool=pool)
         if arguments.seed is not None:
-            return _tell(arguments.seed, folder, features, needs)
-        return _play(arguments, folder, features, needs)
+            return _tell(arguments.seed, one, features, needs)
+        return _play(arguments, one, features)
 
 
-def _play(arguments: argparse.Namespace, folder: Path, features: frozenset[str], needs: frozenset[str]) -> int:
+@contextlib.contextmanager
+def _databases() -> "Iterator[Pool]":
+    """Give the databases of a server that is started for them."""
+    # The other tests' rooms are found as pytest finds them.
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+    from servers.postgres import PostgresServer  # noqa: PLC0415 - from a path that is known now
+
+    from .postgres import Pool  # noqa: PLC0415 - the others run without its driver
+
+    with PostgresServer() as server, Pool([server.database(), server.database()]) as pool:
+        yield pool
+
+
+def _play(arguments: argparse.Namespace, one: "One", features: frozenset[str]) -> int:
     began = told = time.perf_counter()
     sessions = broken = played = 0
     for seed in range(arguments.start, arguments.start + arguments.seeds):
-        world, error = _one(seed, folder, features, needs)
+        world, error = one(seed, features)
         sessions += world.sessions
         played += 1
         if error is not None:
@@ -77,8 +101,8 @@ def _play(arguments: argparse.Namespace, folder: Path, features: frozenset[str],
     return 1 if broken else 0
 
 
-def _tell(seed: int, folder: Path, features: frozenset[str], needs: frozenset[str]) -> int:
-    world, error = _one(seed, folder, features, needs, tell=True)
+def _tell(seed: int, one: "One", features: frozenset[str], needs: frozenset[str]) -> int:
+    world, error = one(seed, features, tell=True)
     print(*(world.told or ()), sep="\n")
     print("features:", ", ".join(sorted(world.features)))
     if error is None:
@@ -87,18 +111,28 @@ def _tell(seed: int, folder: Path, features: frozenset[str], needs: frozenset[st
     print(f"seed {seed}: {_in_words(error)}")
     needed = world.features - needs
     for feature in sorted(needed):
-        fewer, still = _one(seed, folder, needed - {feature}, needs)
+        fewer, still = one(seed, needed - {feature})
         if still is not None and str(still) == str(error):
             needed = fewer.features - needs
     print("also with no more than:", ", ".join(sorted(needed)) or "nothing")
     return 1
 
 
+One: TypeAlias = "Callable[..., tuple[World, Exception | None]]"
+"""Plays the story of a seed with some features, whatever it needs besides."""
+
+
 def _one(
-    seed: int, folder: Path, features: frozenset[str], needs: frozenset[str], *, tell: bool = False
+    seed: int,
+    features: frozenset[str],
+    *,
+    folder: Path,
+    needs: frozenset[str],
+    pool: "Pool | None",
+    tell: bool = False,
 ) -> tuple[World, Exception | None]:
     try:
-        return play(seed, folder, features, needs=needs, tell=tell), None
+        return play(seed, folder, features, needs=needs, pool=pool, tell=tell), None
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
         return error.world, error  # type: ignore[attr-defined]
 

@@ -15,7 +15,7 @@ from unittest import mock
 from .far import IMAP, LMTP, PIPE
 from .own import OWN
 from .strangers import FILES_OF_OTHERS
-from .world import BY_BATCH, SEVERAL
+from .world import BY_BATCH, SEVERAL, TAKEOVERS, TURNS
 
 
 class Planted(NamedTuple):
@@ -347,6 +347,28 @@ FAULTS = (
         frozenset({BY_BATCH, "broken promises of sync", "disk errors", "power cuts"}),
     ),
 )
+
+SHARED_FAULTS = (
+    Planted(
+        "a worker whose account was taken over goes on",
+        "memory._postgres",
+        "LeasedAccountState._keep",
+        "return mine.rowcount == 1",
+        "return True",
+        0,
+        frozenset({TAKEOVERS}),
+    ),
+    Planted(
+        "a worker of a fleet whose account was taken over goes on",
+        "memory._postgres",
+        "ClaimedAccountState._keep",
+        "return database.execute(query, (self._id, self._token)).fetchone() is not None",
+        "return True",
+        0,
+        frozenset({TAKEOVERS, TURNS}),
+    ),
+)
+"""Those of a state in PostgreSQL."""
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ repeated until nothing changes.
 
 import contextlib
 import shutil
-import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pop3fast.fetch import FetchReport, Named, Options, StateError, UidsChanged
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
@@ -27,9 +27,14 @@ from .own import OWN, OneByOne, OwnPlace
 from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
+from .states import States, count_remembered, everything, lease_of, remembered, states_of
 from .strangers import Strangers
 from .surroundings import surroundings
-from .world import BY_BATCH, DAY, SEVERAL, Broken, Death, World
+from .turns import run_turn
+from .world import BY_BATCH, DAY, SEVERAL, TURNS, Broken, Death, World
+
+if TYPE_CHECKING:
+    from .postgres import Pool
 
 SHARED_MBOX = "shared mbox"
 
@@ -41,6 +46,9 @@ MOST_FETCHES = 7
 MOST_SESSIONS = 150
 """Of one fetch: more than a few messages and a lot of trouble can take."""
 
+HANG_SECONDS = 3600.0
+"""Longer than any lease."""
+
 MOST_CALM_FETCHES = 12
 """By then nothing may change any more."""
 
@@ -48,8 +56,9 @@ MOST_CALM_FETCHES = 12
 class Story:
     """What happens under one seed."""
 
-    def __init__(self, world: World, folder: Path) -> None:
+    def __init__(self, world: World, states: States) -> None:
         self.world = world
+        self._known = states
         rng = world.rng
         self.disk = Disk(world)
         self.disk.make_durable_folder("/mail")
@@ -63,7 +72,7 @@ class Story:
         if is_far(world.features):
             far = kind_of(world.features)
             self.places = [FarPlace(world, self.disk, far, f"box{number}") for number in range(len(kinds))]
-        self.states = [str(folder / f"{world.seed}-{number}.sqlite") for number in range(rng.choice((1, 1, 2)))]
+        self.states = [states.name(number) for number in range(rng.choice((1, 1, 2)))]
         accounts = rng.choice((1, 1, 1, 2, 2))
         if SHARED_MBOX in world.features:
             del self.states[1:]
@@ -95,7 +104,11 @@ class Story:
         for place in self.places:
             place.on_taken = partial(self._before_taking, place)
         world.at_work = lambda: rng.choice(self.places).work()
+        world.on_hang = self._hang
         self._dialogues: list[Dialogue] = []
+        self._under_way: tuple[Maildrop, Job] | None = None
+        self._taken_over: list[list[object]] | None = None
+        """What the state held when a worker woke up whose account was another's meanwhile."""
 
     def play(self) -> None:
         """Play it to its end. Raises `Broken`."""
@@ -200,9 +213,12 @@ class Story:
                 to_context=CONTEXT if place.kind == IMAP else None,
             )
         before = place.texts() + place.taken
-        surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
         objection = self.strangers.objection(place, job.state)
-        report = self._run(job, surroundings)
+        self._under_way = drop, job
+        report = self._run(job)
+        if self._taken_over is not None and self._taken_over != everything(self._known, str(job.state)):
+            raise Broken("a worker whose account was taken over has changed what is remembered")
+        self._under_way = self._taken_over = None
         if isinstance(place, OneByOne) and (report is None or isinstance(report.error, StateError)):
             place.forget_the_last()
         world.end_fetch()
@@ -214,17 +230,46 @@ class Story:
         self.promises.once()
         if objection and self.strangers.objection(place, job.state) == objection:
             self.promises.untouched(place, before, report, objection)
-        self.promises.remembered(drop, self._remembered(drop, job))
+        self.promises.remembered(drop, remembered(self._known, str(job.state), drop.name))
         if report is not None:
             world.say(_summary(report))
             self.promises.report(drop, report, dialogues, before)
         return report
 
-    def _run(self, job: Job, surroundings: Surroundings) -> FetchReport | None:
+    def _hang(self) -> None:
+        """Have this worker hang until its lease has ended and another one has fetched; then it wakes up."""
+        if self._under_way is None or isinstance(self.homes[self._under_way[0].name], OneByOne):
+            return
+        drop, job = self._under_way
+        state, place, hung = str(job.state), self.homes[drop.name], self._dialogues
+        lease = lease_of(self._known, state, drop.name, self.world.clock.true_date())
+        for dialogue in hung:
+            dialogue.hang_up()
+        with self.world.meanwhile():
+            self.world.clock.pause(HANG_SECONDS)
+            self.world.say("-- another worker comes")
+            self._dialogues, self._under_way = [], None
+            before = place.texts() + place.taken
+            report = self._run(job)
+            self.promises.note_delivered(drop)
+            try:
+                self.promises.once()
+                if report is not None:
+                    self.world.say(_summary(report))
+                    self.promises.report(drop, report, self._dialogues, before)
+            except Broken as broken:
+                self.world.fail(str(broken))
+        if lease.is_held and lease_of(self._known, state, drop.name, 0.0).token > lease.token:
+            self._taken_over = everything(self._known, state)
+        self.world.say("-- the first worker wakes up")
+        self._dialogues, self._under_way = hung, (drop, job)
+
+    def _run(self, job: Job) -> FetchReport | None:
         world = self.world
+        surroundings = Surroundings(world.clock, self.disk, world.stop, inline=True)
         report = None
         try:
-            report = run_job(job, surroundings)
+            report = (run_turn if TURNS in world.features else run_job)(job, surroundings)
         except Death:
             world.say("-- the process is dead")
         except KeyboardInterrupt:
@@ -319,32 +364,15 @@ class Story:
                 # Of what is gone again in the same session nobody knows whether it was ever there.
                 mail.may_repeat = "a person had it before the session that delivered it was over"
 
-    def _remembered(self, drop: Maildrop, job: Job) -> set[bytes]:
-        """Return the unique-ids that are remembered of a maildrop."""
-        if job.state is None or not Path(job.state).exists():
-            return set()
-        query = "SELECT uid FROM seen JOIN account ON account.id = seen.account WHERE user = ?"
-        with contextlib.closing(_connect(job.state)) as database, contextlib.suppress(sqlite3.OperationalError):
-            return {uid for (uid,) in database.execute(query, (drop.name,))}
-        return set()
-
     def _is_remembered(self, mail: Mail) -> bool:
         if not mail.uid or mail.uid.startswith(b"ENOMEM-"):
             return False
-        rows = 0
-        for path in self.states:
-            if not Path(path).exists():
-                continue
-            with contextlib.closing(_connect(path)) as database:
-                with contextlib.suppress(sqlite3.OperationalError):
-                    rows += database.execute("SELECT count(*) FROM seen WHERE uid = ?", (mail.uid,)).fetchone()[0]
         drop = next(drop for drop in self.drops if mail in drop.ever)
-        return rows >= sum(each.uid == mail.uid for each in drop.ever)
+        same = sum(each.uid == mail.uid for each in drop.ever)
+        return count_remembered(self._known, self.states, mail.uid) >= same
 
 
 UNSTEADY = {"listings that are short", "changes by others", "refusals", "quit fails", "listings that are empty"}
-
-_connect = sqlite3.connect
 
 
 def play(
@@ -353,16 +381,17 @@ def play(
     features: frozenset[str] | None = None,
     *,
     needs: frozenset[str] = frozenset(),
+    pool: "Pool | None" = None,
     tell: bool = False,
 ) -> World:
     """Play the story of *seed*, with no other *features*, and with what it *needs*; return its world.
 
-    Raises `Broken`.
+    What is remembered is in files in *folder*, or in the databases of a *pool*. Raises `Broken`.
     """
-    world = World(seed, features, needs=needs, tell=tell)
+    world = World(seed, features, needs=needs, shares=pool is not None, tell=tell)
     try:
-        with surroundings(world):
-            Story(world, folder).play()
+        with surroundings(world), states_of(world, folder, pool) as states:
+            Story(world, states).play()
     except Exception as error:
         error.world = world  # type: ignore[attr-defined]
         raise

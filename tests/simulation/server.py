@@ -238,6 +238,11 @@ class Dialogue:
                 self.out += late
                 self._late = reply
 
+    def hang_up(self) -> None:
+        """Wait no longer for a client that says nothing."""
+        self.closing = True
+        self.end()
+
     def end(self) -> None:
         """Be left by the client."""
         if self in self.maildrop.inside:

@@ -5,7 +5,8 @@ steps at which the process dies, a call fails, somebody says stop, or a mail pro
 the same story to the octet, and the same code may be stopped at each of its steps.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import NoReturn
 
@@ -85,7 +86,18 @@ BY_BATCH = "syncs of the file system"
 LAST_FEATURES = (BY_BATCH,)  # the option
 """And after those again."""
 
-FEATURES: tuple[str, ...] = EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES + NEWEST_FEATURES + LAST_FEATURES
+TAKEOVERS = "takeovers"
+TURNS = "turns"
+
+SHARED_FEATURES = (
+    TAKEOVERS,  # a worker hangs until its lease has ended and another one has fetched, and then wakes up
+    TURNS,  # the accounts are claimed and given back, as by a fleet
+)
+"""Of a state that many machines share; other stories have none of them."""
+
+FEATURES: tuple[str, ...] = (
+    EARLIER_FEATURES + LATER_FEATURES + LATEST_FEATURES + NEWEST_FEATURES + LAST_FEATURES + SHARED_FEATURES
+)
 
 
 class Death(BaseException):
@@ -126,6 +138,7 @@ class World:
         features: frozenset[str] | None = None,
         *,
         needs: frozenset[str] = frozenset(),
+        shares: bool = False,
         tell: bool = False,
     ) -> None:
         self.seed = seed
@@ -139,6 +152,8 @@ class World:
         chosen |= {feature for feature in NEWEST_FEATURES if newest.random() < 0.1}
         last = Random(f"pop3fast last {seed}")  # noqa: S311 - as above
         chosen |= {feature for feature in LAST_FEATURES if last.random() < 0.2}
+        shared = Random(f"pop3fast shared {seed}")  # noqa: S311 - as above
+        chosen |= {feature for feature in SHARED_FEATURES if shares and shared.random() < 0.5}
         self.features = (chosen if features is None else chosen & features) | needs
         self.clock = Clock()
         self.stop = Stop()
@@ -162,6 +177,8 @@ class World:
         """Told of what the state is told to do, and when that is for good."""
         self.at_work: Callable[[], object] = bool
         """What mail programs do in the middle of a fetch."""
+        self.on_hang: Callable[[], object] = bool
+        """What happens while a worker hangs."""
         self._usual_steps = 150
         self._next = 2**62
         self._events: list[tuple[int, str]] = []
@@ -208,6 +225,7 @@ class World:
             ("programs", "programs", 0.4),
             ("programs", "programs", 0.2),
             ("shared mbox", "torn append", 0.4),
+            (TAKEOVERS, "takeover", 0.5),
         ):
             if self.chance(feature, probability):
                 events.append((self.rng.randint(1, self._usual_steps), what))
@@ -223,6 +241,16 @@ class World:
         self._next = 2**62
         self._full = False
 
+    @contextlib.contextmanager
+    def meanwhile(self) -> Iterator[None]:
+        """Have the block be what another process does while this one hangs; nothing ends that one."""
+        kept = self.steps, self._events, self._next, self._full, self.stop
+        self._events, self._next, self._full, self.stop = [], 2**62, False, Stop()
+        try:
+            yield
+        finally:
+            self.steps, self._events, self._next, self._full, self.stop = kept
+
     def step(self, where: str) -> None:
         """Take a step, which may be the last one."""
         self.steps += 1
@@ -235,12 +263,9 @@ class World:
     def _happen(self, where: str) -> None:
         if self.dead:
             raise Death
-        kind = where.partition(" ")[0]
         while self._events and self._events[0][0] <= self.steps:
             what = self._events[0][1]
-            if what == "error" and kind not in {"disk", "sql"}:
-                break
-            if what == "torn append" and where != "disk append":
+            if _is_too_early(what, where):
                 break
             self._events.pop(0)
             self.say(f"-- {what} before {where}")
@@ -248,6 +273,9 @@ class World:
                 self.at_work()
                 continue
             self.faults += 1
+            if what == "takeover":
+                self.on_hang()
+                continue
             if what in {"death", "torn append"}:
                 self.torn = what == "torn append"
                 self.dead = True
@@ -265,8 +293,21 @@ class World:
             raise Fault(NO_SPACE)
 
 
+def _is_too_early(what: str, where: str) -> bool:
+    """Return whether *what* is going to happen, and waits for a step of another kind than *where*."""
+    kind = where.partition(" ")[0]
+    if what == "error":
+        return kind not in {"disk", "sql"}
+    if what == "takeover":
+        return kind == "sql" and where not in BETWEEN_TRANSACTIONS
+    return what == "torn append" and where != "disk append"
+
+
 ERRORS = (28, 5, 24, 4)
 NO_SPACE = 28
+
+BETWEEN_TRANSACTIONS = {"sql BEGIN", "sql COMMITTED"}
+"""In one, whoever hangs is thrown out by the server, as if the connection were lost."""
 
 NEEDS_SPACE = {"disk create", "disk write", "disk append", "disk make_folder", "disk link", "sql COMMIT"}
 
