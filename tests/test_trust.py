@@ -172,3 +172,26 @@ def test_openssl_shows_the_same_fingerprint() -> None:
     except FileNotFoundError:
         pytest.skip("no openssl")
     assert shown.strip().partition("=")[2].replace(":", "").lower() == RIGHT
+
+
+def test_with_a_name_or_a_fingerprint_the_rest_is_what_python_does_by_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    usual = ssl.create_default_context
+
+    def of_a_newer_python(*, cafile: str | None = None) -> ssl.SSLContext:
+        context = usual(cafile=cafile)
+        context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+        return context
+
+    monkeypatch.setenv("SSLKEYLOGFILE", str(tmp_path / "keys"))
+    monkeypatch.setattr(ssl, "create_default_context", of_a_newer_python)
+    expected = of_a_newer_python()
+    for context in (
+        library.tls_context(),
+        library.tls_context(tls_name="x"),
+        library.tls_context(tls_name="x", ca_file=SELF_SIGNED),
+        library.tls_context(fingerprint=RIGHT),
+    ):
+        assert context.verify_flags == expected.verify_flags
+        assert context.keylog_filename == expected.keylog_filename == str(tmp_path / "keys")

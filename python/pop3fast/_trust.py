@@ -125,11 +125,16 @@ def verifies(context: ssl.SSLContext) -> bool:
 
 
 def _trusting(ca_file: Path | None, fingerprint: str | None, tls_name: str | None) -> ssl.SSLContext:
+    # How strictly certificates are looked at, and where keys are logged, is what this Python does by default.
+    usual = ssl.create_default_context(cafile=ca_file if fingerprint is None else None)
     if fingerprint is None and tls_name is None:
-        return ssl.create_default_context(cafile=ca_file)
+        return usual
     context = TrustingContext(ssl.PROTOCOL_TLS_CLIENT)
     context.sslobject_class = _PinnedObject
     context.name = tls_name or ""
+    context.verify_flags = usual.verify_flags
+    if usual.keylog_filename:
+        context.keylog_filename = usual.keylog_filename
     if fingerprint is not None:
         # One certificate is trusted, whoever signed it and whatever name it has.
         context.fingerprint = bytes.fromhex(fingerprint.replace(":", ""))
