@@ -157,13 +157,18 @@ def _is_as_it_was(files: Files, file: int, intent: Intent, size: int) -> bool:
 def _is_cut(files: Files, file: int, message: Intended, size: int) -> bool:
     """Return whether the file ends with the first octets of *message*, too few for a From line, where it was to be.
 
-    Then they are taken away whatever was changed before them. No other program's message ends so, and the next append
-    would make them the end of the message before.
+    Behind them may be NULs, as a power cut leaves them in the place of octets. Then all that is taken away whatever was
+    changed before it. No other program's message ends so, and the next append would make it the end of the message
+    before.
     """
-    begun = FROM[: max(0, size - message.offset)]
-    end = EMPTY_LINE + begun
-    start = message.offset - len(EMPTY_LINE)
-    return 0 < len(begun) < len(FROM) and start >= 0 and files.read(file, len(end) + 1, start) == end
+    start, begin = message.offset - len(EMPTY_LINE), message.offset + len(FROM)
+    if start < 0 or size <= message.offset:
+        return False
+    found = files.read(file, begin - start, start)
+    begun = found.removeprefix(EMPTY_LINE).rstrip(b"\0")
+    if not found.startswith(EMPTY_LINE) or begun == FROM or not FROM.startswith(begun):
+        return False
+    return not any(piece.strip(b"\0") for piece in pieces_of(files, file, begin, size))
 
 
 def _search(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> Findings:
