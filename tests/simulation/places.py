@@ -12,7 +12,7 @@ from .disk import Disk, Node
 from .world import World
 
 FROM_LINE = re.compile(rb"^From [^\n]*(?:\n|\Z)", re.MULTILINE)
-BEGUN = re.compile(rb"(?:(?<=\n\n)F(?:r(?:o(?:m)?)?)?)?\0*\Z")
+BEGUN = re.compile(rb"(?:(?:\A|(?<=\n\n))F(?:r(?:o(?:m)?)?)?)?\0*\Z")
 """What is left of an append that ended in its first octets, after a power cut with NULs. Nothing before it has it."""
 QUOTED = re.compile(rb"^>(>*From )", re.MULTILINE)
 FOREIGN = b"From mda@example.org Thu Jan  1 00:00:00 2026\nSubject: foreign %d\n\nnot of this server\n\n"
@@ -40,6 +40,10 @@ class Place:
         """What others have appended."""
         self.on_taken: Callable[[bytes], object] = bool
         """Told of each text before it is taken or rewritten."""
+        self.on_joined: Callable[[bytes], object] = bool
+        """Told of each text before others append to the first octets of a From line behind it, and so to the text."""
+        self.is_no_mbox = False
+        """Whether others have done so where there was nothing else in the file."""
 
     @property
     def words(self) -> str:
@@ -204,6 +208,11 @@ class Place:
     def _append_foreign(self, folder: Node, name: str, data: bytes, node: Node | None = None) -> None:
         message = FOREIGN % len(self.foreign)
         self.foreign.append(message)
+        whole = BEGUN.sub(b"", data)
+        if len(whole) < len(data):
+            self.is_no_mbox = self.is_no_mbox or not whole
+            for text in _parse(whole)[-1:]:
+                self.on_joined(self.altered.get(text, text))
         self.world.say(f"{self.words}: somebody appended {message[:60]!r}")
         if node is None:
             self.disk.put_durably(folder, name, message)

@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pop3fast.fetch import FetchReport, Named, Options, StateError, UidsChanged
+from pop3fast.fetch import DestinationError, FetchReport, Named, Options, StateError, UidsChanged
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch.destinations._particulars import Sync
 
@@ -103,6 +103,7 @@ class Story:
         self.promises = Promises(world, self.homes, self.drops)
         for place in self.places:
             place.on_taken = partial(self._before_taking, place)
+            place.on_joined = partial(self._before_joining, place)
         world.at_work = lambda: rng.choice(self.places).work()
         world.on_hang = self._hang
         self._dialogues: list[Dialogue] = []
@@ -328,6 +329,8 @@ class Story:
                 for mail in drop.ever:
                     mail.may_repeat = "the unique-ids changed"
                 job = replace(job, options=replace(job.options, accept_uid_change=True))
+            elif isinstance(report.error, DestinationError) and self.homes[drop.name].is_no_mbox:
+                return  # others' mail would have to be moved, so each fetch says so and changes nothing
             elif report.error is not None and drop.login_delay and not drop.stuffs:
                 # Each message that breaks a session takes two, and the pauses between them more than the patience.
                 return
@@ -363,6 +366,10 @@ class Story:
             if self._dialogues or not self._is_remembered(mail):
                 # Of what is gone again in the same session nobody knows whether it was ever there.
                 mail.may_repeat = "a person had it before the session that delivered it was over"
+
+    def _before_joining(self, place: Place, text: bytes) -> None:
+        for mail in self._alike(place, text):
+            mail.may_miss = mail.may_repeat = "others appended where an append behind it ended in its From line"
 
     def _is_remembered(self, mail: Mail) -> bool:
         if not mail.uid or mail.uid.startswith(b"ENOMEM-"):
