@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from fetching import in_child
 from networks import SILENT, Says, ScriptedNetwork
-from pop3fast import _connect, _deadline, _dial, connect
+from pop3fast import _deadline, _dial, connect
 from pop3fast._dial import MOST_AT_ONCE, STAGGER_SECONDS, Address, Network, Race, dial, in_turn
 from pop3fast.fetch import Account
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
@@ -309,7 +309,7 @@ def test_without_a_thread_for_the_look_up_there_is_no_connection(
 def test_the_connection_counts_too_and_all_addresses_of_a_host_together(monkeypatch: pytest.MonkeyPatch) -> None:
     network = ScriptedNetwork(**{f"a{place}": SILENT for place in range(99)})
     monkeypatch.setattr(
-        _connect,
+        _dial,
         "dial",
         lambda address, timeout, route: dial((HOST[0], address[1]), timeout, route=route, network=network),
     )

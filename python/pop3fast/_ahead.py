@@ -10,8 +10,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from re import ASCII
-from re import compile as pattern
+from re import fullmatch
 from typing import NamedTuple, TypeAlias
 
 from pop3fast._batch import FIRST_WINDOW, MAX_EXPECTED_OCTETS, REFILL_FRACTION, Batch, Taken, WrongSize
@@ -40,7 +39,7 @@ MOST_COUNTED = 10_000_000
 """A STAT with more messages than any maildrop has is not believed."""
 
 # What a program asks one behind the other. A number in another spelling is a command that it gave for once.
-_SEQUENTIAL = pattern(r"(RETR|TOP) ([1-9][0-9]{0,17})((?: [0-9]{1,10})?)", ASCII)
+_SEQUENTIAL = r"(RETR|TOP) ([1-9][0-9]{0,17})((?: [0-9]{1,10})?)"
 
 # What changes neither a message nor which there are.
 _HARMLESS = frozenset({"NOOP", "STAT", "LIST", "UIDL", "CAPA", "RETR", "TOP"})
@@ -61,7 +60,7 @@ class Command(NamedTuple):
 
 def command_of(line: str) -> Command | None:
     """Return what of *line* a program may ask for one message behind the other; None where it is something else."""
-    if (match := _SEQUENTIAL.fullmatch(line)) is None:
+    if (match := fullmatch(_SEQUENTIAL, line)) is None:
         return None
     return Command(match[1], int(match[2]), match[3])
 

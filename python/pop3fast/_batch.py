@@ -4,7 +4,6 @@ Owns how far they are sent and answered, what each reply becomes, and whether it
 what may be in flight, nor which outcome is sure: the pipeline does.
 """
 
-import copy
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -246,6 +245,8 @@ class Batch(Generic[T]):
 
     def go_back(self) -> Self:
         """Begin anew behind what was handed over; return what takes the replies to the others, and throws them away."""
+        import copy  # noqa: PLC0415 - few sessions ever need it
+
         ghost = copy.copy(self)
         ghost.arrived = deque()
         ghost.abandoned = True

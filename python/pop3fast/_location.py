@@ -5,7 +5,7 @@ Pure. Owns what the schemes mean. Must never quote a URL, or a part of one, in a
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from pop3fast._errors import CommandError, ProtocolError, error_proto, name_place
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 # What the schemes are called, and the port that each has when the URL has none.
 _PORTS = {"pop3s": 995, "pop3": 110, "pop3+plain": 110}
+
+IpVersion: TypeAlias = Literal[4, 6]
 
 TIMEOUT_SECONDS = 60.0
 """A server that looks its clients up before it greets takes half a minute (quirk q13)."""

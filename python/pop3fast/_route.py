@@ -9,11 +9,10 @@ import base64
 import re
 import socket
 from collections.abc import Generator
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
+from pop3fast._location import IpVersion
 from pop3fast._replies import printable
-
-IpVersion: TypeAlias = Literal[4, 6]
 
 FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 

@@ -5,7 +5,6 @@ challenge that makes no sense is an `ExchangeError`; then the exchange is called
 """
 
 import binascii
-import importlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +22,8 @@ MAX_CHALLENGE_OCTETS = 64 * 1024
 LEAST_ITERATIONS, MOST_ITERATIONS = 4096, 1_000_000
 _ITERATIONS_ALLOWED = range(LEAST_ITERATIONS, MOST_ITERATIONS + 1)
 
-_ITERATIONS = re.compile(r"(?:\A|,)i=([^,]*)")
-_COUNT = re.compile(r"[0-9]{1,10}")
+_ITERATIONS = r"(?:\A|,)i=([^,]*)"
+_COUNT = r"[0-9]{1,10}"
 
 
 class ExchangeError(Exception):
@@ -177,8 +176,8 @@ class Scram(Mechanism):
 
     def _prove(self, server_first: str) -> str:
         # All of them: which one counts where there are two is not for us to guess.
-        counts = _ITERATIONS.findall(server_first)
-        if not counts or not all(_COUNT.fullmatch(count) and int(count) in _ITERATIONS_ALLOWED for count in counts):
+        counts = re.findall(_ITERATIONS, server_first)
+        if not counts or not all(re.fullmatch(_COUNT, count) and int(count) in _ITERATIONS_ALLOWED for count in counts):
             raise ExchangeError(f"the SCRAM iteration count is not between {LEAST_ITERATIONS} and {MOST_ITERATIONS}")
         self._client.set_server_first(server_first)
         proof: str = self._client.get_client_final()
@@ -240,6 +239,8 @@ def has_scram() -> bool:
 
 
 def _scramp() -> Any:  # noqa: ANN401 - it has no types
+    import importlib  # noqa: PLC0415 - as above
+
     try:
         return importlib.import_module("scramp")
     except ImportError:

@@ -15,7 +15,7 @@ Path: TypeAlias = str | os.PathLike[str]
 TlsVersion: TypeAlias = Literal["1.2", "1.3"]
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-_FINGERPRINT = re.compile(r"(?:[0-9a-f]{2}:?){31}[0-9a-f]{2}", re.IGNORECASE)
+_FINGERPRINT = r"(?i:(?:[0-9a-f]{2}:?){31}[0-9a-f]{2})"
 
 
 class _PinnedObject(ssl.SSLObject):
@@ -110,7 +110,7 @@ def check_wishes(
         raise ValueError("a client's key is for its certificate: give client_cert, too")
     if tls_min is not None and tls_min not in _VERSIONS:
         raise ValueError("the least version of TLS is 1.2 or 1.3")
-    if fingerprint is not None and not _FINGERPRINT.fullmatch(fingerprint):
+    if fingerprint is not None and not re.fullmatch(_FINGERPRINT, fingerprint):
         raise ValueError("a fingerprint is the SHA-256 of a certificate: 64 hexadecimal digits, with or without colons")
 
 

@@ -18,8 +18,8 @@ from pop3fast._deadline import Deadline
 from pop3fast._dial import dial
 from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import status
-from pop3fast._location import TIMEOUT_SECONDS, Location, name, named, parse_url
-from pop3fast._route import IpVersion, Route, route_of
+from pop3fast._location import TIMEOUT_SECONDS, IpVersion, Location, name, named, parse_url
+from pop3fast._route import Route, route_of
 from pop3fast._tls import no_tls, warn_about
 from pop3fast.aio._client import POP3
 from pop3fast.aio._conversation import Conversation

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import cast
 
 from pop3fast import POP3, TlsVersion, connect, tls_context
-from pop3fast._location import TIMEOUT_SECONDS, Location, SecretInUrlError, parse_url
-from pop3fast._route import IpVersion
+from pop3fast._location import TIMEOUT_SECONDS, IpVersion, Location, SecretInUrlError, parse_url
 from pop3fast.cli._proxies import proxy_for
 from pop3fast.cli._settings import SECRETS, Settings, demand, key_of
 from pop3fast.cli._text import UsageError, printable

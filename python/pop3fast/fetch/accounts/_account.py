@@ -15,9 +15,9 @@ from pop3fast import POP3, AuthenticationError, ConnectionLost, connect, tls_con
 from pop3fast._connect import SocketFactory
 from pop3fast._dial import dial
 from pop3fast._handshake import keep, may_resume
-from pop3fast._location import TIMEOUT_SECONDS, Location, parse_url
+from pop3fast._location import TIMEOUT_SECONDS, IpVersion, Location, parse_url
 from pop3fast._recall import Shown, mechanism_as_before, recall
-from pop3fast._route import IpVersion, Route, route_of
+from pop3fast._route import Route, route_of
 from pop3fast._trust import TlsVersion, check_wishes
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch._waiting import Stop
