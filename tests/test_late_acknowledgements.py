@@ -9,11 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import closing
-from types import SimpleNamespace
 
 import pytest
 
-from pop3fast import POP3, _conversation, _socket
+from pop3fast import POP3, _socket
 from pop3fast._framing import Framer
 from pop3fast._late_acknowledgements import COST
 from pop3fast._pipeline import Pipeline
@@ -118,7 +117,7 @@ def test_what_it_may_cost_is_what_a_loop_waits_that_sends_them_together_at_once(
 
 def most_commands_at_once(monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float]) -> int:
     """Return how many a server had at once, when so much time passes between two looks at the clock."""
-    monkeypatch.setattr(_conversation, "time", SimpleNamespace(monotonic=clock))
+    monkeypatch.setattr(_socket, "monotonic", clock)
     with SmallBufferServer(2048, 60) as server, closing(POP3(server.host, server.port, timeout=20)) as pop:
         for message in pop.retr_many(range(10, 61), pipelining=True):
             assert message.content == server.content(message.number)

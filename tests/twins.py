@@ -394,6 +394,15 @@ NOT_ASKED = {
     "test_hostile::test_a_scram_server_that_is_nearly_right_gets_an_error_of_ours": _SHARED,
     "test_hostile::test_a_scram_server_may_end_with_anything": _SHARED,
     "test_hostile::test_what_is_shown_of_a_server_is_short_and_safe": _SHARED,
+    "test_late_acknowledgements::test_sixty_messages_that_come_quickly_are_asked_for_one_at_a_time": _SHARED,
+    "test_late_acknowledgements::test_so_they_are_where_the_server_opens_its_mailbox_first": _SHARED,
+    "test_late_acknowledgements::test_so_is_each_further_loop": _SHARED,
+    "test_late_acknowledgements::test_what_a_long_line_gains_is_gained_there_too": _SHARED,
+    "test_late_acknowledgements::test_each_loop_is_decided_by_itself_and_once": _SHARED,
+    "test_late_acknowledgements::"
+    "test_a_server_that_does_not_show_it_pipelines_is_sent_few_commands_together_after_many_alone": _SHARED,
+    "test_late_acknowledgements::test_a_loop_takes_no_longer_than_one_command_after_the_other": _SHARED,
+    "test_late_acknowledgements::test_what_it_may_cost_is_what_a_loop_waits_that_sends_them_together_at_once": _SHARED,
     "test_programs_errors::test_every_exception_is_looked_at": _SHARED,
     "test_programs_errors::test_every_exception_takes_any_arguments": _SHARED,
     "test_secrets::test_what_of_a_command_is_shown": _SHARED,
@@ -439,6 +448,7 @@ INSTEAD: dict[str, dict[str, object]] = {
     "test_protocol_log": {"connect": Twin.of_server},
     "test_client": {"POP3": Twin, "connect": Twin.of_server},
     "test_programs_errors": {"connect": Twin.of_server, "POP3": Twin},
+    "test_late_acknowledgements": {"POP3": Twin},
     "test_small_buffers": {"POP3": Twin},
     "test_real_logins": {"pop3fast": _Public()},
     "test_real_servers": {

@@ -5,7 +5,6 @@ it is, the session is broken: nothing more is read from its connection, and ever
 knows whether it is in step.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn, TypeVar, TypeVarTuple, cast
@@ -297,8 +296,7 @@ def pipeline_of(pop: Hooks, session: ClientSession) -> Pipeline:
     """Return the pipeline of the connection, made at its first use."""
     if session.pipeline is None:
         stream = stream_of(pop)
-        clock = time.monotonic if stream.acknowledges_late else None
-        session.pipeline = Pipeline(stream.framer, stream.unexpected, clock)
+        session.pipeline = Pipeline(stream.framer, stream.unexpected, stream.late_clock)
     return session.pipeline
 
 

@@ -16,7 +16,7 @@ from pop3fast._deadline import Deadline
 from pop3fast._errors import EOF, ConnectionLost, ProtocolError, broken_by, protocol_error
 from pop3fast._framing import Framer, FramingError
 from pop3fast._session import NO_LIMIT
-from pop3fast._socket import RECEIVE_SIZE, acknowledgement, acknowledges_late, arrival, receiver
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, late_clock, receiver
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -54,8 +54,8 @@ class ReplyStream(io.BufferedIOBase):
         """Called before anything is taken: a program may do so past the commands, while replies are in flight."""
         self.on_octets: Callable[[memoryview], object] | None = None
         """Shown what has been received, before it is framed."""
-        self.acknowledges_late = False
-        """Whether a server that writes in pieces may wait for our acknowledgement, and nothing of ours prevents it."""
+        self.late_clock: Callable[[], float] | None = None
+        """What tells the time where a server that writes in pieces may wait for our acknowledgement; None elsewhere."""
         self._sock: socket.socket | None = None
         self._send_acknowledgement: Callable[[], object] = _nothing
         # Whether octets have come that nothing sent since has acknowledged.
@@ -75,7 +75,7 @@ class ReplyStream(io.BufferedIOBase):
         stream.deadline = deadline
         stream._arrived = arrival(sock)
         stream._send_acknowledgement = acknowledgement(sock)
-        stream.acknowledges_late = acknowledges_late(sock)
+        stream.late_clock = late_clock(sock)
         if isinstance(sock, ssl.SSLSocket):
             stream._receive_now = partial(_decrypted_now, sock)
             stream._full_read = RECORD_OCTETS

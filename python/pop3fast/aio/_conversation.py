@@ -295,7 +295,7 @@ class Conversation:
             return
         self.record(line)
         self._greeting.set_result(line)
-        self.traffic.flows = True
+        self.traffic.begin()
         self.wire.heard = self.traffic.heard
         self.traffic.heard()
 

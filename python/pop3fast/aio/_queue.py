@@ -117,6 +117,8 @@ class Queue(Batch[Any]):
         """What was sent past the pipeline, because nothing else was in flight."""
         self._waiting: deque[Exchange[Any]] = deque()
         self._flying: deque[Exchange[Any]] = deque()
+        # How many have been sent since nothing was to be done.
+        self._sent_of_late = 0
         # Their replies have come, but the pipeline is not sure of them yet.
         self._kept_back: deque[Exchange[Any]] = deque()
 
@@ -124,6 +126,8 @@ class Queue(Batch[Any]):
 
     def append(self, exchange: Exchange[Any]) -> None:
         """Let *exchange* wait for its turn, behind all others unless it is a part of what holds them up."""
+        if self.is_idle:
+            self._sent_of_late = 0
         if exchange.hold is not None and exchange.hold is self.held:
             self._waiting.appendleft(exchange)
         else:
@@ -197,6 +201,11 @@ class Queue(Batch[Any]):
         return self._next() is not None
 
     @property
+    def left(self) -> int:
+        """How many commands are left to be sent, as far as one can tell: as many may follow as there have been."""
+        return len(self._waiting) + self._sent_of_late
+
+    @property
     def about(self) -> str:
         """The oldest command without a reply, for a person."""
         return shown_verb(self._flying[0].verb) if self._flying else ""
@@ -224,6 +233,7 @@ class Queue(Batch[Any]):
                 self.held = exchange.hold
             self._flying.append(exchange)
             said.append(exchange.line)
+        self._sent_of_late += len(said)
         return said
 
     def take_replies(self, framer: Framer, limit: int, max_octets: int, most: int) -> Taken[Any]:

@@ -41,7 +41,7 @@ class Traffic:
         patience: Patience,
         give_up: Callable[[BaseException], object],
     ) -> None:
-        """Begin when the greeting has come, which `flows` says.
+        """Send and take nothing until `begin` says that the greeting has come.
 
         *limit* says how many octets a body may have, *send* writes commands, and *give_up* is called with the error
         after which nothing is in step.
@@ -65,6 +65,11 @@ class Traffic:
         self.start_anew()
 
     # What is asked of it.
+
+    def begin(self) -> None:
+        """Let commands be sent: the greeting has come."""
+        self._open_pipeline()
+        self.flows = True
 
     def give(self, exchange: Exchange[Any]) -> None:
         """Let *exchange* go out when it is its turn."""
@@ -173,7 +178,7 @@ class Traffic:
 
     def _open_pipeline(self) -> None:
         framer = self._wire.framer
-        self.pipeline = Pipeline(framer, partial(framer.next_octets, RECEIVE_SIZE))
+        self.pipeline = Pipeline(framer, partial(framer.next_octets, RECEIVE_SIZE), self._wire.late_clock)
 
     # What is there to be done.
 

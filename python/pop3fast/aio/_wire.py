@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from pop3fast._framing import Framer
-from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, can_acknowledge
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, can_acknowledge, late_clock
 
 
 class Wire(asyncio.BufferedProtocol):
@@ -30,6 +30,8 @@ class Wire(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self.has_arrived: Callable[[], object] = _nothing
         """Says whether something is with the kernel that was not received yet, were it that the server hung up."""
+        self.late_clock: Callable[[], float] | None = None
+        """What tells the time where a server that writes in pieces may wait for our acknowledgement; None elsewhere."""
         self._acknowledge: Callable[[], object] = _nothing
         # Whether the kernel acknowledges at once what is read, as it does from when it is told until something is sent.
         self._acknowledging = False
@@ -122,6 +124,7 @@ class Wire(asyncio.BufferedProtocol):
         made = transport.get_extra_info("socket")
         if made is not None:
             self.has_arrived, self._acknowledge = arrival(made), acknowledgement(made)
+            self.late_clock = late_clock(made)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one buffer for all reads is as large as any
         """Return where the next octets are to go."""
