@@ -5,14 +5,14 @@ for proof, what silence, a size that is wrong and octets left over mean.
 """
 
 import random
+from array import array
 from collections.abc import Callable
 
 import pytest
 
 from pop3fast import ConnectionLost, LimitExceeded, Piece, ProtocolError
-from pop3fast._batch import MAX_EXPECTED_OCTETS, Batch, PieceBatch
+from pop3fast._batch import MAX_EXPECTED_OCTETS, MAX_KEPT_BACK_OCTETS, MIN_IN_FLIGHT, Batch, PieceBatch
 from pop3fast._framing import Framer
-from pop3fast._kept_back import MAX_KEPT_BACK_OCTETS
 from pop3fast._pipeline import Pipeline
 from pop3fast._proof import FIRST_UNANSWERED_OCTETS, MAX_UNANSWERED_OCTETS, PROVEN_REPLIES, PROVEN_SIZES
 from test_pipeline import (
@@ -402,6 +402,39 @@ def test_a_server_that_sends_far_more_than_it_listed_does_not_fill_the_memory() 
     grown(connection, batch, proven=False)
     connection.receive(reply(b"x" * MAX_KEPT_BACK_OCTETS + b"\r\n"), 1)
     assert [number for number, _ in arrived(batch)][-1] == 2
+
+
+@pytest.mark.parametrize(
+    ("octets", "together", "goes_on"),
+    [(MAX_KEPT_BACK_OCTETS + 2, 8, True), (MAX_EXPECTED_OCTETS + 2, MIN_IN_FLIGHT, False)],
+    ids=["handed over as it comes", "kept back"],
+)
+def test_nothing_waits_for_a_message_that_is_too_large_to_be_kept_back(
+    octets: int, together: int, *, goes_on: bool
+) -> None:
+    """A server that is not proven, and messages of one size, of which a loop wants eight asked for ahead."""
+    framer = Framer()
+    pipeline = Pipeline(framer)
+    pipeline.recall(FIRST_UNANSWERED_OCTETS)
+    numbers = batch_of(range(1, 21))._numbers
+    batch = PieceBatch(numbers, sizes=array("Q", [octets] * len(numbers)), ahead=8 * octets)
+
+    def step() -> int:
+        batch.arrived.clear()
+        return len(pipeline.step(batch, LINE_LIMIT, MAX_OCTETS))
+
+    sent = step()
+    assert sent == together
+    body = b"x" * (octets - 2) + b"\r\n"
+    behind = []
+    for number in numbers[:-8]:
+        for part in (b"+OK\r\n", *(body[start : start + 2**20] for start in range(0, octets, 2**20)), b".\r\n"):
+            left = sent - number
+            framer.feed(part)
+            sent += step() + step()
+        behind.append(left)
+    # When a reply ends and none is in flight behind it, the line is empty for a round trip.
+    assert min(behind) == (together - 1 if goes_on else 0)
 
 
 def test_parts_of_a_message_are_handed_over_as_they_come_and_the_last_when_it_is_sure() -> None:

@@ -170,21 +170,21 @@ class AheadBatch(Batch[LongReply]):
 
     # What the pipeline calls.
 
-    def next_lines(self, most: int, window: int, ahead: int | None = None) -> list[str]:
+    def next_lines(self, most: int, window: int, in_doubt: int | None = None) -> list[str]:
         """Return the commands to be sent now, as `Batch.next_lines` does, but counted from what the program has had.
 
         How many that are at most grows with what it has had, so that a program which leaves its way has not cost much.
         As long as the server is not proven, and what came is sure only when nothing is in flight, as many as may be go
         out together when the program has had everything: a few more behind them would make it wait for those.
         """
-        if ahead is not None and (self.has_spare or self.is_in_flight):
+        if in_doubt is not None and (self.has_spare or self.is_in_flight):
             return []
         allowed = min(self.window, self.first_window + WINDOW_GROWTH * self._next)
         if self._sent - self._next > allowed - max(1, allowed // REFILL_FRACTION):
             return []
         wanted = min(self._answered + window, self._next + allowed, len(self._numbers))
         end = min(self._sent + most, wanted)
-        octets = MAX_AHEAD_OCTETS if ahead is None else min(ahead, MAX_AHEAD_OCTETS)
+        octets = MAX_AHEAD_OCTETS if in_doubt is None else min(in_doubt, MAX_AHEAD_OCTETS)
         for place in range(self._next + 1, end):
             octets -= self._expected(place)
             if octets < 0:

@@ -23,6 +23,11 @@ MAX_EXPECTED_OCTETS = 2 * 2**20
 """How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are thrown
 away when the loop is left early or the connection breaks."""
 
+MAX_KEPT_BACK_OCTETS = 2 * MAX_EXPECTED_OCTETS
+"""How many octets of outcomes are kept back as long as they are in doubt: what a trial asks for, and as much again
+where LIST said too little. Beyond that they are handed over unproven, because memory must not grow with what a server
+sends. So a larger message is handed over as it comes, and nothing waits until it is shown to be in its place."""
+
 REFILL_FRACTION = 8
 """New commands go out when an eighth of the window is free, not one by one: a write costs as much as ten commands."""
 
@@ -152,6 +157,12 @@ class Batch(Generic[T]):
         return self._sizes is not None
 
     @property
+    def is_too_large(self) -> bool:
+        """Whether the next reply, of which a part may have come, is too large to be kept back, by what LIST says."""
+        next_size = () if self._sizes is None else self._sizes[self._answered : self._answered + 1]
+        return sum(next_size) > MAX_KEPT_BACK_OCTETS
+
+    @property
     def about(self) -> str:
         """The oldest command without a reply, for a person."""
         return self._lines(self._numbers[self._answered : self._answered + 1])[0]
@@ -168,15 +179,13 @@ class Batch(Generic[T]):
 
     # Sending.
 
-    def next_lines(self, most: int, window: int, ahead: int | None = None) -> list[str]:
+    def next_lines(self, most: int, window: int, in_doubt: int | None = None) -> list[str]:
         """Return the commands to be sent now, without line ends, *most* of them or fewer; they count as sent.
 
-        *window* is how many may be in flight, and *ahead* for how many octets of replies, if the batch's own do not say
-        fewer.
+        *window* is how many may be in flight, and *in_doubt* for how many octets of replies that are kept back.
         """
         wanted = min(self._answered + min(window, self.window), len(self._numbers))
-        ahead = self._ahead if ahead is None else min(ahead, self._ahead)
-        end = max(self._sent, self._end_of_expected_octets(min(self._sent + most, wanted), ahead))
+        end = max(self._sent, self._end_of_expected_octets(min(self._sent + most, wanted), in_doubt))
         self.is_cramped = end == self._sent + most < wanted
         lines = self._lines(self._numbers[self._sent : end])
         self._sent = end
@@ -283,18 +292,27 @@ class Batch(Generic[T]):
         found = ((place, length) for place, (size, length) in pairs if size not in (0, length))
         return next((WrongSize(place, self._numbers[start + place], length) for place, length in found), None)
 
-    def _end_of_expected_octets(self, end: int, ahead: int) -> int:
+    def _end_of_expected_octets(self, end: int, in_doubt: int | None) -> int:
         """Return how far commands may be sent, *end* at most, without asking for too many octets ahead of time."""
         if not self.has_body:
             return end
         if self._sizes is None:
+            ahead = self._ahead if in_doubt is None else min(in_doubt, self._ahead)
             return min(end, self._answered + max(MIN_IN_FLIGHT, ahead // max(1, self._last_octets)))
-        expected = sum(self._sizes[self._answered : self._sent])
+        in_flight = self._sizes[self._answered : self._sent]
+        expected, doubted = sum(in_flight), sum(map(_octets_kept_back, in_flight))
+        most_doubted = self._ahead if in_doubt is None else in_doubt
         for place in range(self._sent, end):
             expected += self._sizes[place]
-            if expected > ahead and place >= self._answered + MIN_IN_FLIGHT:
+            doubted += _octets_kept_back(self._sizes[place])
+            is_much = expected > self._ahead or doubted > most_doubted
+            if is_much and place >= self._answered + MIN_IN_FLIGHT:
                 return place
         return end
+
+
+def _octets_kept_back(size: int) -> int:
+    return size if size <= MAX_KEPT_BACK_OCTETS else 0
 
 
 class PieceBatch(Batch[Piece]):

@@ -7,12 +7,8 @@ does.
 from collections.abc import Sequence
 from typing import Any
 
-from pop3fast._batch import MAX_EXPECTED_OCTETS, Batch
+from pop3fast._batch import MAX_EXPECTED_OCTETS, MAX_KEPT_BACK_OCTETS, Batch
 from pop3fast._proof import PROVEN_REPLIES
-
-MAX_KEPT_BACK_OCTETS = 2 * MAX_EXPECTED_OCTETS
-"""How many octets of outcomes are kept back: what a trial asks for, and as much again where LIST said too little.
-Beyond that they are handed over unproven, because memory must not grow with what a server sends."""
 
 
 class KeptBack:

@@ -161,7 +161,7 @@ class Pipeline:
             self._drains = self._proof.wants_a_trial(batch.window, batch.line_octets)
         if self._drains or self.given_up:
             return []
-        return self._sent(batch, batch.next_lines(self._room // batch.line_octets, self._proof.window, self._ahead))
+        return self._sent(batch, batch.next_lines(self._room // batch.line_octets, self._proof.window, self._in_doubt))
 
     def _begin(self, batch: Batch[Any]) -> list[str]:
         """Return what is to be written when nothing is in flight."""
@@ -171,7 +171,7 @@ class Pipeline:
         most = max(1, self._proof.room_for_a_trial // batch.line_octets)
         self._late.begin(batch.left)
         window = 1 if self.given_up or self._late.one_by_one else self._proof.window
-        lines = self._sent(batch, batch.next_lines(most, window, self._ahead))
+        lines = self._sent(batch, batch.next_lines(most, window, self._in_doubt))
         self._drains = not self._proof.pipelines or self._unanswered_octets > self._proof.room
         return lines
 
@@ -191,8 +191,8 @@ class Pipeline:
         return max(0, self._proof.room - self._unanswered_octets)
 
     @property
-    def _ahead(self) -> int | None:
-        """How many octets of replies are asked for ahead of time, if the batch does not say fewer."""
+    def _in_doubt(self) -> int | None:
+        """How many octets of replies that are kept back are asked for together; None where hardly any are."""
         return None if self._proof.complete or self._proof.tells_apart else MAX_EXPECTED_OCTETS
 
     def _has_room_for(self, octets: int | None) -> bool:
@@ -300,7 +300,7 @@ class Pipeline:
             self._kept_back.forget()
         elif self._kept_back.is_too_much:
             self._hand_over()
-        elif self._kept_back.is_much:
+        elif self._kept_back.is_much and not batch.is_too_large:
             self._drains = True
 
     def _count_sure(self, batch: Batch[Any], outcomes: Sequence[Any], back: int) -> int:

@@ -221,7 +221,12 @@ class Queue(Batch[Any]):
         if not self._flying and (exchange := self._next()) is not None:
             self.line_octets = max(USUAL_LINE_OCTETS, len(exchange.octets) + len(b"\r\n"))
 
-    def next_lines(self, most: int, window: int, ahead: int | None = None) -> list[str]:  # noqa: ARG002 - no sizes known
+    def next_lines(
+        self,
+        most: int,
+        window: int,
+        in_doubt: int | None = None,  # noqa: ARG002 - no sizes known
+    ) -> list[str]:
         """Return the commands to be sent now, *most* of them or fewer; they count as sent."""
         said: list[str] = []
         while len(said) < most and len(self._flying) < min(window, self.window):
