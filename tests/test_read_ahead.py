@@ -201,6 +201,13 @@ def test_a_program_sees_the_same_and_does_the_same(
     assert ahead == plain
 
 
+def test_what_was_refused_ahead_of_a_reset_is_asked_for_again_behind_it(log: LogRecords) -> None:
+    program: Program = [("list", 0), ("retr", 8), ("dele_by_hand", 10), ("retr", 9), ("rset", 0), ("retr", 10)]
+    plain, ahead = both_ways(lambda: MailboxServer(MESSAGES), program, str, log)
+    assert ahead == plain
+    assert plain[0][-1].outcome == (b"+OK 25 octets", [b"Subject: 10", b"", b"x", b"..", b"."], 25)
+
+
 IN_BETWEEN = sorted(set(STEPS) - {"debug", "quit"})
 
 

@@ -338,6 +338,8 @@ class ReadAhead:
         if verb in _HARMLESS:
             return
         if verb == "RSET":
+            # What was refused before it need not be any more.
+            self.leave_all()
             self._marked.clear()
             return
         number = message_number(verb, line) if verb == "DELE" else None
