@@ -125,6 +125,25 @@ def test_an_mpoprc(tmp_path: Path) -> None:
     assert "grep" not in out
 
 
+@pytest.mark.parametrize(
+    ("port", "url"),
+    [
+        ("port 995", "pop3s://ada@pop.example.org"),
+        ("port 9950", "pop3s://ada@pop.example.org:9950"),
+        ("service pop3s", "pop3s://ada@pop.example.org"),
+        ("service 995", "pop3s://ada@pop.example.org"),
+        ("service POP3", "pop3s://ada@pop.example.org:110"),
+        ('port "pop-3"', "pop3s://ada@pop.example.org:110"),
+        ("service mymail", "pop3s://ada@pop.example.org"),
+    ],
+)
+def test_a_port_of_fetchmail_may_have_a_name(port: str, url: str, tmp_path: Path) -> None:
+    accounts, out = imported(tmp_path, f'poll pop.example.org proto pop3 {port}\n user "ada" password "x" ssl\n')
+    assert accounts["pop.example.org-ada"].url == url
+    said = "# line 1: port or service: it is no number: put the number into the URL\n"
+    assert (said in out) == ("mymail" in port)
+
+
 def test_a_fetchmailrc(tmp_path: Path) -> None:
     accounts, out = imported(tmp_path, FETCHMAIL)
     assert accounts == {

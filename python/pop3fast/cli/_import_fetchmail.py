@@ -34,7 +34,7 @@ _OF_USERS = frozenset(
         "sslcommonname",
         "fetchsizelimit",
     }
-    | {"folder", "envelope", "aka", "localdomains", "principal", "interface", "monitor", "service", "passwordfile"}
+    | {"folder", "envelope", "aka", "localdomains", "principal", "interface", "monitor", "passwordfile"}
 )
 _SAME = {"proto": "protocol", "username": "user", "service": "port", "pass": "password"}
 
@@ -145,8 +145,8 @@ def _tables(kind: str, name: str, users: list[_User]) -> list[Table]:
 def _table(name: str, user: _User) -> Table:
     values, flags = user.values, user.flags
     table = Table(name if user.name is None else f"{name}-{user.name}")
-    via, port = values.pop("via", None), values.pop("port", None)
-    server = Server(name if via is None else via.text, None if port is None else port.text, user.name)
+    via = values.pop("via", None)
+    server = Server(name if via is None else via.text, _port(table, values.pop("port", None)), user.name)
     table.say("url", url_of(server, _scheme(table, user)))
     for word, key in _TEXTS.items():
         if (text := values.pop(word, None)) is not None:
@@ -173,6 +173,15 @@ def _table(name: str, user: _User) -> Table:
     return table
 
 
+def _port(table: Table, port: _Word | None) -> str | None:
+    if port is None or port.text.isdecimal():
+        return None if port is None else port.text
+    number = _SERVICES.get(port.text.lower())
+    if number is None:
+        table.lacks(port.line, "port or service", "it is no number: put the number into the URL")
+    return number
+
+
 def _scheme(table: Table, user: _User) -> str:
     protocol = user.values.pop("sslproto", None)
     if protocol is not None and protocol.text.lower() in {"tls1.3", "tls1.3+"}:
@@ -196,6 +205,9 @@ def _deliver(table: Table, user: _User) -> None:
         where = "the mail server of this machine" if host is None else f"the mail server {host.text}"
         table.say("to", "maildir:~/Mail", f"fetchmail gives the mail to {where}: say where it is to go")
 
+
+_SERVICES = {"pop3": "110", "pop-3": "110", "pop3s": "995", "spop3": "995"}
+"""The ports of services, which fetchmail may know by the names that Debian's /etc/services has for them, too."""
 
 _TEXTS = {
     "password": "password",
