@@ -92,9 +92,11 @@ bench: $(DONE)/built $(DONE)/dev
 SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12 \
            cyrus-common cyrus-imapd cyrus-pop3d libical3 libpcre3 libxapian30 postfix
 
+# Where something is missing, nothing is there: what is there is taken for whole.
 bench-servers: $(DONE)/venv
-	@rm -rf .venv/servers && mkdir .venv/servers
-	@cd .venv/servers && apt-get download --quiet $(SERVERS) && for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done
+	@rm -rf .venv/servers .venv/servers.new && mkdir .venv/servers.new
+	@cd .venv/servers.new && apt-get download --quiet $(SERVERS) && for package in *.deb; do dpkg -x $$package . && rm $$package || exit 1; done
+	@mv .venv/servers.new .venv/servers
 
 bench-fetch: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches.fetch $(BENCH_ARGS)
@@ -158,7 +160,7 @@ prove-newcomer:
 # Hours for all of it; what was found is remembered in target/mutants, so that it may be broken off. Rust's wants
 # cargo-mutants: cargo install --locked cargo-mutants
 mutants: $(DONE)/built $(DONE)/dev
-	$(if $(filter rust,$(MUTANTS)),cargo mutants --locked --output target,$(IN_VENV) -m tests.mutants $(MUTANTS))
+	$(if $(filter rust,$(MUTANTS)),cargo mutants --cargo-arg=--locked --output target,$(IN_VENV) -m tests.mutants $(MUTANTS))
 
 # The tests come last, so that what they found is the last that is read.
 ci:
