@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pop3fast import __version__
 from pop3fast.cli._parser import Parser, RefusedSecret
-from pop3fast.cli._settings import COUNT, SECONDS, SIZE, add_options, expanded, parser_of
+from pop3fast.cli._settings import COUNT, SECONDS, SIZE, add_option, add_options, expanded, parser_of
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -119,14 +119,12 @@ def _add_fetch(commands: Any) -> None:  # noqa: ANN401 - argparse has no public 
         "or all",
     )
     by_itself = groups.of("patience")
-    by_itself.add_argument(
-        "--jobs", type=parser_of(COUNT), metavar="N", help="fetch N mailboxes at the same time (default: 8)"
-    )
-    by_itself.add_argument(
+    add_option(by_itself, "--jobs", COUNT, "fetch N mailboxes at the same time (default: 8)")
+    add_option(
+        by_itself,
         "--every",
-        type=parser_of(SECONDS),
-        metavar="SECONDS",
-        help="fetch each mailbox again, about every SECONDS seconds, until SIGTERM (default: fetch once)",
+        SECONDS,
+        "fetch each mailbox again, about every SECONDS seconds, until SIGTERM (default: fetch once)",
     )
     _add_what_is_said(fetch, by_itself, verbosely="print a line for each message, with its subject")
 
@@ -144,26 +142,20 @@ def _add_fleet(commands: Any) -> None:  # noqa: ANN401
     groups = _Groups(fleet)
     add_options(groups.of, "fetch")
     by_itself = groups.of("patience")
-    by_itself.add_argument(
+    add_option(
+        by_itself,
         "--every",
-        type=parser_of(SECONDS),
-        default=300.0,
-        metavar="SECONDS",
-        help="fetch each mailbox about every SECONDS seconds; later and later where that fails (default: 300)",
+        SECONDS,
+        "fetch each mailbox about every SECONDS seconds; later and later where that fails (default: 300)",
+        300.0,
     )
-    by_itself.add_argument(
-        "--at-once",
-        type=parser_of(COUNT),
-        default=1000,
-        metavar="N",
-        help="hold at most N sessions at once in this worker (default: 1000)",
-    )
-    by_itself.add_argument(
+    add_option(by_itself, "--at-once", COUNT, "hold at most N sessions at once in this worker (default: 1000)", 1000)
+    add_option(
+        by_itself,
         "--per-host",
-        type=parser_of(COUNT),
-        default=8,
-        metavar="N",
-        help="hold at most N sessions with a host at once, in all workers together (default: 8)",
+        COUNT,
+        "hold at most N sessions with a host at once, in all workers together (default: 8)",
+        8,
     )
     _add_what_is_said(fleet, by_itself, verbosely="print a line for each fetch, also where nothing is new")
     fleet.set_defaults(dry_run=False, accept_uid_change=False, fetch_again=None)
@@ -216,11 +208,11 @@ def _add_show(commands: Any) -> None:  # noqa: ANN401
         nargs=1,
     )
     show.add_argument("number", nargs="?", type=parser_of(COUNT), metavar="NUMBER", help="its number, as list shows it")
-    show.add_argument(
+    add_option(
+        show,
         "--larger",
-        type=parser_of(SIZE),
-        metavar="SIZE",
-        help="with --delete, in the place of a number: every message of more octets (500k, 20M: powers of 1024)",
+        SIZE,
+        "with --delete, in the place of a number: every message of more octets (500k, 20M: powers of 1024)",
     )
     show.add_argument("--delete", action="store_true", help="delete it from the server, without fetching it")
 
@@ -304,9 +296,7 @@ def _add_demo(commands: Any) -> None:  # noqa: ANN401
         "poplib and with pop3fast, check each, and show what it took. Nothing leaves the machine. The exit status "
         "is 1 when a message was not what the server had been given.",
     )
-    demo.add_argument(
-        "--messages", type=parser_of(COUNT), default=10_000, metavar="N", help="how many (default: 10000)"
-    )
+    add_option(demo, "--messages", COUNT, "how many (default: 10000)", 10_000)
     demo.set_defaults(parser=demo)
 
 

@@ -329,11 +329,18 @@ def add_options(group_of: "Callable[[str], argparse._ArgumentGroup]", group: Gro
         elif kind is EITHER:
             parser.add_argument(option, action=argparse.BooleanOptionalAction, default=None, help=words)
         else:
-            parser.add_argument(option, type=parser_of(kind), metavar=kind.metavar, help=words)
+            add_option(parser, option, kind, words)
         if kind is IP_VERSION:
             for version in (4, 6):
                 of_one = f"connect by IPv{version} only"
                 parser.add_argument(f"-{version}", action="store_const", const=version, dest=setting.name, help=of_one)
+
+
+def add_option(
+    parser: "argparse._ActionsContainer", option: str, kind: Kind, words: str, default: object = None
+) -> None:
+    """Let *option* be followed by a value of a *kind*; *words* are its help."""
+    parser.add_argument(option, type=parser_of(kind), metavar=kind.metavar, default=default, help=words)
 
 
 def from_arguments(command: argparse.Namespace) -> Settings:
