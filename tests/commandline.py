@@ -98,18 +98,12 @@ def assert_ends_without_a_word_when_nobody_reads(
     *arguments: str, home: Path, env: Mapping[str, str] | None = None
 ) -> None:
     """Run a command in *home*, read one line of what it says and then no more, as ``| head -1`` does."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "pop3fast", *arguments],
-        env=environment(home, env),
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as child:
+    with running(env or {}, home, *arguments) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         child.stdout.readline()
         child.stdout.close()
-        assert (child.stderr.read(), child.wait(timeout=SECONDS)) == (b"", 141)
+        assert (child.stderr.read(), child.wait(timeout=SECONDS)) == ("", 141)
 
 
 def at_terminal(

@@ -9,12 +9,15 @@ import socket
 import socketserver
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Self
 
 from maildrops import Maildrop
 from pop3fast.fetch import Account
 from scripted import Reply
+
+HELD_SECONDS = 30.0
+"""So long something is held when a test has failed, and nobody lets it go any more."""
 
 
 class Hotel:
@@ -101,6 +104,27 @@ class Hotel:
         finally:
             with self._lock:
                 self._inside[user].remove(connection)
+
+
+@contextlib.contextmanager
+def held(drops: Iterable[Maildrop], command: bytes, reached: threading.Event) -> Iterator[threading.Event]:
+    """Have *drops* leave *command* without an answer until the block ends, or the event that it gives is set.
+
+    *reached* is set when it comes.
+    """
+    over = threading.Event()
+
+    def hold(come: bytes) -> None:
+        if come == command and not over.is_set():
+            reached.set()
+            over.wait(HELD_SECONDS)
+
+    for drop in drops:
+        drop.instead = hold
+    try:
+        yield over
+    finally:
+        over.set()
 
 
 def _is_left(connection: socket.socket) -> bool:

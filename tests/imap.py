@@ -3,15 +3,35 @@
 Owns no test. It knows what a client that appends says, and no more.
 """
 
+import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
+from unittest import mock
 
 from listening import ListeningServer
+from pop3fast.fetch.destinations._imap import Imap
+from pop3fast.fetch.destinations._imap_session import ImapSession
 
 CAPABILITIES = b"IMAP4rev1 LITERAL+ UIDPLUS SASL-IR AUTH=PLAIN AUTH=XOAUTH2"
+
+
+@contextlib.contextmanager
+def answers_lost() -> Iterator[None]:
+    """Have a server that has taken messages, and of whose answers to them nobody hears."""
+    answer, collect = ImapSession.answer, Imap._collect
+
+    def collect_nothing(imap: Imap, most: int) -> None:
+        if not most and imap._pending and imap.session is not None:
+            for pending in imap._pending:
+                answer(imap.session, pending.tag)
+            imap.session.close()
+        collect(imap, most)
+
+    with mock.patch.object(Imap, "_collect", collect_nothing):
+        yield
 
 
 class Kept(NamedTuple):

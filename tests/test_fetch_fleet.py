@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import pytest
 
-from hotels import Hotel
+from hotels import HELD_SECONDS, Hotel, held
 from maildrops import Maildrop, delivered, mail
 from pop3fast.fetch import Account, FetchReport, Job, Options, StateError, account_status, fetch_fleet
 from pop3fast.fetch.fleet import _worker
@@ -29,8 +29,6 @@ USERS = [f"user{number}" for number in range(8)]
 MESSAGES = 12
 LONG = 1000.0
 """Between two turns: in a test that has one of each account, no second one comes however slow the machine is."""
-HELD_SECONDS = 30.0
-"""So long what a test holds back is held when the test has failed: nobody lets it go any more."""
 RACES = int(os.environ.get("POP3FAST_RACES", "100"))
 
 
@@ -160,17 +158,8 @@ def test_two_workers_of_which_one_is_killed_in_the_middle_fetch_each_message_onc
     url: str, hotel: Hotel, tmp_path: Path
 ) -> None:
     reached = threading.Event()
-
-    def hold(command: bytes) -> None:
-        # Nobody is done before the worker is killed.
-        if command == b"RETR 7" and not killed.is_set():
-            reached.set()
-            killed.wait(HELD_SECONDS)
-
-    killed = threading.Event()
-    for drop in hotel.drops.values():
-        drop.instead = hold
-    with Worker(hotel, tmp_path, url) as one:
+    # Nobody is done before the worker is killed.
+    with held(hotel.drops.values(), b"RETR 7", reached) as killed, Worker(hotel, tmp_path, url) as one:
         reached.wait()
         one.end(signal.SIGKILL)
         killed.set()
@@ -187,16 +176,12 @@ def test_two_workers_of_which_one_is_killed_in_the_middle_fetch_each_message_onc
 def test_while_the_database_is_down_nothing_is_lost_and_afterwards_all_workers_go_on(
     postgres: PostgresServer, url: str, hotel: Hotel, tmp_path: Path
 ) -> None:
-    reached, down = threading.Event(), threading.Event()
-
-    def hold(command: bytes) -> None:
-        if command == b"RETR 7" and not down.is_set():
-            reached.set()
-            down.wait(HELD_SECONDS)
-
-    for drop in hotel.drops.values():
-        drop.instead = hold
-    with Worker(hotel, tmp_path, url, limit=4) as one, Worker(hotel, tmp_path, url, limit=4) as two:
+    reached = threading.Event()
+    with (
+        held(hotel.drops.values(), b"RETR 7", reached) as down,
+        Worker(hotel, tmp_path, url, limit=4) as one,
+        Worker(hotel, tmp_path, url, limit=4) as two,
+    ):
         reached.wait()
         holders = "SELECT count(DISTINCT holder) FROM pop3fast.account"
         wait_until(lambda: run(url, holders) == [(2,)])
@@ -298,23 +283,13 @@ def test_a_fetch_that_does_not_end_by_itself_is_ended_and_its_account_is_due_at_
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_worker, "GRACE_SECONDS", 0.0)
-    stop, over = threading.Event(), threading.Event()
-
-    def hang(command: bytes) -> None:
-        if command == b"RETR 2":
-            stop.set()
-            over.wait(HELD_SECONDS)
-
+    stop = threading.Event()
     drop = Maildrop(*mails(0))
-    drop.instead = hang
     with Hotel({"user0": drop}) as hotel:
-        try:
+        with held([drop], b"RETR 2", stop):
             assert fetch(hotel, tmp_path, url, 10**6, stop) == []
-        finally:
-            over.set()
         assert run(url, "SELECT due <= now(), failures FROM pop3fast.turn") == [(True, 0)]
         assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
-        drop.instead = lambda _: None
         (report,) = fetch(hotel, tmp_path, url, 1)
         assert report.error is None
     assert delivered(f"maildir:{tmp_path}/user0") == sorted(content for _, content in mails(0))
@@ -329,25 +304,14 @@ def test_leaving_the_loop_gives_all_back_and_leaves_no_thread(url: str, hotel: H
 def test_leaving_the_loop_without_closing_it_gives_all_back_when_the_event_loop_ends(
     url: str, hotel: Hotel, tmp_path: Path
 ) -> None:
-    over = threading.Event()
-
-    def hang(command: bytes) -> None:
-        if command == b"RETR 7":
-            over.wait(HELD_SECONDS)
-
-    for user in USERS[1:]:
-        hotel.drops[user].instead = hang
-
     async def work() -> None:
         fleet = fetch_fleet(hotel.accounts(), lambda account: f"maildir:{tmp_path}/{account.login}", state=url)
         async for report in fleet:
             assert report.error is None
             break
 
-    try:
+    with held([hotel.drops[user] for user in USERS[1:]], b"RETR 7", threading.Event()):
         asyncio.run(work())
-    finally:
-        over.set()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pop3fast-")]
     assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
 

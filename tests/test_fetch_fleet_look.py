@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from hotels import Hotel
+from hotels import HELD_SECONDS, Hotel, held
 from maildrops import Instead, Maildrop, delivered, mail, numbered
 from pop3fast import AuthenticationError
 from pop3fast.fetch import Account, FetchReport, Job, Options, fetch_fleet
@@ -22,7 +22,7 @@ from pop3fast.fetch.memory._postgres import Lease
 from pop3fast.fetch.memory._postgres_turns import Claim, Returned
 from pop3fast.testing import CERTIFICATE, MailboxServer
 from servers.postgres import PostgresServer
-from test_fetch_fleet import HELD_SECONDS, LONG, fetch, mails, run
+from test_fetch_fleet import LONG, fetch, mails, run
 
 NOW = 1_800_000_000
 CLAIM = Claim(("h", 110, "me"), Lease(1, 1), 0, 0, 0.0, 0.0, b"mark", "", NOW - 100, None)
@@ -142,21 +142,12 @@ def test_a_look_that_is_stopped_gives_its_account_back(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_worker, "GRACE_SECONDS", 0.0)
-    stop, over = threading.Event(), threading.Event()
-
-    def hang(command: bytes) -> None:
-        if command == b"UIDL":
-            stop.set()
-            over.wait(HELD_SECONDS)
-
+    stop = threading.Event()
     with Hotel({"me": Maildrop(*mails(0))}) as hotel:
         drop = settled(hotel, tmp_path, url)
-        drop.instead = hang
         run(url, "UPDATE pop3fast.turn SET due = now(), urgency = now()")
-        try:
+        with held([drop], b"UIDL", stop):
             assert fetch(hotel, tmp_path, url, 10**6, stop) == []
-        finally:
-            over.set()
     assert run(url, "SELECT due <= now(), failures FROM pop3fast.turn") == [(True, 0)]
     assert run(url, "SELECT count(*) FROM pop3fast.account WHERE held_until IS NOT NULL") == [(0,)]
 

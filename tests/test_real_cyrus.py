@@ -10,11 +10,10 @@ import pytest
 from benches import field
 from benches.cyrus import Cyrus, Listening
 
+from imap import answers_lost
 from maildrops import account_of, mail
 from pop3fast.fetch import Job, Options
 from pop3fast.fetch._retrying import run_job
-from pop3fast.fetch.destinations._imap import Imap
-from pop3fast.fetch.destinations._imap_session import ImapSession
 from pop3fast.testing import MailboxServer
 from servers.base import find_program
 from servers.certificates import Certificate, make_certificate
@@ -88,24 +87,11 @@ def test_by_imap_all_is_appended_once_unread_with_its_date_and_deleted_only_then
     assert b'INTERNALDATE " 2-Jan-2024 03:04:05 +0000"' in found.heads[0]
 
 
-def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
-    cyrus: Listening, context: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(cyrus: Listening, context: ssl.SSLContext) -> None:
     messages = [mail(1), mail(2), mail(3)]
     with MailboxServer(messages) as server:
         job = job_of(server, cyrus, "INBOX/doubt", context)
-        with monkeypatch.context() as patched:
-            answer, collect = ImapSession.answer, Imap._collect
-
-            def collect_nothing(imap: Imap, most: int) -> None:
-                if not most and imap._pending and imap.session is not None:
-                    # The server has them, and nobody hears so.
-                    for pending in imap._pending:
-                        answer(imap.session, pending.tag)
-                    imap.session.close()
-                collect(imap, most)
-
-            patched.setattr(Imap, "_collect", collect_nothing)
+        with answers_lost():
             report = run_job(job)
         assert (report.deleted, len(report.failures)) == (0, 3)
         assert run_job(job).deleted == 3

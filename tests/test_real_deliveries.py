@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from imap import answers_lost
 from maildrops import account_of, mail
 from pop3fast.fetch import Job, Options
 from pop3fast.fetch._retrying import run_job
-from pop3fast.fetch.destinations._imap import Imap
-from pop3fast.fetch.destinations._imap_session import ImapSession
 from pop3fast.testing import MailboxServer
 from servers import Mailbox, require
 from servers.delivering import DeliveringDovecot
@@ -95,9 +94,7 @@ def test_by_imap_all_is_appended_once_unread_and_deleted_only_then(dovecot: Deli
     assert not [path for path in (mailbox.maildir / "cur").iterdir() if "S" in path.name.partition(":2,")[2]]
 
 
-def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
-    dovecot: DeliveringDovecot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(dovecot: DeliveringDovecot) -> None:
     if not dovecot.has_imap:
         pytest.skip("dovecot-imapd is not installed")
     mailbox = dovecot.add_mailbox("doubt")
@@ -105,19 +102,7 @@ def test_by_imap_a_message_in_doubt_is_found_and_not_appended_again(
     with MailboxServer([mail(1), mail(2)]) as server:
         job = Job(account_of(server), to, None, Options(delete=True))
         job = replace(job, to_password=mailbox.password, to_context=dovecot.client_context())
-        with monkeypatch.context() as patched:
-            answer = ImapSession.answer
-            collect = Imap._collect
-
-            def collect_nothing(imap: Imap, most: int) -> None:
-                if not most and imap._pending and imap.session is not None:
-                    # The server has it, and nobody hears so.
-                    for pending in imap._pending:
-                        answer(imap.session, pending.tag)
-                    imap.session.close()
-                collect(imap, most)
-
-            patched.setattr(Imap, "_collect", collect_nothing)
+        with answers_lost():
             report = run_job(job)
         assert (report.fetched, report.deleted, len(report.failures)) == (0, 0, 2)
         assert "it will be looked for" in report.failures[0].why
