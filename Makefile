@@ -38,7 +38,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes bench-fleet kills simulate mutants fuzz docs man screencast dist prove-packages prove-newcomer ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes bench-fleet kills simulate mutants fuzz docs man screencast dist prove-packages prove-newest prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -58,6 +58,7 @@ help:
 	@echo "make man     the manual page, from what --help says; the wheel installs it"
 	@echo "make dist    the wheels and the source, and what an index looks at, in dist"
 	@echo "make prove-packages  what dist has made: built without a network, installed into every CPython at hand"
+	@echo "make prove-newest  the same in the newest CPythons of Debian, and in one without a global lock"
 	@echo "make prove-newcomer  a bare Debian stable: the two commands of the README, then the quick starts with the wheel only"
 	@echo "make mutants  plant small faults and see which the tests do not find  (MUTANTS='_pipeline fetch/_plan', MUTANTS=rust)"
 	@echo "make fuzz    octets that nobody thought of, for the core  (FUZZ_SECONDS=60 for each target)"
@@ -146,11 +147,16 @@ dist: $(DONE)/venv rust
 	$(IN_VENV) .ci/vendor.py dist/*.tar.gz
 	$(DIST_TOOLS)/bin/twine check --strict dist/*
 	$(DIST_TOOLS)/bin/abi3audit --strict dist/*-abi3-*.whl
+	$(IN_VENV) .ci/contents.py dist
 	cargo publish --dry-run --locked --allow-dirty --quiet
 
 # What `dist` made, in the hands of who gets it.
 prove-packages: $(DONE)/build
 	bash .ci/packages
+
+# In the newest CPythons of Debian, and in one without a global lock, which is built the first time.
+prove-newest:
+	bash .ci/newest
 
 # As one who has just found the project: a Debian in a folder with Python and Rust, and nothing else. The wheel is dist's.
 prove-newcomer:
