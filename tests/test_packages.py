@@ -8,6 +8,7 @@ import re
 import runpy
 import shutil
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,62 @@ def test_each_workflow_may_do_nothing_unless_a_job_says_what(path: Path) -> None
     for name, job in loaded["jobs"].items():
         assert job["permissions"], name
         assert job["timeout-minutes"] <= 120, name
+
+
+def looked_at_by(tool: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    beside = Path(sys.executable).parent / tool
+    found = str(beside) if beside.exists() else shutil.which(tool)
+    if found is None:
+        pytest.skip(f"there is no {tool}")
+    return subprocess.run([found, *arguments], cwd=ROOT, check=False, capture_output=True, text=True, timeout=50)
+
+
+@pytest.mark.parametrize(
+    ("schema", "pattern"),
+    [
+        ("workflows", "workflows/*.yml"),
+        ("issue-forms", "ISSUE_TEMPLATE/bug.yml"),
+        ("issue-config", "ISSUE_TEMPLATE/config.yml"),
+        ("dependabot", "dependabot.yml"),
+    ],
+)
+def test_what_configures_the_forge_is_as_its_schema_says(schema: str, pattern: str) -> None:
+    files = sorted((ROOT / ".github").glob(pattern))
+    assert files
+    name = schema if schema == "dependabot" else f"github-{schema}"
+    looked = looked_at_by("check-jsonschema", "--builtin-schema", f"vendor.{name}", *files)
+    assert looked.returncode == 0, looked.stdout
+
+
+def test_zizmor_finds_nothing_in_the_workflows() -> None:
+    looked = looked_at_by("zizmor", "--offline", "--no-progress", "--color", "never", ".github")
+    assert looked.returncode == 0, looked.stdout
+    assert "No findings to report" in looked.stdout + looked.stderr
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yml")), ids=lambda path: path.stem)
+def test_each_action_is_pinned_by_its_digest_and_says_its_version(path: Path) -> None:
+    used = re.findall(r"uses: (.*)", path.read_text("utf-8"))
+    assert used
+    assert [one for one in used if not re.fullmatch(r"[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)] == []
+
+
+def test_only_a_person_and_a_tag_let_a_release_out_and_it_is_attested() -> None:
+    publish = workflow("release")["jobs"]["publish"]
+    assert publish["environment"] == "index"
+    assert publish["if"] == "github.ref_type == 'tag'"
+    assert publish["permissions"] == {"id-token": "write", "attestations": "write"}
+    steps = [step["uses"].partition("@")[0] for step in publish["steps"]]
+    assert steps.index("actions/attest-build-provenance") < steps.index("PyO3/maturin-action")
+    assert "secrets." not in (WORKFLOWS / "release.yml").read_text("utf-8")
+
+
+def test_a_report_of_a_fault_is_asked_for_its_protocol() -> None:
+    yaml = pytest.importorskip("yaml")
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / "bug.yml").read_text("utf-8"))
+    (transcript,) = [part for part in form["body"] if part["id"] == "transcript"]
+    assert "--debug" in transcript["attributes"]["description"]
+    assert "vulnerability" in (ROOT / "SECURITY.md").read_text("utf-8")
 
 
 def test_what_is_updated_by_itself_is_a_week_old() -> None:
