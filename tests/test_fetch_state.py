@@ -16,6 +16,7 @@ import pytest
 
 from fetching import flags_of, in_child
 from pop3fast.fetch import AccountBusy, Entry, Identity, Options, Remembered, State, StateError
+from pop3fast.fetch.destinations._mbox_search import Place
 from pop3fast.fetch.memory._journal import Intended, Intent
 from pop3fast.fetch.memory._seen import Seen
 from pop3fast.fetch.memory._state_schema import MIGRATIONS
@@ -66,6 +67,17 @@ def test_what_another_account_settles_is_dated_by_the_next_session_of_its_own(ke
         with state.account("h", 110, "me") as account:
             account.begin_session(right + days * DAY)
             assert account.entries([Identity(b"1")])[Identity(b"1")].delivered_at == right + DAY
+
+
+def test_a_place_in_an_mbox_is_found_by_its_digest_whichever_account_it_is_of(kept: str) -> None:
+    state, places = open_state(kept), [Place(offset, 10, 7, bytes([offset]) * 16) for offset in (1, 2, 3)]
+    with state.account("h", 110, "you") as other:
+        other.remember([entry(b"1")._replace(place=places[0].packed())])
+        other.remember([entry(b"")._replace(place=places[1].packed())])
+    with state.account("h", 110, "me") as account:
+        assert [account.has_place(place.digest) for place in places] == [True, True, False]
+        assert [account.has_place(place.packed()) for place in places] == [True, True, False]
+        assert not account.has_place(places[0]._replace(mark=8).packed())
 
 
 def test_what_is_remembered_is_there_the_next_time(kept: str) -> None:

@@ -18,6 +18,7 @@ from fetching import in_child
 from maildrops import Maildrop, account_of, delivered, mail
 from pop3fast.fetch import AccountBusy, Entry, FetchReport, Identity, State, StateError, account_status, fetch_mailbox
 from pop3fast.fetch.memory import _postgres, _postgres_connection
+from pop3fast.fetch.memory._journal import ENDING_OCTETS, Intended, Intent
 from pop3fast.fetch.memory._postgres import LeasedAccountState, PostgresState, without_password
 from pop3fast.fetch.memory._states import open_state
 from scripted import ScriptedServer
@@ -124,6 +125,43 @@ def test_a_batch_of_rows_is_one_round_trip_and_none_is_missing(url: str, monkeyp
         assert {*account.seen()} == {each.identity for each in entries}
 
 
+def test_nothing_that_is_asked_for_goes_through_the_rows_of_all_accounts(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg  # noqa: PLC0415 - as above
+
+    plans: dict[str, str] = {}
+    execute = psycopg.ClientCursor.execute
+
+    def explained(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as psycopg has them
+        words = str(query)
+        if words.split(" ", 1)[0] in {"SELECT", "UPDATE", "DELETE"} and ";" not in words:
+            # Of a few rows it would read all.
+            execute(self, "SET LOCAL enable_seqscan TO off")
+            plans[words] = "\n".join(str(row[0]) for row in execute(self, f"EXPLAIN {words}", *arguments).fetchall())
+        return execute(self, query, *arguments, **named)
+
+    with take(url) as account:
+        key = account.intend(Intent("/box", 1, 2, 0, b"", b"", (Intended(entry(b"1"), 0, 1, b"d", b"F"),)))
+        account.remember([entry(b"2")])
+        account._database.execute("SET enable_seqscan TO off")
+        monkeypatch.setattr(psycopg.ClientCursor, "execute", explained)
+        account.begin_session(1_700_000_000)
+        account.seen()
+        account.entries([Identity(b"2")])
+        account.note_listing([], [], nameless=False)
+        account.forget_missing(30)
+        account.has_place(b"e" * ENDING_OCTETS)
+        account.place_of(b"c", 0)
+        account.attempts(b"2", b"c")
+        account.remember([entry(b"3")])
+        account.settle(key, [entry(b"1")])
+        account.note_waiting(1)
+        monkeypatch.undo()
+    assert len(plans) > 20
+    assert {words: plan for words, plan in plans.items() if "Seq Scan" in plan} == {}
+
+
 def test_a_dead_worker_s_account_is_taken_over_when_its_lease_has_ended(url: str) -> None:
     def die() -> None:
         account = take(url)
@@ -163,7 +201,7 @@ def test_of_many_workers_one_gets_the_account_each_time(url: str) -> None:
 def test_many_workers_make_the_tables_once(url: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         [*pool.map(lambda _: PostgresState(url), range(8))]
-    assert run(url, "SELECT version FROM pop3fast.version") == [(2,)]
+    assert run(url, "SELECT version FROM pop3fast.version") == [(3,)]
 
 
 def fetch(
@@ -225,8 +263,8 @@ def test_a_database_that_is_lost_ends_the_session_and_nothing_is_lost_or_doubled
 
 def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:
     PostgresState(url)
-    run(url, "UPDATE pop3fast.version SET version = 3")
-    with pytest.raises(StateError, match=r"a newer version of pop3fast made it \(format 3, this one knows 2\)"):
+    run(url, "UPDATE pop3fast.version SET version = 4")
+    with pytest.raises(StateError, match=r"a newer version of pop3fast made it \(format 4, this one knows 3\)"):
         PostgresState(url)
 
 
@@ -249,11 +287,13 @@ def test_a_state_of_version_1_becomes_one_of_this_version_by_itself_and_once(url
     take(url).close()
     run(
         url,
-        "DROP TABLE pop3fast.turn, pop3fast.host; DROP INDEX pop3fast.held; UPDATE pop3fast.version SET version = 1",
+        "DROP TABLE pop3fast.turn, pop3fast.host; UPDATE pop3fast.version SET version = 1; "
+        "DROP INDEX pop3fast.held, pop3fast.ending, pop3fast.ending_of_content, pop3fast.intending",
     )
     with ThreadPoolExecutor(4) as pool:
         [*pool.map(lambda _: PostgresState(url), range(4))]
-    assert run(url, "SELECT version FROM pop3fast.version") == [(2,)]
+    assert run(url, "SELECT version FROM pop3fast.version") == [(3,)]
+    assert run(url, "SELECT count(*) FROM pg_indexes WHERE indexname IN ('held', 'ending', 'intending')") == [(3,)]
     assert run(url, "SELECT count(*) FROM pop3fast.turn, pop3fast.host") == [(0,)]
     with take(url) as account:
         assert not [*account.seen()]

@@ -8,6 +8,12 @@ from typing import NamedTuple, Protocol
 
 from pop3fast.fetch._identity import Entry
 
+PLACE_OCTETS = 36
+"""What the place of a message in an mbox has (`_mbox_search.Place.packed`)."""
+
+ENDING_OCTETS = 16
+"""Its digest, which is the last of it."""
+
 
 class Intended(NamedTuple):
     """One message as it is to lie in an mbox."""
@@ -94,7 +100,10 @@ class Journal(Protocol):
         ...
 
     def has_place(self, ending: bytes) -> bool:
-        """Return whether a message of any account was delivered to a place whose words have this *ending*."""
+        """Return whether a message of any account was delivered to a place whose words have this *ending*.
+
+        A place has `PLACE_OCTETS`, and an ending `ENDING_OCTETS` at least: by those it is found among millions.
+        """
         ...
 
     def taken_back(self, entry: Entry) -> Entry | None:

@@ -8,11 +8,12 @@ when its next turn is. An older version becomes this one when it is used.
 from typing import TYPE_CHECKING
 
 from pop3fast.fetch._errors import StateError
+from pop3fast.fetch.memory._state_rows import ENDING, HAS_ENDING
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-VERSION = 2
+VERSION = 3
 
 MAKING = 0x70F3FA57
 """The number of the advisory lock under which the tables are made: the mark that a file has, too."""
@@ -145,6 +146,16 @@ CREATE INDEX held ON account (id) WHERE held_until IS NOT NULL
 """
 """What version 2 has besides."""
 
+INDEXES = f"""
+CREATE INDEX ending ON seen (({ENDING})) WHERE {HAS_ENDING};
+CREATE INDEX ending_of_content ON content (({ENDING})) WHERE {HAS_ENDING};
+CREATE INDEX intending ON intent (account)
+"""
+"""What version 3 has besides. Of mail that is in objects the first two have nothing."""
+
+LATER = {1: TABLES_OF_FLEETS, 2: INDEXES}
+"""By what each version becomes the next."""
+
 
 def make_tables(connection: "Connection[tuple[object, ...]]", path: str) -> None:
     """Make the schema when it is not there, and check its version. Raises psycopg's errors and `StateError`."""
@@ -156,11 +167,12 @@ def make_tables(connection: "Connection[tuple[object, ...]]", path: str) -> None
             for statement in TABLES.split(";"):
                 connection.execute(statement)
             connection.execute("INSERT INTO version VALUES (1)")
-        if connection.execute("SELECT 1 FROM version WHERE version = 1").fetchone() is not None:
-            for statement in TABLES_OF_FLEETS.split(";"):
-                connection.execute(statement)
-            connection.execute("UPDATE version SET version = %s", (VERSION,))
-    row = connection.execute("SELECT version FROM version").fetchone()
-    if row is None or row[0] != VERSION:
+        row = connection.execute("SELECT version FROM version").fetchone()
         version = None if row is None else row[0]
+        while isinstance(version, int) and version in LATER:
+            for statement in LATER[version].split(";"):
+                connection.execute(statement)
+            version += 1
+            connection.execute("UPDATE version SET version = %s", (version,))
+    if version != VERSION:
         raise StateError(path, f"a newer version of pop3fast made it (format {version}, this one knows {VERSION})")

@@ -16,6 +16,8 @@ from pop3fast.fetch.memory._state_rows import Database
 
 _FROM = struct.Struct(">QI")
 
+_OF_IT = "SELECT 1 FROM intended WHERE intended.intent = intent.id"
+
 INTENDED_FIELDS = 7
 """So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
 
@@ -81,7 +83,7 @@ def drop_remembered(database: Database, account: int, entries: Sequence[Entry]) 
         f"DELETE FROM intended WHERE {mine} AND uid = ? AND occurrence = ? AND content = ?",  # noqa: S608 - no input
         [(account, *entry.identity, entry.content) for entry in entries],
     )
-    database.execute("DELETE FROM intent WHERE account = ? AND id NOT IN (SELECT intent FROM intended)", (account,))
+    database.execute(f"DELETE FROM intent WHERE account = ? AND NOT EXISTS ({_OF_IT})", (account,))  # noqa: S608 - no input
 
 
 def _intended(row: tuple[Any, ...]) -> Intended:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from pop3fast.fetch._identity import ASIDE, Entry, Identity
+from pop3fast.fetch.memory._journal import ENDING_OCTETS, PLACE_OCTETS
 from pop3fast.fetch.memory._seen import MARKED, MISSING, MOST_DELETIONS, Seen
 
 
@@ -77,6 +78,11 @@ _RENAME = (
     "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at, content, place, "
     "missing_since, deletions, marked) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+
+HAS_ENDING = f"length(place) = {PLACE_OCTETS}"
+"""Whether a message lies at a place that is looked for by its ending: in a file with others."""
+
+ENDING = f"substr(place, length(place) - {ENDING_OCTETS - 1})"
 
 _ONE = "WHERE account = ? AND uid = ? AND occurrence = ?"
 _ONE_CONTENT = "WHERE account = ? AND content = ? AND copy = ?"
@@ -307,11 +313,15 @@ def place_of(database: Database, account: int, content: bytes, copy: int) -> byt
 
 
 def has_place(database: Database, ending: bytes) -> bool:
-    """Return whether a message was delivered to a place with this *ending*. Goes through all rows: ask it rarely."""
+    """Return whether a message was delivered to a place with this *ending* (`Journal.has_place`).
+
+    A file has no index for it, and goes through all rows: ask it rarely.
+    """
     return any(
         database.execute(
-            f"SELECT 1 FROM {table} WHERE substr(place, length(place) - ? + 1) = ? LIMIT 1",  # noqa: S608
-            (len(ending), ending),
+            f"SELECT 1 FROM {table} WHERE {HAS_ENDING} AND {ENDING} = ? "  # noqa: S608 - constants
+            "AND substr(place, length(place) - ? + 1) = ? LIMIT 1",
+            (ending[-ENDING_OCTETS:], len(ending), ending),
         ).fetchone()
         is not None
         for table in ("seen", "content")
