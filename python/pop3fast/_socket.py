@@ -5,7 +5,6 @@ Owns how much is received at a time, and that what has come is acknowledged. Nev
 
 import select
 import socket
-import ssl
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
@@ -16,14 +15,6 @@ RECEIVE_SIZE = 256 * 1024
 
 # Linux alone can be told to acknowledge at once what has come.
 _ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
-
-
-def receiver(sock: socket.socket) -> Callable[[memoryview], int]:
-    """Return what fills a buffer of `RECEIVE_SIZE` octets from *sock*, and waits if it must."""
-    if isinstance(sock, ssl.SSLSocket):
-        # Left to look how large the buffer is, it does so for every 16 KiB, in Python.
-        return partial(sock.recv_into, nbytes=RECEIVE_SIZE)
-    return sock.recv_into
 
 
 def arrival(sock: socket.socket) -> Callable[[], object]:

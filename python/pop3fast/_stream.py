@@ -9,20 +9,22 @@ import io
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Protocol, TypeVar, TypeVarTuple
 
 from pop3fast._deadline import Deadline
 from pop3fast._errors import EOF, ConnectionLost, ProtocolError, broken_by, protocol_error
 from pop3fast._framing import Framer, FramingError
 from pop3fast._session import NO_LIMIT
-from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, late_clock, receiver
+from pop3fast._socket import RECEIVE_SIZE, acknowledgement, arrival, late_clock
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 # The most that a TLS record holds, and so a read (RFC 8446 section 5.1).
 RECORD_OCTETS = 2**14
+
+# That of a TLS socket which may not wait; eventlet's has waited no time then.
+_NOTHING_THERE = (ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError)
 
 
 class LineSource(Protocol):
@@ -70,15 +72,17 @@ class ReplyStream(io.BufferedIOBase):
     @classmethod
     def of_socket(cls, sock: socket.socket, deadline: Deadline | None = None) -> "ReplyStream":
         """Return the stream of *sock*, which stays its owner's to close."""
-        stream = cls(receiver(sock))
+        records = Records(sock) if isinstance(sock, ssl.SSLSocket) else None
+        stream = cls(sock.recv_into if records is None else records.wait)
         stream._sock = sock
         stream.deadline = deadline
         stream._arrived = arrival(sock)
         stream._send_acknowledgement = acknowledgement(sock)
         stream.late_clock = late_clock(sock)
-        if isinstance(sock, ssl.SSLSocket):
-            stream._receive_now = partial(_decrypted_now, sock)
-            stream._full_read = RECORD_OCTETS
+        if records is not None:
+            stream._receive_now = records.now
+            # Whoever reads less has found nothing more to read.
+            stream._full_read = RECEIVE_SIZE - RECORD_OCTETS + 1
             stream._tickets_may_come = True
         return stream
 
@@ -282,19 +286,57 @@ class ReplyStream(io.BufferedIOBase):
             return self._receive_into(self._buffer)
 
 
-def _decrypted_now(sock: ssl.SSLSocket, buffer: memoryview) -> int | None:
-    """Receive what has arrived, or return None: in TLS 1.3's session tickets, sent unasked, there is nothing for us.
+class Records:
+    """Fills a buffer from a TLS socket: with the record that it waits for, and with those that have come behind it.
 
-    Nothing else waits inside TLS, because RECEIVE_SIZE is more than a record holds.
+    A read gives one record at most. What a reply costs besides its octets was spent on each: a fifth of the client's
+    time for messages of 50 KB in bulk. Nothing is left waiting inside TLS, because there is room for a whole record.
     """
-    timeout = sock.gettimeout()
-    sock.settimeout(0)
-    try:
-        return sock.recv_into(buffer)
-    except (ssl.SSLWantReadError, TimeoutError):  # eventlet's has waited no time
-        return None
-    finally:
-        sock.settimeout(timeout)
+
+    def __init__(self, sock: ssl.SSLSocket) -> None:
+        """Read from *sock*, which stays its owner's to close."""
+        self._sock = sock
+        # What stands behind the records that were handed out.
+        self._failure: OSError | None = None
+
+    def wait(self, buffer: memoryview) -> int:
+        """Return how many octets have been put into *buffer*, 0 at the end. Raises ``OSError``."""
+        self._raise_failure()
+        sock = self._sock
+        # Left to look how large the buffer is, it does so for every record, in Python.
+        octets = sock.recv_into(buffer, len(buffer))
+        if octets < RECORD_OCTETS:
+            return octets
+        timeout = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            while len(buffer) - octets >= RECORD_OCTETS and (more := sock.recv_into(buffer[octets:], RECORD_OCTETS)):
+                octets += more
+        except _NOTHING_THERE:
+            pass
+        except OSError as failure:
+            self._failure = failure.with_traceback(None)
+        finally:
+            sock.settimeout(timeout)
+        return octets
+
+    def now(self, buffer: memoryview) -> int | None:
+        """Receive what has arrived, or return None: in TLS 1.3's session tickets, sent unasked, nothing is for us."""
+        self._raise_failure()
+        sock = self._sock
+        timeout = sock.gettimeout()
+        sock.settimeout(0)
+        try:
+            return sock.recv_into(buffer)
+        except _NOTHING_THERE:
+            return None
+        finally:
+            sock.settimeout(timeout)
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
 
 def _nothing() -> None:
