@@ -41,6 +41,7 @@ CLIENT = (
     "_by_lines",
     "_handshake",
     "_stream",
+    "_listings",
     "_session",
     "_socket",
     "_dial",

@@ -23,6 +23,7 @@ import pytest
 
 import pop3fast
 from pop3fast import _deadline, aio
+from pop3fast._session import Session
 from pop3fast.aio._queue import lines, short
 from pop3fast.testing import MailboxServer
 from servers.comparison import assert_same
@@ -105,6 +106,11 @@ class Twin:
         return None if self.pop._pop3fast.closed else self
 
     file = sock
+
+    def session_of(self) -> Session:
+        """Return what is known of the session, as the blocking client's function does."""
+        session: Session = self.pop._pop3fast.session
+        return session
 
     @property
     def _tls_established(self) -> bool:
@@ -301,6 +307,8 @@ _ENCODING = "its commands are always sent in UTF-8"
 _DEBUG = "the asyncio client prints no debug lines; what it records is in the log"
 _WRITES = "a write on an event loop waits for nothing, and so for no server that waits for us"
 _APOP = "after STLS the drop-in takes the time stamp from before it, as poplib does; the asyncio client never does"
+_FETCH = "it is about a fetch, which is the same on an event loop: see test_aio_fetch_many"
+_TRUSTED = "a session of aio is always one of connect(), which was told by the URL what to trust"
 _IN_STEP = "what a file or a progress raises leaves the session in step: the rest of the message is thrown away"
 
 DIFFERENCES = {
@@ -334,9 +342,7 @@ DIFFERENCES = {
     "test_login::test_an_interrupt_in_an_authobject_breaks_the_connection_at_once": (
         "an interrupt is delivered to the loop, which cancels the login; see test_aio_cancelling"
     ),
-    "test_login::test_a_secret_is_not_shown_where_nobody_was_verified": (
-        "a session of aio is always one of connect(), which was told by the URL what to trust"
-    ),
+    "test_login::test_a_secret_is_not_shown_where_nobody_was_verified": _TRUSTED,
     "test_bulk_loop::test_a_loop_that_waits_stops_the_server": (
         "what comes meanwhile is received, within bounds; see test_a_slow_loop_stops_the_server_and_other_tasks_go_on"
     ),
@@ -405,12 +411,16 @@ NOT_ASKED = {
     "test_late_acknowledgements::test_what_it_may_cost_is_what_a_loop_waits_that_sends_them_together_at_once": _SHARED,
     "test_programs_errors::test_every_exception_is_looked_at": _SHARED,
     "test_programs_errors::test_every_exception_takes_any_arguments": _SHARED,
+    "test_round_trips::test_a_fetch_has_its_first_mail_behind_four_commands_that_it_waits_for": _FETCH,
+    "test_round_trips::test_a_second_fetch_has_its_first_mail_behind_so_many_round_trips": _FETCH,
+    "test_round_trips::test_the_answer_to_quit_is_not_waited_for_where_nothing_is_marked": _FETCH,
     "test_secrets::test_what_of_a_command_is_shown": _SHARED,
     "test_secrets::test_nothing_of_a_line_inside_a_sasl_exchange_is_shown": _SHARED,
 }
 """Tests, by module and name, of which holding them again would say nothing about the asyncio client, and why."""
 
 LESS: dict[str, dict[str, Callable[[Any], bool]]] = {
+    "test_alone_in_flight": {"way": lambda way: way.name != "login"},  # _TRUSTED
     "test_quirks::test_quirks_q94_q98_a_message_ends_only_where_the_server_says_so": {
         "prepare": lambda prepare: prepare.__name__ == "<lambda>"  # _HOOKS
     },
@@ -447,6 +457,8 @@ INSTEAD: dict[str, dict[str, object]] = {
     "test_deadline": {"connect": Twin.of_url, "connect_plainly": Twin.of_server},
     "test_protocol_log": {"connect": Twin.of_server},
     "test_client": {"POP3": Twin, "connect": Twin.of_server},
+    "test_round_trips": {"connected": connected, "session_of": Twin.session_of},
+    "test_alone_in_flight": {"RecordedPOP3": RecordedTwin},
     "test_programs_errors": {"connect": Twin.of_server, "POP3": Twin},
     "test_late_acknowledgements": {"POP3": Twin},
     "test_small_buffers": {"POP3": Twin},

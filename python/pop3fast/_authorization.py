@@ -207,7 +207,7 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
         pop.sock = over_tls(pop, context, pop.sock)
         pop.file = reply_file(pop)
         session.pipeline = None
-        session.capabilities = session.capabilities_before = None
+        session.has_gone_over()
         if session.closed:  # by another thread, before there was the new socket
             pop.close()
     except ProtocolError:

@@ -10,16 +10,16 @@ from typing import NamedTuple, TypeVar
 
 from pop3fast import _replies
 from pop3fast._authorization import AuthorizationCommands, what_it_can_do
-from pop3fast._batch import DEFAULT_WINDOW, ListingBatch, message_numbers
+from pop3fast._batch import DEFAULT_WINDOW, message_numbers
 from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_maker, pieces_of
 from pop3fast._bulk_loop import OnError, one_by_one, pipelined
 from pop3fast._conversation import can_pipeline, exchange, take_note, within
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, LimitExceeded, ProtocolError, error_proto, protocol_error
-from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids, split_lines
+from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._framing import parse_sizes, parse_unique_ids
 from pop3fast._hooks import read_listing, session_of
+from pop3fast._listings import Together, may_ask_along, parsed
 from pop3fast._message import Message, Piece
-from pop3fast._session import Session
 
 T = TypeVar("T")
 
@@ -70,24 +70,20 @@ class BulkCommands(AuthorizationCommands):
         `CommandError`, whose ``command`` says which of them was refused, the session goes on.
         """
         session = session_of(self)
-        # Quirk q17: Gmail says only after the login that it pipelines. Who said so before says what else it can do now
-        # in the same round trip.
-        asks = pipelining is None and session.capabilities is None and can_pipeline(self)
-        asks = asks and _replies.pipelines(session.capabilities_before or ())
-        if not asks and not _may_pipeline(self, pipelining):
+        along = can_pipeline(self) and may_ask_along(session, pipelining)
+        if not along and not _may_pipeline(self, pipelining):
             return _unique_ids(self), _listing(self, "LIST", parse_sizes)
-        refused: dict[str, CommandError] = {}
-        batch = ListingBatch(*(["CAPA"] if asks else []))
-        bodies = dict(pipelined(self, batch, lambda error: refused.setdefault(error.command or "", error), None))
-        if asks:
-            _learn_capabilities(session, bodies.get("CAPA", b""))
+        asked = Together(with_capabilities=along)
+        asked.bodies.update(pipelined(self, asked.batch, asked.refuse, None))
+        if along:
+            session.capabilities = _replies.known(asked.capabilities(session.break_))
 
         def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
-            if command in refused:
-                return _empty_or_refused(self, refused[command])
+            if command in asked.refused:
+                return _empty_or_refused(self, asked.refused[command])
             if self.read_ahead:
-                take_note(session, command, bodies[command])
-            return _parsed(self, bodies[command], parse)
+                take_note(session, command, asked.bodies[command])
+            return parsed(asked.bodies[command], parse, session.break_)
 
         uids, sizes = read("UIDL", parse_unique_ids), read("LIST", parse_sizes)
         session.unique_ids = uids
@@ -214,14 +210,6 @@ def _may_pipeline(pop: BulkCommands, pipelining: bool | None) -> bool:  # noqa: 
 # Listings.
 
 
-def _learn_capabilities(session: Session, body: bytes) -> None:
-    """Remember what came of CAPA: nothing where it was refused."""
-    if len(body) > _replies.MAX_CAPABILITIES_OCTETS:
-        message = f"multi-line response longer than {_replies.MAX_CAPABILITIES_OCTETS} octets"
-        raise session.break_(LimitExceeded(message))
-    session.capabilities = _replies.known(_replies.parse_capabilities(split_lines(body)))
-
-
 def _unique_ids(pop: BulkCommands) -> dict[int, str]:
     """Return what `POP3.uids` does, and remember it for the messages that are to come."""
     uids = _listing(pop, "UIDL", parse_unique_ids)
@@ -234,15 +222,7 @@ def _listing(pop: BulkCommands, command: str, parse: Callable[[bytes], dict[int,
         body = exchange(pop, command, lambda: read_listing(pop))
     except CommandError as error:
         return _empty_or_refused(pop, error)
-    return _parsed(pop, body, parse)
-
-
-def _parsed(pop: BulkCommands, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
-    try:
-        return parse(body)
-    except FramingError as error:
-        # Its end was found, but a body that is no listing may be the reply to another command.
-        raise session_of(pop).break_(protocol_error(error)) from None
+    return parsed(body, parse, session_of(pop).break_)
 
 
 def _empty_or_refused(pop: BulkCommands, error: CommandError) -> dict[int, T]:

@@ -130,6 +130,10 @@ class Session:
         self.capabilities_before = self.capabilities or self.capabilities_before
         self.capabilities = None
 
+    def has_gone_over(self) -> None:
+        """Forget what was said before TLS: it may be somebody else's words (RFC 2595 section 4)."""
+        self.capabilities = self.capabilities_before = None
+
     @property
     def state(self) -> str:
         """In one or a few words: in step, or what is against it."""

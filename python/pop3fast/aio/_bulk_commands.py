@@ -12,8 +12,9 @@ from pop3fast._batch import DEFAULT_WINDOW, Batch, ListingBatch, PieceBatch, mes
 from pop3fast._batches import MessageNumber, batch_of, deadline_of, message_maker, pieces_of
 from pop3fast._commands import message_number
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ProtocolError, error_proto, name_command, protocol_error
-from pop3fast._framing import FramingError, parse_sizes, parse_unique_ids
+from pop3fast._errors import CommandError, ProtocolError, error_proto, name_command
+from pop3fast._framing import parse_sizes, parse_unique_ids
+from pop3fast._listings import Together, may_ask_along, parsed
 from pop3fast._message import Message, Piece
 from pop3fast._outgoing import command_octets
 from pop3fast._replies import pipelines
@@ -56,26 +57,26 @@ class BulkCommands:
         Where it cannot, or *pipelining* is False, one is asked for behind the other. Raises what these raise; after a
         `CommandError`, whose ``command`` says which of them was refused, the session goes on.
         """
-        if not await self._may_pipeline(pipelining):
+        own = self._pop3fast
+        along = may_ask_along(own.session, pipelining)
+        if not along and not await self._may_pipeline(pipelining):
             return await self.uids(), await self.sizes()
-        refused: dict[str, CommandError] = {}
+        asked = Together(with_capabilities=along)
 
         async def begin() -> ListingBatch:
-            return ListingBatch()
+            return asked.batch
 
-        def refuse(error: CommandError) -> None:
-            refused[error.command or ""] = error
-
-        loop = Loop(self._pop3fast, begin, refuse, None)
-        bodies = {command: body async for command, body in loop}
+        asked.bodies.update([one async for one in Loop(own, begin, asked.refuse, None)])
+        if along:
+            own.traffic.learn(asked.capabilities(own.broken))
 
         async def read(command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
-            if command in refused:
-                return await self._empty_or_refused(refused[command])
-            return self._parsed(bodies[command], parse)
+            if command in asked.refused:
+                return await self._empty_or_refused(asked.refused[command])
+            return parsed(asked.bodies[command], parse, own.broken)
 
         uids, sizes = await read("UIDL", parse_unique_ids), await read("LIST", parse_sizes)
-        self._pop3fast.session.unique_ids = uids
+        own.session.unique_ids = uids
         return dict(uids), sizes
 
     def retr_many(
@@ -199,14 +200,7 @@ class BulkCommands:
             body = await self._pop3fast.command(command, listing)
         except CommandError as error:
             return await self._empty_or_refused(error)
-        return self._parsed(body, parse)
-
-    def _parsed(self, body: bytes, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
-        try:
-            return parse(body)
-        except FramingError as error:
-            # Its end was found, but a body that is no listing may be the reply to another command.
-            raise self._pop3fast.broken(protocol_error(error)) from None
+        return parsed(body, parse, self._pop3fast.broken)
 
     async def _empty_or_refused(self, error: CommandError) -> dict[int, T]:
         # Quirk q64: old servers answer -ERR for a maildrop that is empty.

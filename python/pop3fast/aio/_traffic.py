@@ -109,9 +109,10 @@ class Traffic:
     def start_anew(self) -> None:
         """Forget what the connection was good for, if there was one: from here on it is another, over TLS."""
         self._open_pipeline()
-        self.forget_capabilities()
+        self._session.has_gone_over()
+        self.queue.window = 1
 
-    def learn(self, listed: dict[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
+    def learn(self, listed: Mapping[str, list[str]]) -> Mapping[str, tuple[str, ...]]:
         """Remember what the server can do, and return it."""
         capabilities = known(listed)
         self._session.capabilities = capabilities
@@ -119,8 +120,8 @@ class Traffic:
         return capabilities
 
     def forget_capabilities(self) -> None:
-        """Ask anew what the server can do, when it is of importance."""
-        self._session.capabilities = None
+        """Ask anew what the server can do, when it is of importance: a login may have changed it."""
+        self._session.has_logged_in()
         self.queue.window = 1
 
     @property
