@@ -339,16 +339,7 @@ DIFFERENCES = {
     "test_retr_into::test_a_command_of_another_thread_is_an_error_at_once_and_neither_reply_is_crossed": _ONE_LOOP,
     "test_login::test_a_command_given_by_an_authobject_is_refused_and_not_sent": _ONE_LOOP,
     "test_login::test_a_command_of_another_thread_does_not_come_between_challenge_and_answer": _ONE_LOOP,
-    "test_login::test_an_interrupt_in_an_authobject_breaks_the_connection_at_once": (
-        "an interrupt is delivered to the loop, which cancels the login; see test_aio_cancelling"
-    ),
     "test_login::test_a_secret_is_not_shown_where_nobody_was_verified": _TRUSTED,
-    "test_bulk_loop::test_a_loop_that_waits_stops_the_server": (
-        "what comes meanwhile is received, within bounds; see test_a_slow_loop_stops_the_server_and_other_tasks_go_on"
-    ),
-    "test_limits::test_quirk_q101_fifty_megabytes_into_a_file_in_constant_memory": (
-        "a file is handed a megabyte at a time, because calling it in a thread costs as much as that"
-    ),
     "test_retr_into::test_a_session_closed_by_another_thread_ends_the_wait": _ONE_LOOP,
     "test_retr_into::test_a_session_closed_by_progress_stays_closed": _ONE_LOOP,
     "test_connect::test_each_scheme_connects_and_logs_in": "it names the class and its socket; see test_aio",
@@ -358,7 +349,6 @@ DIFFERENCES = {
     "test_every_octet::test_a_session_that_broke_in_a_hook_ends_without_quit": _HOOKS,
     "test_every_octet::test_commands_may_be_pipelined_by_hand": _HOOKS,
     "test_every_octet::test_a_command_that_waits_is_refused_while_replies_pipelined_by_hand_are_unread": _HOOKS,
-    "test_every_octet::test_an_interrupt_in_mid_reply_leaves_the_connection_broken_and_never_a_wrong_reply": _SIGNAL,
     "test_every_octet::test_an_interrupt_in_a_hook_leaves_the_connection_broken_too": _HOOKS,
     "test_every_octet::test_a_server_that_hangs_up_between_two_commands_is_found_before_the_next": (
         "it looks at the socket; see test_aio"
@@ -386,6 +376,16 @@ DIFFERENCES = {
 """Tests, by module and name, that fail with the asyncio client, and why they may."""
 
 NOT_ASKED = {
+    "test_limits::test_quirk_q101_fifty_megabytes_into_a_file_in_constant_memory": (
+        "a file is handed a megabyte at a time, because calling it in a thread costs as much as that"
+    ),
+    "test_every_octet::test_an_interrupt_in_mid_reply_leaves_the_connection_broken_and_never_a_wrong_reply": _SIGNAL,
+    "test_login::test_an_interrupt_in_an_authobject_breaks_the_connection_at_once": (
+        "an interrupt is delivered to the loop, which cancels the login; see test_aio_cancelling"
+    ),
+    "test_bulk_loop::test_a_loop_that_waits_stops_the_server": (
+        "what comes meanwhile is received, within bounds; see test_a_slow_loop_stops_the_server_and_other_tasks_go_on"
+    ),
     "test_bulk_loop::test_interrupts_at_random_moments_never_cross_a_reply": _SIGNAL,
     "test_bulk_loop::test_memory_does_not_grow_however_slow_the_loop": _PROCESS,
     "test_bulk_pieces::test_memory_does_not_grow_with_the_size_of_a_message": _PROCESS,
@@ -417,7 +417,8 @@ NOT_ASKED = {
     "test_secrets::test_what_of_a_command_is_shown": _SHARED,
     "test_secrets::test_nothing_of_a_line_inside_a_sasl_exchange_is_shown": _SHARED,
 }
-"""Tests, by module and name, of which holding them again would say nothing about the asyncio client, and why."""
+"""Tests, by module and name, of which holding them again would say nothing about the asyncio client, or another thing
+each time, and why."""
 
 LESS: dict[str, dict[str, Callable[[Any], bool]]] = {
     "test_alone_in_flight": {"way": lambda way: way.name != "login"},  # _TRUSTED

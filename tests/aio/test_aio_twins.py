@@ -24,18 +24,24 @@ def test_each_test_that_is_left_out_is_there_and_each_module_is_held_again() -> 
         assert f'held_again("{module}")' in held_again(module).read_text(encoding="utf-8")
 
 
-# Not every machine has the servers that these ask.
-DIFFERING = {name for name in DIFFERENCES if not name.startswith("test_real_")}
-
-
 @pytest.mark.timeout(300)  # some of sixty dialogues take two seconds each
 def test_each_difference_is_one(tmp_path: Path) -> None:
-    # What fails leaves sockets and tasks behind, so it has a process of its own.
-    failed = tmp_path / "failed"
-    files = {str(held_again(name.partition("::")[0])) for name in DIFFERING}
+    # Not every machine has the servers that these ask.
+    differing = {name for name in DIFFERENCES if not name.startswith("test_real_")}
+    for _ in range(3):  # what fails once differs
+        differing -= failing(differing, tmp_path / "failed")
+    assert sorted(differing) == []
+
+
+def failing(names: set[str], failed: Path) -> set[str]:
+    """Return which tests of the modules in which *names* are fail with the asyncio client though they are left out."""
+    if not names:
+        return set()
+    files = {str(held_again(name.partition("::")[0])) for name in names}
     options = ["-q", "-p", "no:cacheprovider", "--tb=no", "-rN", "--timeout=2", "-o", "timeout_func_only=true"]
     command = [sys.executable, "-m", "pytest", *options, *files]
     environment = {**os.environ, "POP3FAST_TWINS_FAILED": str(failed)}
+    # What fails leaves sockets and tasks behind, so it has a process of its own.
     ran = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, check=False)
     assert failed.is_file(), ran.stdout + ran.stderr
-    assert sorted(DIFFERING - {*failed.read_text(encoding="utf-8").splitlines()}) == []
+    return set(failed.read_text(encoding="utf-8").splitlines())
