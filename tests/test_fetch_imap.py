@@ -172,6 +172,13 @@ def multi() -> Iterator[ImapServer]:
         yield imap
 
 
+@pytest.fixture(params=[b"", b" MULTIAPPEND"], ids=["one", "many"])
+def either(request: pytest.FixtureRequest) -> Iterator[ImapServer]:
+    """Return a server that takes one message in a command, and one that takes many."""
+    with ImapServer(server_side(), capabilities=CAPABILITIES + request.param) as imap:
+        yield imap
+
+
 def test_small_messages_go_many_in_one_command_and_large_ones_by_themselves(
     server: ScriptedServer, drop: Maildrop, multi: ImapServer, trusting: ssl.SSLContext, many: list[bytes]
 ) -> None:
@@ -184,14 +191,12 @@ def test_small_messages_go_many_in_one_command_and_large_ones_by_themselves(
     assert fetch(server, multi, trusting).fetched == 0
 
 
-@pytest.mark.parametrize("capable", [True, False])
 def test_that_messages_are_going_to_be_sent_is_durable_before_it_is_true(
     server: ScriptedServer,
+    either: ImapServer,
     trusting: ssl.SSLContext,
     many: list[bytes],
     monkeypatch: pytest.MonkeyPatch,
-    *,
-    capable: bool,
 ) -> None:
     noted: list[bool] = []
     note = AccountState.note_attempt
@@ -202,27 +207,24 @@ def test_that_messages_are_going_to_be_sent_is_durable_before_it_is_true(
 
     monkeypatch.setattr(AccountState, "note_attempt", note_it)
     seen: list[int] = []
-    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND" * capable) as imap:
 
-        def judge(messages: list[Kept]) -> None:
-            seen.append(len(messages))
-            # A wait for the disk is for all that was noted before, too.
-            assert len(noted) - noted[::-1].index(True) >= sum(seen)
+    def judge(messages: list[Kept]) -> None:
+        seen.append(len(messages))
+        # A wait for the disk is for all that was noted before, too.
+        assert len(noted) - noted[::-1].index(True) >= sum(seen)
 
-        imap.judge = judge
-        assert fetch(server, imap, trusting).deleted == len(many)
+    either.judge = judge
+    assert fetch(server, either, trusting).deleted == len(many)
     assert noted == [*[*[False] * (GATHERED - 1), True] * 2, False, False, True]
     assert sum(seen) == len(many)
 
 
-@pytest.mark.parametrize("capable", [True, False])
 def test_no_more_are_on_their_way_than_may_come_in_doubt_and_each_is_known_by_where_it_is(
     server: ScriptedServer,
+    either: ImapServer,
     trusting: ssl.SSLContext,
     many: list[bytes],
     monkeypatch: pytest.MonkeyPatch,
-    *,
-    capable: bool,
 ) -> None:
     on_their_way: list[int] = []
     places: list[bytes] = []
@@ -245,8 +247,7 @@ def test_no_more_are_on_their_way_than_may_come_in_doubt_and_each_is_known_by_wh
     monkeypatch.setattr(Imap, "connect", connect)
     monkeypatch.setattr(ImapSession, "begin_appends", begin_it)
     monkeypatch.setattr(AccountState, "remember", remember_it)
-    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND" * capable) as imap:
-        assert fetch(server, imap, trusting).deleted == len(many)
+    assert fetch(server, either, trusting).deleted == len(many)
     assert max(on_their_way) == IN_FLIGHT
     assert places == [b"7:%d" % uid for uid in range(1, len(many) + 1)]
 
@@ -322,9 +323,8 @@ def test_of_many_in_one_command_whose_answer_is_lost_none_is_there_twice_and_non
     assert drop.messages == []
 
 
-@pytest.mark.parametrize("capable", [True, False])
 def test_what_was_gathered_and_not_sent_when_the_word_to_stop_came_stays_new(
-    server: ScriptedServer, trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, *, capable: bool
+    server: ScriptedServer, either: ImapServer, trusting: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gather = Imap._gather
 
@@ -332,30 +332,23 @@ def test_what_was_gathered_and_not_sent_when_the_word_to_stop_came_stays_new(
         gather(to, outgoing, message)
         to.hurry()
 
-    with ImapServer(server_side(), capabilities=CAPABILITIES + b" MULTIAPPEND" * capable) as imap:
-        with monkeypatch.context() as patched:
-            patched.setattr(Imap, "_gather", gather_and_stop)
-            report = fetch(server, imap, trusting)
-        assert (report.fetched, report.deleted, len(report.failures), imap.kept) == (0, 0, 4, [])
-        assert all(named.why.startswith("it was not sent") for named in report.failures)
-        assert fetch(server, imap, trusting).deleted == 4
-        assert [kept.content for kept in imap.kept] == [content for _, content in MAILS]
+    with monkeypatch.context() as patched:
+        patched.setattr(Imap, "_gather", gather_and_stop)
+        report = fetch(server, either, trusting)
+    assert (report.fetched, report.deleted, len(report.failures), either.kept) == (0, 0, 4, [])
+    assert all(named.why.startswith("it was not sent") for named in report.failures)
+    assert fetch(server, either, trusting).deleted == 4
+    assert [kept.content for kept in either.kept] == [content for _, content in MAILS]
 
 
-@pytest.mark.parametrize("capable", [True, False])
 @pytest.mark.parametrize("place", range(1, 12))
 def test_killed_at_any_step_nothing_is_lost_and_nothing_there_twice(
     server: ScriptedServer,
     drop: Maildrop,
-    imap: ImapServer,
-    multi: ImapServer,
+    either: ImapServer,
     trusting: ssl.SSLContext,
     place: int,
-    *,
-    capable: bool,
 ) -> None:
-    imap = multi if capable else imap
-
     def process() -> None:
         steps = itertools.count(1)
         remember, note = AccountState.remember, AccountState.note_attempt
@@ -378,12 +371,12 @@ def test_killed_at_any_step_nothing_is_lost_and_nothing_there_twice(
 
         AccountState.remember = remember_in_steps  # type: ignore[assignment, method-assign]
         AccountState.note_attempt = note_in_steps  # type: ignore[assignment, method-assign]
-        fetch(server, imap, trusting)
+        fetch(server, either, trusting)
 
     assert in_child(process) in {0, -signal.SIGKILL}
-    report = fetch(server, imap, trusting)
+    report = fetch(server, either, trusting)
     assert (report.failures, report.error) == ([], None)
-    assert sorted(kept.content for kept in imap.kept) == sorted(content for _, content in MAILS)
+    assert sorted(kept.content for kept in either.kept) == sorted(content for _, content in MAILS)
     assert drop.messages == []
 
 
