@@ -108,13 +108,34 @@ def test_threads_with_accounts_of_their_own_append_to_one_mbox(box: Path, monkey
 class NoDotlock(Files):
     """A folder in which a user may make nothing, or a file system without links."""
 
+    def __init__(self, number: int = errno.EPERM) -> None:
+        self._number = number
+
     def link(self, *_: object) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        raise OSError(self._number, os.strerror(self._number))
 
 
-def test_where_no_lock_file_can_be_made_the_lock_on_the_file_does(box: Path) -> None:
-    append(box, mail(1), files=NoDotlock())
+# By a rule of the system, by FAT, by some of FUSE, and where a file may have one name only.
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK])
+def test_where_no_lock_file_can_be_made_the_lock_on_the_file_does(box: Path, number: int) -> None:
+    append(box, mail(1), files=NoDotlock(number))
     assert len(found(box)) == 1
+
+
+def test_a_lock_file_that_is_taken_away_while_it_is_looked_at_is_taken_away(box: Path) -> None:
+    box.write_bytes(THEIRS)
+    lock = Path(f"{box}.lock")
+    lock.write_text(f"pop3fast 1 {socket.gethostname()}\n")
+
+    class Advised(Files):
+        def unlink(self, name: str, at: int) -> None:
+            if name == lock.name and lock.read_text().startswith("pop3fast 1 "):
+                lock.unlink()
+            super().unlink(name, at)
+
+    append(box, mail(1), files=Advised())
+    assert len(found(box)) == 2
+    assert not lock.exists()
 
 
 def test_where_no_lock_file_can_be_made_somebody_elses_counts_all_the_same(box: Path) -> None:

@@ -23,8 +23,9 @@ LOCK_SECONDS = 30.0
 POLL_SECONDS = 0.2
 """How often to look; what others use lies between 0.1 and some seconds."""
 
-NO_DOTLOCK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP}
-"""A user cannot make ``PATH.lock`` in /var/mail; then the lock on the file has to be enough."""
+NO_DOTLOCK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""A user cannot make ``PATH.lock`` in /var/mail, and some file systems have no hard links. Then the lock on the file is
+enough."""
 
 A_SECOND = 1_000_000_000
 
@@ -179,7 +180,8 @@ class MboxLock:
             except FileExistsError:
                 if not self._is_left_over():
                     return self._holder()
-                self._files.unlink(self._dotlock, self._folder)
+                with contextlib.suppress(FileNotFoundError):  # a person may have done so meanwhile, as was advised
+                    self._files.unlink(self._dotlock, self._folder)
             else:
                 self._has_dotlock = True
                 return None
