@@ -243,6 +243,20 @@ def test_a_clock_that_was_years_ahead_does_not_name_what_comes_for_years(box: Pa
     assert min(path.name for path in (box / "new").iterdir()).startswith(f"{clock.date():.0f}.")
 
 
+def test_beside_a_name_from_a_clock_that_was_years_ahead_the_others_are_followed_all_the_same(box: Path) -> None:
+    clock = FastClock()
+    for number, ahead in enumerate((3600.0, 3e8, 0.0)):
+        clock.time += ahead
+        destination = open_destination(f"maildir:{box}", clock=clock)
+        destination.prepare(ACCOUNT, NoJournal())  # type: ignore[arg-type]
+        deliver(destination, b"%d" % number, mail(number))
+        destination.flush()
+        destination.close()
+        clock.time -= ahead
+    names = sorted((box / "new").iterdir())
+    assert [int(path.read_bytes().split()[1]) for path in names] == [0, 2, 1]
+
+
 def test_a_unique_id_used_again_is_another_message(box: Path) -> None:
     delivered(box, mail(1))
     delivered(box, mail(2))

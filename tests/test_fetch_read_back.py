@@ -255,6 +255,29 @@ def test_what_a_mail_program_moved_within_a_maildir_is_whole(tmp_path: Path, mov
         assert destination.read_back(entries, fresh=fresh) == [DIFFERS, WHOLE]
 
 
+def test_what_a_listing_lacks_because_a_mail_program_renames_it_meanwhile_is_whole(tmp_path: Path) -> None:
+    """A folder that is read while a file in it gets another name may show neither."""
+
+    class Renamed(Files):
+        hidden = False
+
+        def names(self, folder: int) -> list[str]:
+            names = super().names(folder)
+            if self.hidden:
+                self.hidden = not any(name.endswith(":2,") for name in names)
+                names = [name for name in names if not name.endswith(":2,")]
+            return names
+
+    files = Renamed()
+    with prepared(f"maildir:{tmp_path}/box", files) as (destination, account):
+        entries = deliver(destination, account, 0, 1)
+        path = files_of(f"maildir:{tmp_path}/box")[0]
+        path.rename(tmp_path / "box" / "cur" / f"{path.name}:2,")
+        files.hidden = True
+        assert destination.read_back(entries, fresh=True) == [WHOLE, WHOLE]
+        assert not files.hidden
+
+
 @pytest.mark.parametrize("fresh", [True, False])
 def test_what_a_mail_program_moved_or_marked_in_an_mbox_is_whole(tmp_path: Path, *, fresh: bool) -> None:
     box = tmp_path / "box"

@@ -294,10 +294,9 @@ class FolderDestination:
             early = self._early.take(entry.place for entry in entries)
             later = [entry for entry in entries if entry.place not in early]
             whole = dict(zip(later, self._syncs.share_out(self._are_where_they_were_put, later), strict=True))
-            return [
-                ReadBack.WHOLE if early.get(entry.place) or whole.get(entry) else index.look_for(entry, fresh=fresh)
-                for entry in entries
-            ]
+            rest = [entry for entry in entries if not (early.get(entry.place) or whole.get(entry))]
+            found = dict(zip(rest, index.look_for(rest, fresh=fresh), strict=True))
+            return [found.get(entry, ReadBack.WHOLE) for entry in entries]
         except OSError as error:
             raise destination_error(self.path, "read back from", error) from error
 

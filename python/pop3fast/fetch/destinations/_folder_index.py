@@ -10,7 +10,7 @@ import contextlib
 import errno
 import re
 import stat as modes
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -47,10 +47,13 @@ class Stamps:
         self._clock = clock
         self._last = -1
 
+    def latest(self) -> int:
+        """Return up to which microsecond since 1970 a name is followed: a later one is far ahead of the clock."""
+        return self._now() + AHEAD_MICROSECONDS
+
     def come_behind(self, microseconds: int) -> None:
-        """Let the next one be later than *microseconds* since 1970, unless that is far ahead of the clock."""
-        if microseconds <= self._now() + AHEAD_MICROSECONDS:
-            self._last = max(self._last, microseconds)
+        """Let the next one be later than *microseconds* since 1970."""
+        self._last = max(self._last, microseconds)
 
     def take(self) -> str:
         """Return the beginning of the next name."""
@@ -131,11 +134,20 @@ class FolderIndex:
             return self._find(key, content)
         return None
 
-    def look_for(self, entry: Entry, *, fresh: bool) -> ReadBack:
-        """Return what is found of *entry*, wherever it is; *fresh* means that it was delivered in this session.
+    def look_for(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
+        """Return what is found of each of *entries*, wherever it is; *fresh*: they were delivered in this session.
 
         Raises `OSError` when that cannot be seen.
         """
+        found = [self._look_for(entry, fresh=fresh) for entry in entries]
+        if fresh and ReadBack.DIFFERS in found:
+            # A listing may lack a file that a mail program renames meanwhile, to note that it was read.
+            self.renew()
+            seen = zip(entries, found, strict=True)
+            found = [each if each is ReadBack.WHOLE else self._look_for(entry, fresh=True) for entry, each in seen]
+        return found
+
+    def _look_for(self, entry: Entry, *, fresh: bool) -> ReadBack:
         # The server may have given it another unique-id since; then its name would be another one now.
         placed = self._form.match(entry.place.decode("ascii", "replace"))
         key = delivery_key(self._account, entry) if placed is None else placed[3]
@@ -169,13 +181,14 @@ class FolderIndex:
         if self._known is None:
             known: dict[str, str] = {}
             self._spots = [*self._open]
-            newest = -1
+            newest, latest = -1, self._stamps.latest()
             for number, names in enumerate(self._names()):
                 for name in names:
                     if (found := self._form.match(name)) is not None:
                         seconds, microseconds, key = found.groups()
                         _note(known, key, number, name)
-                        newest = max(newest, int(f"{seconds}{microseconds}") if seconds else 0)
+                        if seconds and newest < (time := int(f"{seconds}{microseconds}")) <= latest:
+                            newest = time
             self._stamps.come_behind(newest)
             # Only when it is complete: messages that are missing in half a listing would be delivered twice.
             self._known = known
