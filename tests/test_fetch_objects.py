@@ -21,7 +21,7 @@ from pop3fast.fetch.destinations._kinds import open_destination
 from pop3fast.fetch.memory._state import State
 from scripted import ScriptedServer
 from shapes import GREETING
-from stores import DENIED, LOST, SLOW_DOWN, Answer, Asked, Store
+from stores import DENIED, LOST, SLOW_DOWN, STORES, Answer, Asked, Store
 
 
 def dated(number: int, second: int) -> bytes:
@@ -31,9 +31,10 @@ def dated(number: int, second: int) -> bytes:
 MAILS = [(b"u%d" % number, dated(number, 40 - number)) for number in range(1, 5)]
 
 
-@pytest.fixture(scope="module")
-def one_store() -> Iterator[Store]:
-    with Store() as store:
+@pytest.fixture(scope="module", params=STORES)
+def one_store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    """Yield the store of one cloud after the other; what holds for one holds for each."""
+    with STORES[request.param]() as store:
         yield store
 
 
@@ -46,8 +47,9 @@ def store(one_store: Store) -> Store:
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "the-secret-key")
+    for each in STORES.values():
+        for name, value in each.variables.items():
+            monkeypatch.setenv(name, value)
     # A store that is down for good is not waited for.
     monkeypatch.setattr(_bucket, "ASK_AGAIN", 2)
 
@@ -353,9 +355,14 @@ def test_each_cloud_is_made_from_its_url(scheme: str) -> None:
         ("s3:///prefix", "an object store is s3://BUCKET/PREFIX"),
         ("s3://b/p#x", "an object store is s3://BUCKET/PREFIX"),
         ("gs://", "an object store is gs://BUCKET/PREFIX"),
+        ("az:///prefix", "an object store is az://CONTAINER/PREFIX"),
         ("file://host/x", "a folder of objects is file:///PATH"),
         ("file:///", "a folder of objects is file:///PATH"),
-        ("s3://b/p?secret=x", "its options are endpoint, region, account, compress"),
+        ("s3://b/p?secret=x", "its options are endpoint, region, compress, each once"),
+        ("s3://b/p?account=x", "its options are endpoint, region, compress"),
+        ("gs://b/p?region=x", "its options are endpoint, compress"),
+        ("az://b/p?region=x", "its options are account, endpoint, compress"),
+        ("file:///p?endpoint=x", "its options are compress"),
         ("s3://b/p?region=a&region=b", "each once"),
         ("s3://b/p?compress=rar", "compress= is gzip or zstd"),
         ("s3://key:hidden@b/p", "keys do not belong in a URL"),

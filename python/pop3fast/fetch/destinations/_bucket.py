@@ -6,7 +6,7 @@ again and waits as each of them wants it. Its words never get further than here:
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -24,11 +24,17 @@ ASK_AGAIN = 8
 ASK_AGAIN_SECONDS = 60
 """How long it is tried; then the mail waits for the next fetch, as it does when any destination is down."""
 
-OPTIONS = ("endpoint", "region", "account", "compress")
+OPTIONS = {
+    "s3": ("endpoint", "region", "compress"),
+    "gs": ("endpoint", "compress"),
+    "az": ("account", "endpoint", "compress"),
+    "file": ("compress",),
+}
+"""What may stand behind the ``?`` of each: what would mean nothing there is not passed over."""
 
 WRONG_URL = {
     "s3": "an object store is s3://BUCKET/PREFIX, with ?endpoint=URL&region=NAME&compress=gzip (or zstd) if need be",
-    "gs": "an object store is gs://BUCKET/PREFIX, with ?compress=gzip (or zstd) if need be",
+    "gs": "an object store is gs://BUCKET/PREFIX, with ?endpoint=URL&compress=gzip (or zstd) if need be",
     "az": "an object store is az://CONTAINER/PREFIX, with ?account=NAME&endpoint=URL&compress=gzip if need be",
     "file": "a folder of objects is file:///PATH, with ?compress=gzip (or zstd) if need be",
 }
@@ -89,12 +95,11 @@ class Bucket(NamedTuple):
         client: ClientConfig = {"allow_http": self.endpoint.startswith("http://")}
         retry: RetryConfig = {"max_retries": ASK_AGAIN, "retry_timeout": timedelta(seconds=ASK_AGAIN_SECONDS)}
         prefix = self.prefix or None
-        if self.scheme == "gs":
-            return GCSStore(self.name, prefix=prefix, client_options=client, retry_config=retry)
-        said = {"endpoint": self.endpoint, "region": self.region, "account_name": self.account}
+        endpoint = "base_url" if self.scheme == "gs" else "endpoint"
+        said = {endpoint: self.endpoint, "region": self.region, "account_name": self.account}
         config = {key: value for key, value in said.items() if value}
-        make = S3Store if self.scheme == "s3" else AzureStore
-        return make(self.name, prefix=prefix, config=config, client_options=client, retry_config=retry)  # type: ignore[arg-type]
+        made: dict[str, Callable[..., ObjectStore]] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+        return made[self.scheme](self.name, prefix=prefix, config=config, client_options=client, retry_config=retry)
 
 
 def parse_bucket(url: str) -> Bucket:
@@ -108,8 +113,8 @@ def parse_bucket(url: str) -> Bucket:
     options = dict(pairs)
     if parts.username is not None or parts.password is not None:
         raise ValueError("keys do not belong in a URL, which ends up in logs: the store's own variables are for them")
-    if set(options) - set(OPTIONS) or len(options) < len(pairs):
-        raise ValueError(f"{wrong}; its options are {', '.join(OPTIONS)}, each once")
+    if set(options) - set(OPTIONS[parts.scheme]) or len(options) < len(pairs):
+        raise ValueError(f"{wrong}; its options are {', '.join(OPTIONS[parts.scheme])}, each once")
     if options.get("compress", "") not in SUFFIXES:
         raise ValueError("compress= is gzip or zstd")
     prefix = unquote(parts.path).strip("/")
@@ -118,8 +123,8 @@ def parse_bucket(url: str) -> Bucket:
         raise ValueError(wrong)
     if not (prefix + parts.netloc).isprintable() or {".", ".."} & set(prefix.split("/")):
         raise ValueError("the name of an object store has a control character, or a . or .. between slashes")
-    said = (options.get(each, "") for each in OPTIONS)
-    return Bucket(parts.scheme, parts.netloc, f"/{prefix}" if is_file else prefix, *said)
+    said = {name: options.get(name, "") for name in ("endpoint", "region", "account", "compress")}
+    return Bucket(parts.scheme, parts.netloc, f"/{prefix}" if is_file else prefix, **said)
 
 
 def store_error(path: str, tried: str, error: Exception) -> DestinationError:
