@@ -72,6 +72,15 @@ def test_sigterm_in_the_middle_of_a_message_ends_it_and_an_interrupt_says_so(tmp
         assert (child.returncode, err.removesuffix(" to go on\n")) == (status, said)
 
 
+@pytest.mark.parametrize("command", [["fetch"], ["fleet", "--state", "state"]])
+def test_where_no_account_can_begin_nothing_is_waited_for(here: Here, command: list[str]) -> None:
+    table = 'password-file = "nosuch"\nto = "eml:{name}"\n'
+    accounts = "".join(f'[{name}]\nurl = "pop3s://{name}@127.0.0.1:1"\n{table}' for name in ("one", "two"))
+    ways = () if command[0] == "fleet" else ("--all",)
+    ran = here(*command, *ways, "--config", private(here.home / "config", accounts), "--every", "60", status=4)
+    assert [line.count("nosuch") for line in ran.err.splitlines()] == [1, 1]
+
+
 def test_a_dry_run_is_done_once(here: Here) -> None:
     ran = here("fetch", "pop3s://a@b", "--to", "eml:x", "--every", "60", "--dry-run", status=2)
     assert ran.err == "pop3fast: a dry run is done once, and not --every so often\n"

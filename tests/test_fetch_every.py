@@ -75,6 +75,11 @@ def test_a_fault_of_one_account_is_not_the_end_of_the_others_nor_of_its_own_turn
     assert all(("bad", 0) != one != ("user", 1) for one in told)
 
 
+def test_without_any_job_nothing_is_waited_for() -> None:
+    with pytest.raises(ValueError, match="nothing would ever be fetched"):
+        fetch_every([], 60)
+
+
 def test_what_progress_raises_ends_it_and_leaves_no_thread(tmp_path: Path) -> None:
     def progress(*_: object) -> None:
         raise KeyboardInterrupt

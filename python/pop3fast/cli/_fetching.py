@@ -120,11 +120,11 @@ def _fetched(job: Job, told: "Told") -> FetchReport:
 
 
 def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "Told") -> int:
-    """Fetch until SIGTERM, after which all is well; an interrupt passes through."""
+    """Fetch until SIGTERM, after which all is well; an interrupt passes through. Ends where no account can begin."""
     of_job = {id(task.job): task for task in tasks}
-    for task in tasks:
-        if task.failed is not None:
-            told.end(task, task.failed)
+    statuses = [told.end(task, task.failed) for task in tasks if task.failed is not None]
+    if len(statuses) == len(tasks):
+        return status_of(statuses)
     try:
         with _terminated_by(signal.SIGTERM):
             fetch_every(

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pop3fast.cli._fetching import Task, Told, task_of
 from pop3fast.cli._log import opened_log
-from pop3fast.cli._selection import shown_name
+from pop3fast.cli._selection import shown_name, status_of
 from pop3fast.cli._settings import Settings
 from pop3fast.cli._text import UsageError
 from pop3fast.fetch import Job, fetch_fleet
@@ -22,7 +22,10 @@ NO_STATE = "a fleet needs one state that all its workers use: --state postgresql
 
 
 def fleet(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
-    """Be a worker for *accounts* until SIGTERM, after which all is well; an interrupt passes through."""
+    """Be a worker for *accounts* until SIGTERM, after which all is well; an interrupt passes through.
+
+    Ends where no account can begin.
+    """
     for account, settings in accounts.items():
         if settings.import_seen is not None or settings.from_now:
             raise UsageError(
@@ -30,15 +33,13 @@ def fleet(accounts: dict[str, Settings], command: argparse.Namespace) -> int:
             )
     tasks = [task_of(account, settings, command, alone=False) for account, settings in accounts.items()]
     states = {task.job.state for task in tasks if task.job is not None}
-    if not states:
-        raise UsageError("no account can be fetched")
     if len(states) > 1 or None in states:
         raise UsageError(NO_STATE)
     with opened_log(command.log) as log:
         told = Told(command, log)
-        for task in tasks:
-            if task.failed is not None:
-                told.end(task, task.failed)
+        statuses = [told.end(task, task.failed) for task in tasks if task.failed is not None]
+        if len(statuses) == len(tasks):
+            return status_of(statuses)
         try:
             return asyncio.run(_work(tasks, str(states.pop()), command, told))
         except ValueError as error:

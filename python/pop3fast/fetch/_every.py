@@ -65,9 +65,13 @@ def fetch_every(
     tenth of *every* more or less lies between two turns. An account that fails has its next turn when it is due.
     *progress* is called in the threads, *on_report* in the caller's, with each report as it comes. Whatever ends it
     ends all jobs within a second; what was delivered is remembered. *clock* is for tests.
+
+    Raises `ValueError` without any job: it would wait for ever, and nothing would ever be fetched.
     """
     clock = clock or SystemClock()
     queues = [[job for _, job in queue] for queue in queues_of(jobs)]
+    if not queues:
+        raise ValueError("there are no jobs, so nothing would ever be fetched")
     schedule = Schedule(len(queues), every, clock.now(), random.uniform)
     todo: SimpleQueue[int | None] = SimpleQueue()
     done: SimpleQueue[tuple[int, list[FetchReport] | BaseException]] = SimpleQueue()

@@ -78,6 +78,8 @@ def fetch_fleet(  # noqa: PLR0913 - each by its name, all but the first with a d
     if not every > 0:
         raise ValueError(f"every is more than 0 seconds, not {every!r}")
     jobs = _jobs_of(accounts, destination, os.fspath(state), options)
+    if not jobs:
+        raise ValueError("there are no accounts, so nothing would ever be fetched")
 
     async def reports() -> AsyncGenerator[FetchReport, None]:
         keys = [*jobs]
