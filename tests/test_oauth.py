@@ -12,7 +12,7 @@ import threading
 import traceback
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import BinaryIO
@@ -28,11 +28,12 @@ from pop3fast.fetch import Account, SecretError, fetch_mailbox
 from pop3fast.fetch.accounts._keyring import keyring_password
 from pop3fast.oauth import OAuthError, Provider, TokenFile, TokenKeyring, Tokens, TokenSource, default_token_path
 from pop3fast.oauth import _flows as flows
+from pop3fast.oauth import _requests as requests
 from pop3fast.oauth import _source as source_module
 from pop3fast.oauth._providers import GOOGLE, microsoft_provider
-from pop3fast.oauth._requests import ask
+from pop3fast.oauth._requests import TokenServerLostError, ask
 from pop3fast.testing import MailboxServer
-from tokens import ACCESS, CLIENT_SECRET, DEVICE, REFRESH, TokenServer
+from tokens import ACCESS, CLIENT_SECRET, DEVICE, REFRESH, Answer, TokenServer
 
 SECRETS = (ACCESS, CLIENT_SECRET, DEVICE, REFRESH)
 
@@ -101,6 +102,62 @@ def test_a_person_logs_in_on_another_device(server: TokenServer) -> None:
     clock.time += 3600
     source_of(server, "device", clock)()
     assert server.asked[-1]["refresh_token"] == f"{REFRESH}-2"  # the new one is kept
+
+
+def test_a_token_server_that_is_lost_for_a_while_ends_no_login_on_another_device(server: TokenServer) -> None:
+    lost: list[Answer] = [(503, b"<html>"), (400, {"error": "authorization_pending"}), *[(502, b"")] * 5]
+    answers = iter(lost)
+    server.instead = lambda form: next(answers, None) if "device_code" in form else None
+    clock = FastClock()
+    source = source_of(server, "device", clock)
+    source.login(lambda _: None)
+    assert clock.pauses == [3, 6, 6, 12, 24, 48, 60, 60]
+    assert source() == f"{ACCESS}-1"
+
+
+def test_a_token_server_that_stays_lost_is_named_when_the_code_has_expired(
+    server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(url: str, form: Mapping[str, str]) -> dict[str, object]:
+        if "device_code" in form:
+            raise TokenServerLostError("the token server cannot be asked: Connection refused")
+        return ask(url, form)
+
+    monkeypatch.setattr(flows, "ask", gone)
+    clock = FastClock()
+    with pytest.raises(OAuthError, match="Connection refused"):
+        source_of(server, "device", clock).login(lambda _: None)
+    assert sum(clock.pauses) >= flows.LOGIN_SECONDS
+
+
+@pytest.mark.parametrize("lost", [urllib.error.URLError("no route"), ConnectionResetError(104, "reset")])
+def test_what_becomes_of_a_connection_says_that_the_token_server_is_lost(
+    lost: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise lost
+
+    monkeypatch.setattr(requests, "_sent", fail)
+    with pytest.raises(TokenServerLostError):
+        ask("https://x.example/token", {})
+
+
+def test_a_token_is_synced_and_then_its_name(server: TokenServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    real, replace = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        real(descriptor)
+
+    def replaced(self: Path, target: str) -> Path:
+        done.append("name")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replaced)
+    source_of(server, "device").login(lambda _: None)
+    assert done == ["file", "name", "folder"]
 
 
 def test_a_refresh_token_is_good_for_as_long_as_no_other_is_given(server: TokenServer) -> None:

@@ -86,6 +86,8 @@ class TokenFile:
                     # With a half-written one the login would be lost.
                     os.fsync(file.fileno())
                 Path(path).replace(self.path)
+                # Of two refresh tokens the server takes the newer one, which must not be gone after a power cut.
+                _sync_folder_of(self.path)
             except BaseException:
                 Path(path).unlink(missing_ok=True)
                 raise
@@ -137,6 +139,16 @@ class TokenKeyring:
     def alone(self) -> contextlib.AbstractContextManager[None]:
         """Let nobody else read or write meanwhile. Raises `SecretError`."""
         return self._lock.alone()
+
+
+def _sync_folder_of(path: str) -> None:
+    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        # The token is there, for all but a power cut. Where a file system syncs no folders, as CIFS, no more can be done.
+        with contextlib.suppress(OSError):
+            os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _formed(tokens: Tokens) -> bytes:

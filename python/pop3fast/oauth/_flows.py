@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 from pop3fast import _replies
 from pop3fast.fetch._waiting import Clock
 from pop3fast.oauth._providers import Provider
-from pop3fast.oauth._requests import OAuthError, ask
+from pop3fast.oauth._requests import OAuthError, TokenServerLostError, ask
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -25,6 +25,9 @@ section 3.5)."""
 
 LOGIN_SECONDS = 900.0
 """How long a person has to log in, unless the server gives less."""
+
+MOST_INTERVAL_SECONDS = 60.0
+"""A server that is lost is asked half as often each time, and not more seldom than that: somebody waits."""
 
 STEP_SECONDS = 1.0
 """How often it is looked whether that time is over, while a browser is waited for."""
@@ -42,17 +45,22 @@ def by_device(
     tell(_replies.printable(f"open {where} on any device, and enter the code {shown}"))
     interval = _number(begun.get("interval"), INTERVAL_SECONDS)
     until = clock.now() + _number(begun.get("expires_in"), LOGIN_SECONDS)
+    lost: OAuthError | None = None
     while True:
         clock.pause(interval)
         try:
             return ask(provider.token_url, {**client, "grant_type": DEVICE_GRANT, "device_code": device})
+        except TokenServerLostError as error:
+            # The person logs in elsewhere, and the code is good all the same (RFC 8628 section 3.5).
+            interval, lost = min(2 * interval, max(interval, MOST_INTERVAL_SECONDS)), error
         except OAuthError as error:
+            lost = None
             if error.code == "slow_down":
                 interval += INTERVAL_SECONDS
             elif error.code != "authorization_pending":
                 raise
         if clock.now() >= until:
-            raise OAuthError("nobody has logged in in time: begin again")
+            raise lost or OAuthError("nobody has logged in in time: begin again")
 
 
 def by_browser(

@@ -47,6 +47,10 @@ class OAuthError(SecretError):
         return self.words
 
 
+class TokenServerLostError(OAuthError):
+    """The token server could not be asked, or did not answer as one: the same question may have an answer later."""
+
+
 def checked_url(url: str) -> str:
     """Return *url* when secrets may be sent there. Raises `ValueError`."""
     parts = urlsplit(url)
@@ -64,9 +68,11 @@ def ask(url: str, form: Mapping[str, str]) -> dict[str, object]:
     try:
         octets, status = _sent(request)
     except urllib.error.URLError as error:
-        raise OAuthError(f"the token server {host} cannot be asked: {_replies.printable(str(error.reason))}") from None
+        raise TokenServerLostError(
+            f"the token server {host} cannot be asked: {_replies.printable(str(error.reason))}"
+        ) from None
     except (OSError, HTTPException) as error:
-        raise OAuthError(f"the token server {host} was lost: {_replies.printable(str(error))}") from None
+        raise TokenServerLostError(f"the token server {host} was lost: {_replies.printable(str(error))}") from None
     answer = _object(octets, host, status)
     if status != HTTPStatus.OK or "error" in answer:
         raise _refusal(answer, form, host)
@@ -89,7 +95,8 @@ def _object(octets: bytes, host: str | None, status: int) -> dict[str, object]:
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, dict):
-        raise OAuthError(f"the token server {host} answered with what is no JSON object (status {status})")
+        kind = TokenServerLostError if status >= HTTPStatus.INTERNAL_SERVER_ERROR else OAuthError
+        raise kind(f"the token server {host} answered with what is no JSON object (status {status})")
     return answer
 
 
