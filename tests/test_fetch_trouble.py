@@ -88,6 +88,15 @@ def test_it_never_logs_in_more_often_than_the_server_wants(tmp_path: Path) -> No
     assert sum(clock.pauses) == pytest.approx(25 + 25)
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"), [(b"86401", 86400), (b"9" * 400, 86400), (b"60", 60), (b"-1", 0), (b"x", 0)]
+)
+def test_no_server_wants_a_pause_of_more_than_a_day_between_logins(tmp_path: Path, said: bytes, seconds: float) -> None:
+    drop = maildrop(3, b"TOP\r\nUIDL\r\nLOGIN-DELAY " + said + b"\r\n")
+    with ScriptedServer(GREETING, drop) as server:
+        assert fetch_from(server, f"maildir:{tmp_path}/box").login_delay == seconds
+
+
 def test_a_login_delay_beyond_all_patience_ends_it(tmp_path: Path) -> None:
     drop = maildrop(3, b"TOP\r\nUIDL\r\nLOGIN-DELAY 86400\r\n")
     drop.instead = lambda command: Reply(b"", then="fin") if command == b"UIDL" else None

@@ -17,6 +17,10 @@ from pop3fast.fetch._run import Run
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._seen import Seen
 
+MOST_DELAY_SECONDS = 86_400.0
+"""No server is believed that it wants a longer pause between two logins (LOGIN-DELAY): a mailbox that is looked at less
+than once a day is as good as lost. One that means it refuses the login, and is asked again later."""
+
 
 class Lister:
     """Asks for the listings of one session."""
@@ -83,8 +87,7 @@ class Lister:
     def _login_delay(self) -> float:
         """Return the seconds between logins that the server asks for (RFC 2449 section 6.5); 0 when it does not."""
         said = self._pop.capabilities().get("LOGIN-DELAY", ()) if self._run.reconnector.asks_capabilities else ()
-        # What is longer than nine digits no one waits for anyway.
-        return float(said[0]) if said and said[0].isdecimal() and len(said[0]) < 10 else 0.0  # noqa: PLR2004
+        return min(float(said[0]), MOST_DELAY_SECONDS) if said and said[0].isdecimal() else 0.0
 
     def listing(self, uids: dict[int, str], sizes: dict[int, int] | None) -> Listing:
         """Return *uids* with *sizes*, or with those that the server lists when it is asked."""
