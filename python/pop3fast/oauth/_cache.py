@@ -144,7 +144,7 @@ class TokenKeyring:
 def _sync_folder_of(path: str) -> None:
     folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        # The token is there, for all but a power cut. Where a file system syncs no folders, as CIFS, no more can be done.
+        # All but a power cut leaves the token there. Where a file system syncs no folders, no more can be done.
         with contextlib.suppress(OSError):
             os.fsync(folder)
     finally:
