@@ -56,6 +56,38 @@ def test_where_the_server_does_not_pipeline_they_go_one_by_one(monkeypatch: pyte
     run(main)
 
 
+def test_a_server_that_stops_pipelining_with_the_login_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = iter([b"PIPELINING\r\n", b"UIDL\r\n"])
+
+    async def main() -> None:
+        script = lambda line: b"+OK\r\n" + next(said) + b".\r\n" if line == b"CAPA" else b"+OK\r\n"  # noqa: E731
+        with ScriptedServer(b"+OK\r\n", script) as server:
+            pop = await aio.connect(url_of(server), timeout=10)
+            await asyncio.gather(*(pop.noop() for _ in range(5)))
+            await pop.pass_("password")
+            writes = count_writes(monkeypatch)
+            await asyncio.gather(*(pop.noop() for _ in range(5)))
+            assert sorted(writes) == [b"CAPA\r\n", *[b"NOOP\r\n"] * 5]
+            await pop.close()
+
+    run(main)
+
+
+def test_what_tasks_ask_together_goes_out_in_one_write_behind_the_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def main() -> None:
+        with MailboxServer(SMALL) as server:
+            async with connecting(server) as pop:
+                for _ in range(10):  # by now the server is known to pipeline
+                    await asyncio.gather(*(pop.noop() for _ in range(100)))
+                writes = count_writes(monkeypatch)
+                await asyncio.gather(*(pop.noop() for _ in range(20)))
+                assert writes == [b"NOOP\r\n", b"NOOP\r\n" * 19]
+
+    run(main)
+
+
 def test_a_refusal_is_its_own_tasks_alone() -> None:
     async def main() -> None:
         with MailboxServer(SMALL) as server:
@@ -203,6 +235,21 @@ def test_close_ends_whatever_is_under_way_and_may_be_called_by_many() -> None:
             assert transports(asyncio.get_running_loop()) == 0
             with pytest.raises(ProtocolError, match="closed"):
                 await pop.noop()
+
+    run(main)
+
+
+def test_who_is_cancelled_while_it_closes_cancels_no_others_close() -> None:
+    async def main() -> None:
+        with MailboxServer(SMALL) as server:
+            pop = await connecting(server)
+            first, second = (asyncio.create_task(pop.close()) for _ in range(2))
+            await asyncio.sleep(0)
+            first.cancel()
+            await second
+            await asyncio.wait([first])
+            assert first.cancelled()
+            await pop.close()
 
     run(main)
 
@@ -421,21 +468,28 @@ class PassedDeadline(Deadline):
         raise TimeoutError
 
 
-@pytest.mark.parametrize("is_left", [True, False])
-def test_the_deadline_of_a_loop_ends_the_session_unless_the_loop_was_left(*, is_left: bool) -> None:
+@pytest.mark.parametrize("how", ["goes on", "is dropped", "is closed", "has raised", "has ended"])
+def test_the_deadline_of_a_loop_ends_the_session_unless_the_loop_was_left(how: str) -> None:
     async def main() -> None:
         with MailboxServer(MESSAGES) as server:
             async with connecting(server) as pop:
-                loop = pop.retr_many(deadline=60)
+                loop = pop.retr_many([1, 2] if how == "has ended" else [1, 999, 2], deadline=60)
                 assert (await anext(loop)).number == 1
                 alarm = loop._alarm
                 assert alarm is not None
-                if is_left:
+                if how == "is dropped":
                     del loop
                     gc.collect()
+                elif how == "is closed":
+                    await loop.aclose()
+                elif how == "has raised":
+                    with pytest.raises(CommandError):
+                        await anext(loop)
+                elif how == "has ended":
+                    assert [message.number async for message in loop] == [2]
                 alarm._deadline = PassedDeadline(60, "the loop")
                 alarm._look()
-                assert pop.in_step == is_left
+                assert pop.in_step == (how != "goes on")
                 alarm.call_off()
 
     run(main)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from aio.running import CancelledAt, connecting, run, until, url_of
-from pop3fast import ProtocolError, aio
+from pop3fast import CommandError, ProtocolError, aio
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
 
@@ -49,6 +49,12 @@ async def into(pop: aio.POP3) -> int:
     return await pop.retr_into(1, io.BytesIO())
 
 
+async def refused(pop: aio.POP3) -> None:
+    for _ in range(2):
+        with pytest.raises(CommandError):
+            await pop.retr_bytes(99)
+
+
 ASKS: dict[str, Callable[[aio.POP3], Awaitable[object]]] = {
     "stat": lambda pop: pop.stat(),
     "retr_bytes": lambda pop: pop.retr_bytes(1),
@@ -61,6 +67,7 @@ ASKS: dict[str, Callable[[aio.POP3], Awaitable[object]]] = {
     "gather": together,
     "retr_into": into,
     "dele_many": lambda pop: pop.dele_many([1, 2, 3]),
+    "a refusal": refused,
     "quit": lambda pop: pop.quit(),
 }
 
@@ -178,15 +185,20 @@ def test_a_command_that_was_not_sent_yet_never_is() -> None:
     run(main)
 
 
-@pytest.mark.parametrize("verb", ["login", "stls", "quit"])
+@pytest.mark.parametrize("verb", ["login", "user", "pass_", "rpop", "apop", "auth", "stls", "quit"])
 def test_a_login_stls_or_quit_that_is_cancelled_breaks_the_connection_and_says_so(verb: str) -> None:
     replies = [b"+OK\r\nSTLS\r\n.\r\n"] if verb == "stls" else []
 
     async def main() -> None:
-        with ScriptedServer(b"+OK\r\n", [*replies, Reply(b"", then="stall")]) as server:
+        with ScriptedServer(b"+OK <1@x.example>\r\n", [*replies, Reply(b"", then="stall")]) as server:
             pop = await aio.connect(url_of(server))
             asks: dict[str, Callable[[], Awaitable[object]]] = {
                 "login": lambda: pop.login("user", "password", mechanism="USER"),
+                "user": lambda: pop.user("user"),
+                "pass_": lambda: pop.pass_("password"),
+                "rpop": lambda: pop.rpop("user"),
+                "apop": lambda: pop.apop("user", "password"),
+                "auth": lambda: pop.auth("X-TEST", None, b"first"),
                 "stls": lambda: pop.stls(server.client_context),
                 "quit": pop.quit,
             }
@@ -203,6 +215,35 @@ def test_a_login_stls_or_quit_that_is_cancelled_breaks_the_connection_and_says_s
             await pop.close()
 
     run(main)
+
+
+def test_a_login_that_is_cancelled_while_its_answer_is_thought_of_breaks_the_connection() -> None:
+    """The server waits for the answer, and would take the next command for it."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def answer(_: bytes) -> bytes:
+        asked.set()
+        go_on.wait()
+        return b"secret"
+
+    async def main() -> None:
+        with ScriptedServer(b"+OK\r\n", [b"+ \r\n"]) as server:
+            pop = await aio.connect(url_of(server))
+            login = asyncio.create_task(pop.auth("X-TEST", answer))
+            await until(asked.is_set)
+            login.cancel()
+            await asyncio.wait([login])
+            assert login.cancelled()
+            with pytest.raises(ProtocolError, match="a login was cancelled"):
+                await pop.noop()
+            go_on.set()
+            await pop.close()
+        assert server.commands == [b"AUTH X-TEST"]
+
+    try:
+        run(main)
+    finally:
+        go_on.set()
 
 
 def test_a_password_function_that_blocks_holds_nobody_up_and_can_be_left_behind() -> None:

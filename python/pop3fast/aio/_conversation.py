@@ -337,5 +337,5 @@ class Conversation:
             exchange.exception()  # or asyncio complains that nobody asked for it
         if self.traffic.queue.leave_out(exchange) or self.closed:
             return
-        if exchange.hold is not None or row(exchange.verb).logs_in or exchange.verb == "STLS":
+        if row(exchange.verb).logs_in or exchange.verb == "STLS":
             self.broken(ProtocolError(f"{exchange.verb} was cancelled"))
