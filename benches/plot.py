@@ -7,7 +7,7 @@ import math
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 720, 380
-LEFT, RIGHT, TOP, BOTTOM = 78, 24, 48, 56
+LEFT, RIGHT, TOP, BOTTOM = 78, 40, 48, 56  # the last number below an axis has half its width to the right of it
 STYLE = (
     "text{font:14px system-ui,sans-serif;fill:#1f2328}.t{font-weight:600;font-size:15px}.s{font-size:13px;fill:#59636e}"
 )
@@ -55,8 +55,9 @@ def plot(title: str, below: str, beside: str, lines: list[Line]) -> str:
         parts += [
             f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="3.5" fill="{line.colour}"/>' for x, y in line.points
         ]
-        x, y = line.points[len(line.points) // 2]
-        place = f'x="{x_of(x):.1f}" y="{y_of(y) - 10:.1f}"'
+        middle_on = line.points[len(line.points) // 2 :][:2]
+        # Above the line also where that goes up under its name.
+        place = f'x="{x_of(middle_on[0][0]):.1f}" y="{min(y_of(y) for _, y in middle_on) - 10:.1f}"'
         parts.append(f'<text {place} style="fill:{line.colour}">{line.name}</text>')
     middle = TOP + (HEIGHT - TOP - BOTTOM) / 2
     parts += [

@@ -73,6 +73,16 @@ def test_the_plots_are_drawn_from_the_numbers_beside_them() -> None:
     assert message_sizes.drawn(sizes) == (DOCS / "message-sizes.svg").read_text("utf-8")
 
 
+def test_no_number_below_a_plot_is_cut_off() -> None:
+    for name in ("round-trips.svg", "message-sizes.svg"):
+        drawing = (DOCS / name).read_text("utf-8")
+        (width,) = re.findall(r'viewBox="0 0 (\d+) ', drawing)
+        numbers = re.findall(r'<text class="s" x="([\d.]+)" y="\d+" text-anchor="middle">([\d,]+)</text>', drawing)
+        assert len(numbers) >= 6
+        # A digit of 13 px is at most 8 px wide.
+        assert [text for x, text in numbers if float(x) + len(text) * 4 > int(width)] == [], name
+
+
 # What the server or the standard library says; and the codes of RFC 2449 and RFC 3206.
 OTHERS = {"certificate verify failed", "TimeoutError", "timed out", "-ERR EOF", "[AUTH]", "[IN-USE]", "[LOGIN-DELAY]"}
 OTHERS |= {"[SYS/TEMP]", "[SYS/PERM]"}
