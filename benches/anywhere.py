@@ -1,9 +1,10 @@
 """``python -m benches.anywhere [--quick]``: mail to programs, LMTP, IMAP and functions, beside what others do.
 
 Owns the order of the runs, and that each is counted at the server that it delivers to. All deliveries go to one Dovecot
-over one delivery program and one socket, so what that costs is in every row; the first row of a table that has it is
-the floor, which is the program alone. Rows take turns, and each one's best run counts. No time makes it fail. To be run
-from the root of the checkout.
+over one delivery program and one socket, so what that costs is in every row; rows that begin with "floor" are that
+alone. Each run has a mailbox of its own, and not in a Maildir, of which Dovecot reads the whole list at each delivery,
+so that who came later would pay for who came before. Rows take turns, and each one's best run counts. No time makes it
+fail. To be run from the root of the checkout.
 """
 
 import argparse
@@ -11,21 +12,23 @@ import imaplib
 import os
 import poplib
 import shlex
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from benches import report
 from benches.contestants import Maildrop, Program, fetchmail, getmail, mpop
 from benches.delay import delayed
 from benches.mail import attachment
-from benches.runs import FailedError, run
+from benches.runs import run
 from pop3fast.fetch import Account, FetchReport, Job, fetch_mailbox, fetch_many, process_mailbox
 
 if TYPE_CHECKING:
@@ -40,8 +43,19 @@ FAR = 0.04
 JOBS = 4
 LONGEST_DELIVERY = 0.2
 """So many seconds a message: on a busy disk a program that syncs takes some tens of milliseconds."""
+TABLES = ("function", "pipe", "lmtp", "imap")
+OURS = ("pop3fast", "process_mailbox")
+"""What rows of this library begin with: each has a column."""
 
-Row = tuple[str, Callable[[], object]]
+_SETTINGS = "".join(f"protocol {name} {{\n  mail_location = sdbox:~/box\n}}\n" for name in ("lmtp", "lda", "imap"))
+
+
+class Row(NamedTuple):
+    """One way to get all messages to where they belong."""
+
+    name: str
+    work: Callable[[str], object]
+    """Is given the user whose mailbox they are delivered to."""
 
 
 def main() -> int:
@@ -51,49 +65,52 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=10_000, metavar="N", help="to each destination but IMAP")
     parser.add_argument("--far-messages", type=int, default=500, metavar="N", help="to IMAP, 40 ms away")
     parser.add_argument("--runs", type=int, default=2, metavar="N", help="of each row")
-    parser.add_argument("--only", choices=("function", "pipe", "lmtp", "imap"), help="one of the tables")
+    parser.add_argument("--only", choices=TABLES, help="one of the tables")
+    parser.add_argument("--folder", default="/dev/shm", help="where the mail and what is remembered lie")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put each table between its two marks in FILE")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
     from servers import UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
     from servers.delivering import DeliveringDovecot  # noqa: PLC0415 - as above
 
+    tempfile.tempdir = arguments.folder
     try:
-        DeliveringDovecot.check()
+        server = DeliveringDovecot()
     except UnavailableError as error:
         raise SystemExit(f"nothing to deliver to: {error}") from None
+    server.further = _SETTINGS
     few = (20, 20, 1) if arguments.quick else (arguments.messages, arguments.far_messages, arguments.runs)
     messages, far, runs = few
-    with (
-        DeliveringDovecot() as server,
-        tempfile.TemporaryDirectory(dir="/var/tmp") as folder,
-        ExitStack() as stack,
-    ):
+    with server, tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         os.environ["XDG_STATE_HOME"] = folder
         bench = _Bench(server, Path(folder), stack)
-        for name, table, count in (
-            ("function", bench.function, messages),
-            ("pipe", bench.pipe, messages),
-            ("lmtp", bench.lmtp, messages),
-            ("imap", bench.imap, far),
-        ):
+        for name in TABLES:
             if arguments.only in {None, name} and (name != "imap" or server.has_imap):
-                _measure(f"{name}, {count:,} x {OCTETS // 1000} KB", table(count), runs)
+                count = far if name == "imap" else messages
+                table = bench.measure(name, count, runs)
+                print(f"\n{table}", flush=True)
+                if arguments.write:
+                    marks = (f"<!-- {name}: what follows is written by `{_COMMAND}` -->\n", f"<!-- {name}: end -->\n")
+                    whole = arguments.write.read_text(encoding="utf-8")
+                    arguments.write.write_text(report.between_marks(whole, f"{table}\n", marks), encoding="utf-8")
     return 0
 
 
-def _measure(title: str, rows: list[Row], runs: int) -> None:
-    """Run *rows* in turns, and print what each took and how that compares with the first."""
-    best = dict.fromkeys((name for name, _ in rows), float("inf"))
-    for number in range(runs):
-        for name, work in rows if number % 2 == 0 else reversed(rows):
-            os.sync()  # what the one before left to be written is not this one's work
-            began = time.perf_counter()
-            work()
-            best[name] = min(best[name], time.perf_counter() - began)
-    first = best[rows[0][0]]
-    print(f"\n| {title} | seconds | beside the first |\n|---|---:|---:|")
+_COMMAND = "python -m benches.anywhere --write docs/performance.md"
+
+
+def _table(title: str, count: int, best: dict[str, float]) -> str:
+    """Return what each row took, and how many times as fast as it each row of ours is."""
+    ours = {name: seconds for name, seconds in best.items() if name.startswith(OURS)}
+    lines = [
+        f"| {title} | seconds | ms a message | {' | '.join(f'{name} beside it' for name in ours)} |",
+        f"|---|---:|---:|{'---:|' * len(ours)}",
+    ]
     for name, seconds in best.items():
-        print(f"| {name} | {seconds:.2f} | {first / seconds:.2f} x |", flush=True)
+        beside = [f"{seconds / own:.2f} x" for own in ours.values()]
+        cells = [f"{seconds:.2f}", f"{seconds / count * 1000:.2f}", *beside]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 class _Bench:
@@ -103,129 +120,176 @@ class _Bench:
         self._server = server
         self._stack = stack
         self._folder = folder
+        folder.chmod(0o755)
         self._contents = [attachment(OCTETS, seed).replace(b"\r\n", b"\n") for seed in range(40)]
         self._number = 0
-        self._mailboxes: dict[str, Mailbox] = {}
-        self._target: Mailbox | None = None
+        self._source: Mailbox
 
-    def function(self, count: int) -> list[Row]:
+    def measure(self, name: str, count: int, runs: int) -> str:
+        """Run the rows of a table in turns, and return it."""
+        self._source = self._server.add_mailbox(name)
+        self._source.fill([self._contents[number % len(self._contents)] for number in range(count)])
+        self._server.settle(self._source)
+        tables = {"function": self._function, "pipe": self._pipe, "lmtp": self._lmtp, "imap": self._imap}
+        rows = tables[name](count)
+        best = dict.fromkeys((row.name for row in rows), float("inf"))
+        for number in range(runs):
+            for row in rows if number % 2 == 0 else reversed(rows):
+                target = self._server.add_mailbox(self._new().name)
+                os.sync()  # what the one before left to be written is not this one's work
+                began = time.perf_counter()
+                row.work(target.user)
+                seconds = time.perf_counter() - began
+                if name != "function" and (delivered := self._delivered_to(target)) != count:
+                    raise SystemExit(f"{row.name} delivered {delivered} of {count} messages")
+                best[row.name] = min(best[row.name], seconds)
+                print(f"{name}: {row.name}: {seconds:.2f} s", file=sys.stderr, flush=True)
+        return _table(f"{name}, {count:,} x {OCTETS // 1000} KB", count, best)
+
+    def _function(self, count: int) -> list[Row]:
         """Return a fetch to a Maildir, and functions that do nothing."""
-        account = self._filled("function", count)
+        account = self._account()
 
-        def fetch() -> None:
-            self._check(fetch_mailbox(account, f"maildir:{self._new()}/Maildir"), count)
+        def fetch(_: str) -> None:
+            _check(fetch_mailbox(account, f"maildir:{self._new()}/Maildir"), count)
 
-        def process() -> None:
-            self._check(process_mailbox(account, lambda _: None, state=f"{self._new()}/state"), count)
+        def process(_: str) -> None:
+            _check(process_mailbox(account, lambda _: None, state=f"{self._new()}/state"), count)
 
-        return [("fetch to a Maildir", fetch), ("process_mailbox, an empty handler", process)]
+        return [Row("fetch to a Maildir", fetch), Row("process_mailbox, an empty handler", process)]
 
-    def pipe(self, count: int) -> list[Row]:
+    def _pipe(self, count: int) -> list[Row]:
         """Return what delivers by Dovecot's program."""
-        account = self._filled("pipe", count)
-        arguments = ("-c", f"{self._server.folder}/dovecot.conf", "-e", "-d", "into")
-        command = f"{LDA} {' '.join(arguments)}"
-        mda = f"type = MDA_external\npath = {LDA}\narguments = {arguments!r}"
+
+        def words(user: str) -> tuple[str, ...]:
+            return "-c", f"{self._server.folder}/dovecot.conf", "-e", "-d", user
+
+        def command(user: str) -> str:
+            return f"{LDA} {' '.join(words(user))}"
+
+        def mda(user: str) -> str:
+            return f"type = MDA_external\npath = {LDA}\narguments = {words(user)!r}"
+
+        def alone(user: str) -> None:
+            for number in range(count):
+                content = self._contents[number % len(self._contents)]
+                subprocess.run(shlex.split(command(user)), input=content, check=True)
+
         return [
-            ("the program alone, one after the other", lambda: self._alone(command, count)),
-            ("pop3fast", lambda: self._ours(account, f"pipe:{command}", count)),
-            (f"pop3fast, {JOBS} at once", lambda: self._ours(account, f"pipe:{command}", count, jobs=JOBS)),
-            *(
-                (program.name, partial(self._theirs, "pipe", program, count))
-                for program in (
-                    Program("mpop", ("mpop",), lambda drop: mpop(drop, f"mda,{command}")),
-                    Program("getmail6", ("getmail",), lambda drop: getmail(drop, mda), not_as_root=True),
-                    Program("fetchmail", ("fetchmail",), lambda drop: fetchmail(drop, f'mda "{command}"')),
-                )
-                if not program.missing
+            Row("floor: the program alone, one after the other", alone),
+            self._ours(lambda user: f"pipe:{command(user)}", count, 1),
+            self._ours(lambda user: f"pipe:{command(user)}", count, JOBS),
+            *self._theirs("mpop", count, lambda drop, user: mpop(drop, f"mda,{command(user)}")),
+            *self._theirs("getmail6", count, lambda drop, user: getmail(drop, mda(user))),
+            *self._theirs("fetchmail", count, lambda drop, user: fetchmail(drop, f'mda "{command(user)}"')),
+        ]
+
+    def _lmtp(self, count: int) -> list[Row]:
+        """Return what delivers by LMTP. Neither mpop nor getmail can."""
+        where = self._server.lmtp
+
+        def alone(user: str, connections: int) -> None:
+            shares = [[self._contents[0]] * (count // connections) for _ in range(connections)]
+            shares[0] += [self._contents[0]] * (count % connections)
+            with ThreadPoolExecutor(connections) as executor:
+                list(executor.map(lambda share: _push(where, user, share), shares))
+
+        return [
+            Row("floor: messages alone, over one connection", lambda user: alone(user, 1)),
+            Row(f"floor: messages alone, over {JOBS} connections", lambda user: alone(user, JOBS)),
+            self._ours(lambda _: f"lmtp:{where}", count, 1),
+            self._ours(lambda _: f"lmtp:{where}", count, JOBS),
+            *self._theirs(
+                "fetchmail", count, lambda drop, user: fetchmail(drop, f"smtphost {where} lmtp smtpname {user}")
             ),
         ]
 
-    def lmtp(self, count: int) -> list[Row]:
-        """Return what delivers by LMTP. Neither mpop nor getmail can."""
-        account = self._filled("lmtp", count)
-        to = f"lmtp:{self._server.lmtp}"
-        over = f"smtphost {self._server.lmtp} lmtp smtpname into"
-        fetchmail_lmtp = Program("fetchmail", ("fetchmail",), lambda drop: fetchmail(drop, over))
-        return [
-            ("fetchmail", lambda: self._theirs("lmtp", fetchmail_lmtp, count)),
-            ("pop3fast", lambda: self._ours(account, to, count)),
-            (f"pop3fast, {JOBS} at once", lambda: self._ours(account, to, count, jobs=JOBS)),
-        ]
-
-    def imap(self, count: int) -> list[Row]:
+    def _imap(self, count: int) -> list[Row]:
         """Return what appends to a folder that is 40 ms away."""
-        account = self._filled("imap", count)
-        into = self._into()
+        account, source = self._account(), self._source
         port = self._stack.enter_context(delayed(self._server.imap_port, FAR))
 
-        def loop() -> None:
+        def loop(user: str) -> None:
             pop = poplib.POP3(self._server.host, self._server.plain_port)
-            pop.user(self._mailboxes["imap"].user)
-            pop.pass_(self._mailboxes["imap"].password)
+            pop.user(source.user)
+            pop.pass_(source.password)
             imap = imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self._server.client_context())
-            imap.login(into.user, into.password)
+            imap.login(user, source.password)
             for number in range(1, pop.stat()[0] + 1):
                 imap.append("INBOX", "", "", b"\r\n".join([*pop.retr(number)[1], b""]))
             imap.logout()
             pop.quit()
 
-        def ours() -> None:
-            job = Job(account, f"imaps://into@127.0.0.1:{port}/INBOX", f"{self._new()}/state")
-            job = replace(job, to_password=into.password, to_context=self._server.client_context())
-            self._check(fetch_many([job])[0], count)
+        def ours(user: str) -> None:
+            job = Job(account, f"imaps://{user}@127.0.0.1:{port}/INBOX", f"{self._new()}/state")
+            job = replace(job, to_password=source.password, to_context=self._server.client_context())
+            _check(fetch_many([job])[0], count)
 
-        return [("a loop over poplib and imaplib", loop), ("pop3fast", ours)]
+        return [Row("a loop over poplib and imaplib", loop), Row("pop3fast", ours)]
 
-    def _filled(self, name: str, count: int) -> Account:
-        self._into()
-        mailbox = self._mailboxes[name] = self._server.add_mailbox(name)
-        mailbox.fill([self._contents[number % len(self._contents)] for number in range(count)])
-        self._server.settle(mailbox)
+    def _account(self) -> Account:
         url = f"pop3+plain://{self._server.host}:{self._server.plain_port}"
-        return Account(url, user=mailbox.user, password=mailbox.password)
+        return Account(url, user=self._source.user, password=self._source.password)
 
-    def _into(self) -> "Mailbox":
-        """Return the mailbox that all is delivered to."""
-        if self._target is None:
-            self._target = self._server.add_mailbox("into")
-            self._target.fill([])
-        return self._target
+    def _ours(self, to: Callable[[str], str], count: int, jobs: int) -> Row:
+        def command(drop: Maildrop, user: str) -> list[str]:
+            url = f"pop3+plain://{drop.user}@{drop.host}:{drop.port}"
+            options = ["--recipient", user, "--jobs-per-account", str(jobs), "--state", f"{drop.home}/state", "--quiet"]
+            return [sys.executable, "-m", "pop3fast", "fetch", url, "--to", to(user), *options]
+
+        return self._program("pop3fast" if jobs == 1 else f"pop3fast, {jobs} at once", ("time",), count, command)[0]
+
+    def _theirs(self, name: str, count: int, command: Callable[[Maildrop, str], list[str]]) -> list[Row]:
+        return self._program(name, ("getmail" if name == "getmail6" else name,), count, command)
+
+    def _program(
+        self, name: str, needs: tuple[str, ...], count: int, command: Callable[[Maildrop, str], list[str]]
+    ) -> list[Row]:
+        """Return the row of a program; none where it is not installed."""
+
+        def work(user: str) -> None:
+            program = Program(name, needs, lambda drop: command(drop, user), not_as_root=name == "getmail6")
+            source = self._source
+            drop = Maildrop(self._server.host, self._server.plain_port, source.user, source.password, self._new())
+            run(program, drop, longest=60 + count * LONGEST_DELIVERY)
+
+        return [] if Program(name, needs, lambda _: []).missing else [Row(name, work)]
 
     def _new(self) -> Path:
         self._number += 1
-        folder = self._folder / str(self._number)
+        folder = self._folder / f"run{self._number}"
         folder.mkdir(mode=0o755)
         return folder
 
-    def _maildrop(self, name: str) -> Maildrop:
-        self._folder.chmod(0o755)
-        mailbox = self._mailboxes[name]
-        return Maildrop(self._server.host, self._server.plain_port, mailbox.user, mailbox.password, self._new())
+    def _delivered_to(self, target: "Mailbox") -> int:
+        return sum(1 for _ in target.maildir.parent.glob("box/mailboxes/INBOX/dbox-Mails/u.*"))
 
-    def _alone(self, command: str, count: int) -> None:
-        content = self._contents[0]
-        for _ in range(count):
-            subprocess.run(shlex.split(command), input=content, check=True)
 
-    def _ours(self, account: Account, to: str, count: int, jobs: int = 1) -> None:
-        job = Job(account, to, f"{self._new()}/state", recipient="into", jobs_per_account=jobs)
-        self._check(fetch_many([job])[0], count)
+def _push(where: str, user: str, contents: list[bytes]) -> None:
+    """Send *contents* to *user* and do nothing else: what is as good as that has nothing to gain."""
+    with socket.socket(socket.AF_UNIX) as sock, sock.makefile("rb") as file:
 
-    def _theirs(self, name: str, program: Program, count: int) -> None:
-        before = self._count()
-        run(program, self._maildrop(name), longest=60 + count * LONGEST_DELIVERY)
-        if self._count() - before != count:
-            raise FailedError(f"{program.name} delivered {self._count() - before} of {count} messages")
+        def replies(count: int) -> None:
+            for _ in range(count):
+                while (line := file.readline())[3:4] == b"-":
+                    pass
+                if not line.startswith((b"2", b"3")):
+                    raise SystemExit(f"the server said {line!r}")
 
-    def _count(self) -> int:
-        maildir = self._into().maildir
-        return sum(1 for name in ("new", "cur") for _ in (maildir / name).iterdir())
+        sock.connect(where)
+        sock.sendall(b"LHLO bare\r\n")
+        replies(2)
+        for content in contents:
+            sock.sendall(b"MAIL FROM:<>\r\nRCPT TO:<%s>\r\nDATA\r\n" % user.encode())
+            replies(3)
+            sock.sendall(content.replace(b"\n", b"\r\n").replace(b"\r\n.", b"\r\n..") + b".\r\n")
+            replies(1)
 
-    def _check(self, report: FetchReport, count: int) -> None:
-        report.raise_for_error()
-        if report.fetched != count:
-            raise FailedError(f"{report.fetched} of {count} messages were delivered: {report.failures[:1]}")
+
+def _check(found: FetchReport, count: int) -> None:
+    found.raise_for_error()
+    if found.fetched != count:
+        raise SystemExit(f"{found.fetched} of {count} messages were delivered: {found.failures[:1]}")
 
 
 if __name__ == "__main__":

@@ -53,6 +53,8 @@ class DeliveringDovecot(DovecotServer):
     """Dovecot with more protocols."""
 
     has_imap = Path("/usr/lib/dovecot/imap").exists()
+    further = ""
+    """Settings behind these."""
 
     @classmethod
     def check(cls) -> None:
@@ -70,5 +72,6 @@ class DeliveringDovecot(DovecotServer):
         """Return what starts it."""
         self.imap_port = _free_port()
         login = IMAP_LOGIN.format(port=self.imap_port) if self.has_imap else ""
-        self.settings = SETTINGS.format(folder=self.folder, imap=" imap" * self.has_imap, imap_login=login)
+        more = {"imap": " imap" * self.has_imap, "imap_login": login}
+        self.settings = SETTINGS.format(folder=self.folder, **more) + self.further
         return super().configure()
