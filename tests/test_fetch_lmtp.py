@@ -249,7 +249,7 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(server: ScriptedSer
 
 
 @pytest.mark.parametrize(
-    "reply", [b"nonsense\r\n", b"250", b"250-\r\n" * 200, b"2" * 9000 + b"\r\n", b"999 x\r\n", b"\r\n"]
+    "reply", [b"nonsense\r\n", b"250", b"250ok\r\n", b"250-\r\n" * 200, b"2" * 9000 + b"\r\n", b"999 x\r\n", b"\r\n"]
 )
 @pytest.mark.parametrize("at", [b"greeting", b"LHLO", b"MAIL", b". "])
 def test_a_server_that_says_nonsense_loses_nothing(

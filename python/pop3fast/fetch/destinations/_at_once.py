@@ -5,11 +5,12 @@ at most that were under way. With one at a time, which is what there is unless m
 the next message is received and digested while the one before is delivered.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import BoundedSemaphore
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 from pop3fast.fetch._errors import DestinationError, MessageError, StateError, destination_error
 from pop3fast.fetch._identity import Entry, Identity
@@ -21,6 +22,14 @@ BATCH = 64
 """How many messages for each of them are delivered before all are waited for, and remembered for good."""
 
 
+@runtime_checkable
+class LooksAhead(Protocol):
+    """A destination that may begin with a message before it has heard of the one before."""
+
+    def deliver_before(self, message: OutgoingMessage, following: Callable[[], OutgoingMessage | None]) -> bytes | None:
+        """Deliver *message*, as `SimpleDestination.deliver` does; what is *following* then, if it is known, is next."""
+
+
 class AtOnce(SimpleDestination):
     """Several destinations that stand for one. Each has a message at a time."""
 
@@ -28,8 +37,8 @@ class AtOnce(SimpleDestination):
         """Deliver over *lanes*, which are alike."""
         self._lanes = lanes
         self._idle: SimpleQueue[SimpleDestination] = SimpleQueue()
-        for lane in lanes:
-            self._idle.put(lane)
+        for each in lanes:
+            self._idle.put(each)
         self.path = lanes[0].path
         self.clock = lanes[0].clock
         self.batch_messages = BATCH * len(lanes)
@@ -38,8 +47,12 @@ class AtOnce(SimpleDestination):
         self._attempts: Attempts | None = None
         # After which nothing more is tried: each attempt may take minutes.
         self._failure: DestinationError | StateError | None = None
-        # As many again wait for their turn, in memory or in a file.
-        self._room = BoundedSemaphore(2 * len(lanes))
+        # As many again wait for their turn, in memory or in a file, while one more is made ready.
+        self._room = BoundedSemaphore(2 * len(lanes) + 1)
+        # The only lane, and what waits for it: among several nobody knows which of them is going to have it.
+        lane, is_only = lanes[0], len(lanes) == 1
+        self._looking_ahead: LooksAhead | None = lane if is_only and isinstance(lane, LooksAhead) else None
+        self._waiting: deque[OutgoingMessage] = deque()
 
     def open(self) -> None:
         """Look whether anything can be delivered. Raises `DestinationError`."""
@@ -70,6 +83,8 @@ class AtOnce(SimpleDestination):
         message.sender()
         self._room.acquire()
         message.is_kept = True
+        if self._looking_ahead is not None:
+            self._waiting.append(message)
         self._under_way[entry.identity] = self._executor.submit(self._deliver, entry, message, self._attempts)
         return entry
 
@@ -94,10 +109,14 @@ class AtOnce(SimpleDestination):
 
     def _deliver(self, entry: Entry, message: OutgoingMessage, attempts: Attempts) -> Entry:
         lane = self._idle.get()
+        if self._waiting:
+            self._waiting.popleft()
         try:
             if self._failure is not None:
                 raise self._failure
-            remembered = entry._replace(place=lane.deliver(message) or b"")
+            ahead = self._looking_ahead
+            place = lane.deliver(message) if ahead is None else ahead.deliver_before(message, self._following)
+            remembered = entry._replace(place=place or b"")
             attempts.note_handled(entry, remembered)
         except OSError as error:
             self._failure = destination_error(self.path, "deliver to", error)
@@ -112,6 +131,10 @@ class AtOnce(SimpleDestination):
             self._idle.put(lane)
             message.close()
             self._room.release()
+
+    def _following(self) -> OutgoingMessage | None:
+        """Return what is delivered next; None when that is not known yet."""
+        return self._waiting[0] if self._waiting else None
 
     def _outcomes(self, entries: list[Entry]) -> Iterator[tuple[Entry, Entry | MessageError | DestinationError]]:
         for entry in entries:

@@ -1,11 +1,13 @@
 """An LMTP server as a destination: Dovecot's, Cyrus's, or one's own.
 
 Owns what its replies mean for a message. Where a server is lost after it had all of a message, nobody knows whether it
-has delivered it: the message stays new, which is said, and is sent again to those of whom it did not say so.
+has delivered it: the message stays new, which is said, and is sent again to those of whom it did not say so. There is
+one such message at most, for the content of the next goes out only when the server has said what became of the one
+before. Its envelope goes along with that one.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import cast
 
 from pop3fast import _replies
@@ -49,12 +51,16 @@ class Lmtp(ServerDestination[LmtpSession]):
 
     def deliver(self, message: OutgoingMessage) -> None:
         """Send *message* to who does not have it yet, and wait for what the server says of each recipient."""
-        served = Served(cast("Attempts", self._journal), message, self._recipients)
+        self.deliver_before(message, lambda: None)
+
+    def deliver_before(self, message: OutgoingMessage, following: Callable[[], OutgoingMessage | None]) -> None:
+        """Deliver *message*, and begin with the one that is *following* when all of it is sent."""
+        served, envelope = self._addressed(message)
         replies: dict[str, Reply] = {}
         why = ""
         try:
             if served.missing:
-                self._send(message, served.missing, replies)
+                self._send(message, envelope, replies, following)
         except LostError as error:
             self.hang_up()
             why = str(error)
@@ -71,12 +77,22 @@ class Lmtp(ServerDestination[LmtpSession]):
         is_refused = len(bad) == len(served.missing) and all(reply.final for reply in bad.values())
         raise (MessageRefused if is_refused else MessageDeferred)(why)
 
-    def _send(self, message: OutgoingMessage, recipients: Sequence[str], replies: dict[str, Reply]) -> None:
+    def _addressed(self, message: OutgoingMessage) -> tuple[Served, Envelope]:
+        served = Served(cast("Attempts", self._journal), message, self._recipients)
+        return served, Envelope(message.sender(), (*served.missing,), message.octets, _is_8bit(message))
+
+    def _send(
+        self,
+        message: OutgoingMessage,
+        envelope: Envelope,
+        replies: dict[str, Reply],
+        following: Callable[[], OutgoingMessage | None],
+    ) -> None:
         """Add to *replies* what the server says, by recipient. Raises `LostError`, which says if it had the message."""
         if self.in_a_hurry:
             raise LostError("it was not sent: the fetch was interrupted")
         session = self.connected()
-        envelope = Envelope(message.sender(), recipients, message.octets, self._is_8bit(message))
+        recipients = envelope.recipients
         try:
             said = session.envelope(envelope)
         except LostError:
@@ -98,11 +114,15 @@ class Lmtp(ServerDestination[LmtpSession]):
         replies |= {recipient: reply for recipient, reply in by_recipient.items() if not reply.good}
         try:
             with message.open() as file:
-                session.content(file)
-            for recipient in accepted:
-                replies[recipient] = _no_question(session.reply())
+                session.content(file, self._next(following) if session.looks_ahead(len(accepted)) else None)
+            for recipient, reply in zip(accepted, session.outcomes(len(accepted)), strict=True):
+                replies[recipient] = _no_question(reply)
         except LostError as error:
             raise LostError(f"{DOUBTFUL} ({error})") from error
+        except BaseException:
+            # Nothing but the rest of the content can be said to it, and what has no end is not delivered.
+            self.hang_up()
+            raise
 
     def _forget(self, session: LmtpSession, data: Reply) -> None:
         """Let the server forget the envelope, after this reply to DATA."""
@@ -112,9 +132,17 @@ class Lmtp(ServerDestination[LmtpSession]):
         else:
             session.reset()
 
-    def _is_8bit(self, message: OutgoingMessage) -> bool:
-        with message.open() as file:
-            return has_8bit(iter(lambda: file.read(PIECE_OCTETS), b""))
+    def _next(self, following: Callable[[], OutgoingMessage | None]) -> Envelope | None:
+        """Return the envelope of what is *following*, if there is anybody who does not have it."""
+        if (message := following()) is None:
+            return None
+        served, envelope = self._addressed(message)
+        return envelope if served.missing else None
+
+
+def _is_8bit(message: OutgoingMessage) -> bool:
+    with message.open() as file:
+        return has_8bit(iter(lambda: file.read(PIECE_OCTETS), b""))
 
 
 def _no_success(reply: Reply) -> Reply:

@@ -9,11 +9,11 @@ import contextlib
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
 from pop3fast import _replies
-from pop3fast.fetch.destinations._connection import Connection, LostError, pieces_with
+from pop3fast.fetch.destinations._connection import PIECE_OCTETS, Connection, LostError, pieces_with
 
 SECONDS = 600.0
 """How long each reply may take: that to the end of a message ten minutes (RFC 5321 section 4.5.3.2.6)."""
@@ -25,7 +25,7 @@ MOST_LINES = 100
 """No reply to these commands has as many."""
 
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
-_REPLY = re.compile(rb"([2-5][0-9]{2})([ -]?)(.*)", re.DOTALL)
+_REPLY = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 
 
 class Reply(NamedTuple):
@@ -52,7 +52,7 @@ class Envelope(NamedTuple):
     """From whom a message comes and to whom it goes."""
 
     sender: str
-    recipients: Sequence[str]
+    recipients: tuple[str, ...]
     octets: int
     is_8bit: bool
 
@@ -66,6 +66,9 @@ class LmtpSession:
         Raises ``OSError``, too.
         """
         self.capabilities: frozenset[str] = frozenset()
+        self._ahead: Envelope | None = None
+        # For so many recipients it has been seen to give a reply each, first when nothing else was asked for.
+        self._shown = 0
         self._connection = Connection(_connected(where))
         try:
             self._demand(self.reply(), "the greeting")
@@ -82,15 +85,31 @@ class LmtpSession:
 
     def quit(self) -> None:
         """End it as it ought to be. Raises nothing."""
-        with contextlib.suppress(LostError):
-            self._connection.send(b"QUIT\r\n")
+        if self._ahead is None:  # or else it is waiting for a content, which no QUIT is
+            with contextlib.suppress(LostError):
+                self._connection.send(b"QUIT\r\n")
         self.close()
 
+    def looks_ahead(self, recipients: int) -> bool:
+        """Whether the next envelope may go along with a content for so many *recipients*.
+
+        A server that gave one reply for all of them would seem to say with the next ones that each has it.
+        """
+        return self._pipelines and recipients <= self._shown
+
+    @property
+    def _pipelines(self) -> bool:
+        return "PIPELINING" in self.capabilities
+
     def envelope(self, envelope: Envelope) -> list[Reply]:
-        """Send an envelope; return the replies to MAIL, to each RCPT and to DATA."""
+        """Send an envelope, unless it went along with the content before; return the replies to MAIL, RCPT and DATA."""
         commands = self._commands(envelope)
-        if "PIPELINING" in self.capabilities:
-            self._connection.send(b"".join(commands))
+        if self._ahead not in {None, envelope}:
+            raise LostError("the server waits for another message")
+        is_sent, self._ahead = self._ahead is not None, None
+        if self._pipelines:
+            if not is_sent:
+                self._connection.send(b"".join(commands))
             return [self.reply() for _ in commands]
         replies: list[Reply] = []
         for command in commands:
@@ -100,10 +119,25 @@ class LmtpSession:
                 break
         return replies
 
-    def content(self, file: BinaryIO) -> None:
-        """Send the content behind the last envelope. A `reply` for each recipient follows (section 4.2)."""
+    def content(self, file: BinaryIO, following: Envelope | None = None) -> None:
+        """Send the content behind the last envelope, which `outcomes` are to follow.
+
+        Along with its end goes the envelope *following*, where it `looks_ahead`: nothing but that may come next.
+        """
+        last = b""
         for piece in smtp_data(file):
-            self._connection.send(piece)
+            if len(last) + len(piece) > PIECE_OCTETS:
+                self._connection.send(last)
+                last = b""
+            last += piece
+        self._ahead = following
+        self._connection.send(last + (b"".join(self._commands(following)) if following is not None else b""))
+
+    def outcomes(self, recipients: int) -> Iterator[Reply]:
+        """Yield what is said of each recipient that was accepted (section 4.2)."""
+        for _ in range(recipients):
+            yield self.reply()
+        self._shown = max(self._shown, recipients)
 
     def reset(self) -> None:
         """Forget the last envelope."""
@@ -118,7 +152,7 @@ class LmtpSession:
             found = _REPLY.fullmatch(line.rstrip(b"\r\n"))
             if found is None:
                 raise LostError(f"the server said {_replies.printable(repr(line[:80]))}, which is no reply")
-            texts.append(found[3].decode("utf-8", "backslashreplace"))
+            texts.append((found[3] or b"").decode("utf-8", "backslashreplace"))
             if found[2] != b"-":
                 reply = Reply(int(found[1]), " ".join(texts))
                 if reply.code == 421:  # noqa: PLR2004 - RFC 5321 section 3.8: it closes the connection
