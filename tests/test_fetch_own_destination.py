@@ -3,9 +3,12 @@
 The server is scripted; the destinations keep what they get in memory.
 """
 
+import itertools
 import pickle
 import threading
 from dataclasses import replace
+from email import message_from_bytes
+from email.utils import parseaddr
 from pathlib import Path
 
 import pytest
@@ -488,6 +491,44 @@ def test_the_sender_is_the_return_path_or_else_the_from(header: bytes, sender: s
     message = OutgoingMessage("1234", Identity(b"u"), content)
     found = message.sender()
     assert found == sender or (sender == "" and set(found).isdisjoint(" <>"))
+
+
+@pytest.mark.parametrize("name", [b"From", b"fROM", b"Return-Path", b"X-From", b"From "])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(b"<a@example.org>", b"a@example.org", b"Bob <a.b+c@example.org>", b'"Bob, B." <a@example.org> ', b"", b"<>"),
+        *(
+            b"Bob| <a@example.org>",
+            b"|\tBob|\t<a@example.org>",
+            b"a@example.org, b@example.org",
+            b"a@example.org (Bob)",
+        ),
+        *(
+            b"B\xf6b <a@example.org>",
+            b'"a b"@example.org',
+            b"Bob",
+            b"<a@b",
+            b"A: <a@b>, c@d;",
+            b"<@x:a@b>",
+            b"<a@b> <c@d>",
+        ),
+        *(b"Bob.B <a@b>", b"<a..b@c..d>", b"<%s@example.org>" % (b"a" * 400), b"<a@b>x", b"=?utf-8?q?B=C3=B6b?= <a@b>"),
+    ],
+)
+def test_the_sender_is_what_the_standard_library_reads(name: bytes, value: bytes) -> None:
+    before = (b"", b"X: 1|", b"From me|", b"no field|", b" folded|", b"Sender: x@y|\tz|", b": none|")
+    for above, line_end in itertools.product(before, (b"\r\n", b"\n")):
+        header = (above + name + b":" + value + b"|From: <last@example.org>").replace(b"|", line_end)
+        content = Content(1000)
+        content.append(header + line_end * 2 + b"From: <text@example.org>" + line_end)
+        parsed = message_from_bytes(header)
+        field = next((str(found) for each in ("Return-Path", "From") if (found := parsed.get(each)) is not None), "")
+        address = parseaddr(" ".join(field.split()))[1]
+        usable = (
+            address.isascii() and address.isprintable() and len(address) <= 320 and not set(address) & set(' <>"\\')
+        )
+        assert OutgoingMessage("1234", Identity(b"u"), content).sender() == (address if usable else ""), header
 
 
 def test_fetch_mailbox_takes_all_of_it_by_name(server: ScriptedServer, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ and digests it as it comes.
 
 import io
 import os
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -32,6 +33,13 @@ MOST_ADDRESS = 320
 
 KEY_HEX = 40
 """160 bits: no two messages are expected to share them, and a column for it may be short."""
+
+_NO_FIELD = re.compile(rb"^(?!From |[!-9;-~]*:|[\t ])", re.MULTILINE)
+_RETURN_PATH, _FROM = (
+    re.compile(rb"^%s:((?:.*\n[\t ])*.*)" % name, re.MULTILINE | re.IGNORECASE) for name in (b"Return-Path", b"From")
+)
+_PLAIN = re.compile(r"\s*(?:[\w ]*|\"[\w .,-]*\")\s*<([\w.+=-]+@[\w.-]+)>\s*", re.ASCII)
+"""How nearly every sender is written. What looks otherwise is parsed, which takes half as long as all the rest."""
 
 
 def message_key(account: str, uid: bytes, content: bytes) -> str:
@@ -181,13 +189,13 @@ class OutgoingMessage:
         return self._sender
 
     def _looked_up_sender(self) -> str:
-        from email import message_from_bytes  # noqa: PLC0415 - only where somebody wants to know
-
-        header = message_from_bytes(self.header())
-        # A field with octets above 127 is no str.
-        for name in ("Return-Path", "From"):
-            if (field := header.get(name)) is not None:
-                return _address(str(field))
+        header = self.header()
+        # As the standard library reads it, and everybody behind it: what is below such a line is no header any more.
+        if (end := _NO_FIELD.search(header)) is not None:
+            header = header[: end.start()]
+        for field in (_RETURN_PATH, _FROM):
+            if (found := field.search(header)) is not None:
+                return _address(found[1].decode("ascii", "replace"))
         return ""
 
     def copy_with_lf(self, file: BinaryIO) -> None:
@@ -204,6 +212,8 @@ class OutgoingMessage:
 
 
 def _address(field: str) -> str:
+    if (plain := _PLAIN.fullmatch(field)) is not None and len(plain[1]) <= MOST_ADDRESS:
+        return plain[1]
     from email.utils import parseaddr  # noqa: PLC0415 - takes long, and is hardly ever needed
 
     address = parseaddr(" ".join(field.split()))[1]
