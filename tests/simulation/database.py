@@ -57,6 +57,9 @@ class Databases:
 
 CONNECT = sqlite3.connect
 
+FAILED = "failed"
+"""What stands for a statement that has failed."""
+
 
 class Database(sqlite3.Connection):
     """A connection that dies with its process."""
@@ -101,5 +104,6 @@ class Database(sqlite3.Connection):
             self.world.step(f"sql {word}")
         except Fault as fault:
             self.world.say("SQLite fails", fault)
+            self.world.on_statement(FAILED)
             said = "database or disk is full" if fault.number == errno.ENOSPC else "disk I/O error"
             raise sqlite3.OperationalError(said) from None

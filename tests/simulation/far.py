@@ -9,17 +9,19 @@ import contextlib
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
 from io import BytesIO
 from socket import AF_UNIX, AddressFamily
 from types import SimpleNamespace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from unittest import mock
 
 from pop3fast.fetch import MessageDeferred
 from pop3fast.fetch.destinations._program import Ended, Program
 from pop3fast.fetch.memory._state_rows import _REMEMBER
 
-from .disk import Disk, Inline
+from .database import FAILED
+from .disk import Disk
 from .mails import FAR
 from .own import OneByOne
 from .world import World
@@ -73,7 +75,7 @@ class FarPlace(OneByOne):
         """Note that of what was not remembered nobody knows that it was taken."""
         # It keeps each as done before the next one begins. What an IMAP server has is found.
         if self.kind != IMAP and self._unsaid:
-            self.doubtful[self._unsaid[-1]] += 1
+            self.doubtful[self._unsaid.pop()] += 1
 
     def take(self, text: bytes, *, answered: bool = True) -> None:
         """Keep *text* for good; whether the sender will be *answered*."""
@@ -130,7 +132,10 @@ class FarPlace(OneByOne):
         return self._arrived
 
     def _note(self, statement: str) -> None:
-        if statement.startswith("BEGIN"):
+        if statement == FAILED:
+            # The session may be lost at the same time, and the next one finds a state that works.
+            self.forget_the_last()
+        elif statement.startswith("BEGIN"):
             self._remembers = ""
         elif statement == _REMEMBER:
             self._remembers = "all"
@@ -322,6 +327,43 @@ class FarSocket:
         self._end.gone = "hang-ups"
 
 
+class OneBehind(Executor):
+    """Does each work when the next one comes or somebody waits for it, in one thread."""
+
+    def __init__(self) -> None:
+        self._waiting: Callable[[], object] = lambda: None
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **named: Any) -> "Future[Any]":  # noqa: ANN401
+        future = Awaited(self.catch_up)
+        self.catch_up()
+        self._waiting = lambda: future.come(lambda: work(*arguments, **named))
+        return future
+
+    def catch_up(self) -> None:
+        """Do what waits."""
+        waiting, self._waiting = self._waiting, lambda: None
+        waiting()
+
+
+class Awaited(Future[Any]):
+    """What becomes of a work."""
+
+    def __init__(self, catch_up: Callable[[], None]) -> None:
+        super().__init__()
+        self._catch_up = catch_up
+
+    def come(self, work: Callable[[], object]) -> None:
+        """Do the *work*."""
+        try:
+            self.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is the caller's
+            self.set_exception(error)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        self._catch_up()
+        return super().exception(timeout)
+
+
 @contextlib.contextmanager
 def far_ends(world: World) -> Iterator[None]:
     """Put the far ends of *world* in the place of programs and servers."""
@@ -341,7 +383,7 @@ def far_ends(world: World) -> Iterator[None]:
     kinds = "pop3fast.fetch.destinations"
     with contextlib.ExitStack() as stack:
         # The next message is received beside this one, by another thread.
-        stack.enter_context(mock.patch(f"{kinds}._at_once.ThreadPoolExecutor", return_value=Inline()))
+        stack.enter_context(mock.patch(f"{kinds}._at_once.ThreadPoolExecutor", return_value=OneBehind()))
         stack.enter_context(mock.patch.object(Program, "open"))
         stack.enter_context(mock.patch.object(Program, "run", run))
         stack.enter_context(mock.patch(f"{kinds}._lmtp_session._connected", connected))

@@ -277,7 +277,7 @@ FAULTS = (
     Planted(
         "an answer that is lost is a good one",
         "destinations._lmtp",
-        "Lmtp.deliver",
+        "Lmtp.deliver_before",
         "if not served.missing:",
         "if why or not served.missing:",
         1,
