@@ -94,3 +94,52 @@ impl ReceiveBuffer {
         &self.memory[place]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{RETAINED_CAPACITY, ReceiveBuffer};
+
+    fn feed(buffer: &mut ReceiveBuffer, octets: &[u8]) {
+        buffer.room(octets.len()).copy_from_slice(octets);
+    }
+
+    #[test]
+    fn what_is_unread_moves_to_the_front_once_as_much_was_handed_out_and_not_before() {
+        let mut buffer = ReceiveBuffer::default();
+        feed(&mut buffer, &(0..100).collect::<Vec<u8>>());
+        buffer.hand_out(49);
+        feed(&mut buffer, b"");
+        assert_eq!((buffer.head, buffer.filled), (49, 100));
+        buffer.hand_out(1);
+        feed(&mut buffer, &[100, 101]);
+        assert_eq!((buffer.head, buffer.filled), (0, 52));
+        assert_eq!(buffer.first(52), &(50..102).collect::<Vec<u8>>()[..]);
+    }
+
+    #[test]
+    fn memory_grows_to_twice_the_room_where_that_is_wanted_and_not_where_it_is_enough() {
+        let mut buffer = ReceiveBuffer::default();
+        for (fed, room) in [(8, 8), (1, 16), (7, 16), (1, 32), (100, 117)] {
+            feed(&mut buffer, &vec![b'x'; fed]);
+            assert_eq!(buffer.capacity(), room);
+        }
+        assert_eq!(buffer.unread(), 117);
+        buffer.hand_out(117);
+        feed(&mut buffer, &[b'x'; 117]);
+        assert_eq!(buffer.capacity(), 117);
+    }
+
+    #[test]
+    fn an_empty_buffer_keeps_the_room_of_a_message_of_some_megabytes_and_no_more() {
+        let some = 8_000_000;
+        assert!((some..2 * some).contains(&RETAINED_CAPACITY));
+        let mut buffer = ReceiveBuffer::default();
+        for (fed, kept) in [(some, some), (3 * some, RETAINED_CAPACITY)] {
+            feed(&mut buffer, &vec![b'x'; fed]);
+            buffer.hand_out(fed);
+            feed(&mut buffer, b"x");
+            buffer.hand_out(1);
+            assert_eq!(buffer.capacity(), kept);
+        }
+    }
+}
