@@ -81,6 +81,31 @@ def test_where_no_account_can_begin_nothing_is_waited_for(here: Here, command: l
     assert [line.count("nosuch") for line in ran.err.splitlines()] == [1, 1]
 
 
+def test_an_account_that_could_not_begin_at_first_begins_when_its_server_is_back(tmp_path: Path) -> None:
+    drop = Maildrop((b"1", mail(1)))
+    refused: list[bytes] = []
+
+    def refuse_twice(command: bytes) -> bytes | None:
+        if command.startswith(b"PASS") and len(refused) < 2:
+            refused.append(command)
+            return b"-ERR [SYS/TEMP] come back later\r\n"
+        return None
+
+    drop.instead = refuse_twice
+    with ScriptedServer(GREETING, drop) as server:
+        every = ("fetch", plain_url(server), "--to", "eml:box", "--from-now", "--every", "0.05")
+        with running(ENV, tmp_path, *every) as child:
+            wait_until(lambda: server.commands.count(b"QUIT") >= 2)
+            drop.messages.append((b"2", mail(2)))
+            wait_until(lambda: (tmp_path / "box").exists() and delivered(f"eml:{tmp_path}/box"))
+            child.send_signal(signal.SIGTERM)
+            out, err = child.communicate(timeout=SECONDS)
+    assert child.returncode == 0
+    assert err.count("come back later") == 1, err
+    assert out.startswith("1 message on the server will not be fetched: --from-now\n")
+    assert delivered(f"eml:{tmp_path}/box") == [mail(2)]
+
+
 def test_a_dry_run_is_done_once(here: Here) -> None:
     ran = here("fetch", "pop3s://a@b", "--to", "eml:x", "--every", "60", "--dry-run", status=2)
     assert ran.err == "pop3fast: a dry run is done once, and not --every so often\n"

@@ -120,19 +120,32 @@ def _fetched(job: Job, told: "Told") -> FetchReport:
 
 
 def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "Told") -> int:
-    """Fetch until SIGTERM, after which all is well; an interrupt passes through. Ends where no account can begin."""
+    """Fetch until SIGTERM, after which all is well; an interrupt passes through. Ends where no account can ever begin.
+
+    An account that could not begin tries to do so when it has its turn: its server may have been away for a moment.
+    """
     of_job = {id(task.job): task for task in tasks}
-    statuses = [told.end(task, task.failed) for task in tasks if task.failed is not None]
-    if len(statuses) == len(tasks):
+    to_begin = {id(task.job) for task in tasks if task.failed is not None}
+
+    def begin(job: Job) -> FetchReport | None:
+        failed = None
+        if id(job) in to_begin and (failed := _taken_over(of_job[id(job)], command, alone=False).failed) is None:
+            to_begin.discard(id(job))
+        return failed
+
+    statuses = [told.end(task, task.failed) for task in tasks if task.job is None and task.failed is not None]
+    jobs = [task.job for task in tasks if task.job is not None]
+    if not jobs:
         return status_of(statuses)
     try:
         with _terminated_by(signal.SIGTERM):
             fetch_every(
-                [task.job for task in tasks if task.job is not None and task.failed is None],
+                jobs,
                 command.every,
                 threads=command.jobs,
                 progress=told.now,
                 on_report=lambda job, report: told.end(of_job[id(job)], report),
+                before=begin,
             )
     except Terminated:
         return 0
@@ -260,7 +273,7 @@ def _taken_over(task: Task, command: argparse.Namespace, *, alone: bool) -> Task
         if alone and isinstance(error, FetchError):
             raise
         return replace(task, failed=FetchReport(str(job.account), job.words, error=error))
-    return task
+    return replace(task, failed=None)
 
 
 def _say_taken(taken: int, words: str, command: argparse.Namespace) -> None:

@@ -57,14 +57,17 @@ def fetch_every(
     threads: int | None = None,
     progress: Callable[[Job, Progress], object] | None = None,
     on_report: Callable[[Job, FetchReport], object] | None = None,
+    before: Callable[[Job], FetchReport | None] | None = None,
     clock: Clock | None = None,
 ) -> None:
     """Do all *jobs* now, and each again *every* so many seconds, until `KeyboardInterrupt` or what a callback raises.
 
     Several are done at once, at most as many as *threads* says (8); those for the same account one behind the other. A
     tenth of *every* more or less lies between two turns. An account that fails has its next turn when it is due.
-    *progress* is called in the threads, *on_report* in the caller's, with each report as it comes. Whatever ends it
-    ends all jobs within a second; what was delivered is remembered. *clock* is for tests.
+    *progress* is called in the threads, *on_report* in the caller's, with each report as it comes. *before* is called
+    in the threads when a job has its turn; a report that it returns stands in the place of the fetch, and nothing ends
+    what it waits for. Whatever ends the rest ends all jobs within a second; what was delivered is remembered. *clock*
+    is for tests.
 
     Raises `ValueError` without any job: it would wait for ever, and nothing would ever be fetched.
     """
@@ -80,7 +83,7 @@ def fetch_every(
     def work() -> None:
         for turn in iter(todo.get, None):
             try:
-                done.put((turn, do_queue(queues[turn], world, progress)))
+                done.put((turn, do_queue(queues[turn], world, progress, before)))
             except BaseException as error:  # noqa: BLE001 - it is raised where the turn is waited for
                 done.put((turn, error))
 

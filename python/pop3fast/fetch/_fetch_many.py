@@ -137,14 +137,21 @@ def do_jobs(jobs: list[Job]) -> list[FetchReport]:
 
 
 def do_queue(
-    jobs: list[Job], world: Surroundings, progress: Callable[[Job, Progress], object] | None = None
+    jobs: list[Job],
+    world: Surroundings,
+    progress: Callable[[Job, Progress], object] | None = None,
+    before: Callable[[Job], FetchReport | None] | None = None,
 ) -> list[FetchReport]:
-    """Do *jobs* one behind the other, and return their reports; one that makes no sense does not end the others."""
+    """Do *jobs* one behind the other, and return their reports; one that makes no sense does not end the others.
+
+    What *before* returns for a job is the report of it, which is not done then.
+    """
     reports: list[FetchReport] = []
     for job in jobs:
         try:
             tell = None if progress is None else partial(progress, job)
-            reports.append(run_job(job, world, progress=tell))
+            held_up = None if before is None else before(job)
+            reports.append(held_up or run_job(job, world, progress=tell))
         except Exception as error:  # noqa: BLE001 - as the docstring says
             reports.append(FetchReport(str(job.account), job.words, error=error))
     return reports
