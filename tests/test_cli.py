@@ -308,6 +308,17 @@ def test_where_errors_cannot_be_said_the_exit_status_says_it(redirection: str, t
         assert (done.returncode, done.stdout, done.stderr) == (status, b"", b"")
 
 
+def test_a_command_ends_without_a_last_collection_of_all_that_it_has_loaded() -> None:
+    code = """
+import atexit, gc
+atexit.register(lambda: print(len(gc.get_objects()) < gc.get_freeze_count() / 10))
+from pop3fast.cli import main
+main(["--version"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "True"
+
+
 def test_an_interrupt_while_the_command_line_is_loaded_is_status_130_without_a_traceback(tmp_path: Path) -> None:
     program = """
 import runpy, sys
