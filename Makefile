@@ -38,7 +38,7 @@ say = echo "pop3fast: $(1)"
 # Runs a command, and shows what it said only when it failed.
 quietly = { $(1) >.venv/log 2>&1 || { cat .venv/log >&2; false; }; }
 
-.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-anywhere bench-mailboxes bench-fleet kills simulate mutants fuzz docs man screencast dist prove-packages prove-newest prove-newcomer ci clean rust rust-lint find-python FORCE
+.PHONY: help demo test test-busy lint bench bench-servers bench-fetch bench-line bench-anywhere bench-mailboxes bench-fleet kills simulate mutants fuzz docs man screencast dist prove-packages prove-newest prove-newcomer ci clean rust rust-lint find-python FORCE
 
 help:
 	@echo "make demo    retrieve a mailbox with poplib and with pop3fast, check every message, compare  (MESSAGES=10000)"
@@ -48,6 +48,7 @@ help:
 	@echo "make bench   the benchmarks; the first row is always poplib  (BENCH_ARGS='--write docs/performance.md')"
 	@echo "make bench-servers  unpack popa3d, Courier, Cyrus and Postfix for them and for tests, from Debian's packages into .venv"
 	@echo "make bench-fetch  pop3fast fetch beside other programs, from Dovecot to the disk  (BENCH_ARGS='--write docs/performance.md')"
+	@echo "make bench-line  over a line: its rate, several sessions, programs as they are with \$$POP3FAST_READ_AHEAD  (BENCH_ARGS=--write)"
 	@echo "make kills   kill a program with a handler at a thousand random moments  (KILLS=10000)"
 	@echo "make bench-anywhere  delivery to a function, a program, LMTP and IMAP beside other programs"
 	@echo "make bench-mailboxes  1,000 far mailboxes with nothing new, on an event loop and by threads"
@@ -101,6 +102,11 @@ bench-servers: $(DONE)/venv
 
 bench-fetch: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches.fetch $(BENCH_ARGS)
+
+bench-line: $(DONE)/built $(DONE)/dev
+	@$(IN_VENV) -m benches.line $(BENCH_ARGS)
+	@$(IN_VENV) -m benches.several $(BENCH_ARGS)
+	@$(IN_VENV) -m benches.unmodified $(BENCH_ARGS)
 
 kills: $(DONE)/built
 	@POP3FAST_KILLS=$(or $(KILLS),1000) $(IN_VENV) -m pytest -q --timeout 3600 tests/test_process_mailbox.py -k at_random
@@ -175,6 +181,7 @@ ci:
 	@$(MAKE) demo MESSAGES=1000
 	@$(MAKE) bench BENCH_ARGS=--quick
 	@$(MAKE) bench-fetch BENCH_ARGS=--quick
+	@$(MAKE) bench-line BENCH_ARGS=--quick
 	@$(MAKE) bench-mailboxes BENCH_ARGS=--quick
 	@$(MAKE) bench-fleet BENCH_ARGS=--quick
 	@bash .ci/newcomer brief --may-skip
