@@ -1,9 +1,10 @@
-"""``python -m benches.fleet [--accounts N] [--quick]``: turns of a fleet that find nothing new, beside threads.
+"""``python -m benches.fleet [--accounts N] [--quick] [--write FILE]``: turns that find nothing new, beside threads.
 
-Owns the comparison of three ways: `fetch_fleet`, whose looks are tasks of one loop; the same with a fetch each turn;
-and `fetch_many` in as many threads, whose state is a file for each account. The server has a process of its own, waits
-for a round trip before each reply, and gives a mailbox of its own to every user. Says turns a second and what they took
-of the processors, in the worker and in the database. No time makes it fail. Linux only, with Debian's PostgreSQL.
+Owns the comparison of three ways: `fetch_fleet`, whose looks are tasks of one loop, without TLS and with it; the same
+with a fetch each turn; and `fetch_many` in as many threads, whose state is a file for each account. The server has a
+process of its own, waits for a round trip before each reply, and gives a mailbox of its own to every user. Says turns a
+second, what they took of the processors, in the worker and in the database, and how large rows are; `fleet_plan` makes
+of it what many mailboxes need. No time makes it fail. Linux only, with Debian's PostgreSQL.
 """
 
 import argparse
@@ -15,18 +16,32 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, aclosing
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
+from benches import fleet_plan, report
+from benches.fleet_plan import Measured, Way
 from benches.mailboxes import MESSAGES, served
 from pop3fast.fetch import Account, FetchReport, Job, fetch_fleet, fetch_many
+from pop3fast.testing import CERTIFICATE
 
 if TYPE_CHECKING:
     from servers.postgres import PostgresServer
 
 ROOT = Path(__file__).parent.parent
 LATENCY = 0.05
-BY_FETCHES = 1_000
+BY_FETCHES = BY_TLS = 1_000
 """So many take as long as ten times as many looks."""
+BY_THEMSELVES = 20
+"""So many looks, one after the other, show how long one takes."""
+ROWS = 200_000
+MARKS = {
+    name: (
+        f"<!-- {name}: what follows is written by `python -m benches.fleet --write docs/machines.md` -->\n",
+        f"\n<!-- end of {name} -->",
+    )
+    for name in ("measured", "plan")
+}
 EVERY = 1e6
 """Longer than the run, so that each account has one turn."""
 
@@ -38,11 +53,13 @@ class Took(NamedTuple):
     seconds: float
     worker: float
     database: float
+    log: int
 
-    def __str__(self) -> str:
-        rate = f"{self.turns / self.seconds:7,.0f} turns/s"
-        each = f"{self.worker / self.turns * 1000:6.2f} ms of processor in the worker"
-        return f"{self.turns:7,} turns {rate} {each}, {self.database / self.turns * 1000:5.2f} ms in the database"
+    def way(self, name: str) -> Way:
+        """Return it for each turn."""
+        turns = self.turns
+        worker, database = (1000 * each / turns for each in (self.worker, self.database))
+        return Way(f"{name} ({turns:,})", turns / self.seconds, worker, database, self.log / turns)
 
 
 def main() -> int:
@@ -50,12 +67,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benches.fleet")
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--accounts", type=int, default=10_000, metavar="N")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between their marks in FILE")
     parser.add_argument("--limit", type=int, default=1_000, metavar="N", help="sessions at once")
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT / "tests"))
     from servers import UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
     from servers.postgres import PostgresServer  # noqa: PLC0415 - as above
 
+    if arguments.quick and arguments.write:
+        parser.error("what a quick run measures is never quoted")
     accounts, fetches = (40, 20) if arguments.quick else (arguments.accounts, min(BY_FETCHES, arguments.accounts))
     try:
         postgres = PostgresServer()
@@ -64,32 +84,77 @@ def main() -> int:
         return 0
     with ExitStack() as stack:
         stack.enter_context(postgres)
-        port = stack.enter_context(served(LATENCY))
+        ports = [stack.enter_context(served(LATENCY, tls=tls)) for tls in (False, True)]
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         print(f"nothing new, {LATENCY * 1000:.0f} ms of round trip, {arguments.limit:,} sessions at once, one worker")
-        for name, took in _measured(postgres, port, folder, (accounts, fetches, arguments.limit)):
-            print(f"{name:18} {took}", flush=True)
+        measured = _measured(postgres, ports, folder, (accounts, fetches, arguments.limit))
+        table = fleet_plan.table(measured)
+        # From the figures as they are shown, so that who reads them can do it again.
+        texts = {"measured": table, "plan": fleet_plan.plan(fleet_plan.read_back(table))}
+        print(*texts.values(), sep="\n\n", flush=True)
+    if arguments.write:
+        whole = arguments.write.read_text(encoding="utf-8")
+        for name, text in texts.items():
+            whole = report.between_marks(whole, text, MARKS[name])
+        arguments.write.write_text(whole, encoding="utf-8")
     return 0
 
 
-def _measured(
-    postgres: "PostgresServer", port: str, folder: Path, numbers: tuple[int, int, int]
-) -> "list[tuple[str, Took]]":
-    accounts, fetches, limit = numbers
-    url, found = postgres.database(), []
-    fleet = _Fleet(postgres, url, folder, limit)
+def _measured(postgres: "PostgresServer", ports: list[str], folder: Path, numbers: tuple[int, int, int]) -> Measured:
+    count, fetches, limit = numbers
+    port, by_tls = ports
+    fleet = _Fleet(postgres, postgres.database(), folder, limit)
     # A mailbox that all the others are like.
     for _ in range(2):
         fleet.turns(_accounts(port, 1))
         fleet.all_due()
-    found.append(("looks", fleet.turns(_accounts(port, accounts), settle=True)))
-    print(f"{'':18} {fleet.rows()}")
-    found.append(("fetches", fleet.turns(_accounts(port, fetches), settle=True, by_fetches=True)))
+    look = fleet.turns(_accounts(port, count), settle=True)
+    over_tls = fleet.turns(_accounts(by_tls, min(BY_TLS, count), tls=True), settle=True)
+    account_octets = fleet.account_octets()
+    seconds = fleet.look_by_itself(_accounts(port, min(BY_THEMSELVES, count)))
+    fetch = fleet.turns(_accounts(port, fetches), settle=True, by_fetches=True)
     jobs = [Job(account, f"maildir:{folder}/{account.login}") for account in _accounts(port, min(fetches, 200))]
     for _ in range(2):
         fetch_many(jobs, threads=limit)
-    found.append(("fetch_many", _took(postgres, len(jobs), lambda: _check(fetch_many(jobs, threads=limit)))))
-    return found
+    by_threads = fleet.took(len(jobs), lambda: _check(fetch_many(jobs, threads=limit)))
+    return Measured(
+        look.way("a look"),
+        over_tls.way("a look over TLS"),
+        fetch.way("a fetch in a thread, state in PostgreSQL"),
+        by_threads.way("`fetch_many` in threads, state in files")._replace(database=0.0, log=0.0),
+        seconds,
+        account_octets,
+        _message_octets(postgres.database(), min(ROWS, 40 * count)),
+        LATENCY,
+    )
+
+
+def _message_octets(url: str, rows: int) -> float:
+    """Return what a row for a message takes with its indexes, where the mail goes to objects."""
+    import psycopg  # noqa: PLC0415 - an extra
+
+    from pop3fast.fetch.memory._postgres import PostgresState  # noqa: PLC0415 - no program needs it
+
+    PostgresState(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("SET search_path TO pop3fast")
+        connection.execute(
+            "INSERT INTO account (host, port, \"user\") SELECT 'h', 995, n::text FROM generate_series(1, %s / 50) n",
+            (rows,),
+        )
+        # As they come: of one account after the other, and none where the one before is.
+        connection.execute(
+            "INSERT INTO seen (account, uid, occurrence, size, octets, fingerprint, delivered_at, content, place) "
+            "SELECT account.id, left(md5(n::text), 30)::bytea, 0, 5000, 5100, decode(md5('f' || n), 'hex'), "
+            "1800000000, decode(md5('c' || n), 'hex'), "
+            "('20261125T090040Z-' || md5('k' || n) || md5('l' || n) || '.eml md5 ' || md5('m' || n))::bytea "
+            'FROM generate_series(0, %s - 1) n JOIN account ON "user" = (1 + n %% (%s / 50))::text ORDER BY n',
+            (rows, rows),
+        )
+        connection.execute("VACUUM seen")
+        found = connection.execute("SELECT pg_total_relation_size('seen')").fetchone()
+    assert found is not None
+    return float(found[0]) / rows
 
 
 class _Fleet:
@@ -100,24 +165,45 @@ class _Fleet:
         self._url = url
         self._folder = folder
         self._limit = limit
+        self._seconds: list[float] = []
+        """How long each turn took."""
 
     def turns(self, accounts: list[Account], *, settle: bool = False, by_fetches: bool = False) -> Took:
         """Have one turn of each of *accounts*, which were settled before where that is wanted."""
         if settle:
             self._settle(accounts, by_fetches=by_fetches)
-        return _took(self._postgres, len(accounts), lambda: asyncio.run(self._work(accounts)))
+        return self.took(len(accounts), lambda: asyncio.run(self._work(accounts)))
+
+    def look_by_itself(self, accounts: list[Account]) -> float:
+        """Return how long a look takes, in seconds, while there is no other."""
+        self.all_due()
+        self._seconds.clear()
+        limit, self._limit = self._limit, 1
+        asyncio.run(self._work(accounts))
+        self._limit = limit
+        return median(self._seconds)
+
+    def took(self, turns: int, do: Callable[[], object]) -> Took:
+        """Return what so many *turns* take, which *do* does."""
+        log = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')"
+        used, database, (written,) = _used(), self._postgres.processor_seconds(), self._sql(log)
+        began = time.perf_counter()
+        do()
+        seconds = time.perf_counter() - began
+        after = _used(), self._postgres.processor_seconds()
+        return Took(turns, seconds, after[0] - used, after[1] - database, self._sql(log)[0] - written)
 
     def all_due(self) -> None:
         """Let it be everybody's turn."""
         self._sql("UPDATE pop3fast.turn SET due = now(), urgency = now()")
 
-    def rows(self) -> str:
-        """Return how large the tables are that have a row for each account."""
-        sizes = {
-            table: self._sql(f"SELECT pg_total_relation_size('pop3fast.{table}'), count(*) FROM pop3fast.{table}")  # noqa: S608
-            for table in ("account", "turn")
-        }
-        return ", ".join(f"{octets / rows:.0f} bytes of {table} each" for table, (octets, rows) in sizes.items())
+    def account_octets(self) -> float:
+        """Return how large the rows of each account are, in the tables that have one."""
+        octets = 0.0
+        for table in ("account", "turn"):
+            size, rows = self._sql(f"SELECT pg_total_relation_size('pop3fast.{table}'), count(*) FROM pop3fast.{table}")  # noqa: S608
+            octets += size / rows
+        return octets
 
     async def _work(self, accounts: list[Account]) -> None:
         left = len(accounts)
@@ -126,6 +212,7 @@ class _Fleet:
         async with aclosing(fleet) as reports:
             async for report in reports:
                 report.raise_for_error()
+                self._seconds.append(report.seconds)
                 if report.fetched and report.seen:
                     raise SystemExit("something was fetched twice")
                 left -= 1
@@ -163,21 +250,14 @@ class _Fleet:
             return tuple(map(int, cursor.fetchone() or ())) if cursor.description else ()
 
 
-def _accounts(port: str, count: int) -> list[Account]:
-    url = f"pop3+plain://127.0.0.1:{port}"
-    return [Account(url, user=f"user{number}", password="password") for number in range(count)]
+def _accounts(port: str, count: int, *, tls: bool = False) -> list[Account]:
+    url, trusted = (f"pop3s://127.0.0.1:{port}", CERTIFICATE) if tls else (f"pop3+plain://127.0.0.1:{port}", None)
+    return [Account(url, user=f"user{number}", password="password", ca_file=trusted) for number in range(count)]
 
 
 def _check(reports: list[FetchReport]) -> None:
     if {report.seen for report in reports} != {len(MESSAGES)}:
         raise SystemExit("not all was fetched before")
-
-
-def _took(postgres: "PostgresServer", turns: int, do: Callable[[], object]) -> Took:
-    used, database, began = _used(), postgres.processor_seconds(), time.perf_counter()
-    do()
-    seconds = time.perf_counter() - began
-    return Took(turns, seconds, _used() - used, postgres.processor_seconds() - database)
 
 
 def _used() -> float:

@@ -8,6 +8,7 @@ because they take minutes for all. No time makes it fail. Linux only, for the pe
 import argparse
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from typing import TypedDict
 
 from pop3fast import aio
 from pop3fast.fetch import Account, FetchReport, Job, fetch_many
+from pop3fast.testing import CERTIFICATE
 
 ROOT = Path(__file__).parent.parent
 MAILBOXES = 1000
@@ -52,10 +54,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benches.mailboxes")
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--serve", type=float, metavar="SECONDS")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--fetch", nargs=4, metavar=("WAY", "PORT", "FOLDER", "MAILBOXES"))
     arguments = parser.parse_args()
     if arguments.serve is not None:
-        asyncio.run(_serve(arguments.serve))
+        asyncio.run(_serve(arguments.serve, tls=arguments.tls))
     if arguments.fetch:
         print(json.dumps(_fetch(*arguments.fetch)))
         return 0
@@ -113,9 +116,9 @@ def _checked(reports: Iterable[FetchReport]) -> Iterator[FetchReport]:
 
 
 @contextmanager
-def served(latency: float) -> Iterator[str]:
+def served(latency: float, *, tls: bool = False) -> Iterator[str]:
     """Have a server run in a process of its own, *latency* seconds away; give its port."""
-    command = [sys.executable, "-m", "benches.mailboxes", "--serve", str(latency)]
+    command = [sys.executable, "-m", "benches.mailboxes", "--serve", str(latency), *(["--tls"] if tls else [])]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -124,8 +127,12 @@ def served(latency: float) -> Iterator[str]:
             process.terminate()
 
 
-async def _serve(latency: float) -> None:
-    server = await asyncio.start_server(partial(_converse, latency), "127.0.0.1", 0, backlog=1024)
+async def _serve(latency: float, *, tls: bool) -> None:
+    context = None
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+    server = await asyncio.start_server(partial(_converse, latency), "127.0.0.1", 0, backlog=1024, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -10,13 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benches import against, report
+from benches import against, fleet, fleet_plan, report
 from benches.__main__ import main
 from benches.cores import Cores, on_core
 from benches.turns import Partner
 
 import pop3fast
 
+MACHINES = Path(__file__).parent.parent / "docs" / "machines.md"
 PACKAGE = Path(pop3fast.__file__).parent
 
 
@@ -171,3 +172,29 @@ def test_what_is_started_for_a_core_runs_on_it_and_the_choice_is_taken_back() ->
     assert os.sched_getaffinity(0) == before
     assert Cores(client=0, server=len(before)).missing() is not None
     assert Cores(client=0, server=core).missing() is None
+
+
+def test_what_many_mailboxes_need_follows_from_what_was_measured() -> None:
+    text = MACHINES.read_text(encoding="utf-8")
+    measured, plan = (text.partition(begin)[2].partition(end)[0].strip() for begin, end in fleet.MARKS.values())
+    assert fleet_plan.table(fleet_plan.read_back(measured)) == measured
+    assert fleet_plan.plan(fleet_plan.read_back(measured)) == plan
+
+
+def test_a_plan_counts_processors_for_what_each_turn_takes() -> None:
+    way = fleet_plan.Way("x", 1.0, 3.0, 0.3, 900.0)
+    measured = fleet_plan.Measured(
+        way, way._replace(worker=6.0), way._replace(worker=9.0), way, 0.2, 1000.0, 400.0, 0.1
+    )
+    cells = [line.strip("|").split("|") for line in fleet_plan.plan(measured).splitlines()[2:]]
+    numbers = {
+        name.strip().partition(",")[0].partition(" (")[0]: (one.strip(), two.strip()) for name, one, two in cells
+    }
+    # 10,000 turns in three seconds, of which one in twenty takes a look and a fetch.
+    assert numbers["processors for looks"] == ("9.5", "19.0")
+    assert numbers["processors for a look and a fetch"] == ("2.0", "3.0")
+    assert numbers["workers of one processor"] == ("18", "33")
+    assert numbers["sessions at once"] == ("1,000", "1,333")
+    assert numbers["mailboxes that one host can have"] == ("8,000", "6,000")
+    assert numbers["the database: 50 messages each"] == ("20 GB", "20 GB")
+    assert numbers["the database: rows of accounts"] == ("1.0 GB", "1.0 GB")
