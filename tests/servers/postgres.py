@@ -6,6 +6,7 @@ Owns the life of its process, which can be killed and started again. It never sy
 import contextlib
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -19,6 +20,9 @@ from typing import Self
 import pytest
 
 from servers.base import Account, UnavailableError
+
+FIRST_PORT = 10_000
+"""Below are those of services that a machine may have."""
 
 
 class PostgresServer:
@@ -39,8 +43,7 @@ class PostgresServer:
         self._folder = Path(tempfile.mkdtemp(prefix="pop3fast-postgres-"))
         os.chown(self._folder, self._account.uid, self._account.gid)
         self._run("initdb", "-D", str(self._folder / "data"), "-A", "trust", "-U", "tests", "-N", "-E", "UTF8")
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
+        self.port = _quiet_port()
         self.start()
         return self
 
@@ -120,6 +123,18 @@ class PostgresServer:
             extra_groups=[] if root else None,
         )
         assert ran.returncode == 0, ran.stdout.decode(errors="replace")
+
+
+def _quiet_port() -> int:
+    """Return a free port that the system gives to nobody who asks for any: the server wants it again after each end."""
+    first, last = FIRST_PORT, 2 * FIRST_PORT
+    with contextlib.suppress(OSError):
+        # Where connections out of this machine begin, which other tests make all the time.
+        last = max(first + 1, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0]))
+    while True:
+        port = random.randrange(first, last)  # noqa: S311 - no secret
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 @contextlib.contextmanager
