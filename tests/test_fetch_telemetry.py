@@ -5,7 +5,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import pytest
@@ -142,6 +144,32 @@ def in_prometheus(name: str, unit: str, kind: str) -> set[str]:
     if kind == "Histogram":
         return {f"{base}_{part}" for part in ("bucket", "sum", "count")}
     return {f"{base}_total" if kind == "Counter" else base}
+
+
+def test_names_and_units_keep_to_opentelemetry_s_conventions(told: Told, tmp_path: Path) -> None:
+    attributes = pytest.importorskip("opentelemetry.semconv.attributes")
+    modules = [import_module(f"{attributes.__name__}.{found.name}") for found in iter_modules(attributes.__path__)]
+    known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
+    run(Maildrop((b"1", mail(1))), tmp_path)
+    refusing = Maildrop((b"1", mail(1)))
+    refusing.instead = lambda command: b"-ERR no\r\n" if command.startswith(b"PASS") else None
+    run(refusing, tmp_path)
+    told.instruments.late.record(1)
+    told.instruments.turns.add(1)
+    told.instruments.troubles.add(1)
+    metrics, spans = told.metrics(), told.spans()
+    assert len(metrics) == 7
+    assert spans
+    for name, metric in metrics.items():
+        # Namespaces divided by dots, words by underscores; the unit has its own place, and Prometheus adds "total".
+        assert re.fullmatch(r"pop3fast(\.[a-z]+(_[a-z]+)*){2}", name)
+        assert not re.search(r"(total|seconds|bytes|count)$", name)
+        assert re.fullmatch(r"s|By|\{[a-z]+\}", metric.unit)
+        assert (metric.unit == "s") is (type(metric.data).__name__ == "Histogram")
+    said = {key for metric in metrics.values() for point in metric.data.data_points for key in point.attributes}
+    said |= {key for span in spans for key in span.attributes}
+    assert {"error.type", "server.address", "server.port"} <= said
+    assert {key for key in said if not key.startswith("pop3fast.")} <= known
 
 
 def test_the_dashboard_names_only_metrics_and_labels_that_there_are(told: Told) -> None:
