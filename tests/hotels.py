@@ -77,7 +77,7 @@ class Hotel:
                 # Before its reply, behind which the client may have others come.
                 visit.close()
             handler.wfile.write(b"".join(reply.segments) if isinstance(reply, Reply) else reply)
-            if verb == b"QUIT":
+            if verb == b"QUIT" or (isinstance(reply, Reply) and reply.then == "fin"):
                 return
 
     @contextlib.contextmanager

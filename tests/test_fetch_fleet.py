@@ -22,6 +22,7 @@ from pop3fast.fetch.fleet._alone import TurnsAlone
 from pop3fast.fetch.memory import _postgres_connection
 from pop3fast.fetch.memory._postgres import PostgresState
 from pop3fast.fetch.memory._postgres_turns import Claim, PostgresTurns, Returned
+from scripted import Reply
 from servers.postgres import PostgresServer
 from waiting import wait_until
 
@@ -173,6 +174,48 @@ def test_two_workers_of_which_one_is_killed_in_the_middle_fetch_each_message_onc
             wait_until(lambda: run(url, "SELECT 1 FROM pop3fast.account LIMIT 1"))
             wait_until(lambda: have_arrived_without(url, one.process.pid, tmp_path))
             assert two.end(signal.SIGTERM) == 0
+    assert not hotel.twice
+    assert arrived(tmp_path) == everything()
+
+
+def test_a_worker_that_was_paused_until_another_had_its_accounts_does_nothing_to_them_when_it_wakes_up(
+    url: str, hotel: Hotel, tmp_path: Path
+) -> None:
+    reached: list[bytes] = []
+    paused = threading.Event()
+
+    def hold(command: bytes) -> Reply | None:
+        if command != b"RETR 7" or paused.is_set():
+            return None
+        reached.append(command)
+        paused.wait(HELD_SECONDS)
+        # No server waits for long for a client that says nothing.
+        return Reply(b"", then="fin")
+
+    for drop in hotel.drops.values():
+        drop.instead = hold
+    with Worker(hotel, tmp_path, url) as slow:
+        wait_until(lambda: len(reached) == len(USERS))
+        slow.process.send_signal(signal.SIGSTOP)
+        os.waitpid(slow.process.pid, os.WUNTRACED)
+        paused.set()
+        wait_until(lambda: not hotel.here)
+        with Worker(hotel, tmp_path, url) as other:
+            everywhere = "SELECT count(*) FROM pop3fast.seen"
+            wait_until(
+                lambda: (
+                    have_arrived_without(url, slow.process.pid, tmp_path)
+                    and run(url, everywhere) == [(len(everything()),)]
+                )
+            )
+            before = run(url, "SELECT * FROM pop3fast.seen ORDER BY account, uid")
+            slow.process.send_signal(signal.SIGCONT)
+            # It has received some of each, and can remember none.
+            wait_until(
+                lambda: sum("another worker has taken the account over" in line for line in slow.said) >= len(USERS)
+            )
+            assert [slow.end(signal.SIGTERM), other.end(signal.SIGTERM)] == [0, 0]
+    assert run(url, "SELECT * FROM pop3fast.seen ORDER BY account, uid") == before
     assert not hotel.twice
     assert arrived(tmp_path) == everything()
 
@@ -468,6 +511,9 @@ def test_one_that_was_paused_gives_nothing_back_that_is_another_s_by_now(url: st
         assert slow.exchange([back(claim)], 1, 1) == []
         with slow.account(claim) as state, pytest.raises(StateError, match="another worker has taken the account over"):
             state.note_sizes("exact")
+        with slow.account(claim) as state:
+            state.note_waiting(7)
+        assert run(url, "SELECT waiting FROM pop3fast.account") == [(0,)]
         with other.account(taken) as state:
             state.note_sizes("exact")
         run(url, "UPDATE pop3fast.account SET held_until = now() - interval '1 second'")

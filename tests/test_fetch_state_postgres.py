@@ -261,6 +261,55 @@ def test_a_database_that_is_lost_ends_the_session_and_nothing_is_lost_or_doubled
     assert delivered(f"maildir:{tmp_path}/box") == [content for _, content in MAILS]
 
 
+def test_a_database_that_is_full_ends_the_session_in_one_sentence_and_nothing_is_lost(url: str, tmp_path: Path) -> None:
+    PostgresState(url)
+    no_space = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'"
+    run(url, f"CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {no_space}; END $$")
+    run(url, "CREATE TRIGGER no_space BEFORE INSERT ON pop3fast.seen EXECUTE FUNCTION no_space()")
+    drop = Maildrop(*MAILS)
+    with ScriptedServer(b"+OK\r\n", drop) as server:
+        report = fetch(server, tmp_path / "box", url, delete=True)
+        assert isinstance(report.error, StateError)
+        assert str(report.error).endswith("could not extend file: No space left on device")
+        assert (report.exit_status, report.deleted, len(drop.messages)) == (5, 0, 5)
+        run(url, "DROP TRIGGER no_space ON pop3fast.seen")
+        assert fetch(server, tmp_path / "box", url, delete=True).deleted == 5
+    assert delivered(f"maildir:{tmp_path}/box") == [content for _, content in MAILS]
+
+
+def test_what_is_remembered_and_deleted_waits_for_the_database_s_disk_and_only_what_may_be_lost_does_not(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg  # noqa: PLC0415 - as above
+
+    waits: list[str] = []
+    execute = psycopg.ClientCursor.execute
+
+    def watched(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as psycopg has them
+        found = execute(self, query, *arguments, **named)
+        if self.connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS:
+            waits.append(str(execute(self.connection.cursor(), "SHOW synchronous_commit").fetchone()[0]))
+        return found
+
+    def last(call: Callable[[], object]) -> str:
+        waits.clear()
+        call()
+        return waits[-1]
+
+    with take(url) as account:
+        account.begin_session(1_700_000_000)
+        monkeypatch.setattr(psycopg.ClientCursor, "execute", watched)
+        assert last(lambda: account.remember([entry(b"1")])) == "on"
+        assert last(lambda: account.note_marked([entry(b"1")])) == "on"
+        assert last(lambda: account.note_deleted([entry(b"1")])) == "on"
+        assert last(lambda: account.note_success(5.0, durably=True)) == "on"
+        assert last(lambda: account.note_success(5.0)) == "off"
+        assert last(lambda: account.note_handled(entry(b"2"), entry(b"2"))) == "off"
+        # And that ends with the transaction.
+        assert last(lambda: account.remember([entry(b"2")])) == "on"
+        monkeypatch.undo()
+
+
 def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:
     PostgresState(url)
     run(url, "UPDATE pop3fast.version SET version = 4")
