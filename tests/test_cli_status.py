@@ -10,8 +10,10 @@ from commandline import PASSWORD, Here, plain_url, pop3fast, private
 from maildrops import FastClock, Maildrop, mail
 from pop3fast.fetch import Account, Options, State, StateError, account_status, fetch_mailbox
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
+from pop3fast.fetch.memory._states import open_state
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
+from servers.postgres import PostgresServer
 from shapes import GREETING
 
 
@@ -62,6 +64,23 @@ def test_status_of_accounts_that_were_fetched_and_of_one_that_never_was(tmp_path
         line.split()[2] for line in metrics.splitlines() if line.startswith("# TYPE")
     }
     assert len(samples) == 10
+
+
+def test_a_state_in_postgresql_is_read_as_a_file_is_also_while_somebody_has_the_account(
+    tmp_path: Path, postgres: PostgresServer
+) -> None:
+    url, rows = postgres.database(), []
+    with MailboxServer([mail(1), mail(2)], password=PASSWORD) as server:
+        path = config(tmp_path, {"one": server})
+        for state in (str(tmp_path / "state"), url):
+            ways = ("--config", path, "--state", state, "--to", f"eml:{tmp_path}/{state == url}", "--limit", "1")
+            pop3fast(tmp_path, "fetch", "one", *ways, "-q", status=0)
+            with open_state(state).account(server.host, server.port, "user"):
+                (row,) = json.loads(pop3fast(tmp_path, "status", *ways[:6], "--json", status=0).out)
+            assert row.pop("last_success") is not None
+            rows.append({**row, "destination": ""})
+    assert rows[0] == rows[1]
+    assert (rows[0]["known"], rows[0]["waiting"]) == (1, 1)
 
 
 def test_no_two_samples_have_the_same_labels(tmp_path: Path) -> None:
