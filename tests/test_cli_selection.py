@@ -86,6 +86,10 @@ def test_placeholders_are_filled_in_paths_and_word_by_word_in_commands(tmp_path:
     # Other braces are nobody's business, and a blank in a name begins no word.
     assert odd.to == "eml:{box}"
     assert shlex.split(odd.password_command or "") == ["awk", "{print}", "x y"]
+    text = text.replace("eml:{box}", "pipe:deliver -d {user} {host}")
+    program = chosen(private(tmp_path / "config", text), "a")["a"].to or ""
+    assert program.startswith("pipe:")
+    assert shlex.split(program.removeprefix("pipe:")) == ["deliver", "-d", "x y", "h"]
 
 
 def test_a_placeholder_that_nothing_fills_is_named(tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ _A_URL = (
 _NO_NAME = re.compile(r"[.:@]|^localhost$")
 """What stands in a server's name, and hardly in that of an account."""
 
+PIPE = "pipe:"
+"""How a destination begins that is a command."""
+
 _PLACEHOLDER = re.compile(r"\{(name|user|host)\}")
 """No other braces mean anything: a command may have some of its own."""
 
@@ -100,7 +103,10 @@ def _filled(account: str, settings: Settings) -> Settings:
         if missing is not None:
             where = f"{shown_name(account)}{key_of(setting.name)}"
             raise UsageError(f"{where} has {{{missing}}} in it, and nobody says who logs in")
-        filled[setting.name] = _replaced(value, cast("dict[str, str]", means), is_command=kind is COMMAND)
+        begin = PIPE if setting.name == "to" and value.startswith(PIPE) else ""
+        is_command = kind is COMMAND or bool(begin)
+        rest = _replaced(value.removeprefix(begin), cast("dict[str, str]", means), is_command=is_command)
+        filled[setting.name] = begin + rest
     return replace(settings, **cast("dict[str, Any]", filled))
 
 
