@@ -24,7 +24,7 @@ GROUPS = [
     "where the mail goes:",
     "what is deleted from the server:",
     "what is fetched:",
-    "fetching by itself:",
+    "running unattended:",
     "what is printed:",
     "examples:",
 ]

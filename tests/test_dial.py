@@ -297,7 +297,7 @@ def test_without_a_thread_for_the_look_up_there_is_no_connection(
 
     monkeypatch.setattr(threading.Thread, "start", start)
     for _ in range(_dial.MOST_LOOKUPS + 1):
-        with pytest.raises(OSError, match="no thread to be had"):
+        with pytest.raises(OSError, match="no thread can be started"):
             dial(("mail.example.org", 110), 5)
     monkeypatch.undo()
     assert resolver.threads == []

@@ -23,7 +23,7 @@ class Aside(Generic[T]):
         self._thread = Thread(target=self._work, name=name, daemon=True)
 
     def start(self) -> None:
-        """Begin. Raises ``RuntimeError`` when there is no thread to be had."""
+        """Begin. Raises ``RuntimeError`` when no thread can be started."""
         self._thread.start()
 
     def wait(self, seconds: float) -> bool:

@@ -171,7 +171,7 @@ class BulkCommands(AuthorizationCommands):
         the refused one may have been marked too; `rset` unmarks all.
         """
         if numbers is None:
-            raise TypeError("which messages are to be deleted must be said")
+            raise TypeError("say which messages are to be deleted")
         options = _options("DELE", window, pipelining, on_error, None)
         marked = _many(self, "DELE", numbers, lambda number, _: number, "", options)
         return sum(1 for _ in marked)

@@ -304,7 +304,7 @@ def _look_up(
         lookups.release()
         if isinstance(error, MemoryError | RecursionError):
             raise
-        raise OSError("there is no thread to be had in which to look the name up") from error
+        raise OSError("no thread can be started to look the name up") from error
     _wait(answer.wait, until, check, network)
     return answer.result()
 

@@ -172,7 +172,7 @@ class Scram(Mechanism):
             return make([name], user, password)
         except self._failure:
             pass
-        raise ValueError("the user or the password holds a character that SCRAM has no place for (RFC 4013)")
+        raise ValueError("the user or the password holds a character that SCRAM does not allow (RFC 4013)")
 
     def _prove(self, server_first: str) -> str:
         # All of them: which one counts where there are two is not for us to guess.

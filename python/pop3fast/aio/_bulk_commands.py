@@ -147,7 +147,7 @@ class BulkCommands:
         the refused one may have been marked too; `rset` unmarks all.
         """
         if numbers is None:
-            raise TypeError("which messages are to be deleted must be said")
+            raise TypeError("say which messages are to be deleted")
         marked = 0
         loop = self._loop("DELE", numbers, "", window, pipelining, on_error, None)
         try:

@@ -19,7 +19,7 @@ async def in_thread(work: Callable[[], T], *, unwanted: Callable[[T], object] | 
     try:
         Thread(target=errand.run, name="pop3fast-aio", daemon=True).start()
     except RuntimeError as error:
-        raise OSError(f"there is no thread to be had: {error}") from error
+        raise OSError(f"no thread can be started: {error}") from error
     try:
         return await errand.answer
     except BaseException:

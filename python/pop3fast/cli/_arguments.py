@@ -20,7 +20,7 @@ GROUPS = {
     "logging in": ("user", "mechanism"),
     "where the mail goes": ("to", "state", "recipient", "pipe_timeout", "jobs_per_account"),
     "what is deleted from the server": ("delete", "delete_after", "checkpoint_messages", "checkpoint_octets"),
-    "fetching by itself": ("patience", "forget_after", "on_success", "on_failure", "sessions", "sync"),
+    "running unattended": ("patience", "forget_after", "on_success", "on_failure", "sessions", "sync"),
     "what is fetched": (),
 }
 """Which settings stand together. Others stand where their names begin alike, or in the last."""
@@ -268,8 +268,8 @@ def _add_oauth(commands: Any) -> None:  # noqa: ANN401
 def _add_import_config(commands: Any) -> None:  # noqa: ANN401
     imported = commands.add_parser(
         "import-config",
-        help="write the configuration of fetchmail, getmail or mpop as ours",
-        description="Write what a fetchmailrc, a getmailrc or an mpoprc says as tables of our configuration, to the "
+        help="turn a configuration of fetchmail, getmail or mpop into one of pop3fast",
+        description="Write what a fetchmailrc, a getmailrc or an mpoprc says as a configuration of pop3fast, to the "
         "standard output. What has no counterpart is a comment with the number of its line.",
     )
     imported.add_argument("file", type=expanded, metavar="FILE", help="the other program's configuration")

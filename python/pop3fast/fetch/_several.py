@@ -59,7 +59,7 @@ class SeveralSessions:
         self._last = FIRST
 
     def start(self) -> bool:
-        """Begin to log in further sessions; return False when there is no thread to be had."""
+        """Begin to log in further sessions; return False when no thread can be started."""
         if self._inline:
             for session in range(1, self._most):
                 if not self._enter_inline(session):

@@ -50,7 +50,7 @@ def read_seen(path: str | os.PathLike[str], host: str, port: int, user: str) -> 
         return SeenFileError(path, line, reason)
 
     if len(content) > MAX_OCTETS:
-        raise complain(0, f"more than {MAX_OCTETS:,} octets are no list of unique-ids")
+        raise complain(0, f"it has more than {MAX_OCTETS:,} octets, which no list of unique-ids has")
     lines = [(number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]
     if not lines:
         return []
@@ -81,7 +81,7 @@ def _check_getmail_name(name: str, host: str, port: int, user: str, complain: Co
     # Only the file's name says which account it belongs to. Which characters getmail replaces differs by version.
     wanted = f"oldmail-{host}-{port}-{user}"
     if name.startswith("oldmail-") and _letters(name) != _letters(wanted):
-        raise complain(0, f"by its name it is of another account; that of this one is {wanted}")
+        raise complain(0, f"its name is that of another account's list; this account's is {wanted}")
 
 
 def _letters(name: str) -> str:
@@ -103,7 +103,7 @@ def _mpop(lines: Lines, complain: Complain) -> dict[tuple[str, str], list[bytes]
         for _ in range(int(found[1])):
             number, uid = next(lines, (number, b" "))  # noqa: PLW2901 - the lines of an account belong to its own
             if uid.startswith(b" "):
-                raise complain(number, f"the list that this belongs to has {found[1].decode()} unique-ids, not fewer")
+                raise complain(number, f"its heading says {found[1].decode()} unique-ids, and there are fewer")
             uids.append(uid)
         account = (_text(found[2]), _text(found[3]))
         accounts.setdefault(account, []).extend(_without_times(uids, version))

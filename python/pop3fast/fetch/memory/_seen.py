@@ -74,9 +74,9 @@ class Seen:
         """
         uids, occurrences, sizes, fingerprints, times, octets, flags = zip(*rows, strict=True)
         if {*map(type, uids)} != {bytes} or {*map(type, occurrences)} != {int}:
-            raise TypeError("a unique-id is none")
+            raise TypeError("a row does not begin with a unique-id and a number")
         if not {*map(len, fingerprints)} <= {0, FINGERPRINT_OCTETS}:
-            raise ValueError("a fingerprint is none")
+            raise ValueError("a fingerprint has the wrong length")
         start = len(self._sizes)
         self._flags += bytes(flags)
         if any(flags):

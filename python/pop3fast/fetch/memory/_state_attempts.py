@@ -73,7 +73,7 @@ class AttemptsState:
                 return None
             octets, delivered, place = row
             if not isinstance(delivered, bytes) or not isinstance(place, bytes):
-                raise TypeError("what should be octets is none")
+                raise TypeError("there is something else where octets should be")
             return entry._replace(octets=operator.index(octets), content=delivered, place=place)
 
     def note_handled(self, entry: Entry, remembered: Entry) -> None:

@@ -106,7 +106,7 @@ def load_entries(database: Database, account: int, identities: Iterable[Identity
             size, octets, fingerprint, delivered_at, content, place = row
             numbers = [operator.index(number) for number in (size, octets, delivered_at)]
             if not all(isinstance(value, bytes) for value in (fingerprint, content, place)):
-                raise TypeError("what should be octets is none")
+                raise TypeError("there is something else where octets should be")
             found[identity] = Entry(*identity, numbers[0], numbers[1], fingerprint, numbers[2], content, place=place)
     return found
 
@@ -308,7 +308,7 @@ def place_of(database: Database, account: int, content: bytes, copy: int) -> byt
     """Return where the *copy*-th message with *content* and without a lasting unique-id is, None when it is not."""
     found = database.execute(f"SELECT place FROM content {_ONE_CONTENT}", (account, content, copy)).fetchone()  # noqa: S608
     if found is not None and not isinstance(found[0], bytes):
-        raise TypeError("what should be octets is none")
+        raise TypeError("there is something else where octets should be")
     return None if found is None else found[0]
 
 
