@@ -164,8 +164,9 @@ prove-packages: $(DONE)/build
 prove-newest:
 	bash .ci/newest
 
-# As one who has just found the project: a Debian in a folder with Python and Rust, and nothing else. The wheel is dist's.
-prove-newcomer:
+# As one who has just found the project: a Debian in a folder with Python and Rust, and nothing else. The wheel is dist's,
+# or built for it.
+prove-newcomer: $(DONE)/build
 	bash .ci/newcomer clone
 	bash .ci/newcomer wheel
 
