@@ -146,8 +146,9 @@ def fetch_mailbox(  # noqa: PLR0913 - each by its name, all but the first two wi
 
     A connection that is lost is made anew, with pauses, and the fetch goes on with what is left; a maildrop that is
     locked is waited for, *patience* seconds in all. What ended the fetch all the same is in the report's ``error``:
-    `FetchError`, `error_proto`, ``OSError``, what a function that was to give the password or token raised, and, when
-    there is no memory, or no thread can be started, ``MemoryError`` or ``RuntimeError``; see `FetchReport.raise_for_error`.
+    `FetchError`, `error_proto`, ``OSError``, what a function that was to give the password or token raised, and
+    ``MemoryError`` or ``RuntimeError`` when there is no memory or no thread can be started; see
+    `FetchReport.raise_for_error`.
     Single messages that failed are in its ``failures``. What was delivered until then is delivered, and remembered.
 
     Raises `ValueError` for arguments that make no sense. `KeyboardInterrupt`, and what *progress* raises, pass through
