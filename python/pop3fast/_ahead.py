@@ -26,7 +26,7 @@ VARIABLE = "POP3FAST_READ_AHEAD"
 LongReply: TypeAlias = tuple[bytes, list[bytes], int]
 
 MAX_AHEAD_OCTETS = MAX_EXPECTED_OCTETS
-"""How many octets of messages are asked for ahead of time at most: what a program that leaves early has cost."""
+"""At most so many octets of messages are asked for ahead of time, in vain when the program stops early."""
 
 MAX_STORED_OCTETS = 2 * MAX_AHEAD_OCTETS
 """How many octets of replies are kept for the program; more come only of a server whose sizes are too small. What comes
@@ -38,10 +38,10 @@ MOST_IN_A_ROW = 10_000
 MOST_COUNTED = 10_000_000
 """A STAT with more messages than any maildrop has is not believed."""
 
-# What a program asks one behind the other. A number in another spelling is a command that it gave for once.
+# What a program asks for message by message. A number that is spelled in another way is nothing to go on from.
 _SEQUENTIAL = r"(RETR|TOP) ([1-9][0-9]{0,17})((?: [0-9]{1,10})?)"
 
-# What changes neither a message nor which there are.
+# Commands that change no message and delete none.
 _HARMLESS = frozenset({"NOOP", "STAT", "LIST", "UIDL", "CAPA", "RETR", "TOP"})
 
 
@@ -59,14 +59,14 @@ class Command(NamedTuple):
 
 
 def command_of(line: str) -> Command | None:
-    """Return what of *line* a program may ask for one message behind the other; None where it is something else."""
+    """Return the command in *line* if it is one that a program gives message by message; None if it is another."""
     if (match := fullmatch(_SEQUENTIAL, line)) is None:
         return None
     return Command(match[1], int(match[2]), match[3])
 
 
 def by_environment(environment: Mapping[str, str]) -> int:
-    """Return how many messages whoever started the program wants to have read ahead; what is no number is warned of."""
+    """Return how many messages are to be read ahead, as the environment says; warn when that is no number."""
     text = environment.get(VARIABLE, "0")
     if text.isascii() and text.isdecimal() and len(text) <= len(str(MOST_COUNTED)):
         return int(text)
@@ -174,8 +174,8 @@ class AheadBatch(Batch[LongReply]):
         """Return the commands to be sent now, as `Batch.next_lines` does, but counted from what the program has had.
 
         How many that are at most grows with what it has had, so that a program which leaves its way has not cost much.
-        As long as the server is not proven, and what came is sure only when nothing is in flight, as many as may be go
-        out together when the program has had everything: a few more behind them would make it wait for those.
+        As long as the server is not proven, what came is sure only when nothing is in flight. Then all that may be sent
+        goes out together, once the program has had everything: a few more behind them would make it wait for those.
         """
         if in_doubt is not None and (self.has_spare or self.is_in_flight):
             return []

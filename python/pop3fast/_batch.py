@@ -40,7 +40,7 @@ MIN_IN_FLIGHT = 2
 once."""
 
 FIRST_WINDOW = 1
-"""So many commands are in flight on a connection on which there never were any."""
+"""So many commands are in flight at first, on a connection where there have been none yet."""
 
 HOW_TO_GO_ON = "perhaps the server does not pipeline as it says it does: connect again, and pass pipelining=False"
 
@@ -78,7 +78,7 @@ class Batch(Generic[T]):
     """The commands of one call."""
 
     first_window = FIRST_WINDOW
-    """So many commands may be in flight on a connection on which there never were any."""
+    """So many commands may be in flight at first, on a connection where there have been none yet."""
     bounds_octets = False
     """Whether it keeps no more than so many octets itself, however many replies come."""
 
@@ -398,7 +398,7 @@ class ListingBatch(Batch[tuple[str, bytes]]):
 
 
 def message_numbers(numbers: Iterable[int | str]) -> "array[int]":
-    """Return *numbers* in compact form; a `ValueError` names the first that is no message number."""
+    """Return *numbers* in compact form. A `ValueError` names the first one that is not a message number."""
     if isinstance(numbers, str | bytes):
         # An iterable, of which "12" has two.
         raise TypeError(f"numbers are an iterable of message numbers, not one: {numbers!r}")

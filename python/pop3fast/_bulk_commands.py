@@ -142,8 +142,8 @@ class BulkCommands(AuthorizationCommands):
 
         Most messages are one piece, which is first and last. A message is whole with its last piece; when the
         conversation is lost before, that is raised, and its pieces are worth nothing. *sizes*, as the method of that
-        name gives them, and *ahead* bound how many octets are asked for ahead of time (2 MiB): the more, the faster is
-        a line that is long and wide, and the longer it takes to leave the loop early.
+        name gives them, and *ahead* bound how many octets are asked for ahead of time (2 MiB): the more, the faster it
+        is over a long, wide line, and the longer it takes to leave the loop early.
 
         Memory is constant as long as the loop is gone through: a command that is given inside it has what is in
         flight kept for the loop, the next message at least. A subclass with poplib's hooks gets each message in one

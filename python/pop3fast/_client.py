@@ -89,8 +89,8 @@ class POP3(BulkCommands):
         """Connect to *host* and read the greeting (RFC 1939 section 4).
 
         *timeout* is in seconds, for the connection and then for each wait; 0 is a `ValueError`. Raises `CommandError`
-        when the greeting is -ERR, `ProtocolError` when it is none, ``OSError`` when there is no connection; none stays
-        open then.
+        when the greeting is -ERR, `ProtocolError` when what comes is no greeting, ``OSError`` when there is no
+        connection. After an error none stays open.
         """
         self.host = host
         self.port = port
@@ -211,9 +211,9 @@ class POP3(BulkCommands):
     def quit(self) -> bytes:
         """Commit the deletions, end the session and close the connection; return the response (RFC 1939 section 6).
 
-        On `CommandError` the connection stays open, as poplib leaves it, and what was deleted is not known; it also
-        does on `ConnectionBusy`, being somebody else's. On any other exception it is closed; unless the server got the
-        QUIT, nothing was deleted.
+        On `CommandError` the connection stays open, as poplib leaves it, and what was deleted is not known. It stays
+        open on `ConnectionBusy`, too, because it is somebody else's. On any other exception it is closed; unless the
+        server got the QUIT, nothing was deleted.
         """
         try:
             response = self._shortcmd("QUIT")

@@ -14,7 +14,7 @@ from pop3fast._hooks import ClientSession, Hooks, SupportsClose, session_of
 
 CLOSED = "the connection is closed"
 
-# What comes of a connection that ends, and of file and socket not being there any more.
+# What a command raises whose connection ends, or whose file and socket are gone.
 _SIGNS_OF_CLOSING = (OSError, ConnectionLost, ConnectionBusy, AttributeError, ValueError)
 
 

@@ -35,7 +35,7 @@ MOST_AT_ONCE = 16
 """So many addresses are tried at the same time: more than any host has, and few enough for any limit on open files."""
 
 MOST_LOOKUPS = 64
-"""So many look-ups are under way or left behind, each a thread: what comes then waits until one has ended."""
+"""At most so many look-ups are under way or left behind, each in a thread; the next one waits until one has ended."""
 
 STEP_SECONDS = 0.25
 """How often a wait looks whether it is to stop: before a person who pressed Ctrl-C begins to wonder."""
@@ -67,12 +67,12 @@ class Race:
 
     @property
     def due(self) -> float:
-        """When the next address is to be tried; never, when there is none or as many as may be are under way."""
+        """When the next address is to be tried; never, while `MOST_AT_ONCE` are under way or when none is left."""
         return self._next if self._left and self._running < MOST_AT_ONCE else inf
 
     @property
     def over(self) -> bool:
-        """Whether none is under way, and there is none any more."""
+        """Whether no attempt is under way, and no address is left to try."""
         return not (self._left or self._running)
 
     def begin(self, now: float) -> None:

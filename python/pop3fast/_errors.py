@@ -139,7 +139,7 @@ class LimitExceeded(ProtocolError):  # noqa: N818 - a public name that says what
 class ConnectionBusy(ProtocolError, RuntimeError):  # noqa: N818 - a public name that says what happened
     """Another thread waits for a reply on this connection, or another process owns it. Nothing was sent.
 
-    The connection is not broken but theirs: it is lost for the one who gets this error.
+    The connection is not broken: the other thread or process goes on with it, and whoever gets this error cannot.
     """
 
     __module__ = "pop3fast"
@@ -168,13 +168,13 @@ class InsecureTLSWarning(UserWarning):
 
 
 def protocol_error(error: FramingError) -> ProtocolError:
-    """Return what *error* of the framer is to the caller of a command."""
+    """Return the exception that the caller of a command gets for *error* of the framer."""
     kind = LimitExceeded if isinstance(error, FramingLimitError) else ProtocolError
     return kind(str(error))
 
 
 def broken_by(error: BaseException) -> type[ProtocolError]:
-    """Return what is to be raised for what is asked of a connection that *error* broke."""
+    """Return the exception for a command on a connection that *error* broke before."""
     if isinstance(error, TimeoutError):
         return ConnectionTimedOut
     if isinstance(error, ConnectionLost):
@@ -220,5 +220,5 @@ def _hung_up(command: str) -> str:
 
 
 def _in_own_words(error: error_proto) -> str:
-    """Return ``str()`` of an error, which may be a program's words, so that a terminal may have it."""
+    """Return ``str()`` of an error, safe for a terminal: the words may be a program's."""
     return printable(str(error))

@@ -27,7 +27,7 @@ def may_ask_along(session: Session, pipelining: bool | None) -> bool:  # noqa: F
 def parsed(
     body: bytes, parse: Callable[[bytes], dict[int, T]], broken: Callable[[ProtocolError], ProtocolError]
 ) -> dict[int, T]:
-    """Return the *body* of a listing as a value; raise what *broken* makes of the error where it is none."""
+    """Return the *body* of a listing as a value; raise what *broken* makes of the error when it is not a listing."""
     try:
         return parse(body)
     except FramingError as error:

@@ -140,7 +140,7 @@ def usable(*, by_token: bool) -> tuple[str, ...]:
 
 
 def named(mechanism: str) -> str:
-    """Return the name of a mechanism, or of a way to log in without SASL; a `ValueError` when there is none of it."""
+    """Return the name of a mechanism, or of a way to log in without SASL; a `ValueError` when there is no such one."""
     name = mechanism.upper()
     if name not in _MECHANISMS:
         raise ValueError(f"unknown mechanism {mechanism!r}; there are {', '.join(sorted(_MECHANISMS))}")

@@ -82,7 +82,7 @@ class Proof:
 
     @property
     def sizes_are_identities(self) -> bool:
-        """Whether a reply that is not as large as LIST says is none to its command."""
+        """Whether a reply of another size than LIST says cannot be the reply to its command."""
         return self._sizes_are_exact and self._right_sizes >= PROVEN_SIZES
 
     @property

@@ -89,7 +89,7 @@ def route_of(
     *,
     sock: object = None,
 ) -> Route:
-    """Return the route that these make, unless *sock* goes its own way. Raises `ValueError` for what makes no sense."""
+    """Return the route that these make. Raises `ValueError` when they make no sense, or *sock* is given as well."""
     if sock is not None and (proxy, source_address, ip_version) != (None, None, None):
         raise ValueError("with sock=, the connection's way is its own")
     if ip_version is not None and ip_version not in FAMILIES:
