@@ -115,7 +115,7 @@ def _fetched(job: Job, told: "Told") -> FetchReport:
             job.account, job.destination, state=job.state, **wishes, progress=lambda progress: told.now(job, progress)
         )
     except ValueError as error:
-        # As a mechanism that nobody knows, which is found out when it is to be used.
+        # Such as an unknown mechanism, which is found out only when it is to be used.
         raise UsageError(str(error)) from None
 
 

@@ -1,4 +1,4 @@
-"""`pop3fast import-config`: the configuration of fetchmail, getmail or mpop as tables of ours.
+"""`pop3fast import-config`: the configuration of fetchmail, getmail or mpop as one of pop3fast.
 
 Owns the form of what is written, and which program a file is of. What has no counterpart here is never left out in
 silence: it is a comment with the number of its line. A password is written into a file, and to no terminal.
@@ -24,7 +24,7 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def import_config(path: str) -> int:
-    """Write the configuration in the file at *path* as ours; return the exit status. Raises `UsageError`."""
+    """Write the configuration in the file at *path* as one of pop3fast; return the exit status. Raises `UsageError`."""
     try:
         octets = read_contents(path).octets
     except OSError as error:

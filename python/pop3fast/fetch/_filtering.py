@@ -45,7 +45,7 @@ class Filter:
     """The program."""
 
     def __init__(self, words: str, clock: Clock) -> None:
-        """Run the command that *words* are. Raises `ValueError` when they are none."""
+        """Run the command that *words* are. Raises `ValueError` when they are no command."""
         self._program = Program(FILTER, words, FILTER_SECONDS, clock)
         self.open = self._program.open
         self.hurry = self._program.hurry

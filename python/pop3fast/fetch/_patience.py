@@ -104,7 +104,7 @@ class Patience:
         if self._run.reconnector.has_shown_secret or isinstance(error, AuthenticationError):
             return False
         if isinstance(error, CommandError):
-            # A greeting in words that nobody knows.
+            # A greeting that says nothing known.
             return not error.command and error.code is None
         nobody_there = isinstance(error, socket.gaierror | ssl.SSLCertVerificationError)
         return isinstance(error, ConnectionLost | OSError) and not nobody_there

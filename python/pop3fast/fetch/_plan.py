@@ -159,7 +159,7 @@ def make_plan(
     maker = _Maker(seen, options, date, known or Known(), doubted)
     for number, text in listing.uids.items():
         uid = text.encode("latin-1")
-        # What does not last is none: in the next session nothing of it would be known.
+        # A unique-id that does not last counts as none: the next session would not know it.
         maker.add(number, uid if is_lasting(uid) else b"", listing.sizes.get(number, 0))
     plan = maker.plan
     plan.listed = len(listing.uids)
