@@ -5,7 +5,9 @@ for ever.
 """
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar, copy_context
@@ -435,5 +437,52 @@ def test_a_task_never_goes_on_in_the_middle_of_another_one() -> None:
         assert done == []
         await task
         assert done == [1]
+
+    run(main)
+
+
+class WrongError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("first", [False, True], ids=["while a task waits", "before"])
+def test_an_error_that_was_an_answer_is_freed_as_soon_as_nobody_has_it(*, first: bool) -> None:
+    async def main() -> None:
+        answers = [Answer[int](asyncio.get_running_loop())]
+        raised: list[weakref.ref[BaseException]] = []
+
+        async def waits() -> None:
+            try:
+                await answers[0]
+            except WrongError as error:
+                raised.append(weakref.ref(error))
+
+        if first:
+            answers[0].set_exception(WrongError())
+        task = asyncio.create_task(waits())
+        await asyncio.sleep(0)
+        if not first:
+            answers[0].set_exception(WrongError())
+        await task
+        answers.clear()
+        # What the event loop calls goes with its round.
+        await asyncio.sleep(0)
+        assert [error() for error in raised] == [None]
+
+    gc.disable()
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
+
+
+def test_a_task_that_asks_for_an_answer_that_is_there_has_it_without_waiting() -> None:
+    async def main() -> None:
+        answer = Answer[int](asyncio.get_running_loop())
+        answer.give(1)
+        with pytest.raises(StopIteration) as end:
+            answer.__await__().send(None)
+        assert end.value.value == 1
+        assert not answer.cancel()
 
     run(main)

@@ -27,13 +27,9 @@ def queue() -> Queue:
 
 
 def give(queue: Queue, loop: asyncio.AbstractEventLoop, *lines: str, hold: Hold | None = None) -> list[Exchange[bytes]]:
-    exchanges = [
-        Exchange(
-            loop, line, line.encode(), verb_of(line), short, hold, alone=hold is not None or row(verb_of(line)).alone
-        )
-        for line in lines
-    ]
+    exchanges = [Exchange(loop, line, line.encode(), verb_of(line), short) for line in lines]
     for exchange in exchanges:
+        exchange.hold, exchange.alone = hold, hold is not None or row(exchange.verb).alone
         queue.append(exchange)
     return exchanges
 

@@ -38,7 +38,8 @@ class Loop(AsyncIterator[T]):
         self._on_error = on_error
         self._deadline = deadline
         self._arrivals: Arrivals[T] | None = None
-        self._arrived: deque[T | CommandError] = deque()
+        # While nobody waits for what arrives next: what has arrived.
+        self._arrived: deque[T | CommandError] | None = None
         self._alarm: Alarm | None = None
         self._over = self._busy = False
 
@@ -50,23 +51,26 @@ class Loop(AsyncIterator[T]):
         """Return the next message; what it raises ends the loop. One task at a time may ask."""
         arrived = self._arrived
         # What has come already needs nothing else: it is nearly every message.
-        if arrived and not self._busy:
-            first = arrived[0]
-            if not isinstance(first, CommandError):
-                arrived.popleft()
-                return first
+        if arrived:
+            outcome = arrived.popleft()
+            if not isinstance(outcome, CommandError):
+                return outcome
+            arrived.appendleft(outcome)
         if self._over:
             raise StopAsyncIteration
         if self._busy:
             raise RuntimeError("another task waits for this loop's next message")
-        self._busy = True
+        self._busy, self._arrived = True, None
         try:
-            return await self._next()
+            arrivals = self._arrivals or await self._open()
+            message = await self._next(arrivals)
         except BaseException:
             self._leave()
             raise
         finally:
             self._busy = False
+        self._arrived = arrivals.batch.arrived
+        return message
 
     async def aclose(self) -> None:
         """Leave the loop: what is still to come is thrown away, and a task that waits for it has seen the last."""
@@ -79,8 +83,7 @@ class Loop(AsyncIterator[T]):
         if self._arrivals is not None:
             self._arrivals.batch.abandoned = True
 
-    async def _next(self) -> T:
-        arrivals = self._arrivals or await self._open()
+    async def _next(self, arrivals: Arrivals[T]) -> T:
         batch = arrivals.batch
         while not self._over:
             while batch.arrived:
@@ -108,7 +111,6 @@ class Loop(AsyncIterator[T]):
             raise StopAsyncIteration
         conversation.check()
         arrivals = self._arrivals = Arrivals(batch)
-        self._arrived = batch.arrived
         conversation.traffic.open_loop(arrivals)
         return arrivals
 

@@ -26,6 +26,7 @@ from pop3fast._replies import MAX_CAPABILITIES_OCTETS, parse_capabilities
 from pop3fast._session import NO_LIMIT, Session
 from pop3fast._tls import handshake_ended_in
 from pop3fast._trust import verifies
+from pop3fast.aio._answer import Answer
 from pop3fast.aio._patience import Patience, bounded
 from pop3fast.aio._queue import Exchange, Hold, Queue, Take, fail, lines
 from pop3fast.aio._traffic import PUBLIC, Traffic
@@ -67,7 +68,7 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         # The loop's, when it was seen last.
         self._thread = get_ident()
-        self._greeting: asyncio.Future[bytes] = self._loop.create_future()
+        self._greeting = Answer[bytes](self._loop)
         self._turn = asyncio.Lock()
         # An error that has reached nobody yet.
         self._unheard: BaseException | None = None
@@ -156,13 +157,19 @@ class Conversation:
         by_itself = not alone and traffic.is_quiet
         if by_itself:
             # What the pipeline would decide is nothing; so it is in the blocking client. The server works meanwhile.
-            self._announce(line, octets, recorded=recorded)
+            sys.audit("poplib.putline", self._pop, octets)
+            if recorded:
+                _protocol_log.sent(self.host, self.port, line, in_sasl=False)
             self.wire.write(octets + b"\r\n")
-        exchange = Exchange(self._loop, line, octets, verb, take, hold, in_sasl, max_octets, alone, recorded)
+        exchange = Exchange(self._loop, line, octets, verb, take)
+        if max_octets is not None:
+            exchange.max_octets = max_octets
         if by_itself:
+            exchange.is_recorded = recorded
             traffic.queue.single = exchange
             self.patience.watch_anew()
         else:
+            exchange.hold, exchange.in_sasl, exchange.alone = hold, in_sasl, alone
             traffic.give(exchange)
         try:
             return await exchange
@@ -258,16 +265,16 @@ class Conversation:
 
     def _send(self, said: list[str]) -> None:
         octets = [line.encode(ENCODING) for line in said]
-        recorded = _protocol_log.is_on()
-        for line, line_octets in zip(said, octets, strict=True):
-            self._announce(line, line_octets, recorded=recorded)
-        self.wire.write(b"\r\n".join([*octets, b""]))
+        # Each by itself and no call of ours between them, of which there would be one for each message of a loop.
+        for line_octets in octets:
+            sys.audit("poplib.putline", self._pop, line_octets)
+        if _protocol_log.is_on():
+            in_sasl = self.traffic.queue.in_sasl
+            for line in said:
+                _protocol_log.sent(self.host, self.port, line, in_sasl=in_sasl)
+        octets.append(b"")
+        self.wire.write(b"\r\n".join(octets))
         self.patience.something_happened()
-
-    def _announce(self, line: str, octets: bytes, *, recorded: bool) -> None:
-        if recorded:
-            _protocol_log.sent(self.host, self.port, line, in_sasl=self.traffic.queue.in_sasl)
-        sys.audit("poplib.putline", self._pop, octets)
 
     def _limit(self) -> int:
         """Return how many octets the body of a reply may have."""
@@ -333,8 +340,6 @@ class Conversation:
         self._pop = None
 
     def _cancelled(self, exchange: Exchange[Any]) -> None:
-        if exchange.done() and not exchange.cancelled():
-            exchange.exception()  # or asyncio complains that nobody asked for it
         if self.traffic.queue.leave_out(exchange) or self.closed:
             return
         if row(exchange.verb).logs_in or exchange.verb == "STLS":

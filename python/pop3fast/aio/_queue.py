@@ -59,35 +59,22 @@ class Hold:
 class Exchange(Answer[T]):
     """One command, and the answer to it that a task waits for."""
 
-    __slots__ = ("alone", "hold", "in_sasl", "is_recorded", "line", "max_octets", "octets", "take", "verb")
+    in_sasl: bool = False
+    max_octets: int | None = None
+    """A limit for the body that is tighter than the session's."""
+    hold: Hold | None = None
+    alone: bool = False
+    """Whether nothing may be in flight beside it."""
+    is_recorded: bool = False
+    """Whether somebody read the log when it was sent; used where nothing else is in flight."""
 
-    def __init__(  # noqa: PLR0913 - by their names they would cost a tenth of what a command does
-        self,
-        loop: asyncio.AbstractEventLoop,
-        line: str,
-        octets: bytes,
-        verb: str,
-        take: Take[T],
-        hold: Hold | None = None,
-        in_sasl: bool = False,  # noqa: FBT001, FBT002 - see above
-        max_octets: int | None = None,
-        alone: bool = False,  # noqa: FBT001, FBT002
-        is_recorded: bool = False,  # noqa: FBT001, FBT002
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, line: str, octets: bytes, verb: str, take: Take[T]) -> None:
         """Send *octets*, which are *line* of *verb*, and *take* the reply."""
-        super().__init__(loop)
+        self._loop = loop
         self.line: str = line
         self.octets: bytes = octets
         self.verb: str = verb
         self.take: Take[T] = take
-        self.in_sasl: bool = in_sasl
-        self.max_octets: int | None = max_octets
-        """A limit for the body that is tighter than the session's."""
-        self.hold: Hold | None = hold
-        self.alone: bool = alone
-        """Whether nothing may be in flight beside it."""
-        self.is_recorded: bool = is_recorded
-        """Whether somebody read the log when it was sent; used where nothing else is in flight."""
 
     def have(self, outcome: T | CommandError) -> None:
         """Let whoever waits have *outcome*, if anybody does."""
@@ -115,7 +102,8 @@ class Queue(Batch[Any]):
         """Whose commands alone may be sent."""
         self.single: Exchange[Any] | None = None
         """What was sent past the pipeline, because nothing else was in flight."""
-        self._waiting: deque[Exchange[Any]] = deque()
+        self.waiting: deque[Exchange[Any]] = deque()
+        """What was not sent yet; to be looked at, and changed here alone."""
         self._flying: deque[Exchange[Any]] = deque()
         # How many have been sent since nothing was to be done.
         self._sent_of_late = 0
@@ -129,13 +117,13 @@ class Queue(Batch[Any]):
         if self.is_idle:
             self._sent_of_late = 0
         if exchange.hold is not None and exchange.hold is self.held:
-            self._waiting.appendleft(exchange)
+            self.waiting.appendleft(exchange)
         else:
-            self._waiting.append(exchange)
+            self.waiting.append(exchange)
 
     def put_first(self, exchange: Exchange[Any]) -> None:
         """Let *exchange* be the next that is sent."""
-        self._waiting.appendleft(exchange)
+        self.waiting.appendleft(exchange)
 
     def release(self, hold: Hold) -> None:
         """Let others send again, if *hold* is why they do not."""
@@ -145,25 +133,20 @@ class Queue(Batch[Any]):
     def leave_out(self, exchange: Exchange[Any]) -> bool:
         """Never send *exchange*; return whether that is possible yet."""
         try:
-            self._waiting.remove(exchange)
+            self.waiting.remove(exchange)
         except ValueError:
             return False
         return True
 
     @property
-    def waiting(self) -> bool:
-        """Whether commands wait to be sent."""
-        return bool(self._waiting)
-
-    @property
     def is_idle(self) -> bool:
         """Whether nothing waits, and nothing was sent that has not been answered for sure."""
-        return not (self._flying or self._waiting or self._kept_back or self.single)
+        return self.single is None and not (self._flying or self.waiting or self._kept_back)
 
     @property
     def has_several(self) -> bool:
         """Whether there is more than one command, waiting or sent and not answered for sure."""
-        return len(self._waiting) + len(self._flying) + len(self._kept_back) > 1
+        return len(self.waiting) + len(self._flying) + len(self._kept_back) > 1
 
     @property
     def in_sasl(self) -> bool:
@@ -175,16 +158,16 @@ class Queue(Batch[Any]):
         """Whether nothing else may be sent: what is alone in flight is, or is the next to be."""
         if self.held is not None or (self._flying and self._flying[-1].alone):
             return True
-        return bool(self._waiting) and self._waiting[0].alone
+        return bool(self.waiting) and self.waiting[0].alone
 
     def end(self) -> tuple[list[Exchange[Any]], list[Exchange[Any]]]:
         """Return what was sent and not answered for sure, and what was not sent; forget them, and whoever listens."""
         single = [] if self.single is None else [self.single]
-        sent, unsent = [*self._kept_back, *self._flying, *single], list(self._waiting)
+        sent, unsent = [*self._kept_back, *self._flying, *single], list(self.waiting)
         self.single = None
         self._kept_back.clear()
         self._flying.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         self._record = _nothing
         return sent, unsent
 
@@ -203,7 +186,7 @@ class Queue(Batch[Any]):
     @property
     def left(self) -> int:
         """How many commands are left to be sent, as far as one can tell: as many may follow as there have been."""
-        return len(self._waiting) + self._sent_of_late
+        return len(self.waiting) + self._sent_of_late
 
     @property
     def about(self) -> str:
@@ -233,7 +216,7 @@ class Queue(Batch[Any]):
             exchange = self._next()
             if exchange is None or (self._flying and len(exchange.octets) + len(b"\r\n") > self.line_octets):
                 break
-            self._waiting.popleft()
+            self.waiting.popleft()
             if exchange.hold is not None:
                 self.held = exchange.hold
             self._flying.append(exchange)
@@ -269,15 +252,14 @@ class Queue(Batch[Any]):
         self, exchange: Exchange[T], framer: Framer, limit: int, max_octets: int
     ) -> T | CommandError | None:
         """Take the reply to *exchange*, which is `single`; None while it has not come whole."""
-        if exchange.max_octets is not None:
-            max_octets = min(max_octets, exchange.max_octets)
-        reply = exchange.take(framer, limit, max_octets)
+        most = exchange.max_octets
+        reply = exchange.take(framer, limit, max_octets if most is None else min(max_octets, most))
         if reply is None:
             return None
         response, value = reply
         if exchange.is_recorded:
             self._record(response, False)  # noqa: FBT003 - it is no login
-        return _outcome(exchange, response, value)
+        return value if status(response) == "ok" else _outcome(exchange, response, value)
 
     def take_refusal(self, line: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
         """Count a reply of -ERR, and return what comes of it."""
@@ -292,9 +274,9 @@ class Queue(Batch[Any]):
             exchange.have(outcome)
 
     def _next(self) -> Exchange[Any] | None:
-        if not self._waiting:
+        if not self.waiting:
             return None
-        exchange = self._waiting[0]
+        exchange = self.waiting[0]
         if self.held is not None and exchange.hold is not self.held:
             return None
         if self._flying and (exchange.alone or self._flying[-1].alone):
@@ -316,13 +298,11 @@ def _outcome(exchange: Exchange[Any], response: bytes, value: T) -> T | CommandE
     return error if said == "error" else value
 
 
-def fail(answer: "asyncio.Future[Any]", error: BaseException) -> bool:
+def fail(answer: Answer[Any], error: BaseException) -> bool:
     """Let *answer* be *error*; return whether anybody waits for it."""
     if answer.done():
         return False
     answer.set_exception(error)
-    # Whoever waits is told; where nobody does, the session remembers it, and asyncio need not complain.
-    answer.exception()
     return True
 
 

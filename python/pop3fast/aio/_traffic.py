@@ -73,7 +73,7 @@ class Traffic:
 
     def give(self, exchange: Exchange[Any]) -> None:
         """Let *exchange* go out when it is its turn."""
-        others_wait = self.queue.waiting
+        others_wait = bool(self.queue.waiting)
         self.queue.append(exchange)
         if others_wait or self.awaits:
             self.move_soon()
@@ -133,9 +133,9 @@ class Traffic:
     def is_quiet(self) -> bool:
         """Whether nothing is in flight, nor about to be, and a command may be sent."""
         queue, wire = self.queue, self._wire
-        if self._is_due or not queue.is_idle or queue.held is not None or self.end is not None or not wire.reads:
+        if queue.single is not None or queue.waiting or queue.held is not None or self.pipeline.in_flight:
             return False
-        return not (self.pipeline.in_flight or wire.has_arrived())
+        return wire.reads and self.end is None and not self._is_due and not wire.has_arrived()
 
     def heard(self) -> None:
         """Take what has come."""
@@ -164,7 +164,7 @@ class Traffic:
         queue.single = None
         if queue.waiting or self._loops:
             self.move()
-        if isinstance(outcome, CommandError) or exchange.done():
+        if isinstance(outcome, CommandError):
             exchange.have(outcome)
         else:
             exchange.give(outcome)
@@ -295,14 +295,13 @@ class Traffic:
         if self._session.capabilities is not None or self._asks_capabilities or queue.wants_silence:
             return
         self._asks_capabilities = True
-        exchange = Exchange(self._loop, "CAPA", b"CAPA", "CAPA", lines, max_octets=MAX_CAPABILITIES_OCTETS)
+        exchange = Exchange(self._loop, "CAPA", b"CAPA", "CAPA", lines)
+        exchange.max_octets = MAX_CAPABILITIES_OCTETS
         exchange.add_done_callback(self._capabilities_came)
         queue.put_first(exchange)
 
-    def _capabilities_came(self, answer: "asyncio.Future[Any]") -> None:
+    def _capabilities_came(self, answer: Exchange[Any]) -> None:
         self._asks_capabilities = False
-        if answer.cancelled():
-            return
         if answer.exception() is None:
             self.learn(parse_capabilities(answer.result()[1]))
         elif self._session.in_step:
