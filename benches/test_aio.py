@@ -1,8 +1,9 @@
 """The asyncio client beside the blocking one: one by one, many in one loop, and over a line with a round trip of 40 ms.
 
 The floor is a bare protocol on asyncio's own event loop, which sends a command, throws its reply away and wakes whoever
-waits for it. Another one does the least that a client has to: it frames the reply, and has a time-out. A call retrieves
-a whole mailbox, for beginning to run an event loop costs as much as a message.
+waits for it. Another one does the least that a client has to: it frames the reply, and has a time-out; in one loop it
+has many commands in flight, and gives each message to whoever asks for the next. A call retrieves a whole mailbox, for
+beginning to run an event loop costs as much as a message.
 """
 
 import asyncio
@@ -10,10 +11,10 @@ import importlib
 import importlib.util
 import poplib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 import pytest
 
@@ -21,7 +22,8 @@ from benches.delay import delayed
 from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
 from benches.mail import attachment
 from benches.sessions import CRLF, END, pop3fast_session, poplib_session
-from pop3fast import POP3, aio
+from pop3fast import POP3, Message, aio
+from pop3fast._batch import DEFAULT_WINDOW, REFILL_FRACTION
 from pop3fast._framing import Framer
 from pop3fast._socket import arrival
 from pop3fast.testing import MailboxServer
@@ -130,6 +132,41 @@ class Framed(Bare):
         await super().close()
 
 
+class FramedMany(Framed):
+    """The same for many messages in one loop. What comes is not compared with what LIST said, nor kept for a while."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        if self._end == CRLF:
+            super().buffer_updated(nbytes)
+            return
+        self._framer.feed(self._buffer[:nbytes])
+        if not self._reply.done():
+            self._reply.set_result(None)
+
+    async def messages(self, numbers: Sequence[int]) -> AsyncIterator[Message]:
+        """Give the messages *numbers* in their order, with as many commands in flight as the client has."""
+        self._end = END
+        sent = answered = 0
+        while answered < len(numbers):
+            room = DEFAULT_WINDOW - (sent - answered)
+            if room >= DEFAULT_WINDOW // REFILL_FRACTION and sent < len(numbers):
+                commands = numbers[sent : sent + room]
+                self._transport.write(b"".join([b"RETR %d\r\n" % number for number in commands]))
+                sent += len(commands)
+            bodies, refused = self._framer.next_bodies(LIMIT, LIMIT, sent - answered)
+            if refused is not None:
+                raise RuntimeError(refused)
+            if not bodies:
+                self._reply = self._loop.create_future()
+                await self._reply
+            for body in bodies:
+                yield Message(numbers[answered], body)
+                answered += 1
+
+
+Floor = TypeVar("Floor", bound=Bare)
+
+
 class Loops:
     """Event loops that run for a call, and stand still while the others have their turn."""
 
@@ -160,6 +197,10 @@ class Loops:
         self._stack.callback(lambda: runner.run(pop.quit()))
         return pop
 
+    @overload
+    def bare(self, runner: asyncio.Runner) -> Bare: ...
+    @overload
+    def bare(self, runner: asyncio.Runner, kind: type[Floor]) -> Floor: ...
     def bare(self, runner: asyncio.Runner, kind: type[Bare] = Bare) -> Bare:
         """Log in on *runner* without a client; hang up at the end."""
 
@@ -212,7 +253,7 @@ def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
         blocking = stack.enter_context(pop3fast_session(server, tls=tls))
         loops = stack.enter_context(Loops(server, tls=tls))
         runner = loops.runner()
-        ours, floors = loops.session(runner), {FLOOR: loops.bare(runner), FRAMED: loops.bare(runner, Framed)}
+        ours = loops.session(runner)
         if runner.run(ours.retr_bytes(1)) != messages[0] or runner.run(ours.retr_bytes(count)) != messages[-1]:
             raise AssertionError("the asyncio client retrieved something else")
         retrieving = _retrieving(ours, mailbox, count)
@@ -223,15 +264,23 @@ def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
             for number in numbers:
                 await floor.reply(b"RETR %d\r\n" % number)
 
+        async def discard_many(floor: FramedMany) -> None:
+            async for _ in floor.messages(numbers):
+                pass
+
         contestants = [
             Contestant(BASELINE, lambda: [theirs.retr(number) for number in numbers]),
             Contestant(BLOCKING, _retrieving_blocked(blocking, mailbox, count)),
             Contestant(OURS, lambda: run(retrieving())),
         ]
-        if not mailbox.many:
+        if mailbox.many:
+            many = loops.bare(runner, FramedMany)
+            contestants.append(Contestant(FRAMED, lambda: run(discard_many(many))))
+        else:
+            bare, framed = loops.bare(runner), loops.bare(runner, Framed)
             contestants += [
-                Contestant(name, lambda floor=floor: run(discard(floor)))  # type: ignore[misc]
-                for name, floor in floors.items()
+                Contestant(FLOOR, lambda: run(discard(bare))),
+                Contestant(FRAMED, lambda: run(discard(framed))),
             ]
         if importlib.util.find_spec("uvloop"):
             other = loops.runner(importlib.import_module("uvloop").new_event_loop)
