@@ -14,8 +14,8 @@ from typing import BinaryIO, NoReturn
 
 from pop3fast import _login, _replies
 from pop3fast._asking import Conversation
-from pop3fast._conversation import refuse_what_nobody_asked_for, turn
-from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto, name_reason
+from pop3fast._conversation import turn
+from pop3fast._errors import AuthenticationError, CommandError, ProtocolError, error_proto, name_reason, unasked
 from pop3fast._hooks import over_tls, reply_file, session_of
 from pop3fast._login import AuthObject, SaslExchange, Secret
 from pop3fast._sasl import ExchangeError, Mechanism
@@ -203,7 +203,7 @@ def _go_over(pop: AuthorizationCommands, context: ssl.SSLContext) -> bytes:
     session.begin("the TLS handshake was not finished")
     try:
         if isinstance(pop.file, ReplyStream) and (octets := pop.file.unexpected()):
-            refuse_what_nobody_asked_for(session, octets)
+            raise session.break_(unasked(octets))
         pop.sock = over_tls(pop, context, pop.sock)
         pop.file = reply_file(pop)
         session.pipeline = None

@@ -10,9 +10,9 @@ from typing import TypeAlias, TypeVar
 
 from pop3fast._asking import Conversation
 from pop3fast._batch import Batch
-from pop3fast._conversation import await_batch, exchange, in_step, refuse_what_nobody_asked_for, within
+from pop3fast._conversation import await_batch, exchange, in_step, within
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionLost
+from pop3fast._errors import CommandError, ConnectionLost, unasked
 from pop3fast._hooks import read_bytes, session_of
 from pop3fast._stream import ReplyStream
 
@@ -92,4 +92,4 @@ def _check_nothing_is_left_over(pop: Conversation) -> None:
     # If the server has hung up since, the next command finds out.
     with suppress(ConnectionLost):
         if type(file) is ReplyStream and (octets := file.unexpected()):
-            refuse_what_nobody_asked_for(session_of(pop), octets)
+            raise session_of(pop).break_(unasked(octets))

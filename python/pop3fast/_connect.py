@@ -13,11 +13,10 @@ from typing import TypeAlias
 from pop3fast._client import POP3
 from pop3fast._client_ssl import POP3_SSL
 from pop3fast._deadline import Deadline
-from pop3fast._errors import ProtocolError, error_proto
 from pop3fast._hooks import session_of
 from pop3fast._location import TIMEOUT_SECONDS, IpVersion, Location, name, named, parse_url
 from pop3fast._login import Secret
-from pop3fast._tls import no_tls, warn_about
+from pop3fast._tls import tls_demanded, warn_about
 
 SocketFactory: TypeAlias = Callable[[tuple[str, int], float | None], socket.socket]
 """Called as ``socket.create_connection`` is, with (host, port) and the seconds; returns a connected socket."""
@@ -82,8 +81,8 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
         raise
     try:
         if location.scheme == "pop3":
-            with named(location, "STLS"):
-                _go_over_to_tls(pop, context)
+            with named(location, "STLS"), tls_demanded():
+                pop.stls(context or ssl.create_default_context())
         session_of(pop).trusted = True
         if password is not None or token is not None:
             with named(location, "login"):
@@ -145,12 +144,3 @@ def _socket_to(
             raise
     made.settimeout(timeout)
     return made
-
-
-def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
-    try:
-        pop.stls(context or ssl.create_default_context())
-    except ProtocolError:
-        raise
-    except error_proto as error:
-        raise no_tls(error) from error

@@ -15,7 +15,7 @@ from pop3fast._batch import Batch
 from pop3fast._closing import CLOSED, close_discarded, unless_closed
 from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
-from pop3fast._errors import CommandError, ConnectionBusy, ProtocolError, error_proto, protocol_error
+from pop3fast._errors import CommandError, ConnectionBusy, ProtocolError, error_proto, protocol_error, unasked
 from pop3fast._framing import FramingError
 from pop3fast._hooks import (
     PUBLIC,
@@ -29,7 +29,6 @@ from pop3fast._hooks import (
 )
 from pop3fast._outgoing import with_command
 from pop3fast._pipeline import Pipeline
-from pop3fast._replies import counted
 from pop3fast._secrets import shown_verb
 from pop3fast._session import Session
 from pop3fast._stream import ReplyStream
@@ -119,7 +118,7 @@ def make_way(pop: Hooks, session: ClientSession, line: str, verb: str) -> None:
         _make_room(pop, pipeline, None if row(verb).alone else len(line) + len("\r\n"))
     file: object = pop.file
     if type(file) is ReplyStream and (pipeline is None or not pipeline.in_flight) and (octets := file.unexpected()):
-        refuse_what_nobody_asked_for(session, octets)
+        raise session.break_(unasked(octets))
 
 
 def take_note(session: ClientSession, line: str, value: object) -> None:
@@ -201,11 +200,6 @@ def pipelining_given_up(pop: Hooks) -> str | None:
     """Say why commands are sent one at a time on this connection, although the server says that it pipelines."""
     pipeline = session_of(pop).pipeline
     return None if pipeline is None else pipeline.given_up
-
-
-def refuse_what_nobody_asked_for(session: Session, octets: bytes) -> NoReturn:
-    """Raise the error for octets that are there already: they would be taken for the next command's reply."""
-    raise session.break_(ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}"))
 
 
 def _say_why_not(pop: Hooks, session: Session) -> NoReturn:

@@ -167,6 +167,11 @@ class InsecureTLSWarning(UserWarning):
     __module__ = "pop3fast"
 
 
+def unasked(octets: bytes) -> ProtocolError:
+    """Return the error for *octets* that are there already: they would be taken for the next command's reply."""
+    return ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
+
+
 def protocol_error(error: FramingError) -> ProtocolError:
     """Return the exception that the caller of a command gets for *error* of the framer."""
     kind = LimitExceeded if isinstance(error, FramingLimitError) else ProtocolError

@@ -25,7 +25,7 @@ from typing import Any
 
 from pop3fast._batch import HOW_TO_GO_ON, MAX_EXPECTED_OCTETS, Batch, Taken, WrongSize
 from pop3fast._doubted_size import WRONG_SIZE, DoubtedSize
-from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError
+from pop3fast._errors import EOF, CommandError, ConnectionLost, LimitExceeded, ProtocolError, unasked
 from pop3fast._framing import Framer, strict_status
 from pop3fast._kept_back import KeptBack, give
 from pop3fast._late_acknowledgements import LateAcknowledgements
@@ -370,7 +370,7 @@ class Pipeline:
 
     def _refuse_left_over(self) -> None:
         if octets := self._left_over():
-            raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
+            raise unasked(octets)
 
     def _hand_over_if_whole(self) -> None:
         """Hand over what was kept back, unless what stands behind it is not the beginning of a reply."""

@@ -7,7 +7,8 @@ nothing breaks on the day a program moves here.
 import ssl
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from pop3fast._errors import CommandError, InsecureTLSWarning, ProtocolError, error_proto
 from pop3fast._replies import readable
@@ -58,11 +59,17 @@ def check_offers_stls(capabilities: Iterable[str]) -> None:
         raise error_proto("-ERR STLS not supported by server")
 
 
-def no_tls(error: error_proto) -> ProtocolError:
-    """Return the error to raise when STLS failed with *error* and TLS was asked for."""
-    if isinstance(error, CommandError):
-        return ProtocolError(f"the server refuses STLS: {readable(error.response)}")
-    return ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet")
+@contextmanager
+def tls_demanded() -> Iterator[None]:
+    """Raise a `ProtocolError` where STLS does not come about in the block: it is not to go on in the clear."""
+    try:
+        yield
+    except ProtocolError:
+        raise
+    except CommandError as error:
+        raise ProtocolError(f"the server refuses STLS: {readable(error.response)}") from error
+    except error_proto as error:
+        raise ProtocolError("the server offers no STLS; pop3s:// is TLS from the first octet") from error
 
 
 def handshake_ended_in(error: BaseException) -> str:

@@ -16,11 +16,11 @@ from typing import Any, TypeAlias
 
 from pop3fast._deadline import Deadline
 from pop3fast._dial import dial
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._errors import CommandError, ProtocolError
 from pop3fast._framing import status
 from pop3fast._location import TIMEOUT_SECONDS, IpVersion, Location, name, named, parse_url
 from pop3fast._route import Route, route_of
-from pop3fast._tls import no_tls, warn_about
+from pop3fast._tls import tls_demanded, warn_about
 from pop3fast.aio._client import POP3
 from pop3fast.aio._conversation import Conversation
 from pop3fast.aio._login import Secret
@@ -153,8 +153,8 @@ async def _open(wishes: _Wishes) -> POP3:
         with named(location, "greeting"):
             pop.welcome = await _greeting(conversation)
         if location.scheme == "pop3":
-            with named(location, "STLS"):
-                await _go_over_to_tls(pop, wishes.context)
+            with named(location, "STLS"), tls_demanded():
+                await pop.stls(wishes.context or ssl.create_default_context())
         conversation.session.trusted = True
         if wishes.password is not None or wishes.token is not None:
             with named(location, "login"):
@@ -231,12 +231,3 @@ async def _greeting(conversation: Conversation) -> bytes:
     if said == "error":
         raise CommandError(line)
     return line
-
-
-async def _go_over_to_tls(pop: POP3, context: ssl.SSLContext | None) -> None:
-    try:
-        await pop.stls(context or ssl.create_default_context())
-    except ProtocolError:
-        raise
-    except error_proto as error:
-        raise no_tls(error) from error

@@ -12,10 +12,10 @@ from functools import partial
 from typing import Any
 
 from pop3fast._batch import DEFAULT_WINDOW
-from pop3fast._errors import CommandError, ProtocolError, error_proto
+from pop3fast._errors import CommandError, error_proto, unasked
 from pop3fast._framing import FramingError
 from pop3fast._pipeline import Pipeline
-from pop3fast._replies import MAX_CAPABILITIES_OCTETS, counted, known, parse_capabilities, pipelines
+from pop3fast._replies import MAX_CAPABILITIES_OCTETS, known, parse_capabilities, pipelines
 from pop3fast._session import Session
 from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.aio._arrivals import Arrivals
@@ -266,7 +266,7 @@ class Traffic:
 
     def _refuse_left_over(self) -> None:
         if octets := self._wire.framer.next_octets(RECEIVE_SIZE):
-            raise ProtocolError(f"the server sent what nothing had asked for: {counted(octets)}")
+            raise unasked(octets)
 
     def _step(self) -> list[str]:
         limit, max_octets = PUBLIC._MAXLINE, self._limit()
