@@ -6,6 +6,7 @@ that raise or never return. Octets nobody asked for, servers that close, other l
 
 import asyncio
 import contextlib
+import gc
 import io
 import socket
 import threading
@@ -64,6 +65,34 @@ def test_a_connect_whose_name_is_never_resolved_can_be_cancelled_and_what_comes_
                 await asyncio.wait_for(aio.connect(url_of(server), timeout=None), 0.01)
             go_on.set()
             await until(lambda: made and made[0].fileno() == -1)
+
+    run(main)
+
+
+def test_a_connect_that_is_cancelled_tells_the_thread_that_dials(monkeypatch: pytest.MonkeyPatch) -> None:
+    dials, never, told = threading.Event(), threading.Event(), threading.Event()
+
+    def dial(*_: object, check: Callable[[], None], **_named: object) -> NoReturn:
+        dials.set()
+        try:
+            while True:
+                check()
+                never.wait(0.001)
+        finally:
+            told.set()
+
+    monkeypatch.setattr(_connect, "dial", dial)
+
+    async def main() -> None:
+        async def connect() -> aio.POP3:
+            return await aio.connect("pop3+plain://mail.example.org", timeout=None)
+
+        asking = asyncio.create_task(connect())
+        await until(dials.is_set)
+        asking.cancel()
+        await asyncio.wait([asking])
+        assert asking.cancelled()
+        await until(told.is_set)
 
     run(main)
 
@@ -172,6 +201,57 @@ def test_a_loop_is_one_tasks_at_a_time_and_the_other_is_told_so() -> None:
             with pytest.raises(StopAsyncIteration):
                 await anext(loop)
             await pop.close()
+
+    run(main)
+
+
+def test_a_loop_that_is_left_while_it_is_begun_asks_for_nothing() -> None:
+    go_on = threading.Event()
+
+    def script(line: bytes) -> bytes:
+        if line == b"LIST":
+            go_on.wait(10)
+            return b"+OK\r\n1 120\r\n.\r\n"
+        return b"+OK\r\n.\r\n" if line == b"CAPA" else b"+OK\r\n"
+
+    async def main() -> None:
+        with ScriptedServer(b"+OK\r\n", script) as server:
+            pop = await aio.connect(url_of(server), timeout=10)
+            loop = pop.retr_many()
+            first = asyncio.ensure_future(loop.__anext__())
+            await until(lambda: server.commands)
+            await loop.aclose()
+            go_on.set()
+            with pytest.raises(StopAsyncIteration):
+                await first
+            await pop.noop()
+            assert b"RETR 1" not in server.commands
+            await pop.close()
+
+    run(main)
+
+
+@pytest.mark.parametrize("how", ["is closed", "is dropped"])
+def test_of_a_loop_that_was_left_nothing_is_kept(how: str) -> None:
+    messages = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * 20_000) for number in range(1, 101)]
+
+    async def main() -> None:
+        with MailboxServer(messages) as server:
+            async with aio.connect(url_of(server), user="user", password="password", timeout=10) as pop:
+                loop = pop.retr_many()
+                for _ in range(20):
+                    await anext(loop)
+                arrivals = loop._arrivals
+                assert arrivals is not None
+                if how == "is closed":
+                    await loop.aclose()
+                else:
+                    del loop
+                    gc.collect()
+                for number in (1, 2):
+                    assert await pop.retr_bytes(number) == messages[number - 1]
+                assert arrivals.batch.abandoned
+                assert pop._pop3fast.traffic._loops == []
 
     run(main)
 
