@@ -231,6 +231,23 @@ def test_a_loop_that_is_left_while_it_is_begun_asks_for_nothing() -> None:
     run(main)
 
 
+def test_what_is_to_come_for_a_loop_that_was_left_is_taken_though_nobody_asks_for_anything() -> None:
+    """Or the server would wait for us to read, and end the session some time."""
+
+    async def main() -> None:
+        with MailboxServer([(b"x" * 998 + b"\r\n") * 10_000]) as server:
+            async with aio.connect(url_of(server), user="user", password="password", timeout=10) as pop:
+                loop = pop.retr_pieces([1])
+                await anext(loop)
+                wire = pop._pop3fast.wire
+                await until(lambda: not wire.reads)
+                await loop.aclose()
+                await until(lambda: not pop._pop3fast.pipeline.in_flight)
+                assert wire.reads
+
+    run(main)
+
+
 @pytest.mark.parametrize("how", ["is closed", "is dropped"])
 def test_of_a_loop_that_was_left_nothing_is_kept(how: str) -> None:
     messages = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * 20_000) for number in range(1, 101)]

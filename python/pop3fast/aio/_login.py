@@ -227,7 +227,6 @@ class LoginCommands:
                     # Nothing comes before our handshake: the loop receives it, and the conversation breaks.
                     await asyncio.sleep(0)
                     await asyncio.sleep(0)
-                conversation.check()
                 await conversation.go_over(context)
             except ProtocolError:
                 conversation.end()
