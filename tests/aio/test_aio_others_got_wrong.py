@@ -46,6 +46,23 @@ def raises_at_once(*_: object) -> NoReturn:
 # Connecting.
 
 
+def test_what_lies_with_the_kernel_behind_the_reply_to_stls_is_found_before_a_handshake_begins() -> None:
+    replies = [b"+OK\r\nSTLS\r\n.\r\n", b"+OK\r\n+OK 7 777\r\n"]
+
+    async def main() -> None:
+        with ScriptedServer(b"+OK\r\n", replies) as server:
+            pop = await aio.connect(url_of(server), timeout=10)
+            # So small that the reply is all that is read of what has come.
+            pop._pop3fast.wire._buffer = memoryview(bytearray(len(b"+OK\r\n")))
+            with pytest.raises(ProtocolError, match="nothing had asked for"):
+                await pop.stls(server.client_context)
+            assert not pop.in_step
+            await pop.close()
+        assert b"\x16\x03" not in server.received
+
+    run(main)
+
+
 def test_a_connect_whose_name_is_never_resolved_can_be_cancelled_and_what_comes_of_it_is_closed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
