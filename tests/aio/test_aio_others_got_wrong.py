@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import pytest
 
 from aio.running import connecting, run, until, url_of
-from pop3fast import AuthenticationError, CommandError, ProtocolError, aio
+from pop3fast import AuthenticationError, CommandError, ProtocolError, aio, error_proto
 from pop3fast.aio import _connect
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
@@ -44,6 +44,28 @@ def raises_at_once(*_: object) -> NoReturn:
 
 
 # Connecting.
+
+
+@pytest.mark.parametrize("by", ["apop", "login"])
+def test_the_time_stamp_from_before_stls_is_nobodys_for_apop(by: str) -> None:
+    """Whoever sits on the line may have made it up, to have a digest that he can search for the password."""
+    replies = [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK\r\n", then="tls"), b"+OK 2 320\r\n"]
+
+    async def main() -> None:
+        with ScriptedServer(b"+OK <1@mail.example.org>\r\n", replies) as server:
+            pop = await aio.connect(url_of(server), timeout=10)
+            await pop.stls(server.client_context)
+            ways: dict[str, Callable[[], Awaitable[bytes]]] = {
+                "apop": lambda: pop.apop("user", "password"),
+                "login": lambda: pop.login("user", "password", mechanism="APOP"),
+            }
+            with pytest.raises(error_proto):
+                await ways[by]()
+            assert await pop.stat() == (2, 320)
+            await pop.close()
+        assert server.commands == [b"CAPA", b"STLS", b"STAT"]
+
+    run(main)
 
 
 def test_what_lies_with_the_kernel_behind_the_reply_to_stls_is_found_before_a_handshake_begins() -> None:
