@@ -17,9 +17,11 @@ import pytest
 
 from aio.running import connecting, run, until, url_of
 from pop3fast import AuthenticationError, CommandError, ProtocolError, aio, error_proto
+from pop3fast._sasl import Scram
 from pop3fast.aio import _connect
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
+from test_login import PASSWORD, USER, ScramServer
 
 MESSAGES = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * 70_000) for number in range(1, 21)]
 NEVER = 1e6
@@ -181,6 +183,28 @@ def test_a_secret_function_that_never_returns_is_left_at_the_sessions_deadline(m
 
 
 # Logins of several lines.
+
+
+def test_the_key_of_scram_is_derived_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes thousands of rounds."""
+    threads: set[int] = set()
+    answer = Scram.__call__
+
+    def watched(self: Scram, challenge: bytes) -> bytes:
+        threads.add(threading.get_ident())
+        return answer(self, challenge)
+
+    monkeypatch.setattr(Scram, "__call__", watched)
+
+    async def main() -> None:
+        with ScriptedServer(b"+OK\r\n", ScramServer()) as server:
+            pop = await aio.connect(url_of(server), timeout=10)
+            await pop.login(USER, PASSWORD, mechanism="SCRAM-SHA-256")
+            await pop.close()
+
+    run(main)
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_no_other_login_comes_between_user_and_pass() -> None:
