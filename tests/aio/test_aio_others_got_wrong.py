@@ -51,7 +51,7 @@ def raises_at_once(*_: object) -> NoReturn:
 @pytest.mark.parametrize("by", ["apop", "login"])
 def test_the_time_stamp_from_before_stls_is_nobodys_for_apop(by: str) -> None:
     """Whoever sits on the line may have made it up, to have a digest that he can search for the password."""
-    replies = [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK\r\n", then="tls"), b"+OK 2 320\r\n"]
+    replies: list[bytes | Reply] = [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK\r\n", then="tls"), b"+OK 2 320\r\n"]
 
     async def main() -> None:
         with ScriptedServer(b"+OK <1@mail.example.org>\r\n", replies) as server:
