@@ -16,7 +16,18 @@ import pytest
 
 from fetching import in_child
 from maildrops import Maildrop, account_of, delivered, mail
-from pop3fast.fetch import AccountBusy, Entry, FetchReport, Identity, State, StateError, account_status, fetch_mailbox
+from pop3fast.fetch import (
+    AccountBusy,
+    Entry,
+    FetchReport,
+    Identity,
+    OutgoingMessage,
+    SimpleDestination,
+    State,
+    StateError,
+    account_status,
+    fetch_mailbox,
+)
 from pop3fast.fetch.memory import _postgres, _postgres_connection
 from pop3fast.fetch.memory._journal import ENDING_OCTETS, Intended, Intent
 from pop3fast.fetch.memory._postgres import LeasedAccountState, PostgresState, without_password
@@ -308,6 +319,39 @@ def test_what_is_remembered_and_deleted_waits_for_the_database_s_disk_and_only_w
         # And that ends with the transaction.
         assert last(lambda: account.remember([entry(b"2")])) == "on"
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "own"])
+def test_a_worker_whose_account_was_taken_over_delivers_nothing_to_who_would_have_it_twice(
+    url: str, tmp_path: Path, kind: str
+) -> None:
+    class Box(SimpleDestination):
+        path = "own:"
+
+        def deliver(self, message: OutgoingMessage) -> None:
+            with (tmp_path / "box").open("ab") as file:
+                file.write(message.content)
+
+    def to() -> str | Box:
+        return Box() if kind == "own" else f"pipe:sh -c 'cat >>{tmp_path}/box'"
+
+    drop = Maildrop(*MAILS[:2])
+
+    def take_over(command: bytes) -> None:
+        if command == b"RETR 1":
+            end_leases(url)
+            PostgresState(url).account("127.0.0.1", server.port, "user").close()
+
+    drop.instead = take_over
+    with ScriptedServer(b"+OK\r\n", drop) as server:
+        report = fetch_mailbox(account_of(server), to(), state=url)
+        assert "another worker has taken the account over" in str(report.error)
+        assert not (tmp_path / "box").exists()
+        drop.instead = lambda _: None
+        assert fetch_mailbox(account_of(server), to(), state=url).fetched == 2
+    assert len((tmp_path / "box").read_bytes().splitlines()) == sum(
+        len(content.splitlines()) for _, content in MAILS[:2]
+    )
 
 
 def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:

@@ -93,6 +93,7 @@ SHARED = (
     *[(frozenset[str](), seed) for seed in range(0, 40, 5)],
     *[(frozenset({TAKEOVERS}), seed) for seed in range(500, 520, 5)],
     *[(frozenset({TAKEOVERS, TURNS}), seed) for seed in range(520, 540, 5)],
+    *[(frozenset({TAKEOVERS, kind}), 540) for kind in FAR],
     *[(frozenset({SEVERAL}), seed) for seed in range(1000, 1010, 5)],
     *[(frozenset({kind}), seed) for kind in FAR for seed in range(0, 10, 5)],
     (frozenset({OWN, HANDLER}), 0),

@@ -367,6 +367,15 @@ SHARED_FAULTS = (
         0,
         frozenset({TAKEOVERS, TURNS}),
     ),
+    Planted(
+        "a worker that wakes up delivers what it had at hand",
+        "destinations._at_once",
+        "AtOnce._deliver",
+        "attempts.check_lease()",
+        "pass",
+        0,
+        frozenset({TAKEOVERS, PIPE}),
+    ),
 )
 """Those of a state in PostgreSQL."""
 

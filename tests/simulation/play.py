@@ -206,13 +206,7 @@ class Story:
         self._dialogues = []
         self.promises.options = job.options
         place = self.homes[drop.name]
-        if isinstance(place, OneByOne):
-            job = replace(
-                job,
-                destination=place.destination(),
-                to_password="password",
-                to_context=CONTEXT if place.kind == IMAP else None,
-            )
+        job = _equipped(job, place)
         before = place.texts() + place.taken
         objection = self.strangers.objection(place, job.state)
         self._under_way = drop, job
@@ -220,8 +214,7 @@ class Story:
         if self._taken_over is not None and self._taken_over != everything(self._known, str(job.state)):
             raise Broken("a worker whose account was taken over has changed what is remembered")
         self._under_way = self._taken_over = None
-        if isinstance(place, OneByOne) and (report is None or isinstance(report.error, StateError)):
-            place.forget_the_last()
+        _forget_the_last(place, report)
         world.end_fetch()
         if world.dead:
             self.disk.end_process(power="power cuts" in world.features and world.rng.random() < 0.5)
@@ -239,7 +232,7 @@ class Story:
 
     def _hang(self) -> None:
         """Have this worker hang until its lease has ended and another one has fetched; then it wakes up."""
-        if self._under_way is None or isinstance(self.homes[self._under_way[0].name], OneByOne):
+        if self._under_way is None:
             return
         drop, job = self._under_way
         state, place, hung = str(job.state), self.homes[drop.name], self._dialogues
@@ -251,7 +244,10 @@ class Story:
             self.world.say("-- another worker comes")
             self._dialogues, self._under_way = [], None
             before = place.texts() + place.taken
-            report = self._run(job)
+            # What it has delivered, and has not kept as done.
+            _forget_the_last(place, None)
+            report = self._run(_equipped(job, place))
+            _forget_the_last(place, report)
             self.promises.note_delivered(drop)
             try:
                 self.promises.once()
@@ -417,6 +413,20 @@ def memory() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
+
+
+def _equipped(job: Job, place: Place) -> Job:
+    """Return *job* with what a new process has of *place*, where that is no file."""
+    if not isinstance(place, OneByOne):
+        return job
+    context = CONTEXT if place.kind == IMAP else None
+    return replace(job, destination=place.destination(), to_password="password", to_context=context)
+
+
+def _forget_the_last(place: Place, report: FetchReport | None) -> None:
+    """Note what nobody can know that was delivered, when a process ended with this *report*."""
+    if isinstance(place, OneByOne) and (report is None or isinstance(report.error, StateError)):
+        place.forget_the_last()
 
 
 def digest_of(world: World) -> str:

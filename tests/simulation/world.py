@@ -299,7 +299,7 @@ def _is_too_early(what: str, where: str) -> bool:
     if what == "error":
         return kind not in {"disk", "sql"}
     if what == "takeover":
-        return kind == "sql" and where not in BETWEEN_TRANSACTIONS
+        return kind in {"far", "own"} or (kind == "sql" and where not in BETWEEN_TRANSACTIONS)
     return what == "torn append" and where != "disk append"
 
 
@@ -307,7 +307,8 @@ ERRORS = (28, 5, 24, 4)
 NO_SPACE = 28
 
 BETWEEN_TRANSACTIONS = {"sql BEGIN", "sql COMMITTED"}
-"""In one, whoever hangs is thrown out by the server, as if the connection were lost."""
+"""In one, whoever hangs is thrown out by the server, as if the connection were lost. And who hangs while a far end
+takes a message has delivered it."""
 
 NEEDS_SPACE = {"disk create", "disk write", "disk append", "disk make_folder", "disk link", "sql COMMIT"}
 

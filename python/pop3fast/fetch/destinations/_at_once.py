@@ -114,6 +114,8 @@ class AtOnce(SimpleDestination):
         try:
             if self._failure is not None:
                 raise self._failure
+            # It may have waited for long.
+            attempts.check_lease()
             ahead = self._looking_ahead
             place = lane.deliver(message) if ahead is None else ahead.deliver_before(message, self._following)
             remembered = entry._replace(place=place or b"")

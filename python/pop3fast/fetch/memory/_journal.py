@@ -67,6 +67,9 @@ class Attempts(Protocol):
         What is not *durable* is kept whenever the process ends, and may be lost when the machine stops.
         """
 
+    def check_lease(self) -> None:
+        """Raise `StateError` when another worker has the account by now, before what cannot be taken back."""
+
     def handled(self, entry: Entry) -> Entry | None:
         """Return as what the message *entry* is to be remembered, if `note_handled` was called; or else None."""
         ...

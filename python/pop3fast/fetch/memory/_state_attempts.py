@@ -47,6 +47,9 @@ class AttemptsState:
                 self._has_taken_back = rows.has_any(self._database, "handled", self._id)
         return self.handled(entry) if self._has_taken_back else None
 
+    def check_lease(self) -> None:
+        """Do nothing: what is this process's by a lock stays so (`Attempts`)."""
+
     def attempts(self, uid: bytes, content: bytes) -> int:
         """Return how often the message of *uid* and *content* was attempted (`Attempts`)."""
         with self._lock, self._reading():
