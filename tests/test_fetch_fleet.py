@@ -456,7 +456,8 @@ def test_one_that_had_mail_comes_first_and_only_when_it_is_due(url: str) -> None
         claims = turns.exchange([], 8, 100)
         late = [back(claim) for claim in claims[:6]]
         assert turns.exchange([*late, back(claims[6], 0.0, 300.0), back(claims[7], 1000.0, 2000.0)], 0, 100) == []
-        assert [claim.key for claim in turns.exchange([], 1, 100)] == [claims[6].key]
+        # Also where the limit of the host decides.
+        assert [claim.key for claim in turns.exchange([], 8, 1)] == [claims[6].key]
         assert len(turns.exchange([], 8, 100)) == 6
 
 

@@ -124,6 +124,15 @@ def test_a_large_message_goes_in_parts_and_is_read_back_by_its_octets(
     assert "GET" in {asked.method for asked in store.asked}
 
 
+def test_a_checksum_is_believed_and_where_a_store_gives_none_of_the_content_the_octets_are_read_back(
+    server: ScriptedServer, store: Store
+) -> None:
+    assert fetch(server, store.url(), delete=True).deleted == 4
+    methods = [asked.method for asked in store.asked if asked.name.endswith(".eml")]
+    how = "GET" if store.scheme == "az" else "HEAD"
+    assert sorted(methods) == sorted(["PUT", how] * 4)
+
+
 @pytest.mark.parametrize("compress", ["gzip", "zstd"])
 @pytest.mark.parametrize("most", [_objects.MEMORY_OCTETS, 0])
 def test_what_is_packed_is_the_same_object_each_time(
