@@ -15,7 +15,7 @@ OF_THE_CLIENT = HEAVY | {
     *("concurrent.futures", "copy", "dataclasses", "hashlib", "importlib", "inspect", "ipaddress", "pathlib"),
     *("subprocess", "urllib", "pop3fast._dial", "pop3fast._route"),
 }
-OF_THE_COMMAND = {"asyncio", "email.message", "email.utils", "imaplib", "json", "subprocess", "tempfile"}
+OF_THE_COMMAND = {"asyncio", "email.message", "email.utils", "imaplib", "json", "random", "subprocess", "tempfile"}
 
 MOST_PATTERNS = 3
 """What a greeting and a command are compared with in every session, and one to spare. Each takes a tenth of a
@@ -47,8 +47,9 @@ def test_the_command_imports_no_destination_that_it_does_not_use() -> None:
     modules = imported_by("import pop3fast.cli._main")
     assert "pop3fast.fetch.destinations._maildir" in modules
     assert not modules & OF_THE_COMMAND
-    for name in ("_imap", "_lmtp", "_objects"):
-        assert f"pop3fast.fetch.destinations.{name}" not in modules
+    for name in ("destinations._imap", "destinations._lmtp", "destinations._mbox", "destinations._objects"):
+        assert f"pop3fast.fetch.{name}" not in modules
+    assert not any(module.startswith("pop3fast.fetch.memory._postgres") for module in modules)
 
 
 def test_no_pattern_is_compiled_for_what_most_sessions_never_hear() -> None:

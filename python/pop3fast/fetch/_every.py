@@ -6,7 +6,6 @@ twice at the same time. `Schedule` decides that, and is told the time.
 
 import contextlib
 import heapq
-import random
 from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -75,7 +74,9 @@ def fetch_every(
     queues = [[job for _, job in queue] for queue in queues_of(jobs)]
     if not queues:
         raise ValueError("there are no jobs, so nothing would ever be fetched")
-    schedule = Schedule(len(queues), every, clock.now(), random.uniform)
+    from random import uniform  # noqa: PLC0415 - it takes long, and few fetch more than once
+
+    schedule = Schedule(len(queues), every, clock.now(), uniform)
     todo: SimpleQueue[int | None] = SimpleQueue()
     done: SimpleQueue[tuple[int, list[FetchReport] | BaseException]] = SimpleQueue()
     world = Surroundings(stop=Stop(aside=True), hosts=Hosts())

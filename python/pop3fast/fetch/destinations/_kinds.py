@@ -7,7 +7,7 @@ Nothing is opened here, and no error quotes what was written: there may be a sec
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import cast
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import Entry
@@ -17,11 +17,13 @@ from pop3fast.fetch.destinations._eml import EmlFolder
 from pop3fast.fetch.destinations._guard import Guarded
 from pop3fast.fetch.destinations._handler import HandlerDestination
 from pop3fast.fetch.destinations._maildir import Maildir
-from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.fetch.memory._state import FILE_NAME
 from pop3fast.fetch.memory._state_home import state_at_home
+
+if TYPE_CHECKING:
+    from pop3fast.fetch.destinations._mbox import Mbox
 
 METHODS = ("open", "prepare", "begin", "flush", "read_back", "hurry", "close")
 """What an object needs in order to be a destination."""
@@ -46,13 +48,15 @@ def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Particulars
     )
 
 
+# The others are imported when somebody delivers there: it takes longer than all the rest.
+
+
 def _mbox(words: str, _: Particulars, files: Files, clock: Clock) -> Destination:
+    from pop3fast.fetch.destinations._mbox import Mbox  # noqa: PLC0415 - as above
+
     if words.endswith("/"):
         raise ValueError("an mbox is a file, and this names a folder")
     return Mbox(_path(words), files, clock)
-
-
-# What speaks to programs and servers is imported when somebody delivers there: it takes as long as all the rest.
 
 
 def _pipe(words: str, particulars: Particulars, _: Files, clock: Clock) -> Destination:
@@ -150,13 +154,13 @@ def default_path(destination: Destination) -> str:
     That is ``$XDG_STATE_HOME/pop3fast/``, with a name that is made of the destination's words; there, too, when a mail
     program would show a file beside an mbox as a folder. Where there is a state already, it stays.
     """
-    if isinstance(destination, Mbox):
+    if isinstance(destination, Maildir | EmlFolder):
+        return f"{destination.path}/{FILE_NAME}"
+    if _is_mbox(destination):
         beside, at_home = f"{destination.path}.{FILE_NAME}", state_at_home(f"mbox:{destination.path}")
         if not Path(beside).exists() and (Path(at_home).exists() or _shows_files(Path(destination.path).parent)):
             return at_home
         return beside
-    if isinstance(destination, Maildir | EmlFolder):
-        return f"{destination.path}/{FILE_NAME}"
     return state_at_home(words_of(destination))
 
 
@@ -170,12 +174,16 @@ def _shows_files(folder: Path) -> bool:
 
 def path_of(destination: Destination, entry: Entry) -> str | None:
     """Return the file in which *destination* put a message; None where it is no file of ours."""
-    if isinstance(destination, Mbox):
-        return destination.path
     if isinstance(destination, Maildir | EmlFolder):
         folder = f"{destination.path}/new" if isinstance(destination, Maildir) else destination.path
         return f"{folder}/{entry.place.decode('ascii', 'replace')}" if entry.place else None
-    return None
+    return destination.path if _is_mbox(destination) else None
+
+
+def _is_mbox(destination: Destination) -> "TypeGuard[Mbox]":
+    from pop3fast.fetch.destinations._mbox import Mbox  # noqa: PLC0415 - as above
+
+    return isinstance(destination, Mbox)
 
 
 def _guarded(destination: object) -> Destination:

@@ -16,12 +16,11 @@ from pop3fast.fetch._retrying import Job
 from pop3fast.fetch._waiting import SystemClock
 from pop3fast.fetch.accounts._account import Account
 from pop3fast.fetch.destinations._kinds import open_destination
-from pop3fast.fetch.fleet._alone import TurnsAlone
-from pop3fast.fetch.memory._postgres_turns import Key, PostgresTurns
 from pop3fast.fetch.memory._states import is_url
 
 if TYPE_CHECKING:
     from pop3fast.fetch.fleet._worker import Said
+    from pop3fast.fetch.memory._postgres_turns import Key
 
 EVERY_SECONDS = 300.0
 """How often people expect to see new mail that is fetched by somebody else."""
@@ -70,7 +69,10 @@ def fetch_fleet(  # noqa: PLR0913 - each by its name, all but the first with a d
     Raises `ValueError` and ``TypeError`` for arguments that make no sense, and, from the loop, `StateError` for a state
     that cannot be used when it begins.
     """
-    from pop3fast.fetch.fleet._worker import Limits, Worker  # noqa: PLC0415 - asyncio takes 50 ms, for a few only
+    # asyncio takes 50 ms, for a few only.
+    from pop3fast.fetch.fleet._alone import TurnsAlone  # noqa: PLC0415 - as above
+    from pop3fast.fetch.fleet._worker import Limits, Worker  # noqa: PLC0415 - as above
+    from pop3fast.fetch.memory._postgres_turns import PostgresTurns  # noqa: PLC0415 - as above
 
     for name, value in (("limit", limit), ("per_host", per_host)):
         if value < 1:
@@ -97,7 +99,7 @@ def _jobs_of(
     destination: "Where | Callable[[Account], Where] | None",
     state: str,
     options: Options,
-) -> dict[Key, Job]:
+) -> "dict[Key, Job]":
     jobs: dict[Key, Job] = {}
     for each in accounts:
         job = each if isinstance(each, Job) else Job(each, _where(each, destination), None, options)

@@ -21,8 +21,6 @@ from pop3fast.fetch.memory._postgres_schema import make_tables
 from pop3fast.fetch.memory._state_rows import Database
 from pop3fast.fetch.memory._status import AccountStatus
 
-SCHEMES = ("postgresql://", "postgres://")
-
 LEASE_SECONDS = 600.0
 """How long others leave an account alone after its worker last wrote anything: longer than nearly every message takes,
 and short enough that what a dead worker had is fetched again within a few rounds of five minutes."""
@@ -191,11 +189,6 @@ class ClaimedAccountState(LeasedAccountState):
 def holder() -> str:
     """Return what this worker is called by others."""
     return f"{socket.gethostname()}, process {os.getpid()}"
-
-
-def is_url(state: str | os.PathLike[str]) -> bool:
-    """Return whether *state* is in PostgreSQL."""
-    return isinstance(state, str) and state.startswith(SCHEMES)
 
 
 def without_password(url: str) -> str:

@@ -11,10 +11,10 @@ from pathlib import Path
 from pop3fast.fetch._errors import StateError
 from pop3fast.fetch._identity import account_digest
 from pop3fast.fetch.memory import _state_rows as rows
-from pop3fast.fetch.memory._postgres import PostgresState, is_url
 from pop3fast.fetch.memory._state import NOTE_OCTETS, State
 from pop3fast.fetch.memory._state_files import checked, lock_path
 from pop3fast.fetch.memory._state_schema import connect, in_words
+from pop3fast.fetch.memory._states import is_url
 from pop3fast.fetch.memory._status import AccountStatus
 
 
@@ -22,6 +22,8 @@ def account_status(state: str | os.PathLike[str], host: str, port: int, user: st
     """Return what *state* knows of *user* at *host* and *port*; nothing without such a file. Raises `StateError`."""
     path = os.fspath(state)
     if is_url(path):
+        from pop3fast.fetch.memory._postgres import PostgresState  # noqa: PLC0415 - for who has a database
+
         return PostgresState(path).status(host, port, user)
     if not os.path.lexists(path):
         return AccountStatus(None)
