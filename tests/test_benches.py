@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benches import against, fleet, fleet_plan, report
+from benches import against, disk, fleet, fleet_plan, processor, report, runs
 from benches.__main__ import main
 from benches.cores import Cores, on_core
 from benches.turns import Partner
@@ -198,3 +198,24 @@ def test_a_plan_counts_processors_for_what_each_turn_takes() -> None:
     assert numbers["mailboxes that one host can have"] == ("8,000", "6,000")
     assert numbers["the database: 50 messages each"] == ("20 GB", "20 GB")
     assert numbers["the database: rows of accounts"] == ("1.0 GB", "1.0 GB")
+
+
+def test_what_a_command_costs_is_compared_with_the_loop_round_by_round() -> None:
+    measured = {"loop": [(0.0, 0.001), (0.0, 0.003)], "ours": [(0.0, 0.002), (0.0, 0.004)]}
+    said = processor.commands_in_words(measured, "loop", 100)
+    assert "ours: 10.0 a command (best rounds 10.0)" in said
+
+
+def test_the_clock_and_the_processor_each_have_a_ratio() -> None:
+    said = processor.ratios_in_words({"poplib": [(8.0, 6.0), (8.0, 6.0)], "ours": [(2.0, 1.0), (4.0, 2.0)]})
+    assert "ours: clock 3.0 x (best 4.0 x), processor 4.5 x (best 6.0 x), at work 50% of the time" in said
+
+
+def test_of_a_race_the_second_program_is_what_the_others_are_measured_by() -> None:
+    race = disk.RACES[1]
+    ours, theirs = (program.name for program in race.programs)
+    said = disk.result(
+        race, {ours: [runs.Run(1, 0.5, 0), runs.Run(4, 0.5, 0)], theirs: [runs.Run(3, 0.4, 0), runs.Run(4, 0.4, 0)]}
+    )
+    assert f"{ours}: 2.00 x (3.00 x the best runs), 0.50 s of processor" in said
+    assert f"{theirs}: 1.00 x (1.00 x the best runs), 0.40 s of processor" in said
