@@ -18,6 +18,8 @@ from pop3fast._replies import apop_timestamp, is_continuation, parse_capabilitie
 @pytest.mark.parametrize(
     ("status_line", "code", "temporary"),
     [
+        (b"+ok\t-err [in-use]", "IN-USE", True),
+        (b"+OK -ERR [IN-USE] quirk q06", "IN-USE", True),
         (b"-ERR [IN-USE] Unable to lock maildrop", "IN-USE", True),
         (b"-ERR [LOGIN-DELAY] minimum time between mail checks violation", "LOGIN-DELAY", True),
         (b"-ERR [SYS/TEMP] Server shutting down.", "SYS/TEMP", True),
