@@ -1,5 +1,13 @@
 """How Sphinx builds the documentation: `make docs`. Pages are Markdown, and read as well without it."""
 
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.errors import ExtensionError
+from sphinx.pycode import ModuleAnalyzer
+
 import pop3fast
 
 project = "pop3fast"
@@ -28,3 +36,33 @@ autodoc_preserve_defaults = True
 nitpicky = False
 
 assert pop3fast.POP3.__doc__  # noqa: S101 - the API reference is taken from the package, which has to be built
+
+
+def find_words_of_attributes(_app: Sphinx) -> None:
+    """Let autodoc find the words below attributes: public classes say that they are of a package, not of a module."""
+    for package, inside in (
+        ("pop3fast", "pop3fast._"),
+        ("pop3fast.aio", "pop3fast.aio."),
+        ("pop3fast.fetch", "pop3fast.fetch."),
+    ):
+        shown = ModuleAnalyzer.for_module(package).find_attr_docs()
+        for module in sorted(name for name in sys.modules if name.startswith(inside) and "_framing" not in name):
+            for attribute, words in ModuleAnalyzer.for_module(module).find_attr_docs().items():
+                shown.setdefault(attribute, words)
+
+
+def complain_of_what_has_no_words(app: Sphinx, error: Exception | None) -> None:
+    """End with an error when the reference shows a name and nothing about it."""
+    page = Path(app.outdir, "api.html")
+    if error is None and page.exists():
+        bare = re.findall(
+            r'<dt[^>]*id="([^"]+)"[^>]*>(?:(?!</dt>).)*</dt>\s*<dd></dd>', page.read_text("utf-8"), re.DOTALL
+        )
+        if bare:
+            raise ExtensionError(f"nothing is said of {', '.join(bare)}")
+
+
+def setup(app: Sphinx) -> None:
+    """Have attributes shown, with their words."""
+    app.connect("builder-inited", find_words_of_attributes)
+    app.connect("build-finished", complain_of_what_has_no_words)

@@ -80,6 +80,7 @@ class Hooks(poplib.POP3):
     """What `POP3` is built on: poplib's hooks, but for the two that are a whole command."""
 
     encoding = "UTF-8"
+    """What commands are encoded in, as in poplib."""
     max_octets: int | None = 2**30
     """The largest multi-line response that is accepted, in octets; None for any. 1 GiB is more than mail servers
     accept, and less than what brings a machine down."""

@@ -138,6 +138,7 @@ class OutgoingMessage:
     def __init__(self, account: str, identity: Identity, content: Content, number: int = 0) -> None:
         """Stand for the message *identity* of *account* (its digest)."""
         self.identity: Identity = identity
+        """Which message it is."""
         self.number: int = number
         """Its message number, in the session that fetched it; 0 when that is not known."""
         self._content = content
