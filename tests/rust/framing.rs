@@ -306,6 +306,16 @@ fn the_room_of_one_large_message_is_given_back() {
 }
 
 #[test]
+fn it_says_what_room_it_has_and_that_it_has_failed() {
+    let mut framer = Framer::new();
+    framer.feed(&[b'x'; 600]);
+    assert!(framer.capacity() >= 600);
+    assert!(!framer.has_failed());
+    assert!(framer.next_status_line(512).is_err());
+    assert!(framer.has_failed());
+}
+
+#[test]
 fn a_response_is_its_status_line_and_the_body_behind_it_at_every_cut() {
     let raw = b"+OK 1\r\na\r\n..b\r\n.\r\n-ERR no\r\n+OK -ERR x\r\n+OK\n.\n";
     let expected: [(&[u8], Option<&[u8]>); 4] =
