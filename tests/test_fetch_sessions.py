@@ -14,6 +14,7 @@ import pytest
 from maildrops import FastClock, delivered, mail
 from pop3fast import CommandError, Piece
 from pop3fast.fetch import Account, FetchReport, Identity, Options, Progress
+from pop3fast.fetch._further import wanted_of
 from pop3fast.fetch._plan import Item
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._sharing import AHEAD_MESSAGES, FIRST, LARGE_OCTETS, Sharing
@@ -462,6 +463,12 @@ def test_all_sessions_of_a_run_share_one_context(tmp_path: Path, monkeypatch: py
 
 def items_of(count: int, size: int = 10) -> list[Item]:
     return [Item(number, Identity(uid_of(number)), size) for number in range(1, count + 1)]
+
+
+def test_what_shares_its_unique_id_with_another_message_comes_over_no_further_session() -> None:
+    alone, one, two = (Item(number, Identity(uid_of(uid)), 10) for number, uid in enumerate((1, 2, 2), 1))
+    listed = {item.number: item.identity.uid.decode() for item in (alone, one, two)}
+    assert [*wanted_of([alone, one, two], listed).values()] == [alone]
 
 
 def whole(item: Item, octets: int = 10) -> list[Piece]:

@@ -208,6 +208,17 @@ def test_what_was_refused_ahead_of_a_reset_is_asked_for_again_behind_it(log: Log
     assert plain[0][-1].outcome == (b"+OK 25 octets", [b"Subject: 10", b"", b"x", b"..", b"."], 25)
 
 
+def test_what_the_program_has_marked_as_deleted_is_not_asked_for_ahead() -> None:
+    with MailboxServer(MESSAGES) as server, closing(logged_in(server)) as pop:
+        pop.read_ahead = MOST
+        pop.list()
+        pop.dele(4)
+        for number in (1, 2):
+            pop.retr(number)
+        pop.noop()
+        assert retrieved(server)[2:4] == [b"RETR 3", b"RETR 5"]
+
+
 IN_BETWEEN = sorted(set(STEPS) - {"debug", "quit"})
 
 
