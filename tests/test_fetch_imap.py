@@ -18,6 +18,7 @@ from maildrops import Maildrop, account_of, mail
 from pop3fast.fetch import AccountState, DestinationError, Entry, FetchReport, Job, Options, fetch_mailbox
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.destinations import _imap_session
 from pop3fast.fetch.destinations._imap import (
     GATHERED,
     IN_FLIGHT,
@@ -394,6 +395,37 @@ def test_who_cannot_be_logged_in_to_ends_the_fetch_before_anybody_asks_for_mail(
     assert len(drop.messages) == (0 if report.error is None else 4)
 
 
+@pytest.mark.parametrize("at", [b"CAPABILITY", b"STATUS", b"APPEND"])
+@pytest.mark.parametrize(
+    "said", [b"* 1 EXISTS\r\n", b"* X {1}\r\na {1}\r\n", b"* X {1}\r\na\r\n"], ids=["line", "literal", "both"]
+)
+def test_a_server_whose_answer_has_no_end_is_given_up(
+    server: ScriptedServer,
+    imap: ImapServer,
+    trusting: ssl.SSLContext,
+    at: bytes,
+    said: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_imap_session, "MOST_ANSWER", 10_000)
+    octets = said * (20_000 // len(said))
+
+    def instead(command: bytes) -> bytes | None:
+        return octets if command.startswith(b"." if at == b"APPEND" else at) else None
+
+    imap.instead = instead
+    report = fetch(server, imap, trusting)
+    assert "has no end" in f"{report.error}{report.failures}"
+    assert report.fetched == 0
+
+
+def test_what_a_server_says_unasked_is_no_end_of_it(
+    server: ScriptedServer, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    imap.instead = lambda command: b"* 1 EXISTS\r\n" * 5_000 + b"TAG OK done\r\n" if command[:6] == b"STATUS" else None
+    assert (fetch(server, imap, trusting).fetched, imap.connections) == (4, 1)
+
+
 def test_a_certificate_that_nobody_vouches_for_is_refused(server: ScriptedServer, imap: ImapServer) -> None:
     report = fetch_mailbox(account_of(server), f"imaps://me@127.0.0.1:{imap.port}/", to_password=SECRET)
     assert isinstance(report.error, DestinationError)
@@ -453,8 +485,14 @@ def test_a_folder_that_is_missing_is_made_when_that_is_asked_for(
     assert (report.fetched, report.error) == (4, None)
     assert imap.commands.index(b'CREATE "Old mail"') < imap.commands.index(b'SUBSCRIBE "Old mail"')
     imap.instead = lambda command: b"TAG NO not yours\r\n" if command.startswith((b"STATUS", b"CREATE")) else None
+    imap.commands.clear()
     report = run_job(replace(job_to(server, imap, trusting, Options(fetch_again=True)), to_create=True))
+    assert "make the folder of" in str(report.error)
     assert "not yours" in str(report.error)
+    assert b'SUBSCRIBE "Old mail"' not in imap.commands
+    imap.instead = lambda command: b"TAG NO no\r\n" if command.startswith((b"STATUS", b"SUBSCRIBE")) else None
+    report = run_job(replace(job_to(server, imap, trusting, Options(fetch_again=True)), to_create=True))
+    assert (report.error, b'SUBSCRIBE "Old mail"' in imap.commands) == (None, True)
 
 
 def test_the_word_to_stop_ends_the_wait_for_an_answer(

@@ -25,6 +25,10 @@ MOST_LINE = 65_536
 MOST_LITERAL = 2**20
 """Literals are read of headers only."""
 
+MOST_ANSWER = 16 * 2**20
+"""In octets, with all that comes before it unasked: a line of 60 octets for each of 200,000 messages that another
+program marks meanwhile. What says more has no end."""
+
 _LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r?\n\Z")
 _CODE = re.compile(r"\[([^\]]*)\]")
 
@@ -152,8 +156,9 @@ class ImapSession:
     def answer(self, tag: bytes) -> Answer:
         """Return the answer to the command with *tag*; others before it have been waited for."""
         untagged: list[bytes] = []
+        responses = self._responses()
         while True:
-            response = self._response()
+            response = next(responses)
             first, _, rest = response.partition(b" ")
             if first == tag:
                 status, _, text = rest.strip().decode("utf-8", "backslashreplace").partition(" ")
@@ -168,8 +173,9 @@ class ImapSession:
                 raise LostError(f"the server said {_replies.printable(repr(response[:80]))}, which answers nothing")
 
     def _wait_for_go_on(self, tag: bytes) -> Answer | None:
+        responses = self._responses()
         while True:
-            response = self._response()
+            response = next(responses)
             if response.startswith(b"+"):
                 return None
             if response.startswith(tag + b" "):
@@ -178,10 +184,19 @@ class ImapSession:
             if response.upper().startswith(b"* BYE") or not response.startswith(b"*"):
                 raise LostError(f"the server said {_replies.printable(repr(response[:80]))}")
 
+    def _responses(self) -> Iterator[bytes]:
+        """Yield the responses up to an answer, where whoever asks stops."""
+        octets = 0
+        while octets <= MOST_ANSWER:
+            response = self._response()
+            octets += len(response) + len(b"\r\n")
+            yield response
+        raise LostError("the server's answer has no end")
+
     def _response(self) -> bytes:
         """Return the next response, with its literals."""
         response = b""
-        while True:
+        while len(response) <= MOST_ANSWER:
             line = self._connection.line(MOST_LINE)
             response += line
             found = _LITERAL.search(line)
@@ -190,6 +205,7 @@ class ImapSession:
             if int(found[1]) > MOST_LITERAL:
                 raise LostError("the server's literal is too long")
             response += self._connection.read(int(found[1]))
+        raise LostError("the server's response has no end")
 
     def _greet(self) -> None:
         greeting = self._response()
