@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -17,7 +18,9 @@ from pop3fast.fetch import DestinationError, FetchReport, Job, Options, fetch_ma
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.destinations import _connection, _lmtp_session
+from pop3fast.fetch.destinations._lmtp import Lmtp
 from pop3fast.fetch.destinations._lmtp_session import smtp_data
+from pop3fast.fetch.destinations._particulars import Particulars
 from pop3fast.fetch.destinations._served import Served
 from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.testing import MailboxServer
@@ -358,7 +361,43 @@ def test_with_a_context_there_is_tls_or_nothing(server: ScriptedServer, drop: Ma
 
 
 @pytest.mark.parametrize(
-    "words", ["", "host", "host:", "host:0", "host:65536", ":24", "a b:24", "user@host:24", "x/y:24"]
+    ("words", "where"),
+    [
+        ("[::1]:24", ("::1", 24)),
+        ("[fe80::1%eth0]:24", ("fe80::1%eth0", 24)),
+        ("[fe80::1%vlan-1.2]:65535", ("fe80::1%vlan-1.2", 65535)),
+        ("mail.example.org:1", ("mail.example.org", 1)),
+        ("/run/a b:24", "/run/a b:24"),
+    ],
+)
+def test_words_name_a_server_by_name_by_address_or_by_its_socket(words: str, where: object) -> None:
+    with mock.patch(f"{Lmtp.__module__}.LmtpSession") as session:
+        Lmtp(words, Particulars(user="me")).open()
+    assert session.call_args.args[0] == where
+
+
+@pytest.mark.parametrize("user", ["a>b", "<a", "a\x01b"])
+def test_who_logs_in_under_a_name_that_is_no_recipient_is_told_to_name_one(user: str, lmtp: LmtpServer) -> None:
+    with pytest.raises(DestinationError, match=r"name somebody \(recipient\)"):
+        Lmtp(lmtp.where, Particulars(user=user)).open()
+    assert lmtp.connections == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "",
+        "host",
+        "host:",
+        "host:0",
+        "host:65536",
+        ":24",
+        "a b:24",
+        "user@host:24",
+        "x/y:24",
+        "[fe80::1%]:24",
+        "[::1%a b]:24",
+    ],
 )
 def test_words_that_name_no_server_are_an_error_in_words(words: str, server: ScriptedServer) -> None:
     with pytest.raises(ValueError, match="HOST:PORT"):

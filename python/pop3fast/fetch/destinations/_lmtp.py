@@ -25,7 +25,9 @@ GO_ON = 354
 
 DOUBTFUL = "it was sent, and the server was lost before it said what became of it: it will be sent again"
 
-_HOST_AND_PORT = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:/\[\]@]+)):(?P<port>[0-9]{1,5})")
+_HOST_AND_PORT = re.compile(
+    r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%[^\s\[\]/]+)?)\]|(?P<host>[^\s:/\[\]@]+)):(?P<port>[0-9]{1,5})"
+)
 
 
 class Lmtp(ServerDestination[LmtpSession]):
@@ -43,6 +45,9 @@ class Lmtp(ServerDestination[LmtpSession]):
         """Connect. Raises `DestinationError`."""
         if not self._recipients:
             raise DestinationError(self.path, "deliver to", "nobody says for whom the mail is (recipient)")
+        if any(set(each) & set("<>\r\n") or not each.isprintable() for each in self._recipients):
+            why = "the user who logs in cannot be whom the mail is for: name somebody (recipient)"
+            raise DestinationError(self.path, "deliver to", why)
         super().open()
 
     def connect(self) -> LmtpSession:
