@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import math
 import os
 import re
 import socket
@@ -287,6 +288,8 @@ BAD: list[tuple[tuple[int, dict[str, object] | bytes], str]] = [
     ((400, b"[" * 100_000), "status 400"),
     ((200, {"expires_in": 3}), "no access token"),
     ((200, {"access_token": "x", "expires_in": "soon"}), "no number"),
+    ((200, {"access_token": "x", "expires_in": math.nan}), "no number"),
+    ((200, {"access_token": "x", "expires_in": math.inf}), "no number"),
     ((200, {"access_token": "x\ny"}), "more than one line"),
     ((200, {"error": "invalid_scope", "access_token": "x"}), "refused: invalid_scope"),
     ((400, {"error": "invalid_client", "error_description": CLIENT_SECRET}), r"invalid_client: \*\*\*"),

@@ -4,6 +4,7 @@ Owns when a token is renewed: some time before it expires, and once after a serv
 written before a token is used, because an old refresh token may be worth nothing any more.
 """
 
+import math
 from collections.abc import Callable, Mapping
 
 from pop3fast.fetch import SecretError
@@ -113,7 +114,9 @@ class TokenSource:
         try:
             expires = self._clock.date() + float(str(seconds))
         except ValueError:
-            raise OAuthError("the token server says no number for how long the token lasts") from None
+            expires = math.nan
+        if not math.isfinite(expires):  # JSON in Python has NaN, too, which is never over
+            raise OAuthError("the token server says no number for how long the token lasts")
         # Where it gives no other refresh token, the old one is good for more (RFC 6749 section 6).
         return Tokens(access, expires, str(answer.get("refresh_token") or refresh))
 
