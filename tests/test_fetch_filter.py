@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from commandline import plain_url, pop3fast
-from maildrops import FastClock, Maildrop, account_of, as_numbered, delivered, mail, numbered
-from pop3fast.fetch import FetchReport, Job, Options
+from destinations import Box
+from maildrops import FastClock, Maildrop, RushingClock, account_of, as_numbered, delivered, mail, numbered
+from pop3fast.fetch import FetchReport, Identity, Job, MessageDeferred, Options
 from pop3fast.fetch import _delivering as delivering
 from pop3fast.fetch import _filtering as filtering
 from pop3fast.fetch._filtering import Verdict
@@ -114,6 +115,33 @@ def test_what_the_filter_does_not_say_is_neither_delivered_nor_deleted_and_asked
     assert delivered("maildir:box") == [mail(2)]
     assert fetch(server, script("exit 0"), delete=True).deleted == 1
     assert delivered("maildir:box") == [mail(1), mail(2)]
+
+
+def test_who_hurries_what_is_behind_a_filter_hurries_the_filter_too(home: Path) -> None:
+    """An interrupt that no word to stop goes before ends the writer, which knows of one destination only."""
+    os.mkfifo(home / "begun")
+    clock, hurried = RushingClock(1.0), threading.Event()
+    judge = filtering.Filter(script(f"echo > {home}/begun; exec sleep 1000"), clock)
+
+    class Hurried(Box):
+        def hurry(self) -> None:
+            hurried.set()
+
+    both = filtering.Filtering(Hurried(), judge, "account", set())
+
+    def hurry() -> None:
+        (home / "begun").read_bytes()
+        both.hurry()
+        clock.rushes = True
+
+    hurrying = threading.Thread(target=hurry)
+    hurrying.start()
+    delivery = both.begin(Identity(b"u"))
+    delivery.write(mail(1))
+    with pytest.raises(MessageDeferred, match="was interrupted, and was ended"):
+        delivery.end()
+    hurrying.join()
+    assert hurried.is_set()
 
 
 def test_the_word_to_stop_ends_a_filter_and_its_message_stays_new(server: ScriptedServer, drop: Maildrop) -> None:
