@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Self
@@ -263,6 +263,18 @@ def test_all_workers_together_hold_no_more_sessions_with_a_host_than_they_may(
     assert not hotel.twice
 
 
+def dask_until(tasks: Sequence[Any], come: Callable[[], object]) -> None:
+    """Return when *come* says so. Raises what one of *tasks* of Dask has raised meanwhile."""
+
+    def has_come() -> object:
+        for task in tasks:
+            if task.status == "error":
+                task.result()
+        return come()
+
+    wait_until(has_come)
+
+
 @pytest.mark.filterwarnings("ignore")  # Dask's and its dependencies' own
 @pytest.mark.timeout(180)  # three interpreters have to load Dask
 def test_on_workers_of_dask_of_which_one_is_killed(url: str, hotel: Hotel, tmp_path: Path) -> None:
@@ -291,10 +303,11 @@ def test_on_workers_of_dask_of_which_one_is_killed(url: str, hotel: Hotel, tmp_p
     ):
         # Whoever is lost is given to another by Dask.
         tasks = [client.submit(work, pure=False) for _ in range(2)]
-        wait_until(lambda: killed.exists() and killed.read_text())
+        # What a task raises is not waited for in vain.
+        dask_until(tasks, lambda: killed.exists() and killed.read_text())
         dead = int(killed.read_text())
         wait_until(lambda: not is_there(dead))
-        wait_until(lambda: have_arrived_without(url, dead, tmp_path))
+        dask_until(tasks, lambda: have_arrived_without(url, dead, tmp_path))
         over.touch()
         client.gather(tasks)
     assert arrived(tmp_path) == everything()
