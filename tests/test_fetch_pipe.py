@@ -25,9 +25,10 @@ from pop3fast.fetch import (
 )
 from pop3fast.fetch._retrying import Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
+from pop3fast.fetch.destinations import _program
 from pop3fast.fetch.destinations._kinds import KINDS
 from pop3fast.fetch.destinations._pipe import MEANINGS, REFUSALS
-from pop3fast.fetch.destinations._program import Program
+from pop3fast.fetch.destinations._program import MOST_OUTPUT, Program
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -173,6 +174,18 @@ def test_all_that_a_program_prints_at_its_end_is_in_the_report(server: ScriptedS
 
 
 @pytest.mark.usefixtures("ending")
+def test_of_what_a_program_prints_without_end_the_beginning_is_kept_and_escaped(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = r"printf '0123456789\033\n'; yes 0123456789 | head -c 500000"
+    program = Program("pipe:", script(home, text).removeprefix("pipe:"), 60.0, FastClock())
+    status, output = program.run(lambda _: None, {})
+    assert (status, output.isprintable()) == (0, True)
+    assert output.startswith("0123456789\\x1b / 0123456789 / ")
+    monkeypatch.setattr(_program._Output, "shown", lambda kept: str(len(kept._begin)))
+    assert program.run(lambda _: None, {}).output == str(MOST_OUTPUT)
+
+
 def test_a_program_that_closes_its_output_long_before_it_ends_is_waited_for(server: ScriptedServer, home: Path) -> None:
     to = script(home, f"exec >&- 2>&-; cat > {home}/got; sleep 0.3; echo >> {home}/ended; exit 0")
     assert fetch(server, to).fetched == 3
