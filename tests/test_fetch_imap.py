@@ -523,6 +523,17 @@ def test_messages_that_are_alike_and_have_no_unique_ids_are_all_appended_and_onl
         assert [kept.content for kept in imap.kept] == [mail(1), mail(2), mail(1)]
 
 
+def test_more_alike_messages_than_go_out_at_a_time_are_no_doubt_about_each_other(
+    server: ScriptedServer, drop: Maildrop, imap: ImapServer, trusting: ssl.SSLContext
+) -> None:
+    """Behind the first ones is kept that they were sent, and of a later one that is alike it is not to be believed."""
+    drop.messages = [(b"", mail(1))] * (GATHERED + 2)
+    report = run_job(job_to(server, imap, trusting, Options()))
+    assert (report.fetched, report.failures, report.error) == (GATHERED + 2, [], None)
+    assert [kept.content for kept in imap.kept] == [mail(1)] * (GATHERED + 2)
+    assert not [command for command in imap.commands if command.startswith(b"UID SEARCH")]
+
+
 def test_lines_that_end_in_lf_are_appended_with_crlf(imap: ImapServer, trusting: ssl.SSLContext) -> None:
     with MailboxServer([b"Subject: x\r\n\r\na\nb\rc\r\n"]) as server:
         to = f"imaps://me@127.0.0.1:{imap.port}/"
