@@ -86,7 +86,7 @@ def test_a_program_that_runs_another_as_rspamc_does_gives_it_the_message_and_say
     assert len(drop.messages) == len(report.failures)
 
 
-def test_sender_recipient_and_key_are_in_the_environment(server: ScriptedServer, home: Path) -> None:
+def test_sender_recipient_and_key_are_in_the_environment(server: ScriptedServer, drop: Maildrop, home: Path) -> None:
     to = script(home, f"echo $SENDER $RECIPIENT $POP3FAST_KEY >> {home}/told")
     fetch(server, to)
     fetch(server, to, Options(fetch_again=True), recipient=("a@example.org", "b"))
@@ -95,6 +95,10 @@ def test_sender_recipient_and_key_are_in_the_environment(server: ScriptedServer,
     keys = [line[2] for line in told]
     assert keys[:3] == keys[3:]
     assert len({*keys}) == 3
+    # It is of the content, too: a server may give the unique-id to another message.
+    drop.messages = [(drop.messages[0][0], mail(9))]
+    fetch(server, to, Options(fetch_again=True))
+    assert (home / "told").read_text().split()[-1] not in keys
 
 
 @pytest.mark.parametrize("status", [1, 2, *MEANINGS, 79, 126, 127, 255])
