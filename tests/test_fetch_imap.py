@@ -3,6 +3,7 @@
 import itertools
 import os
 import signal
+import socket
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
@@ -431,6 +432,22 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(server: ScriptedServer
     assert isinstance(report.error, DestinationError)
     assert "certificate" in str(report.error).lower()
     assert imap.commands == []
+
+
+@pytest.mark.parametrize("answer", [b"TAG NO no\r\n", b"TAG BAD what\r\n", b""])
+def test_nothing_is_said_in_clear_text_to_a_server_that_offers_no_tls(
+    answer: bytes, server: ScriptedServer, trusting: ssl.SSLContext
+) -> None:
+    class InClearText(ImapServer):
+        def secured(self, sock: socket.socket) -> socket.socket:
+            return sock
+
+    with InClearText(trusting) as imap:
+        imap.instead = lambda command: answer if command == b"STARTTLS" else None
+        job = Job(account_of(server), f"imap://me@127.0.0.1:{imap.port}/", to_password=SECRET, to_context=trusting)
+        report = run_job(job)
+        assert isinstance(report.error, DestinationError)
+        assert imap.commands == [b"STARTTLS"]
 
 
 def test_without_a_password_it_says_which_option_gives_one(
