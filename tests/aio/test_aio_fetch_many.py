@@ -165,6 +165,18 @@ def test_nothing_is_done_to_the_disk_in_the_loop_s_thread(tmp_path: Path, monkey
     assert threading.get_ident() not in threads
 
 
+def no_job(_: int) -> Job:
+    raise ZeroDivisionError
+
+
+def test_what_the_jobs_raise_is_raised_where_the_reports_are_waited_for() -> None:
+    async def main() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await anext(aio.fetch_many(map(no_job, range(1))))
+
+    run(main)
+
+
 def test_a_limit_below_one_is_a_mistake() -> None:
     async def main() -> None:
         with pytest.raises(ValueError, match="limit"):
