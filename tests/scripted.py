@@ -63,8 +63,8 @@ class ScriptedServer:
     ) -> None:
         self.commands: list[bytes] = []
         self.received = bytearray()
-        self.stalls = threading.Event()
-        """Set while the connection under way is one in which nothing is said any more."""
+        self.stalls_for = 0
+        """The port of the client to which nothing is said any more; of one that has gone, until another stalls."""
         self.host = "127.0.0.1"
         self._greeting = greeting
         self._replies = replies
@@ -107,7 +107,6 @@ class ScriptedServer:
     def _serve(self) -> None:
         while not self._stopping:
             self._connection, _ = self._listener.accept()
-            self.stalls.clear()
             self._connection.settimeout(WAIT_SECONDS)
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
@@ -163,7 +162,7 @@ class ScriptedServer:
                 socket.socket.shutdown(connection, socket.SHUT_WR)
             else:
                 connection.settimeout(None)
-                self.stalls.set()
+                self.stalls_for = connection.getpeername()[1]
             while self._read():  # a close() with unread octets would be a reset
                 pass
         return reply.then in {"go on", "tls"}
