@@ -81,7 +81,7 @@ class ReplyStream(io.BufferedIOBase):
         stream.late_clock = late_clock(sock)
         if records is not None:
             stream._receive_now = records.now
-            # Whoever reads less has found nothing more to read.
+            # Whoever reads less has mostly found nothing more to read.
             stream._full_read = RECEIVE_SIZE - RECORD_OCTETS + 1
             stream._tickets_may_come = True
         return stream
@@ -310,7 +310,10 @@ class Records:
         timeout = sock.gettimeout()
         sock.settimeout(0)
         try:
-            while len(buffer) - octets >= RECORD_OCTETS and (more := sock.recv_into(buffer[octets:], RECORD_OCTETS)):
+            more = RECORD_OCTETS
+            # Behind a record that is not full there is mostly nothing, and to be told so costs more than a read.
+            while more == RECORD_OCTETS and len(buffer) - octets >= RECORD_OCTETS:
+                more = sock.recv_into(buffer[octets:], RECORD_OCTETS)
                 octets += more
         except _NOTHING_THERE:
             pass
