@@ -531,6 +531,15 @@ def test_the_sender_is_what_the_standard_library_reads(name: bytes, value: bytes
         assert OutgoingMessage("1234", Identity(b"u"), content).sender() == (address if usable else ""), header
 
 
+@pytest.mark.parametrize("piece", [b" ", b"a ", b'"', b"(", b"<", b"[", b"a:", b'" '])
+def test_a_sender_that_was_written_to_take_long_is_looked_up_all_the_same(piece: bytes) -> None:
+    content = Content(1_000_000)
+    content.append(b"From: " + piece * 20_000 + b"x,\r\nSubject: x\r\n\r\n")
+    found = OutgoingMessage("1234", Identity(b"u"), content).sender()
+    assert len(found) <= 320
+    assert set(found).isdisjoint(' <>"')
+
+
 def test_fetch_mailbox_takes_all_of_it_by_name(server: ScriptedServer, tmp_path: Path) -> None:
     box = Box()
     report = fetch_mailbox(account_of(server), box, state=str(tmp_path / "own.sqlite"), fetch_again=["u1"], limit=2)

@@ -38,8 +38,9 @@ _NO_FIELD = re.compile(rb"^(?!From |[!-9;-~]*:|[\t ])", re.MULTILINE)
 _RETURN_PATH, _FROM = (
     re.compile(rb"^%s:((?:.*\n[\t ])*.*)" % name, re.MULTILINE | re.IGNORECASE) for name in (b"Return-Path", b"From")
 )
-_PLAIN = re.compile(r"\s*(?:[\w ]*|\"[\w .,-]*\")\s*<([\w.+=-]+@[\w.-]+)>\s*", re.ASCII)
-"""How nearly every sender is written. What looks otherwise is parsed, which takes half as long as all the rest."""
+_PLAIN = re.compile(r"(?:[\w ]*|\"[\w .,-]*\" ?)<([\w.+=-]+@[\w.-]+)>", re.ASCII)
+"""How nearly every sender is written. What looks otherwise is parsed, which takes half as long as all the rest. No
+blank has two places in it: many of them would be tried in each, for as long as whoever wrote them likes."""
 
 
 def message_key(account: str, uid: bytes, content: bytes) -> str:
@@ -213,10 +214,14 @@ class OutgoingMessage:
 
 
 def _address(field: str) -> str:
+    field = " ".join(field.split())
     if (plain := _PLAIN.fullmatch(field)) is not None and len(plain[1]) <= MOST_ADDRESS:
         return plain[1]
     from email.utils import parseaddr  # noqa: PLC0415 - takes long, and is hardly ever needed
 
-    address = parseaddr(" ".join(field.split()))[1]
+    try:
+        address = parseaddr(field)[1]
+    except RecursionError:  # of some hundred comments within each other
+        return ""
     usable = address.isascii() and address.isprintable() and len(address) <= MOST_ADDRESS
     return address if usable and not set(address) & {" ", "<", ">", '"', "\\"} else ""
