@@ -177,7 +177,6 @@ def test_all_that_a_program_prints_at_its_end_is_in_the_report(server: ScriptedS
     assert fetch(server, to, Options(limit=1)).failures[0].why.endswith(": firstlast")
 
 
-@pytest.mark.usefixtures("ending")
 def test_of_what_a_program_prints_without_end_the_beginning_is_kept_and_escaped(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +189,7 @@ def test_of_what_a_program_prints_without_end_the_beginning_is_kept_and_escaped(
     assert program.run(lambda _: None, {}).output == str(MOST_OUTPUT)
 
 
+@pytest.mark.usefixtures("ending")
 def test_a_program_that_closes_its_output_long_before_it_ends_is_waited_for(server: ScriptedServer, home: Path) -> None:
     to = script(home, f"exec >&- 2>&-; cat > {home}/got; sleep 0.3; echo >> {home}/ended; exit 0")
     assert fetch(server, to).fetched == 3
