@@ -161,6 +161,22 @@ def test_a_token_is_synced_and_then_its_name(server: TokenServer, monkeypatch: p
     assert done == ["file", "name", "folder"]
 
 
+def test_a_token_is_kept_where_its_folder_cannot_be_synced(
+    server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def refuse(path: str | Path, flags: int, *arguments: int, **named: int) -> int:
+        if flags & os.O_DIRECTORY:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(path, flags, *arguments, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+    source = source_of(server, "device")
+    source.login(lambda _: None)
+    assert source() == f"{ACCESS}-1"
+
+
 def test_a_refresh_token_is_good_for_as_long_as_no_other_is_given(server: TokenServer) -> None:
     clock = FastClock()
     source = source_of(server, "device", clock)

@@ -142,13 +142,13 @@ class TokenKeyring:
 
 
 def _sync_folder_of(path: str) -> None:
-    folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        # All but a power cut leaves the token there. Where a file system syncs no folders, no more can be done.
-        with contextlib.suppress(OSError):
+    # All but a power cut leaves the token there. Where it may not be read, or none is synced, no more can be done.
+    with contextlib.suppress(OSError):
+        folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
             os.fsync(folder)
-    finally:
-        os.close(folder)
+        finally:
+            os.close(folder)
 
 
 def _formed(tokens: Tokens) -> bytes:
