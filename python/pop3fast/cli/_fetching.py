@@ -122,15 +122,19 @@ def _fetched(job: Job, told: "Told") -> FetchReport:
 def _again_and_again(tasks: list[Task], command: argparse.Namespace, told: "Told") -> int:
     """Fetch until SIGTERM, after which all is well; an interrupt passes through. Ends where no account can ever begin.
 
-    An account that could not begin tries to do so when it has its turn: its server may have been away for a moment.
+    An account that could not begin tries again in its next turn: its server may have been away for a moment.
     """
     of_job = {id(task.job): task for task in tasks}
-    to_begin = {id(task.job) for task in tasks if task.failed is not None}
+    to_begin: dict[int, FetchReport | None] = {id(task.job): task.failed for task in tasks if task.failed is not None}
 
     def begin(job: Job) -> FetchReport | None:
-        failed = None
-        if id(job) in to_begin and (failed := _taken_over(of_job[id(job)], command, alone=False).failed) is None:
-            to_begin.discard(id(job))
+        if id(job) not in to_begin:
+            return None
+        # What kept it is told in its first turn, in which no server is asked for another login at once.
+        failed = to_begin[id(job)] or _taken_over(of_job[id(job)], command, alone=False).failed
+        to_begin[id(job)] = None
+        if failed is None:
+            del to_begin[id(job)]
         return failed
 
     statuses = [told.end(task, task.failed) for task in tasks if task.job is None and task.failed is not None]
