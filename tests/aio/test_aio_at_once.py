@@ -10,7 +10,7 @@ import sys
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from contextvars import ContextVar, copy_context
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
 from typing import Any
 
@@ -378,6 +378,21 @@ def answered(tell: Callable[[Answer[int]], object]) -> list[str]:
 
 def test_a_task_goes_on_in_its_own_context_before_its_answer_has_been_given() -> None:
     assert answered(lambda answer: answer.give(1)) == ["1 in task", "told"]
+
+
+def test_what_a_task_sets_behind_its_first_answer_stays_where_its_context_was_empty() -> None:
+    async def sets(pop: aio.POP3) -> str:
+        await pop.noop()
+        WHERE.set("task")
+        await asyncio.sleep(0)
+        return WHERE.get()
+
+    async def main() -> None:
+        with MailboxServer(MESSAGES[:1]) as server:
+            async with connecting(server) as pop:
+                assert await asyncio.create_task(sets(pop), context=Context()) == "task"
+
+    run(main)
 
 
 def test_a_task_that_is_cancelled_first_has_no_answer() -> None:

@@ -48,7 +48,8 @@ class Answer(Generic[T]):
 
     def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:
         """Call *fn* when there is a result, as a task that waits for it asks."""
-        self._told += ((fn, context or copy_context()),)
+        # A context in which nothing was set yet is false.
+        self._told += ((fn, copy_context() if context is None else context),)
         if self._is_done:
             self._tell()
 
