@@ -300,12 +300,15 @@ class Batch(Generic[T]):
             ahead = self._ahead if in_doubt is None else min(in_doubt, self._ahead)
             return min(end, self._answered + max(MIN_IN_FLIGHT, ahead // max(1, self._last_octets)))
         in_flight = self._sizes[self._answered : self._sent]
-        expected, doubted = sum(in_flight), sum(map(_octets_kept_back, in_flight))
-        most_doubted = self._ahead if in_doubt is None else in_doubt
+        expected = sum(in_flight)
+        # Of a server that is proven hardly any is kept back, and counting them took as long as all the rest here.
+        doubted = 0 if in_doubt is None else sum(map(_octets_kept_back, in_flight))
         for place in range(self._sent, end):
             expected += self._sizes[place]
-            doubted += _octets_kept_back(self._sizes[place])
-            is_much = expected > self._ahead or doubted > most_doubted
+            is_much = expected > self._ahead
+            if in_doubt is not None:
+                doubted += _octets_kept_back(self._sizes[place])
+                is_much = is_much or doubted > in_doubt
             if is_much and place >= self._answered + MIN_IN_FLIGHT:
                 return place
         return end
