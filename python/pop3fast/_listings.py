@@ -40,7 +40,6 @@ class Together:
 
     def __init__(self, *, with_capabilities: bool) -> None:
         """Ask for both listings, and for the capabilities where that is wanted."""
-        self.with_capabilities = with_capabilities
         self.batch = ListingBatch(*(["CAPA"] if with_capabilities else []))
         self.bodies: dict[str, bytes] = {}
         """What came, by command."""
