@@ -112,7 +112,7 @@ def test_quirk_q08_an_empty_line_for_the_reply_to_dele() -> None:
 def test_a_time_out_makes_doubtful_what_came_of_a_server_that_is_not_proven(part: bytes) -> None:
     """One of the commands may never have been read; then each reply behind it is another's."""
     with ScriptedServer(GREETING, [reply(1), reply(2), Reply(part, then="stall")]) as server:
-        pop = POP3(*server.address, timeout=0.2)
+        pop = POP3(*server.address, timeout=1)
         came, _ = numbers_until_it_breaks(pop, TimeoutError)
         assert came == [1]
         assert_over(pop, server)
@@ -127,7 +127,7 @@ def test_what_came_whole_before_a_time_out_of_a_proven_server_is_kept() -> None:
         return Reply(reply(number)) if number <= last else Reply(b"", then="stall")
 
     with ScriptedServer(GREETING, answer) as server:
-        pop = POP3(*server.address, timeout=0.5)
+        pop = POP3(*server.address, timeout=1)
         came = 0
         with pytest.raises(TimeoutError):  # noqa: PT012 - the loop is what raises
             for message in pop.retr_many(range(1, last + 30), pipelining=True):

@@ -168,7 +168,9 @@ def test_a_connection_that_an_os_error_broke_goes_on_raising_os_errors_that_are_
     how: str, first: str, then: str
 ) -> None:
     reply, kind = BREAKS[how]
-    with ScriptedServer(GREETING, [reply]) as server, closing(connect(server, timeout=0.2)) as pop:
+    with ScriptedServer(GREETING, [reply]) as server, closing(connect(server)) as pop:
+        if kind is TimeoutError:
+            pop.sock.settimeout(0.2)
         with pytest.raises(kind):
             COMMANDS[first](pop)
         sent = len(server.received)
@@ -196,7 +198,7 @@ def test_a_connection_that_the_server_has_hung_up_is_lost_to_each_later_command(
 
 def test_a_handshake_that_fails_leaves_os_errors_behind() -> None:
     replies: list[bytes | Reply] = [b"+OK\r\nSTLS\r\n.\r\n", Reply(b"+OK go\r\n", then="stall")]
-    with ScriptedServer(GREETING, replies) as server, closing(connect(server, timeout=0.2)) as pop:
+    with ScriptedServer(GREETING, replies) as server, closing(connect(server, timeout=1)) as pop:
         with pytest.raises(TimeoutError):
             pop.stls(ssl.create_default_context())
         with pytest.raises(ConnectionTimedOut, match="handshake"):
@@ -247,7 +249,7 @@ def test_the_end_of_a_with_block_masks_nothing() -> None:
 
     with ScriptedServer(GREETING, [Reply(b"", then="stall")]) as server:
         with pytest.raises(TimeoutError):
-            with Gateway(*server.address, timeout=0.2) as gateway:
+            with Gateway(*server.address, timeout=1) as gateway:
                 gateway.noop()
         pop = connect(server)
         pop.file.close()
