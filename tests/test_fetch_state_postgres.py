@@ -27,7 +27,11 @@ from pop3fast.fetch import (
     StateError,
     account_status,
     fetch_mailbox,
+    open_destination,
 )
+from pop3fast.fetch._plan import Item
+from pop3fast.fetch._receipts import Deliveries
+from pop3fast.fetch._waiting import SystemClock
 from pop3fast.fetch.memory import _postgres, _postgres_connection
 from pop3fast.fetch.memory._journal import ENDING_OCTETS, Intended, Intent
 from pop3fast.fetch.memory._postgres import LeasedAccountState, PostgresState, without_password
@@ -352,6 +356,47 @@ def test_a_worker_whose_account_was_taken_over_delivers_nothing_to_who_would_hav
     assert len((tmp_path / "box").read_bytes().splitlines()) == sum(
         len(content.splitlines()) for _, content in MAILS[:2]
     )
+
+
+@pytest.mark.parametrize("kind", ["maildir", "eml", "mbox"])
+def test_a_worker_that_wakes_up_puts_nothing_beside_what_another_has_delivered_meanwhile(
+    url: str, tmp_path: Path, kind: str
+) -> None:
+    def deliver(account: LeasedAccountState, *numbers: int) -> Deliveries:
+        destination = open_destination(f"{kind}:{tmp_path}/box")
+        destination.prepare(account.digest, account)
+        closing.callback(destination.close)
+        deliveries = Deliveries(destination, account, SystemClock())
+        for number in numbers:
+            deliveries.flush()  # all but the last
+            item = Item(number, Identity(b"%d" % number), len(mail(number)))
+            deliveries.put(item, item.identity, mail(number))
+        return deliveries
+
+    with contextlib.ExitStack() as closing, take(url) as slow:
+        hung = deliver(slow, 1, 2)
+        end_leases(url)
+        with take(url) as other:
+            deliver(other, 2).flush()
+        with pytest.raises(StateError, match="another worker has taken the account over"):
+            hung.flush()
+    assert delivered(f"{kind}:{tmp_path}/box") == [mail(1), mail(2)]
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_what_goes_to_files_asks_nothing_of_the_database_for_each_message(
+    url: str, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[LeasedAccountState] = []
+
+    def look(account: LeasedAccountState) -> None:
+        looks.append(account)
+
+    monkeypatch.setattr(LeasedAccountState, "check_lease", look)
+    drop = Maildrop(*[(b"u%d" % number, mail(number)) for number in range(50)])
+    with ScriptedServer(b"+OK\r\n", drop) as server:
+        assert fetch_mailbox(account_of(server), f"{kind}:{tmp_path}/box", state=url).fetched == 50
+    assert len(looks) < 50
 
 
 def test_a_state_of_a_newer_version_is_left_alone(url: str) -> None:

@@ -74,6 +74,9 @@ class Diary:
     def remember(self, entries: list[Entry]) -> None:
         self.note(f"remember {len(entries)}")
 
+    def check_lease(self) -> None:
+        pass
+
     def close(self) -> None:
         self.note("close")
 

@@ -50,6 +50,9 @@ class Memory(Protocol):
     def remember(self, entries: list[Entry], /) -> None:
         """Remember *entries*, durably and all at once."""
 
+    def check_lease(self) -> None:
+        """Raise `StateError` when another worker has the account by now, and perhaps has delivered the same."""
+
 
 class Deliveries:
     """Messages on their way into a destination that has been prepared: one under way, and those of the next flush.
@@ -117,6 +120,7 @@ class Deliveries:
         prints, self._prints = self._prints, {}
         if not items or self.doubted:
             return
+        self._memory.check_lease()
         while items:
             try:
                 entries = self._destination.flush()

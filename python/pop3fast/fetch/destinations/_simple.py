@@ -6,12 +6,13 @@ one is delivered twice when the process is killed. It delivers at least once, wi
 """
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from pop3fast.fetch._errors import DestinationError, MessageError
 from pop3fast.fetch._identity import CONTENT_OCTETS, Copies, Entry, Identity, ReadBack, is_lasting
 from pop3fast.fetch._waiting import Clock, SystemClock
 from pop3fast.fetch.destinations._outgoing import SPOOL_OCTETS, Content, OutgoingMessage
-from pop3fast.fetch.memory._journal import Journal
+from pop3fast.fetch.memory._journal import Attempts, Journal
 
 
 class SimpleDestination:
@@ -141,8 +142,11 @@ class SimpleDestination:
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
         """Deliver *message*; return as what *entry* is to be remembered. Raises what `deliver` does."""
-        if self._journal is not None and (done := self._journal.taken_back(entry)) is not None:
-            return done
+        if self._journal is not None:
+            if (done := self._journal.taken_back(entry)) is not None:
+                return done
+            # Who remembers what was fetched remembers attempts.
+            cast("Attempts", self._journal).check_lease()
         return entry._replace(place=self.deliver(message) or b"")
 
     def outgoing(self, identity: Identity, content: Content) -> OutgoingMessage:

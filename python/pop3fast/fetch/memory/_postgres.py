@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pop3fast.fetch._errors import AccountBusy, StateError
-from pop3fast.fetch._identity import Entry
 from pop3fast.fetch.memory import _state_rows as rows
 from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._postgres_connection import HIDDEN, Borrowing, Session, Sessions, Source, errors_in_words
@@ -99,11 +98,6 @@ class LeasedAccountState(AccountState):
             query = "SELECT 1 FROM account WHERE id = ? AND token = ?"
             if self._database.execute(query, (self._id, self._token)).fetchone() is None:
                 raise StateError(self.path, TAKEN_OVER)
-
-    def taken_back(self, entry: Entry) -> Entry | None:
-        """Return as what *entry* is to be remembered, if it was taken back; or else it is delivered now (`Journal`)."""
-        self.check_lease()
-        return super().taken_back(entry)
 
     def note_success(self, date: float, *, durably: bool = False) -> None:
         """Note that on *date* a run ended with all that was asked for."""
