@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from benches import against, report
+from benches.pages import between_marks, put_between_marks
 
 _MARKS = (
     "<!-- benchmarks: what follows is written by `python -m benches --write docs/performance.md` -->\n",
@@ -40,7 +41,7 @@ def main() -> int:
         parser.error("-k is for --against; without it all rows are measured, for the tables want them")
     if arguments.write:
         # To fail now, not in five minutes.
-        report.between_marks(arguments.write.read_text(encoding="utf-8"), "", _MARKS)
+        between_marks(arguments.write.read_text(encoding="utf-8"), "", _MARKS)
     if arguments.against:
         only = ["-k", arguments.only] if arguments.only else []
         return against.run(arguments.against, [*(["--quick"] if arguments.quick else []), *only])
@@ -54,8 +55,7 @@ def main() -> int:
     text = report.markdown(tables, saved)
     print(*([_QUICK] if arguments.quick else []), text, report.goals(tables), sep="\n")
     if arguments.write:
-        whole = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(report.between_marks(whole, text, _MARKS), encoding="utf-8")
+        put_between_marks(arguments.write, text, _MARKS)
     return 0
 
 

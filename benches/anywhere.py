@@ -24,10 +24,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benches import report
 from benches.contestants import Maildrop, Program, fetchmail, getmail, mpop
 from benches.delay import delayed
 from benches.mail import attachment
+from benches.pages import put_between_marks
 from benches.runs import run
 from pop3fast.fetch import Account, FetchReport, Job, fetch_mailbox, fetch_many, process_mailbox
 
@@ -99,8 +99,7 @@ def main() -> int:
                 print(f"\n{table}", flush=True)
                 if arguments.write and name in WRITTEN:
                     marks = (f"<!-- {name}: what follows is written by `{_COMMAND}` -->\n", f"<!-- {name}: end -->\n")
-                    whole = arguments.write.read_text(encoding="utf-8")
-                    arguments.write.write_text(report.between_marks(whole, f"{table}\n", marks), encoding="utf-8")
+                    put_between_marks(arguments.write, f"{table}\n", marks)
     return 0
 
 

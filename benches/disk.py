@@ -19,10 +19,10 @@ from shutil import rmtree
 from typing import NamedTuple
 
 from benches.contestants import OURS, PROGRAMS, Maildrop, Program
+from benches.dovecot import need_dovecot
 from benches.mail import attachment
 from benches.runs import FailedError, Run, run
 
-ROOT = Path(__file__).parent.parent
 TURNS = 7
 
 ROUND = 192
@@ -104,13 +104,7 @@ def main() -> int:
     parser.add_argument("--folder", default="/var/tmp", help="on the file system that the mail goes to")
     parser.add_argument("--only", type=int, metavar="N", help="only the race N, from 0")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "tests"))
-    from servers import DovecotServer, UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
-
-    try:
-        DovecotServer.check()
-    except UnavailableError as error:
-        raise SystemExit(f"nothing to fetch from: {error}") from None
+    need_dovecot()
     for race in RACES if arguments.only is None else RACES[arguments.only :][:1]:
         if missing := [name for program in race.programs for name in program.missing]:
             print(f"{race.title}: {', '.join(missing)} is not there")

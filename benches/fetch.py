@@ -17,13 +17,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches import report
 from benches.contestants import OURS, PROGRAM, PROGRAMS, Maildrop, Program
 from benches.delay import delayed
+from benches.dovecot import need_dovecot
 from benches.mail import attachment
+from benches.pages import put_between_marks
 from benches.runs import TIME, FailedError, Run, run
 
-ROOT = Path(__file__).parent.parent
 MARKS = (
     "<!-- fetching: what follows is written by `python -m benches.fetch --write docs/performance.md` -->\n",
     "<!-- fetching: end -->\n",
@@ -66,13 +66,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not Path(TIME).exists():
         raise SystemExit(f"this needs {TIME}; Debian: apt-get install time")
-    sys.path.insert(0, str(ROOT / "tests"))
-    from servers import DovecotServer, UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
-
-    try:
-        DovecotServer.check()
-    except UnavailableError as error:
-        raise SystemExit(f"nothing to fetch from: {error}") from None
+    need_dovecot()
     chosen = MAILBOXES if arguments.only is None else MAILBOXES[arguments.only :][:1]
     tables = [_measure(mailbox.smaller() if arguments.quick else mailbox, arguments.folder) for mailbox in chosen]
     if arguments.only is None:
@@ -82,8 +76,7 @@ def main() -> int:
     text = "\n".join(tables)
     print(text)
     if arguments.write:
-        whole = arguments.write.read_text(encoding="utf-8")
-        arguments.write.write_text(report.between_marks(whole, text, MARKS), encoding="utf-8")
+        put_between_marks(arguments.write, text, MARKS)
     return 0
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
-from benches import fleet_plan, report
+from benches import fleet_plan
 from benches.fleet_plan import Measured, Way
 from benches.mailboxes import MESSAGES, served
+from benches.pages import put_between_marks
 from pop3fast.fetch import Account, FetchReport, Job, fetch_fleet, fetch_many
 from pop3fast.testing import CERTIFICATE
 
@@ -93,10 +94,8 @@ def main() -> int:
         texts = {"measured": table, "plan": fleet_plan.plan(fleet_plan.read_back(table))}
         print(*texts.values(), sep="\n\n", flush=True)
     if arguments.write:
-        whole = arguments.write.read_text(encoding="utf-8")
         for name, text in texts.items():
-            whole = report.between_marks(whole, text, MARKS[name])
-        arguments.write.write_text(whole, encoding="utf-8")
+            put_between_marks(arguments.write, text, MARKS[name])
     return 0
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pop3fast
-from benches import report
 from benches.delay import delayed
 from benches.mail import attachment
+from benches.pages import put_between_marks
 from pop3fast.fetch import Account, fetch_mailbox
 from pop3fast.testing import MailboxServer
 
@@ -78,8 +78,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     text = "\n".join([*rows, ""])
     if arguments.write:
-        whole = DOCS.read_text(encoding="utf-8")
-        DOCS.write_text(report.between_marks(whole, text, MARKS), encoding="utf-8")
+        put_between_marks(DOCS, text, MARKS)
 
 
 def _row(line: Line, rounds: int) -> str:

@@ -269,12 +269,3 @@ def _conditions(saved: Mapping[str, Any]) -> str:
         f"{machine['python_implementation']} {machine['python_version']}, {saved['datetime'][:10]}; "
         "over loopback, with the server in a process of its own"
     )
-
-
-def between_marks(whole: str, text: str, marks: tuple[str, str]) -> str:
-    """Return *whole* with *text* in the place of what stood between the *marks*."""
-    before, begin, rest = whole.partition(marks[0])
-    _, end, after = rest.partition(marks[1])
-    if not begin or not end:
-        raise SystemExit(f"the tables go between two lines of their own, which are not there:\n{''.join(marks)}")
-    return f"{before}{begin}\n{text}\n{end}{after}"

@@ -12,10 +12,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from benches import report
 from benches.contestants import OURS, PROGRAMS, Maildrop, Program
 from benches.delay import delayed
 from benches.mail import attachment
+from benches.pages import put_between_marks
 from benches.runs import run
 from pop3fast.testing import MailboxServer
 
@@ -44,8 +44,7 @@ def main() -> None:
     text = _table(seconds, messages)
     print(text)
     if arguments.write:
-        whole = DOCS.read_text(encoding="utf-8")
-        DOCS.write_text(report.between_marks(whole, text, MARKS), encoding="utf-8")
+        put_between_marks(DOCS, text, MARKS)
 
 
 def _programs() -> list[Program]:

@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pop3fast
-from benches import report
 from benches.contestants import Maildrop, getmail
 from benches.delay import delayed
+from benches.dovecot import need_dovecot
 from benches.mail import attachment
+from benches.pages import put_between_marks
 
-ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs" / "performance.md"
+DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
 MARKS = (
     "<!-- unmodified: what follows is written by `python -m benches.unmodified --write` -->\n",
     "<!-- unmodified: end -->\n",
@@ -129,13 +129,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--write", action="store_true", help="put the table between the two marks in the documentation")
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "tests"))
-    from servers import DovecotServer, UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
-
-    try:
-        DovecotServer.check()
-    except UnavailableError as error:
-        raise SystemExit(f"nothing to fetch from: {error}") from None
+    need_dovecot()
     messages = 10 if arguments.quick else MESSAGES
     title = f"{messages} x {OCTETS // 1000} KB, {ROUND_TRIP * 1000:.0f} ms, the program as it is"
     columns = ["poplib", f"pop3fast, ${VARIABLE}={READ_AHEAD}", "speed", "left of the wait for the network"]
@@ -148,8 +142,7 @@ def main() -> None:
             print(lines[-1], flush=True)
     text = "\n".join([*lines, ""])
     if arguments.write:
-        whole = DOCS.read_text(encoding="utf-8")
-        DOCS.write_text(report.between_marks(whole, text, MARKS), encoding="utf-8")
+        put_between_marks(DOCS, text, MARKS)
 
 
 def _measure(program: Unmodified, messages: int) -> Row:
