@@ -37,7 +37,8 @@ MESSAGES = 200
 OCTETS = 4_000
 VARIABLE = "POP3FAST_READ_AHEAD"
 READ_AHEAD = 100
-LONGEST_RUN = 120.0
+LONGEST_RUN = 60.0
+"""Whoever is not there by then, in seconds, has no row: three times what the slowest takes."""
 
 INSTALL = "import pop3fast\npop3fast.install_as_poplib()\n"
 """What stands in ``sitecustomize.py``."""
@@ -135,8 +136,14 @@ def main() -> None:
     columns = ["poplib", f"pop3fast, ${VARIABLE}={READ_AHEAD}", "speed", "left of the wait for the network"]
     lines = [f"| {' | '.join([title, *columns])} |", "|---|---:|---:|---:|---:|"]
     for program in PROGRAMS:
-        if not program.missing:
+        if program.missing:
+            continue
+        try:
             row = _measure(program, messages)
+        except subprocess.TimeoutExpired as error:
+            # getmail6 may wait for ever for a child of its own that ended at once, and what it imports is no matter.
+            print(f"{program.name}: {error}", file=sys.stderr)
+        else:
             speed = f"{row.far / row.far_ahead:.1f} x"
             lines.append(f"| {program.name} | {row.far:.1f} s | {row.far_ahead:.1f} s | {speed} | {row.waits:.0%} |")
             print(lines[-1], flush=True)
