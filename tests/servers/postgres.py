@@ -130,7 +130,7 @@ def _quiet_port() -> int:
     first, last = FIRST_PORT, 2 * FIRST_PORT
     with contextlib.suppress(OSError):
         # Where connections out of this machine begin, which other tests make all the time.
-        last = max(first + 1, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0]))
+        last = max(last, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0]))
     while True:
         port = random.randrange(first, last)  # noqa: S311 - no secret
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
