@@ -52,7 +52,6 @@ class FarPlace(OneByOne):
         self._remembers = ""
         """What of it is going to be, by the transaction under way."""
         world.far[name] = self
-        world.on_statement = self._note
         self.takes_literals = world.rng.random() < 0.7
         self.has_uidplus = world.rng.random() < 0.7
         self.takes_many = world.rng.random() < 0.7
@@ -65,6 +64,7 @@ class FarPlace(OneByOne):
     def destination(self) -> str:
         """Return what a new process delivers to."""
         self._unsaid = []
+        self.world.on_statement = self._note
         return self._url
 
     def in_order(self, *, durable: bool = False) -> list[bytes]:

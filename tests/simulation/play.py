@@ -27,11 +27,11 @@ from .own import OWN, OneByOne, OwnPlace
 from .places import Place
 from .promises import Promises
 from .server import Dialogue, Maildrop
-from .states import States, count_remembered, everything, lease_of, remembered, states_of
+from .states import Lease, States, count_remembered, everything, lease_of, remembered, states_of
 from .strangers import Strangers
 from .surroundings import surroundings
 from .turns import run_turn
-from .world import BY_BATCH, DAY, SEVERAL, TURNS, Broken, Death, World
+from .world import BY_BATCH, DAY, SEVERAL, TAKEOVERS, TURNS, Broken, Death, World
 
 if TYPE_CHECKING:
     from .postgres import Pool
@@ -55,6 +55,9 @@ MOST_CALM_FETCHES = 12
 
 class Story:
     """What happens under one seed."""
+
+    _token = 0
+    """How often an account had been taken before the fetch under way."""
 
     def __init__(self, world: World, states: States) -> None:
         self.world = world
@@ -210,6 +213,8 @@ class Story:
         before = place.texts() + place.taken
         objection = self.strangers.objection(place, job.state)
         self._under_way = drop, job
+        if TAKEOVERS in world.features:
+            self._token = self._lease(drop, job).token
         report = self._run(job)
         if self._taken_over is not None and self._taken_over != everything(self._known, str(job.state)):
             raise Broken("a worker whose account was taken over has changed what is remembered")
@@ -236,7 +241,7 @@ class Story:
             return
         drop, job = self._under_way
         state, place, hung = str(job.state), self.homes[drop.name], self._dialogues
-        lease = lease_of(self._known, state, drop.name, self.world.clock.true_date())
+        lease = self._lease(drop, job)
         for dialogue in hung:
             dialogue.hang_up()
         with self.world.meanwhile():
@@ -256,10 +261,14 @@ class Story:
                     self.promises.report(drop, report, self._dialogues, before)
             except Broken as broken:
                 self.world.fail(str(broken))
-        if lease.is_held and lease_of(self._known, state, drop.name, 0.0).token > lease.token:
+        # What it takes when it wakes up is its own.
+        if lease.is_held and self._token < lease.token < self._lease(drop, job).token:
             self._taken_over = everything(self._known, state)
         self.world.say("-- the first worker wakes up")
         self._dialogues, self._under_way = hung, (drop, job)
+
+    def _lease(self, drop: Maildrop, job: Job) -> Lease:
+        return lease_of(self._known, str(job.state), drop.name, self.world.clock.true_date())
 
     def _run(self, job: Job) -> FetchReport | None:
         world = self.world

@@ -18,6 +18,7 @@ from pop3fast.fetch.memory._postgres_connection import Session, errors_in_words
 from pop3fast.fetch.memory._postgres_schema import make_tables
 from pop3fast.fetch.memory._state_rows import _REMEMBER, Database, Found
 
+from .database import FAILED
 from .world import Fault, World
 
 TABLES = ("intended", "intent", "handled", "attempt", "content", "seen", "turn", "host", "account")
@@ -156,6 +157,7 @@ class Simulated(Session):
             self._world.step(f"sql {word}")
         except Fault as fault:
             self._world.say("PostgreSQL fails", fault)
+            self._world.on_statement(FAILED)
             if fault.number == errno.ENOSPC:
                 raise psycopg.errors.DiskFull("could not extend file: No space left on device") from None
             self._is_lost = True
