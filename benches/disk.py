@@ -2,10 +2,10 @@
 
 Owns which programs are compared: a fetch that syncs the file system of many messages at once beside one that syncs each
 file, and one that syncs each file beside mpop, which does so too. Each run is a program from its start to its end, from
-Dovecot on loopback into an empty Maildir on one file system. With them runs a program that has no mail to fetch: it
-makes the same files durable in the same way, and does nothing else, so nobody who does more can be faster. All take
-turns. What counts is the median of the ratios of runs side by side; beside it stand the best runs. No time makes it
-fail. To be run from the root of the checkout.
+Dovecot on loopback into an empty Maildir on one file system. With them runs a program that has no mail to fetch, and
+does nothing but make the same files durable: many at once with their names, or, where each is synced, one after the
+other and without their names, in one thread. All take turns. What counts is the median of the ratios of runs side by
+side; beside it stand the best runs. No time makes it fail. To be run from the root of the checkout.
 """
 
 import argparse
