@@ -50,7 +50,7 @@ def environment(home: Path, more: Mapping[str, str] | None = None) -> dict[str, 
 def pop3fast(
     home: Path, *arguments: str, env: Mapping[str, str] | None = None, stdin: str = "", status: int | None = None
 ) -> Ran:
-    """Run a command with pipes; *status* is what it has to end with."""
+    """Run a command with pipes; it has to end with *status*."""
     done = subprocess.run(
         [sys.executable, "-m", "pop3fast", *arguments],
         input=stdin,
@@ -77,7 +77,7 @@ class Here:
         self._capsys = capsys
 
     def __call__(self, *arguments: str, env: Mapping[str, str] | None = None, status: int | None = None) -> Ran:
-        """Run a command without a terminal; *status* is what it has to end with."""
+        """Run a command without a terminal; it has to end with *status*."""
         self._capsys.readouterr()
         with self._monkeypatch.context() as patched:
             patched.chdir(self.home)

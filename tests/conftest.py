@@ -24,7 +24,7 @@ from shapes import GREETING
 settings.register_profile("pop3fast", deadline=None)
 settings.load_profile("pop3fast")
 
-# Whoever starts the tests in the background of a shell has them ignore what the tests of Ctrl-C are about.
+# A shell that starts the tests in the background has them ignore SIGINT, which the tests of Ctrl-C need.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -38,10 +38,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector leave alone what was collected here, some million objects: some tests call it often."""
+    """Keep the tests, some million objects, from the garbage collector: some tests call it often."""
     gc.collect()
     gc.freeze()
-    gc.collect()  # which notices that it has next to nothing to look at
+    gc.collect()  # so that the collector knows that next to nothing is left for it to look at
 
 
 @pytest.fixture

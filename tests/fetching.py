@@ -49,14 +49,14 @@ class CountedFiles(Files):
         self._before(number, name)
 
     def sync_whole(self, folder: int) -> None:
-        """Lose nothing, so that there is nothing to do."""
+        """Do nothing: these files lose nothing that was not synced."""
 
     def _call(self, name: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         try:
             self.step(name)
         except OSError:
             if name == "close":
-                # Linux closes it all the same.
+                # Linux closes the file even when close() fails.
                 Files.close(self, *args)
             raise
         return getattr(CountedFiles, name)(self, *args, **kwargs)
@@ -153,7 +153,7 @@ class ForgetfulFiles(CountedFiles):
                     stream.truncate(0)
                     stream.write(kept)
         if forgets in {"all", "names"}:
-            # What was taken away and not synced is there again.
+            # A file whose removal was not synced is there again.
             for name, key in names.items():
                 if name not in entries and key in self._contents:
                     with open(os.path.join(folder, name), "xb") as stream:  # noqa: PTH118, PTH123
@@ -243,7 +243,7 @@ def in_child(work: Callable[[], object], *, killed_after: float | None = None) -
     if killed_after is not None:
         killer = threading.Timer(killed_after, os.kill, (child, signal.SIGKILL))
         killer.start()
-        # Its number is its own until it is reaped, so that the kill can meet no other process and never nobody.
+        # A child keeps its process id until it is reaped: the kill can meet no other process, and always finds it.
         os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
         killer.cancel()
         killer.join()

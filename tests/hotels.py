@@ -74,7 +74,7 @@ class Hotel:
                 visit.enter_context(self._stay(user, handler.connection))
             reply = self.drops[user](command) if user else b"+OK\r\nUSER\r\n.\r\n"
             if verb == b"QUIT":
-                # Before its reply, behind which the client may have others come.
+                # Before the reply to QUIT: once the client has that, it may open other sessions.
                 visit.close()
             handler.wfile.write(b"".join(reply.segments) if isinstance(reply, Reply) else reply)
             if verb == b"QUIT" or (isinstance(reply, Reply) and reply.then == "fin"):
@@ -95,7 +95,7 @@ class Hotel:
     def _stay(self, user: str, connection: socket.socket) -> Iterator[None]:
         with self._lock:
             self.logins[user] += 1
-            # One that was killed has gone, though its thread here may not have heard of it yet.
+            # A client that was killed has gone, though its thread here may not know that yet.
             if any(not _is_left(other) for other in self._inside[user]):
                 self.twice.add(user)
             self._inside[user].append(connection)
@@ -130,5 +130,5 @@ def held(drops: Iterable[Maildrop], command: bytes, reached: threading.Event) ->
 def _is_left(connection: socket.socket) -> bool:
     """Return whether the client has ended *connection*, also when what it sent before has not been read."""
     asked = select.poll()
-    asked.register(connection, getattr(select, "POLLRDHUP", 0))  # which other systems say unasked
+    asked.register(connection, getattr(select, "POLLRDHUP", 0))  # other systems report it unasked
     return bool(asked.poll(0))

@@ -20,7 +20,7 @@ CAPABILITIES = b"IMAP4rev1 LITERAL+ UIDPLUS SASL-IR AUTH=PLAIN AUTH=XOAUTH2"
 
 @contextlib.contextmanager
 def answers_lost() -> Iterator[None]:
-    """Have a server that has taken messages, and of whose answers to them nobody hears."""
+    """Let the server take messages, and let its answers to them reach nobody."""
     answer, collect = ImapSession.answer, Imap._collect
 
     def collect_nothing(imap: Imap, most: int) -> None:
@@ -86,7 +86,7 @@ class ImapServer(ListeningServer):
             if len(content) < int(found[2]) or not end:
                 return b""
             came.append(Kept(found[1], content))
-            # Behind a message another one may begin (RFC 3502), or the command ends.
+            # After a message another one may begin (RFC 3502), or the command ends.
             assert end == b"\r\n" or b"MULTIAPPEND" in self._capabilities
             found = re.fullmatch(rb" (.*) \{(\d+)(\+)\}", end.rstrip(b"\r\n"))
         self.groups.append(len(came))

@@ -16,7 +16,7 @@ def hints(text: str, secrets: Iterable[str]) -> list[str]:
 
 
 def everything_in(error: BaseException) -> Iterator[str]:
-    """All that can be read off an exception by whoever gets hold of it, those behind it included."""
+    """Everything that can be read off an exception, its causes and contexts included."""
     yield str(error)
     yield repr(error)
     yield repr(error.args)

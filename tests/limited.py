@@ -36,7 +36,7 @@ def resetting(connection: socket.socket) -> None:
 
 
 def at_login(line: bytes) -> Refuse:
-    """Greet, and say *line* to what logs in."""
+    """Greet, and answer the login with *line*."""
 
     def refuse(connection: socket.socket) -> None:
         connection.sendall(b"+OK ready\r\n")
@@ -114,7 +114,7 @@ class LimitedServer:
                         self._refused.wait(WAIT_SECONDS)
                     reply = drop(command)
                     if command == b"QUIT":
-                        # There is room before anybody can know that there is.
+                        # Make room before the client can know that there is room.
                         self._leave()
                         left = True
                     connection.sendall(b"".join(reply.segments) if isinstance(reply, Reply) else reply)

@@ -47,11 +47,11 @@ class ListeningServer:
             thread.join(20)
 
     def secured(self, sock: socket.socket) -> socket.socket:
-        """Return *sock* with what is to be between it and the client."""
+        """Return *sock*, wrapped in what lies between it and the client."""
         return sock
 
     def converse(self, sock: socket.socket, file: BinaryIO) -> None:
-        """Talk over *sock*, of which *file* reads, until one of both hangs up."""
+        """Talk over *sock*, from which *file* reads, until one side hangs up."""
         raise NotImplementedError
 
     def _accept(self) -> None:

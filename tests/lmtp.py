@@ -1,6 +1,6 @@
 """An LMTP server for the tests, which says what it is told to, and keeps what it gets.
 
-Owns no test. Not the real ones' behaviour, but every one that a client has to bear.
+Owns no test. It does not behave as real servers do; it can behave in every way that a client has to bear.
 """
 
 import socket

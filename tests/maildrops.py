@@ -1,7 +1,7 @@
 """What the tests of whole fetches share: a maildrop that does as it is told, a clock that takes no time, accounts.
 
-Owns no test. `Maildrop` is the replies of a ScriptedServer: a server with unique-ids of any octets, whose every reply a
-test can put another in the place of.
+Owns no test. `Maildrop` is the replies of a ScriptedServer: a server with unique-ids of any octets, each of whose
+replies a test can exchange for another.
 """
 
 import mailbox
@@ -107,7 +107,7 @@ class FastClock:
 
 
 class RushingClock(FastClock):
-    """A clock that stands still until `rushes`; then so many *seconds* pass whenever somebody looks."""
+    """A clock that stands still until `rushes` is set; then so many *seconds* pass at each look."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -192,12 +192,12 @@ def named(*numbers: int) -> Maildrop:
 
 
 def days(number: float) -> FastClock:
-    """Return a clock that shows so many days later."""
+    """Return a clock that shows a date so many days later."""
     clock = FastClock()
     clock.time += number * DAY_SECONDS
     return clock
 
 
 def refuse_top(drop: Maildrop) -> None:
-    """Have *drop* know no TOP."""
+    """Let *drop* refuse TOP."""
     drop.instead = lambda command: b"-ERR unknown\r\n" if command.startswith(b"TOP") else None

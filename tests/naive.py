@@ -1,6 +1,6 @@
 """The end of a multi-line response and what is in it, read off the rules as slowly as they are written.
 
-The reference that the framer and the walk are compared with. It follows the rules of the module comment of
+The reference that the framer and reading by lines are compared with. It follows the rules of the module comment of
 src/body.rs and must never share code with what it judges, or be made fast: it needs the whole body at once.
 """
 

@@ -21,7 +21,7 @@ SILENT = Says()
 
 
 class Call(NamedTuple):
-    """That an address was called, when, and with which socket."""
+    """One call of an address: when it was made, and with which socket."""
 
     name: str
     moment: float
@@ -57,7 +57,7 @@ class ScriptedNetwork(Network):
         self.waits.append(seconds)
         open_calls = [call for call in self.calls if call.sock in calling]
         answers = {call: call.moment + self._says[call.name].seconds for call in open_calls}
-        # No clock is as exact as a wait is long.
+        # A wait ends a little late rather than early: sums of floats are not exact.
         end = self.time + seconds + 1e-9
         self.time = max(self.time, min([end, *answers.values()]))
         return [(call.sock, self._says[call.name].number) for call, moment in answers.items() if moment <= self.time]

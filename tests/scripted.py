@@ -24,8 +24,8 @@ from pop3fast.testing import CERTIFICATE
 
 Then = Literal["go on", "fin", "rst", "stall", "tls"]
 
-# Longer than any time-out that a test gives its client, shorter than pytest's. A stall lasts for as long as the client
-# is there: whoever does not wait for its end has been ended by something else.
+# Longer than any client's time-out that a test lets run out, shorter than pytest's. A stall lasts for as long as the
+# client is there: a client that goes before the stall ends was ended by something else.
 WAIT_SECONDS = 30.0
 
 # Long enough for a reader on the same machine to see one segment before the next one arrives.

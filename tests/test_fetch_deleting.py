@@ -1,4 +1,4 @@
-"""What is deleted, when, and above all what is not: every place of a session where it can end (QUIRKS 2.8)."""
+"""What is deleted, when, and above all what is not: every place where a session can end."""
 
 import errno
 import os

@@ -13,9 +13,9 @@ from twins import Twin
 
 @pytest.fixture(autouse=True)
 def closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Close what a test left open; fail the test when a transport of it is open even then.
+    """Close what a test left open; fail the test when one of its transports is open even then.
 
-    One that is in a cycle is collected much later, in the middle of another test, which gets the warning.
+    A transport in a reference cycle is collected much later, during another test, which then gets the warning.
     """
     transport_class: Any = vars(asyncio.selector_events)["_SelectorTransport"]
     made: list[weakref.ref[asyncio.Transport]] = []

@@ -15,7 +15,7 @@ from scripted import ScriptedServer
 
 
 def run(main: Callable[[], Coroutine[Any, Any, object]], factory: Callable[[], Any] | None = None) -> None:
-    """Run *main* on a loop of its own, and look what it left behind."""
+    """Run *main* on a loop of its own, and check that it left nothing behind."""
     complaints: list[dict[str, Any]] = []
 
     async def whole() -> None:
@@ -23,7 +23,7 @@ def run(main: Callable[[], Coroutine[Any, Any, object]], factory: Callable[[], A
         loop.set_exception_handler(lambda _, context: complaints.append(context))
         await main()
         gc.collect()
-        for _ in range(3):  # what was closed lets go of its socket in the next rounds
+        for _ in range(3):  # a closed transport lets go of its socket in the next rounds
             await asyncio.sleep(0)
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert transports(loop) == 0
@@ -36,7 +36,7 @@ def run(main: Callable[[], Coroutine[Any, Any, object]], factory: Callable[[], A
 
 
 def transports(loop: Any) -> int:  # noqa: ANN401 - asyncio's own, or uvloop's
-    """Return how many sockets the loop looks after, but for its own."""
+    """Return how many sockets the loop looks after, not counting its own."""
     selector = getattr(loop, "_selector", None)
     return 0 if selector is None else len(selector.get_map()) - 1
 
@@ -50,7 +50,7 @@ def connecting(server: MailboxServer, **given: Any) -> aio.Connecting:  # noqa: 
 
 
 async def until(come: Callable[[], object]) -> None:
-    """Let the loop go on until *come* says so; pytest ends it when that never happens."""
+    """Let the loop go on until *come* is true; pytest ends the test when that never happens."""
     while not come():  # noqa: ASYNC110 - what happens is a server's or a thread's doing
         await asyncio.sleep(0.001)
 
@@ -58,7 +58,7 @@ async def until(come: Callable[[], object]) -> None:
 class CancelledAt:
     """Awaits a coroutine, and has its task cancelled at the n-th place where it waits.
 
-    At once, or (*late*) when what it waited for is there already but has not been seen.
+    It is cancelled at once, or (*late*) when the awaited thing is there already but the task has not seen it.
     """
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], place: int, *, late: bool) -> None:

@@ -182,9 +182,9 @@ def test_a_server_that_hung_up_while_the_loop_stood_still_is_found_before_the_ne
 
 
 def wait_for_octets(pop: aio.POP3) -> None:
-    """Wait until the kernel has something, and let the loop do nothing meanwhile."""
+    """Wait until the kernel has received something; the loop does nothing meanwhile."""
     while not pop._pop3fast.wire.has_arrived():
-        pass  # pytest ends it when it never comes
+        pass  # pytest ends the test when nothing comes
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -391,7 +391,7 @@ def test_a_slow_loop_stops_the_server_and_other_tasks_go_on() -> None:
                     await anext(loop)
                 for _ in range(50):
                     await asyncio.sleep(0.001)
-                # 2 MiB are asked for ahead, and as much may be kept back until it is sure.
+                # 2 MiB are asked for ahead, and as much again may be kept back until it is known whose reply it is.
                 assert sum(command.startswith(b"RETR") for command in server.commands) <= 20 + 2 * 2**21 // octets + 10
                 assert pop._pop3fast.wire.framer.unread() < 2**19
                 assert (await pop.stat())[0] == 200
@@ -431,7 +431,7 @@ def test_callbacks_and_files_may_be_coroutine_functions() -> None:
 
 
 class LateDeadline(Deadline):
-    """A deadline whose clock goes behind the event loop's: at the first look there is still some time left."""
+    """A deadline whose clock is behind the event loop's: at the first look some time is still left."""
 
     def __init__(self) -> None:
         super().__init__(1, "a call")

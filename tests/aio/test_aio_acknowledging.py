@@ -96,7 +96,7 @@ class Line:
                 self._incoming.write(await self._loop.sock_recv(self._theirs, 2**16))
 
     async def _send(self, octets: bytes) -> bool:
-        # As after a dialogue for a while, the kernel acknowledges late if it is not told otherwise.
+        # As in a dialogue that has gone on for a while: the kernel acknowledges late if it is not told otherwise.
         self.ours.setsockopt(socket.IPPROTO_TCP, QUICK, 0)
         await self._loop.sock_sendall(self._theirs, octets)
         self._sent += len(octets)
@@ -105,7 +105,7 @@ class Line:
         return bool(self.ours.getsockopt(socket.IPPROTO_TCP, QUICK))
 
     async def send_tickets(self) -> None:
-        """Send what of the handshake is left to be sent: session tickets, which say nothing to a client."""
+        """Send what is left of the handshake: session tickets, which hold nothing to read."""
         await self._send(self._outgoing.read())
 
 
@@ -168,7 +168,7 @@ def test_quirk_q131_each_piece_that_ends_no_reply_is_acknowledged_at_once(connec
             for _ in range(3):
                 asking = asyncio.ensure_future(pop.retr_bytes(1))
                 assert await server.asked() == b"RETR 1\r\n"
-                # What ends a reply the next command acknowledges.
+                # The end of a reply is acknowledged by the next command.
                 assert await server.say(*REPLY) == [True, True, True, True, False]
                 assert await asking == b"From: a\r\n\r\nb\r\n"
             await pop.close()
@@ -187,7 +187,7 @@ def test_a_reply_that_comes_whole_costs_no_acknowledgement(connect: Callable[[Li
                 await server.asked()
                 await server.say(b"".join(REPLY))
                 await asking
-                # The first reply over TLS may wait for session tickets to be acknowledged, which say nothing to us.
+                # The first reply over TLS may wait until session tickets, which hold nothing to read, are acknowledged.
                 assert server.ours.told - told == (1 if connect is by_stls and place == 0 else 0)
             await pop.close()
 
@@ -248,7 +248,7 @@ def test_of_a_long_body_only_reads_that_end_short_are_acknowledged() -> None:
                 assert server.ours.told == told + more
             await server.say(b"\r\n.\r\n")
             assert len(await asking) == 4 * RECEIVE_SIZE + 1
-            # Of the command the kernel forgets what it was told.
+            # When the command is sent, the kernel forgets what it was told.
             asking = asyncio.ensure_future(pop.retr_bytes(2))
             await server.asked()
             told = server.ours.told

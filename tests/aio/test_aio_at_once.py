@@ -69,7 +69,7 @@ def test_a_loop_that_keeps_up_never_stops_the_server(monkeypatch: pytest.MonkeyP
                 soon = counted(monkeypatch, asyncio.get_running_loop(), "call_soon")
                 contents = [message.content async for message in pop.retr_many(range(1, 1001))]
                 assert counts == {"pause_reading": 0, "resume_reading": 0}
-                # The end of the loop; not each wait in it.
+                # Only the end of the loop calls it, not each wait in it.
                 assert soon["call_soon"] <= 2
                 monkeypatch.undo()
                 assert contents == MESSAGES
@@ -348,7 +348,7 @@ WHERE: ContextVar[str] = ContextVar("where", default="nowhere")
 
 
 def answered(tell: Callable[[Answer[int]], object]) -> list[str]:
-    """Return what a task has done by the time when *tell*, called by the loop, is over; and then the rest."""
+    """Return what a task has done when *tell*, which the loop calls, has ended; and then the rest."""
     done: list[str] = []
 
     async def main() -> None:
@@ -480,7 +480,7 @@ def test_an_error_that_was_an_answer_is_freed_as_soon_as_nobody_has_it(*, first:
             answers[0].set_exception(WrongError())
         await task
         answers.clear()
-        # What the event loop calls goes with its round.
+        # What the event loop called is freed when its round ends.
         await asyncio.sleep(0)
         assert [error() for error in raised] == [None]
 

@@ -1,6 +1,6 @@
 """The dialogues of `test_late_acknowledgements`, held with the asyncio client; see `twins`.
 
-And what is its own: single commands of many tasks, of which nobody knows how many will follow.
+And what only this client has: single commands of many tasks, where nobody knows how many will follow.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class Tasks:
     """Tasks that retrieve message after message over a line, without a network, and the time that it takes."""
 
     def __init__(self, round_trip: float, tasks: int, *, late: bool = True) -> None:
-        """Have so many *tasks* ask; the client knows that acknowledgements are *late*."""
+        """Let so many *tasks* ask; *late* is whether the client knows that acknowledgements come late."""
         self.now = 0.0
         self.together: list[int] = []
         """How many commands were written at each time."""

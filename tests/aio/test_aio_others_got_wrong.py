@@ -76,7 +76,7 @@ def test_what_lies_with_the_kernel_behind_the_reply_to_stls_is_found_before_a_ha
     async def main() -> None:
         with ScriptedServer(b"+OK\r\n", replies) as server:
             pop = await aio.connect(url_of(server), timeout=10)
-            # So small that the reply is all that is read of what has come.
+            # So small that one read takes only the reply of all that has come.
             pop._pop3fast.wire._buffer = memoryview(bytearray(len(b"+OK\r\n")))
             with pytest.raises(ProtocolError, match="nothing had asked for"):
                 await pop.stls(server.client_context)
@@ -295,7 +295,7 @@ def test_a_loop_that_is_left_while_it_is_begun_asks_for_nothing() -> None:
 
 
 def test_what_is_to_come_for_a_loop_that_was_left_is_taken_though_nobody_asks_for_anything() -> None:
-    """Or the server would wait for us to read, and end the session some time."""
+    """Otherwise the server would wait for us to read, and some time end the session."""
 
     async def main() -> None:
         with MailboxServer([(b"x" * 998 + b"\r\n") * 10_000]) as server:

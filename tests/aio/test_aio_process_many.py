@@ -188,7 +188,7 @@ def test_what_ends_one_mailbox_is_in_its_report_and_ends_no_other(state: str) ->
 def test_when_its_loop_is_closed_the_threads_end_and_nothing_more_counts_as_done(state: str) -> None:
     called: list[tuple[bytes, int]] = []
     inside, go_on = threading.Event(), threading.Event()
-    complaints: list[object] = []  # of the call that is left in the middle, which nobody waits for any more
+    complaints: list[object] = []  # from the call that is left in the middle, and that nobody waits for any more
 
     def handle(message: HandledMessage) -> None:
         called.append((message.content, message.attempt))

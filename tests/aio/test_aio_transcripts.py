@@ -1,6 +1,6 @@
 """Transcripts that `test_parity` plays to poplib and to the drop-in give the same with the asyncio client.
 
-Compared are results, exceptions, audit events and the octets sent. What differs is `DIFFERENCES` here, with a reason.
+Results, exceptions, audit events and the octets sent are compared. What differs is `DIFFERENCES` here, with a reason.
 """
 
 import pytest

@@ -40,7 +40,7 @@ def failing(names: set[str], failed: Path) -> set[str]:
     files = {str(held_again(name.partition("::")[0])) for name in names}
     options = ["-q", "-p", "no:cacheprovider", "--tb=no", "-rN", "--timeout=2", "-o", "timeout_func_only=true"]
     command = [sys.executable, "-m", "pytest", *options, *files]
-    # Of the options of the run that this is a part of, -x would end it at the first error.
+    # The options of the surrounding run are left out: -x would end this one at the first error.
     environment = {**os.environ, "PYTEST_ADDOPTS": "", "POP3FAST_TWINS_FAILED": str(failed)}
     # What fails leaves sockets and tasks behind, so it has a process of its own.
     ran = subprocess.run(command, cwd=TESTS.parent, env=environment, capture_output=True, text=True, check=False)

@@ -179,7 +179,7 @@ def _replaced(lines: list[str], node: _Node, replacement: str) -> str:
     empty = "\n" * (last - first)
     if isinstance(node, ast.stmt):
         return "".join([*lines[:first], before, replacement, after, empty, *lines[last + 1 :]])
-    # Within a statement, line ends in brackets are nothing.
+    # Within brackets line ends mean nothing to the statement.
     return "".join([*lines[:first], before, "(", empty, replacement, ")", after, *lines[last + 1 :]])
 
 
@@ -197,7 +197,7 @@ def _region(source: str, line: int, lines_behind: int) -> str:
 
 
 def _difference(before: str, after: str) -> str:
-    """Say what became what, without what both begin and end with; for one line, by words."""
+    """Say what became what, without the common beginning and end; within one line, by words."""
     old, new = " ".join(before.split()).split(" "), " ".join(after.split()).split(" ")
     start = 0
     while start < min(len(old), len(new)) and old[start] == new[start]:

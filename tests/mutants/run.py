@@ -25,7 +25,7 @@ from .rooms import NOT_ASKED, PACKAGE, ROOT, Group, module
 
 # Tests that reach the line are asked for so long, the quickest first; what they do not find in it is a survivor.
 MOST_SECONDS = 10.0
-# A fault may make a loop without an end: so many times what its tests take without it, and a start.
+# A fault may make an endless loop: its tests get so many times what they take without it, and time to start.
 TIME_FACTOR, TIME_MORE = 4.0, 15.0
 _COVER_SECONDS = 1800.0
 
@@ -186,8 +186,8 @@ class Room:
             if mutant.at_import or lines.intersection(reached)
         }
         finders = Counter(said.by for said in self._known.values())
-        # In each file those first that found others, then the quickest; and of all files their first ones first, for
-        # tests of one file look at one side of a thing.
+        # In each file the tests that found other faults come first, then the quickest. The first test of each file
+        # comes before any second one, because the tests of one file look at one side of a thing.
         order = sorted(reaching, key=lambda test: reaching[test] / (1 + finders[test]))
         places: Counter[str] = Counter()
         ranks: dict[str, int] = {}
@@ -198,7 +198,7 @@ class Room:
         chosen: list[str] = []
         total = 0.0
         for test in sorted(order, key=ranks.__getitem__):
-            # One that is too slow keeps none of the quick ones behind it from looking.
+            # A test that is too slow does not keep the quick ones after it from looking.
             if not chosen or total + reaching[test] <= MOST_SECONDS:
                 chosen.append(test)
                 total += reaching[test]

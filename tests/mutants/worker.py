@@ -1,7 +1,7 @@
-"""A process that runs tests in a copy of the checkout, each time in a child of its own that dies with what it did.
+"""A process that runs tests in a copy of the checkout, each time in a child of its own, with which all they did ends.
 
-Reads a request a line, in JSON, and answers with a line. It has imported pytest and what tests use of others before,
-but nothing of this project, so that a child needs a second less and sees the module as it lies there. Owns what a child
+Reads a request a line, in JSON, and answers with a line. It imports pytest and other people's modules beforehand,
+but nothing of this project, so a child starts a second sooner and sees the module as it lies there. Owns what a child
 may take: time, memory, processes.
 """
 

@@ -30,7 +30,7 @@ from servers.certificates import Certificate, make_certificate
 #: Debian puts daemons where only root's PATH leads.
 _PROGRAM_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
 
-#: Both servers answer within 0.1 s of their start on an idle machine; three hundred times that is broken, not busy.
+#: Dovecot and Mailutils answer within 0.1 s of their start on an idle machine; 300 times that is broken, not busy.
 START_SECONDS = 30.0
 
 #: A server that has not ended this long after SIGTERM is ended with SIGKILL.

@@ -11,7 +11,7 @@ from importlib import resources
 
 MEGABYTE = 1024 * 1024
 
-#: The year of the RFC would do as well as any other number; what matters is that it never changes.
+#: The number of the RFC. Any other would do as well; what matters is that it never changes.
 _SEED = 1939
 
 _HEADER = b"From: a@example.test\nTo: b@example.test\nSubject: %s\nMIME-Version: 1.0\n"
@@ -72,7 +72,7 @@ def _line(octets: int) -> bytes:
 
 
 def _each(octets: Iterable[int]) -> bytes:
-    """Give a line for each octet, with that octet at its begin, within it and at its end."""
+    """Give a line for each octet, with that octet at its beginning, within it and at its end."""
     return b"".join(b"%c text %c text %c\n" % (octet, octet, octet) for octet in sorted(octets))
 
 
