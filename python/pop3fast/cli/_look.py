@@ -24,7 +24,7 @@ SHOWN_FROM = 30
 """Enough for a name or an address on average; the rest of the line is the subject's."""
 
 REFUSALS = 3
-"""A server that refuses the first so many headers is one without TOP, and is asked for no more of them: it may hang up
+"""When a server refuses so many headers at the beginning, it has no TOP, and is asked for no more of them: it may hang up
 after some bad commands, as Dovecot does after twenty."""
 
 
@@ -56,7 +56,7 @@ def look_at(accounts: dict[str, Settings], command: argparse.Namespace, look: Lo
 def capa(pop: POP3, command: argparse.Namespace, named: dict[str, object]) -> int:
     """Show what the server can do; return the exit status.
 
-    Where a user is named, there was a login first, behind which some servers say more.
+    Where a user is named, there was a login first, after which some servers say more.
     """
     capabilities = pop.capabilities()
     for name, arguments in capabilities.items():
@@ -72,7 +72,7 @@ def capa(pop: POP3, command: argparse.Namespace, named: dict[str, object]) -> in
 def list_(pop: POP3, command: argparse.Namespace, named: dict[str, object]) -> int:
     """Show what is in the maildrop; return the exit status, 1 when the server refused a header.
 
-    Raises what broke the connection when all is shown that is known of the messages.
+    When the connection breaks, shows all that is known of the messages, and then raises what broke it.
     """
     sizes = pop.sizes() if pop.stat()[0] else {}
     uids = _uids(pop) if sizes else {}
@@ -103,7 +103,7 @@ def _uids(pop: POP3) -> dict[int, str]:
 
 
 def _headers(pop: POP3, numbers: list[int], refused: list[CommandError]) -> Iterator[tuple[int, Header | None]]:
-    """Yield each of the *numbers* with its header, or with None where it is not to be had; then complain of those.
+    """Yield each of the *numbers* with its header, or with None where it is not to be had; then complain about those.
 
     A header is never taken from RETR: some servers delete a message for it, or mark it as read.
     """

@@ -141,7 +141,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 @contextlib.contextmanager
 def _streams() -> Iterator[None]:
-    """Make sure that the standard streams exist, and that no character ends a command.
+    """Make sure that the standard streams exist, and that no command ends because a character cannot be written.
 
     A stream that was closed when the program began becomes ``/dev/null``: otherwise the next file that is opened, an
     mbox for instance, would get its number, and with it the complaints of a password command. What a terminal's

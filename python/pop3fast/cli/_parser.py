@@ -19,7 +19,7 @@ _REFUSAL = (
     "use --password-command, --password-file or --token-command"
 )
 
-# What argparse says that has names of options in it and nothing else; what it says besides quotes what was typed.
+# What argparse says that quotes names of options alone; everything else that it says quotes what was typed.
 _QUOTES_NOTHING = re.compile(
     rf"(argument [^:]+: )?(the following arguments|one of the arguments|expected|not allowed with|{HAS_TO_BE})\b.*"
 )
@@ -86,6 +86,6 @@ def _about(argument: str, given: list[str], parser: argparse.ArgumentParser) -> 
     if meant in _SECRETS:
         return _REFUSAL
     hint = f"; did you mean --{meant}?" if meant else ""
-    # The last of its kind: one that is the same may have been welcome before.
+    # The last place: at an earlier one the same words may have made sense.
     place = len(given) - given[::-1].index(argument) if argument in given else 0
     return f"argument {place} makes no sense here{hint}" if place else f"an argument makes no sense here{hint}"

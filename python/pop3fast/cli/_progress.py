@@ -1,7 +1,7 @@
 """Progress: how far fetches are, on a terminal and nowhere else.
 
 Owns what is shown and how often: a line for each mailbox that is being fetched, and one for all of them together where
-there are several. For a message that is not shown it costs a look at the clock, and it never holds up the fetch.
+there are several. A message that is not shown costs a look at the clock, and nothing here holds up the fetch.
 """
 
 import contextlib
@@ -198,7 +198,7 @@ class Lasting:
 
 @contextlib.contextmanager
 def on_terminal(stream: TextIO, accounts: int = 1) -> Iterator[Display | None]:
-    """Give what shows progress on *stream*; None when that is no terminal, or one that can only write on."""
+    """Give what shows progress on *stream*; None when that is no terminal, or one whose cursor cannot move up."""
     if not stream.isatty() or os.environ.get("TERM", "dumb") == "dumb":
         yield None
         return
@@ -210,7 +210,7 @@ def on_terminal(stream: TextIO, accounts: int = 1) -> Iterator[Display | None]:
 
 
 def describe(count: Count, rate: float, columns: int, *, bar: bool = True) -> str:
-    """Return how far a fetch is, in the words for which there are *columns*; *rate* is in octets a second.
+    """Return how far a fetch is, in as many words as *columns* have room for; *rate* is in octets a second.
 
     A *bar* is before them where there is room for one.
     """

@@ -20,7 +20,7 @@ def has_password(proxy: str) -> bool:
 
 
 def _either(name: str, environment: Mapping[str, str]) -> str:
-    # In small letters it is meant for fewer programs.
+    # The name in small letters goes first: fewer programs read it, so it is the more deliberate one.
     return environment.get(name) or environment.get(name.upper()) or ""
 
 

@@ -1,7 +1,7 @@
 """Screen: some lines at the end of what a terminal shows, drawn over themselves.
 
 Owns that they fit, whatever the window's size becomes and whatever the terminal's character set lacks, and that nothing
-is left of them. No colour is used, and nothing but moving up, and clearing to the end.
+is left of them. It uses no colour, only moving up and clearing to the end.
 """
 
 import os

@@ -28,7 +28,7 @@ _NO_NAME = re.compile(r"[.:@]|^localhost$")
 """What stands in a server's name, and hardly in that of an account."""
 
 PIPE = "pipe:"
-"""How a destination begins that is a command."""
+"""How a destination that is a command begins."""
 
 _PLACEHOLDER = re.compile(r"\{(name|user|host)\}")
 """No other braces mean anything: a command may have some of its own."""

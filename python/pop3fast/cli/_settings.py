@@ -112,7 +112,7 @@ FLAG = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
 IP_VERSION = Kind("4|6", "4 or 6", _ip_version, lambda text: _ip_version(int(text)))
 SYNC = Kind("each|batch", "each or batch", _sync, _sync)
 EITHER = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
-"""A flag of which not to say anything is a third thing."""
+"""A flag that has a third meaning when it is not given."""
 
 
 def _said(kind: Kind, group: Group, words: str) -> Any:  # noqa: ANN401 - what stands for a field's default has its type
@@ -235,7 +235,7 @@ class Settings:
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
     def over(self, others: "Settings") -> "Settings":
-        """Return *others*, with what these say instead. Where these say whence a secret comes, no other counts."""
+        """Return *others*, with what these say instead. Where these name a source of a secret, no other counts."""
         mine = self.said()
         if mine.keys() & SECRETS:
             others = replace(others, **cast("dict[str, Any]", dict.fromkeys(SECRETS)))
@@ -298,8 +298,8 @@ DELETES = frozenset({"delete", "delete-after"})
 def closest(word: str, known: Iterable[str]) -> str | None:
     """Return which of the *known* names was probably meant by *word*, if any.
 
-    Never one that deletes, unless *word* begins with "delete" in letters that are almost those: who tries a suggestion
-    out must not lose mail by it.
+    Never one that deletes, unless *word* begins with "delete" in letters that are almost those: whoever tries a
+    suggestion out must not lose mail by it.
     """
     import difflib  # noqa: PLC0415 - for this alone
 

@@ -35,7 +35,7 @@ def check_arguments(command: argparse.Namespace) -> None:
 
 
 def _delete(pop: POP3, command: argparse.Namespace) -> int:
-    """Delete the message, or all that are larger, and say which they were when the server has said that it did."""
+    """Delete the message, or all that are larger; say which they were once the server has confirmed it."""
     sizes = {} if command.larger is None else pop.sizes()
     numbers = [number for number, octets in sizes.items() if octets > command.larger] if sizes else []
     for number in [command.number] if command.larger is None else numbers:
@@ -43,7 +43,7 @@ def _delete(pop: POP3, command: argparse.Namespace) -> int:
     try:
         pop.quit()
     except CommandError:
-        # Or it would be said once more at the end of the block.
+        # Otherwise the end of the block would say QUIT once more.
         pop.close()
         raise
     if command.larger is None:

@@ -32,11 +32,11 @@ THREADS = 8
 """How many mailboxes are fetched at once; their messages are handled one at a time."""
 
 STEP_SECONDS = 0.1
-"""How often one that waits for its call looks whether all is to end."""
+"""How often a thread that waits for its call looks whether everything is to end."""
 
 
 class Wishes(TypedDict, total=False):
-    """The arguments that are those of `Options`."""
+    """The arguments that are fields of `Options`."""
 
     delete: bool
     delete_after: float | None
@@ -97,13 +97,13 @@ def process_mailbox(
     ``Exception`` the message stays new, is named in the report's ``failures``, and the others go on. The attempt is
     remembered before the call. After so many *attempts* a message goes to *quarantine*, any destination, and counts as
     done; without one it stays on the server, is named in each report, and is not tried again until `fetch_again` asks
-    for it. A message comes again when the process ends between the return of *handle* and the memory of it, always
-    with the same ``key``.
+    for it. When the process ends after *handle* has returned and before that is remembered, the message comes again,
+    always with the same ``key``.
 
     *state* is the file that remembers it; without one it lies in ``$XDG_STATE_HOME/pop3fast/``, under the name of
     *handle*. Messages of more than *spool_octets* lie in a file while they are handled. *progress*, the other *wishes*
     and what is raised are as `fetch_mailbox` has them. Whatever else *handle* raises (`KeyboardInterrupt`,
-    ``SystemExit``) passes through, when what was done is remembered.
+    ``SystemExit``) passes through, once what was done is remembered.
     """
     task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
     tell = None if progress is None else lambda _, how_far: progress(how_far)
@@ -127,8 +127,9 @@ def process_many(  # noqa: PLR0913 - each by its name, all but the first two wit
 
     So many *threads* fetch; *handle* is called in the thread that takes the reports, one message at a time. With an
     *executor*, also one of other machines, each account is a task of its own, and *handle* is called there; then it has
-    to be something that can be pickled, and *progress* is none. What ends an account is in its report's ``error``, and
-    ends no other. Leaving the loop ends all within a second, but for a call of *handle* that is under way elsewhere.
+    to be something that can be pickled, and *progress* cannot be given. An error that ends the fetch of one account is
+    in its report's ``error``, and ends no other fetch. Leaving the loop ends all fetches within a second; with an
+    *executor*, those that have not begun are cancelled, and the others may go on to their end.
     Raises `ValueError` for arguments that make no sense.
     """
     task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
@@ -149,7 +150,7 @@ def process_one(account: Account, task: Task) -> FetchReport:
 
 
 class HandlingJobs:
-    """Jobs whose destination is a function, and what their reports have besides."""
+    """Jobs whose destination is a function, and what is added to their reports."""
 
     def __init__(
         self, accounts: Iterable[Account], task: Task, call: Callable[[HandledMessage], Exception | None]
@@ -164,7 +165,7 @@ class HandlingJobs:
             self._open.append((str(account), handler))
 
     def completed(self, report: FetchReport) -> FetchReport:
-        """Return *report* with what was put aside."""
+        """Return *report* with the messages that were put aside, and with those on which the handler failed."""
         for place, (account, handler) in enumerate(self._open):
             if account == report.account:
                 del self._open[place]
@@ -237,7 +238,7 @@ class _Processing:
             with contextlib.suppress(Empty):
                 return call.answer.get(timeout=STEP_SECONDS)
             if self._stop.is_said:
-                # No error that ends all: what was handled before is to be remembered.
+                # This error ends no fetch: what was handled before is to be remembered.
                 return MessageDeferred("the fetch was interrupted")
 
     def _answer(self, call: _Call) -> None:

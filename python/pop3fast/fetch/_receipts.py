@@ -21,8 +21,8 @@ BATCH_MESSAGES = 576
 cost little in comparison. 100 took a tenth longer; 2,000 gain nothing."""
 
 BATCH_OCTETS = 64 * 2**20
-"""Or how many octets: each batch ends with a wait for the disk, and with 16 MiB messages of 5 MB took 1.5 times as
-long. None of it is in memory."""
+"""Or how many octets: each batch ends with a wait for the disk. With batches of 16 MiB, messages of 5 MB took
+1.5 times as long. None of these octets is in memory."""
 
 BATCH_SECONDS = 2.0
 """Or how many seconds: when the machine stops, no more than that is fetched again."""
@@ -142,7 +142,7 @@ class Deliveries:
         self.flush()
 
     def _write(self, octets: bytes) -> None:
-        # Of a message that was rejected nothing more is written.
+        # Nothing more is written of a message that was rejected.
         if self._delivery is None or self._begun is None:
             return
         try:

@@ -43,7 +43,7 @@ class Delivered(NamedTuple):
     message: Named
     """Which one it is."""
     path: str | None
-    """The file that it was put into; None where a destination is no file."""
+    """The file that it was put into; None where the destination puts it into no file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,11 @@ class Progress(NamedTuple):
     messages: int
     """How many messages were received, since the beginning."""
     messages_in_all: int
-    """How many there will have been."""
+    """How many it will be at the end."""
     octets: int
     """The octets received, those of a message under way included."""
     octets_in_all: int
-    """How many there will have been, by the scan listing."""
+    """How many it will be at the end, by the scan listing."""
     seconds: float
     """Since the beginning."""
     message: Named | None
@@ -117,14 +117,14 @@ class FetchReport:
     seconds: float = 0.0
     """How long it took, pauses included."""
     login_delay: float = 0.0
-    """The seconds between two logins that the server asks for (LOGIN-DELAY); 0 when it was not heard to."""
+    """The seconds between two logins that the server asks for (LOGIN-DELAY); 0 when it has not asked for any."""
     helpful_sessions: int = 0
-    """Over so many sessions at once the fetch would have been about as many times faster (`Options.sessions`); 0 where
-    more of them would not help."""
+    """So many sessions at once would have made the fetch about as many times faster (`Options.sessions`); 0 where more
+    of them would not help."""
     failures: list[Named] = field(default_factory=list)
     """The messages that could not be fetched; they are on the server, and the next fetch tries again."""
     quarantined: list[Named] = field(default_factory=list)
-    """Of a handler: the messages that were put aside now, since it failed on them too often. They count as fetched."""
+    """With a handler: the messages that were put aside now: it failed on them too often. They count as fetched."""
     left: list[Named] = field(default_factory=list)
     """The new messages that were left on the server: for their size, for the limit, for where they are listed, or
     because they were refused before."""
@@ -139,7 +139,7 @@ class FetchReport:
     to_delete: list[Named] = field(default_factory=list)
     """Of a dry run: what would be deleted, as far as it comes whole."""
     error: Exception | None = None
-    """What ended the fetch before its time. What had been delivered is, and is remembered."""
+    """What ended the fetch before its time. What was delivered before stays delivered, and is remembered."""
 
     @property
     def ok(self) -> bool:

@@ -30,7 +30,7 @@ AHEAD_OCTETS = 64 * 2**20
 The server sends no more than is taken, and this loop, unlike one that may be left at any point, goes to its end."""
 
 PAYS_FROM_MESSAGES = 8
-"""A further session is for so many messages at least: its login and its listings take as many round trips."""
+"""A further session pays for so many messages at least: its login and its listings take as many round trips."""
 
 HELPFUL_SESSIONS = 4
 """So many sessions are proposed: most servers let in as many."""
@@ -93,9 +93,10 @@ class Retrieval:
         self._pop = pop
         self._inquiry = inquiry
         self.odd = False
-        """Whether sizes do not show, since this was last set to False, that messages are what they were taken for: one
-        was handed on whose size is not what the server lists, or the last one before a reply that is none has the size
-        of another. What is taken for another message has another size, where each has its own."""
+        """Whether, since this was last set to False, sizes leave a doubt that messages are what they were taken for: one
+        that was handed on has not the size that the server lists, or the last one before a reply that made no sense
+        has the same size as another. A message that is taken for another shows by its size, unless both have the same.
+        """
         self.longer = False
         """Whether one of them came longer than it is listed, although the sizes are known to be right."""
         self.again: dict[Item, Remembered] = {}
@@ -148,7 +149,7 @@ class Retrieval:
             self._several.orders.clear()
 
     def orders(self, items: list[Item]) -> Iterable[list[Item]]:
-        """Return which of *items*, the group, came behind each other, for each session."""
+        """Return, for each session, which of *items*, the group, came over it, in that order."""
         return [items] if self._several is None else self._several.orders.values()
 
     def check_step(self, messages: int) -> None:
@@ -180,7 +181,7 @@ class Retrieval:
     def is_doubtful(self, error: Exception) -> bool:
         """Return whether *error* means that messages which were handed on may be other messages.
 
-        A line that drops proves nothing, and nor does a message beyond a limit.
+        A line that drops proves nothing, nor does a message beyond a limit.
         """
         lost = isinstance(error, Lost) or not isinstance(error, ProtocolError)
         return self.odd and not lost
@@ -303,7 +304,7 @@ class Retrieval:
         sizes = self._run.sizes
         is_odd = item.size not in {came.octets, came.octets - came.line_ends}
         self.odd = self.odd or is_odd
-        # Of a message that came in two lengths at most one is all of it, and which nobody knows, whatever sizes are.
+        # When a message came in two lengths, at most one is all of it, and nobody knows which, whatever sizes are.
         two_lengths = before is not None and before.octets != came.octets < item.size
         too_few = two_lengths or sizes.is_short(item.size, came.octets, came.line_ends)
         self.longer = self.longer or (is_odd and not too_few and sizes.decide)
@@ -318,7 +319,8 @@ class Retrieval:
         if not too_few:
             return None
         self._run.note_short(item)
-        # A piece takes the place of a whole message, which it may be of, when it came so in an earlier run, too.
+        # It may be a piece of the message that is remembered, and takes its place only if it was short in an earlier
+        # run, too.
         may_be_piece = item in self.again and item.identity not in self.short_before
         return None if alike and not sizes.decide and not may_be_piece else short
 
@@ -340,7 +342,7 @@ class Retrieval:
             return next(replies, None)
         except (error_proto, OSError) as error:
             self.odd = self.odd or not self._is_shown(len(self._items) - len(awaited))
-            if not self.is_doubtful(error):  # or else it may be the fault of any message before
+            if not self.is_doubtful(error):  # otherwise any message before may be to blame
                 broken_at = None if self._several is None else self._several.broken_at
                 self._run.broke(broken_at or awaited[0], explained(error))
             self._inquiry.doubt_pipelining(error)

@@ -48,7 +48,7 @@ class Job:
     """Whose mail it is."""
     destination: str | PurePath | Destination
     """A string (`destination_forms`), a path (a Maildir), or an object of one's own. One object is used by one fetch
-    at a time; a second one waits."""
+    at a time; a second fetch waits."""
     state: str | os.PathLike[str] | None = None
     """The file that remembers what was fetched; without one it is `default_path`."""
     options: Options = field(default_factory=Options)
@@ -67,11 +67,11 @@ class Job:
     """How many messages may be on their way to the destination at once (``pipe:``, ``lmtp:``). With one, which is the
     default, they come there in the order of the mailbox."""
     to_create: bool = False
-    """Whether the folder is made that the mail goes to (``imaps:``) when it is missing."""
+    """Whether the folder that the mail goes to (``imaps:``) is made when it is missing."""
     sync: Sync = "each"
     """How the files of messages (``maildir:``, ``eml:``) are made durable: ``each``, or a ``batch`` at once, by a sync
     of the whole file system. That takes less time, and waits for what other programs write there, too. Where the system
-    would not tell what could not be written (before Linux 5.8, not on Linux, over a network), each is."""
+    would not tell what could not be written (before Linux 5.8, not on Linux, over a network), ``each`` is used."""
 
     @property
     def words(self) -> str:
@@ -228,7 +228,7 @@ def run_job(
     except Exception as error:
         if error is run.callback_failure or _makes_no_sense(error, run):
             raise
-        # After the word to stop nobody waits for a lock, which looks like a destination that cannot be used.
+        # After the word to stop nobody waits for a lock, and that looks like a destination that cannot be used.
         world.stop.check()
         report.error = error
     finally:
@@ -251,7 +251,7 @@ def _memory_of(
     """Give what is remembered of the account; no other fetch can use it meanwhile."""
     path = job.state or default_path(destination)
     if job.options.dry_run and not is_url(path) and not Path(path).exists():
-        # Not even an empty state is made by it.
+        # A dry run does not even make an empty state.
         yield None
         return
     if not job.options.dry_run:
@@ -329,7 +329,8 @@ def _note_shown(run: Run, shown: Shown) -> None:
     """Keep what the server has *shown* for the next session, and for the next run."""
     before = run.reconnector.shown
     if shown != Shown():
-        # A session that did not have to ask shows nothing of it, and one that fetched little not how much is answered.
+        # A session that did not have to ask shows no mechanism, and one that fetched little does not show how much the
+        # server answers.
         octets = max(shown.octets, before.octets) if shown.pipelines and run.may_pipeline else 0
         shown = Shown(shown.mechanism or before.mechanism, shown.pipelines and run.may_pipeline, octets)
     run.reconnector.shown = shown
@@ -339,7 +340,7 @@ def _note_shown(run: Run, shown: Shown) -> None:
 
 @contextlib.contextmanager
 def _logged_in(run: Run, timeout: float | None) -> Iterator[POP3]:
-    """Give a session that is logged in, before which each wait has *timeout*; it is closed at the end of the block."""
+    """Give a session that is logged in, and close it at the end; until the login, each wait has *timeout*."""
     run.stop.check()
     with run.stop.connecting(run.reconnector.account.route) as connected:
         try:

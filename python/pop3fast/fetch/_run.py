@@ -87,7 +87,7 @@ class Run:
         """How many messages have come."""
         self.may_top = True
         self.has_top = False
-        """Whether the server has answered a TOP: that a connection was lost after that was not because of it."""
+        """Whether the server has answered a TOP: if the connection is lost after that, TOP is not to blame."""
         self.login_delay = 0.0
         """The seconds between two logins that the server asks for."""
         self.logged_in_at = 0.0
@@ -107,7 +107,7 @@ class Run:
         self._given_up: set[Identity] = set()
         self._breaks: Counter[Identity] = Counter()
         self._contents: set[tuple[bytes, int]] = set()
-        # As numbers, for there is one of each message. Two that are alike by chance cost a checkpoint.
+        # Hashes, which are small: there is one for each message. Two that are equal by chance cost a checkpoint.
         self._achieved: set[int] = set()
         self._left: list[Named] = []
         self._messages = self._octets = self._messages_in_all = self._octets_in_all = 0
@@ -119,7 +119,7 @@ class Run:
 
     def see_new(self, items: Iterable[Item]) -> None:
         """Note which new messages the server lists now."""
-        # The plan has no word of what was tried in vain in an earlier session.
+        # The plan does not have what an earlier session of this run tried in vain.
         self.waiting = self._given_up | {item.identity for item in items}
 
     def expect(self, items: list[Item]) -> None:
@@ -190,7 +190,7 @@ class Run:
         self.achieve(("failed", item.identity))
 
     def leave(self, item: Item, octets: int) -> None:
-        """Leave a message that came larger than it may be out of the rest of the run."""
+        """Leave a message out of the rest of the run, because it came larger than it may be."""
         why = too_large(octets, self.options.max_size or 0)
         self.leave_out(item, f"{why}, and not the {item.size:,} that the server lists")
 
@@ -218,7 +218,7 @@ class Run:
     def note_short(self, item: Item) -> None:
         """Remember that a message came too short to be whole, before it counts as delivered all the same.
 
-        And, before that, what it showed of the sizes: it does so once.
+        What it showed of the sizes is remembered before that, since each message shows it only once.
         """
         uid, occurrence = item.identity
         if self.memory is not None and is_lasting(uid):

@@ -105,7 +105,7 @@ class FetchSession:
         return self._quit(marked, plan=plan, more=more)
 
     def _keep_all(self, items: list[Item]) -> list[Receipt]:
-        """Name what could be deleted now, were the listing complete; return that nothing is marked."""
+        """Name what could be deleted now, were the listing complete; return what is marked as deleted: nothing."""
         if self._run.options.old_enough(self._date, self._date):
             for item in items:
                 self._run.keep(item, NOT_COMPLETE)
@@ -232,7 +232,7 @@ class FetchSession:
             memory.update_sizes(plan.sizes_changed)
             for item in plan.short:
                 run.note_short(item)
-        # A listing that lacks some has no more of them than there are.
+        # An incomplete listing will do for this, too: it never has more of them than there are.
         if memory.keeps_nameless(plan.nameless):
             run.keeps_nameless = not all(is_lasting(uid) for uid, _ in run.deleted)
         if run.options.since_last and not run.knows_left and (complete or not len(seen)):
@@ -296,7 +296,7 @@ class FetchSession:
             came = {item: entries[key] for item, key in keys.items() if key in entries}
             short = [item for item, entry in came.items() if entry.octets < item.size]
             for item in short:
-                # What was as large as it was listed once has come whole.
+                # A message that was once as large as it was listed has come whole.
                 if not came[item].size:
                     run.note_short(item)
             plan.short += short

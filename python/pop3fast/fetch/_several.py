@@ -1,8 +1,8 @@
 """Several sessions with a server that answers one command at a time: each waits for its own reply.
 
 Owns the threads, of which each has one session, and the end of them. The caller's thread waits for what they fetch and
-does everything else, so only it knows the run, the writer and the memory. The first session is the caller's own; a
-further one that is refused or lost is one less, and what it was at is fetched over the first.
+does everything else, so only it knows the run, the writer and the memory. The first session is the caller's own. When
+a further one is refused or lost there is one less, and the message that it was at is fetched over the first.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class SeveralSessions:
         self._inline = run.inline
         self._stop = Stop(aside=True)
         self._threads: list[Thread] = []
-        # All below is changed, and looked at, by whoever has this.
+        # Everything below is changed, and looked at, by whoever holds this.
         self._changed = Condition()
         self._sharing = Sharing((), {})
         self._further: dict[int, FurtherSession] = {}
@@ -332,7 +332,7 @@ class SeveralSessions:
         if is_first or not isinstance(error, Lost):
             self._failure = self._failure or error
 
-    # One behind the other, where everything is done in one thread.
+    # One after the other, where everything is done in one thread.
 
     def _enter_inline(self, session: int) -> bool:
         reconnector = self._run.reconnector.another(self._stop, shown_by(self._pop))
@@ -345,7 +345,7 @@ class SeveralSessions:
             return False
 
     def _fetch_inline(self) -> None:
-        """Have one session fetch a message, the one behind the last that has."""
+        """Have one session fetch a message: the next one after the session that fetched last."""
         sessions = [FIRST, *self._further]
         start = sessions.index(self._last) + 1 if self._last in sessions else 0
         for session in (*sessions[start:], *sessions[:start]):

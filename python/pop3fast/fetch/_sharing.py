@@ -21,7 +21,7 @@ AHEAD_MESSAGES = 512
 """So many messages may be fetched before the one whose turn it is has come: as many as the writer lets wait."""
 
 WAITING_OCTETS = 16 * 2**20
-"""And so many octets may wait for it in memory: the same."""
+"""And so many octets may wait for it in memory: again as many as the writer lets wait."""
 
 LARGE_OCTETS = 2 * 2**20
 """A larger message comes over the first session, in pieces; the others have each of theirs whole in memory. At 100 ms
@@ -83,7 +83,7 @@ class Sharing:
             for index, place in enumerate(self._fresh):
                 if not self._has_room(place):
                     break
-                # What one session does not have another may.
+                # Another session may have what this one does not.
                 if session == FIRST or self._may_have(place, can_fetch):
                     del self._fresh[index]
                     return place
@@ -160,7 +160,7 @@ class Sharing:
         return piece
 
     def let_another_fetch(self) -> None:
-        """Let a session that has nothing else to do fetch the message whose turn it is, too; not when it comes."""
+        """Let an idle session fetch the message whose turn it is, too, unless some of it has come already."""
         if not self.is_over and self._turn not in self._coming:
             self._late = self._turn
 

@@ -44,13 +44,13 @@ def begin_from_now(
 ) -> int:
     """Let the messages that the server has now count as fetched by *account*, before its first fetch; return how many.
 
-    They are listed in a session of its own, and never deleted. An account that was fetched before, or begun in this
+    They are listed in a session for this alone, and never deleted. An account that was fetched before, or begun in this
     way, stays as it is. *destination* and *state* are those of `fetch_mailbox`. Raises what `Account.connect` does,
     `CommandError` when the server gives no unique-ids, `DestinationError`, `StateError` and `ValueError`.
     """
     with contextlib.closing(open_destination(destination)) as place:
         known = account_status(state or default_path(place), account.host, account.port, account.login)
-    # That some were seen and none was fetched begins nothing.
+    # An account of which nothing is known but waiting messages has not begun.
     if known._replace(waiting=0) != AccountStatus(None):
         return 0
     with account.connect() as pop:
@@ -68,7 +68,7 @@ def _take_over(
 ) -> int:
     """Let messages with *uids* count as fetched; return how many were not known. *begins*: remember that it was done.
 
-    Otherwise what comes into an empty maildrop would be what was there when it began.
+    Without that, what comes later into a maildrop that was empty would count as what was there at the beginning.
     """
     now = int(time.time())
     copies: Counter[bytes] = Counter()

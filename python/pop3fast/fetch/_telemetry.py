@@ -1,6 +1,6 @@
 """Telemetry: what OpenTelemetry is told of fetches and their sessions, where the program has imported it.
 
-Owns the names of metrics and spans. Imports nothing that the program has not imported itself: without it nobody
+Owns the names of metrics and spans. Imports nothing that the program has not imported itself: without that nobody
 listens. Never tells whose mail it is: accounts are people, and hosts are many, so metrics have neither, and spans have
 the host only.
 """
@@ -74,7 +74,7 @@ class Instruments:
 
 
 def instruments() -> Instruments | None:
-    """Return what is counted; None when nobody listens, or who does cannot be told."""
+    """Return what is counted; None when nobody listens, or the one who does cannot be told."""
     return _instruments() if "opentelemetry" in sys.modules else None
 
 
@@ -124,7 +124,7 @@ def session_span(host: str, port: int) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            # What it says may name the person.
+            # The words of the error may name the person.
             span.set_attribute("error.type", type(error).__qualname__)
             span.set_status(Status(StatusCode.ERROR))
             raise

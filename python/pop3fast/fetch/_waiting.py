@@ -130,7 +130,7 @@ class Stop:
                 # TLS makes another socket object; this one stays, and belongs to the same connection.
                 mine.append(sock.dup())
                 self._sockets.add(mine[-1])
-                self.check()  # which nobody does any more from here on
+                self.check()  # nobody else checks from here on
             except BaseException:
                 sock.close()
                 raise
