@@ -29,7 +29,7 @@ EXTENSION := python/pop3fast/_framing.abi3.so
 # maturin installs into the environment that these name, and refuses to choose when there are two.
 export VIRTUAL_ENV := $(CURDIR)/.venv
 unexport CONDA_PREFIX
-# What another environment needs in its Python does not belong into this one.
+# What another environment needs in its Python does not belong in this one.
 unexport PYTHONHOME PYTHONPATH
 # Where rustup puts cargo, which a shell that was there before does not know yet.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -90,7 +90,7 @@ lint: rust-lint $(DONE)/built $(DONE)/dev
 bench: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches $(BENCH_ARGS)
 
-# Unpacked, for Debian lets hardly two POP3 servers be installed together. Of Postfix it is smtp-sink, which takes LMTP.
+# Unpacked, for Debian hardly lets two POP3 servers be installed together. Of Postfix it is smtp-sink, which takes LMTP.
 SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12 \
            cyrus-common cyrus-imapd cyrus-pop3d libical3 libpcre3 libxapian30 postfix
 
@@ -175,7 +175,7 @@ prove-newcomer: $(DONE)/build
 mutants: $(DONE)/built $(DONE)/dev
 	$(if $(filter rust,$(MUTANTS)),cargo mutants --cargo-arg=--locked --output target,$(IN_VENV) -m tests.mutants $(MUTANTS))
 
-# The tests come last, so that what they found is the last that is read.
+# The tests come last, so that what they found is the last thing to be read.
 ci:
 	@$(MAKE) lint
 	@$(MAKE) docs

@@ -1,8 +1,8 @@
 """Another checkout beside this one, in one run: it shows which rows became slower.
 
 Owns the two runs, which are of this checkout's benchmarks: one with the other's client and server, one with ours, each
-in a process of its own. They take turns (`turns`), so both have the same columns: a module that the other checkout has
-not all for is left out, and named. What came of them `report` says.
+in a process of its own. They take turns (`turns`), so both have the same columns: a module that the other checkout
+cannot run is left out, and named. `report` says what came of them.
 """
 
 import json

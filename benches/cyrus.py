@@ -19,10 +19,10 @@ from benches import field, ports
 
 _MASTER = "usr/lib/cyrus/bin/master"
 
-# It does nothing as root; who is root here lets it be this one.
+# It does nothing as root: where this runs as root, it is run as this user.
 _INSTEAD_OF_ROOT, _HIS_GROUP = "nobody", "nogroup"
 
-# It writes to the disk, and waits for it, after each message that is retrieved: 4 ms, and nobody's speed shows.
+# It writes to the disk, and waits for it, after each message that is retrieved: 4 ms, which hide everybody's speed.
 _IN_MEMORY = Path("/dev/shm")
 
 _ADMINISTRATOR = "cyrus"

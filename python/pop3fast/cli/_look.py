@@ -24,8 +24,8 @@ SHOWN_FROM = 30
 """Enough for a name or an address on average; the rest of the line is the subject's."""
 
 REFUSALS = 3
-"""When a server refuses so many headers at the beginning, it has no TOP, and is asked for no more of them: it may hang up
-after some bad commands, as Dovecot does after twenty."""
+"""When a server refuses so many headers at the beginning, it has no TOP, and is asked for no more of them: it may hang
+up after some bad commands, as Dovecot does after twenty."""
 
 
 Look: TypeAlias = Callable[[POP3, argparse.Namespace, dict[str, object]], int]

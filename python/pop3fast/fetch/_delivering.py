@@ -28,8 +28,8 @@ from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint
 
 MOST_TOO_MANY = 16
-"""A conversation may be out of step by so many replies at most. A size that none of so many messages before has shows
-that it is not."""
+"""A conversation may be out of step by so many replies at most. A message whose size none of so
+many messages before it has shows that it is not."""
 
 SUSPECTS = 16
 """When an unknown message has forged a reply, so many messages are fetched at a time until it is found."""
@@ -97,7 +97,7 @@ class Deliverer:
         return wanted
 
     def _judge(self, item: Item, header: bytes, memory: AccountState) -> MessageError | None:
-        """Return what the filter says against a message, of which it has not to see more than the *header*."""
+        """Return what the filter says against a message, of which it need not see more than the *header*."""
         content = Content(HEADER_OCTETS)
         content.append(header)
         try:

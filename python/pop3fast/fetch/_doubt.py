@@ -161,7 +161,7 @@ def _is_open(item: Item, remembered: Remembered) -> bool:
         return bool(remembered.fingerprint)
     if not remembered.fingerprint:
         return False  # another program fetched it, and nothing will ever show more
-    # What came once more after it was deleted, and was alike, the server keeps whatever it says.
+    # When a message came once more after it was deleted, and was alike, the server keeps it, whatever it says.
     if remembered.deletions >= PATIENCE_WITH_DELETIONS and not (remembered.missing or remembered.marked):
         return False
     if is_number(item.identity.uid):

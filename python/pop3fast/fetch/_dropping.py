@@ -1,7 +1,8 @@
 """Dropping: what a message says about its own state in a mailbox does not reach the destination.
 
-Owns which fields of a header those are. Mail programs keep in them what their user has read, answered or deleted; who
-sends them with a message can make it look read, or have it deleted. Nothing else is changed, and nothing in a body.
+Owns which fields of a header those are. Mail programs keep in them what their user has read, answered or deleted;
+whoever sends them with a message can make it look read, or have it deleted. Nothing else is changed, and nothing in a
+body.
 """
 
 import re

@@ -156,7 +156,7 @@ def no_parent_error(path: str, tried: str) -> DestinationError:
 def _no_folder(path: Path) -> str:
     """Return that the folder *path* is missing, and what to do.
 
-    It is not made: where a disk is not mounted, the mail would lie below it, and be out of sight when it is.
+    It is not made: where a disk is not mounted, the mail would lie below it, and be out of sight once it is mounted.
     """
     return f"{os.strerror(errno.ENOENT)}: {path}; if no disk is missing, run: mkdir -p {shlex.quote(str(path))}"
 

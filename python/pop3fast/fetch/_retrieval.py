@@ -93,8 +93,8 @@ class Retrieval:
         self._pop = pop
         self._inquiry = inquiry
         self.odd = False
-        """Whether, since this was last set to False, sizes leave a doubt that messages are what they were taken for: one
-        that was handed on has not the size that the server lists, or the last one before a reply that made no sense
+        """Whether, since this was last set to False, sizes leave a doubt that messages are what they seem: one that was
+        handed on has not the size that the server lists, or the last one before a reply that made no sense
         has the same size as another. A message that is taken for another shows by its size, unless both have the same.
         """
         self.longer = False
