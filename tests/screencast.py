@@ -72,7 +72,7 @@ def svg(shown: list[tuple[float, str]]) -> str:
             f'<tspan x="12" y="{24 + HEIGHT * row}">{escape(line)}</tspan>'
             for row, line in enumerate(text.splitlines())
         )
-        # Where nothing moves, the end is to be seen.
+        # Where animations do not run, the last picture shows.
         at_rest = "visible" if end == seconds else "hidden"
         times = f"0;{begin / seconds:.4f};{min(1.0, end / seconds):.4f}"
         lines.append(

@@ -51,7 +51,7 @@ class Screen:
             row += 1
         self._row, self._column = row + column // columns, column % columns
         if column and not self._column:
-            # Behind the last column the cursor waits there for what comes.
+            # After the last column the cursor stays there until more is written.
             self._row, self._column = self._row - 1, columns
         while self._row >= len(self.rows):
             self.rows.append("")

@@ -39,7 +39,7 @@ class SmallBufferServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # What waits in accept does not notice that its socket is closed.
+        # A thread that waits in accept() does not notice that its socket was closed.
         with suppress(OSError), socket.create_connection(self._listener.getsockname()):
             self._listener.close()
         self._thread.join(5)

@@ -17,7 +17,7 @@ from test_bulk import RecordedPOP3, Wire
 
 # By RFC 1939, 2595 and 5034.
 ALONE = {b"USER", b"PASS", b"APOP", b"RPOP", b"AUTH", b"STLS", b"QUIT"}
-# So large that replies are still to come, and so few that the whole of them takes no time.
+# So large that replies are still to come, and so few that all of them together take no time.
 MESSAGES = [b"Subject: %d\r\n\r\n%s\r\n" % (number, b"x" * 50_000) for number in range(1, 101)]
 
 
@@ -26,7 +26,7 @@ BY_HAND = [
     Ask(f"by hand: {line}", lambda pop, line=line: pop._shortcmd(line))  # type: ignore[misc] # a lambda's default has no type
     for line in ("STLS", "stls", "AUTH PLAIN AGEAYg==", "auth plain AGEAYg==", "PASS a b", "XCLIENT NAME=spike")
 ]
-# These know by now what they would ask, and so that there is nothing to ask for.
+# These know the answer by now, so they ask nothing.
 SILENT = {"capabilities", "supports", "login"}
 
 

@@ -143,7 +143,7 @@ def test_the_slowest_row_of_ours_beside_poplib_is_named_and_may_not_be_slower(
 
     tables = {
         "Messages": {"4 KB": column(poplib=1.0, pop3fast=0.5), "5 MB": column(poplib=1.0, pop3fast=seconds)},
-        # What is not ours may be slower, and where poplib is not there it cannot be.
+        # A client that is not ours may be slower; and where poplib was not measured, nothing is compared with it.
         "Bulk": {"4 KB": column(poplib=1.0, bare=3.0, pop3fast=0.1), "far": column(pop3fast=9.0)},
     }
     (line,) = [line for line in report.goals(tables).splitlines() if line.startswith("the slowest of all")]

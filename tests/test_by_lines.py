@@ -26,8 +26,8 @@ STATUS_LINES = (b"+OK\r\n", b"+OK\n")
 # Behind any body one of these ends a reply, and the second command's reply follows.
 ENDINGS = (b"", b"\r\n.\r\n+OK next\r\n", b"\n.\n+OK next\n")
 
-# poplib's _getline drops a CR at the start of a line that ends in a bare LF. It counts it, so that from line and octets
-# such a line cannot be told from one that ends in CRLF.
+# poplib's _getline drops a CR at the start of a line that ends in a bare LF. It still counts that CR, so line and
+# octet count do not tell such a line from one that ends in CRLF.
 AMBIGUOUS = re.compile(rb"(?:^|\n)\r[^\n]*(?<!\r)\n")
 
 

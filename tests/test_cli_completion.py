@@ -100,7 +100,7 @@ def test_bash_completes_every_option_of_a_command_and_none_of_others(command: st
     [
         ("", {*PARSERS, "--help", "--version"}),
         ("fe", {"fetch"}),
-        # It is not the command before there is a blank behind it.
+        # A word becomes the command only when a blank follows it.
         ("fetch", {"fetch"}),
         ("-", {"--help", "--version"}),
         ("nothing ", set()),

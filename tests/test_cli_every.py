@@ -163,7 +163,7 @@ def test_a_log_that_is_opened_anew_keeps_no_file_open_and_the_signal_is_as_befor
     with opened_log(str(tmp_path / "log")) as log:
         assert log is not None
         assert signal.getsignal(signal.SIGHUP) != before
-        # Whatever is opened next has the number of the first that is free.
+        # A file that is opened next gets the lowest free descriptor: no more are open when that stays the same.
         with (tmp_path / "other").open("wb") as other:
             free = other.fileno()
         for _ in range(3):

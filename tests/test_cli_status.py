@@ -138,7 +138,7 @@ def test_what_a_fetch_left_is_waiting_until_one_has_got_it(tmp_path: Path) -> No
         account = Account(plain_url(server), password="x")
         fetch_mailbox(account, to, state=state, dry_run=True)
         assert waiting(state, server) == 0
-        # One beyond the size, one that is refused, two beyond the limit.
+        # One is beyond the size, one is refused, two are beyond the limit.
         report = fetch_mailbox(account, to, state=state, max_size=4000, limit=3)
         assert (report.fetched, len(report.failures), waiting(state, server)) == (2, 1, 4)
         assert fetch_mailbox(account, to, state=state, max_size=4000).fetched == 2

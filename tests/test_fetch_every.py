@@ -22,7 +22,7 @@ def test_all_are_due_at_once_and_then_when_the_interval_has_passed_since_they_be
     assert schedule.seconds_left(1010.0) == pytest.approx(320)
     assert schedule.begin(1329.9) is None
     assert schedule.begin(1330.0) == 0
-    # Who took longer than the interval is due at once.
+    # An account that took longer than the interval is due at once.
     schedule.end(1, 9000.0)
     assert schedule.seconds_left(9000.0) == 0
     assert schedule.begin(9000.0) == 1

@@ -50,5 +50,5 @@ def test_any_octets_have_one(octets: bytes) -> None:
 
 @pytest.mark.parametrize("piece", [b"Subject: x\r\n", b" x\r\n", b"\r", b":", b"To:\n \n"])
 def test_a_header_of_megabytes_takes_no_more_than_its_share(piece: bytes) -> None:
-    # By the square of its length it would take hours, and pytest ends it after a minute.
+    # In time by the square of its length it would take hours; pytest ends the test after one minute.
     assert len(fingerprint(b"Subject: a\r\n" + piece * 1_000_000)) == 16

@@ -164,7 +164,7 @@ def test_two_workers_of_which_one_is_killed_in_the_middle_fetch_each_message_onc
     url: str, hotel: Hotel, tmp_path: Path
 ) -> None:
     reached = threading.Event()
-    # Nobody is done before the worker is killed.
+    # No mailbox is done before the worker is killed.
     with held(hotel.drops.values(), b"RETR 7", reached) as killed, Worker(hotel, tmp_path, url) as one:
         reached.wait()
         one.end(signal.SIGKILL)
@@ -243,7 +243,7 @@ def test_while_the_database_is_down_nothing_is_lost_and_afterwards_all_workers_g
 def test_all_workers_together_hold_no_more_sessions_with_a_host_than_they_may(
     url: str, hotel: Hotel, tmp_path: Path
 ) -> None:
-    # Whoever is there stays until as many have come as may be there at once.
+    # Each session stays until as many have come as may be there at once.
     full = threading.Barrier(3, timeout=50)
 
     def hold(command: bytes) -> None:
@@ -479,7 +479,7 @@ def test_a_host_that_is_full_keeps_no_account_of_another_from_its_turn(url: str)
         late = "(SELECT id FROM pop3fast.account WHERE host = 'a')"
         run(url, f"UPDATE pop3fast.turn SET urgency = urgency - interval '1 day' WHERE account IN {late}")  # noqa: S608
         assert [claim.key[0] for claim in one.exchange([], 2, 2)] == ["a", "a"]
-        # Of those that are due for longer there is none more, and room for one.
+        # None of those that have been due for longer is left, and there is room for one.
         assert [claim.key for claim in two.exchange([], 1, 2)] == [("b", 110, "me")]
 
 

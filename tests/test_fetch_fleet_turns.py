@@ -54,7 +54,7 @@ def seconds(*outcomes: Outcome, every: float = EVERY) -> list[float]:
 def test_a_turn_is_due_when_the_interval_has_passed_since_the_last_one_began() -> None:
     turn = next_turn(Standing(), Outcome.NOTHING, 0.0, 12.0, EVERY, middle)
     assert turn.seconds == EVERY - 12
-    # Who took longer is due at once.
+    # An account that took longer is due at once.
     assert next_turn(Standing(), Outcome.NOTHING, 0.0, 900.0, EVERY, middle).seconds == 0
 
 

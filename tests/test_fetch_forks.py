@@ -118,7 +118,7 @@ def test_in_a_child_what_was_let_go_of_closes_nothing_of_the_child_s_own(tmp_pat
     account = State(str(tmp_path / "state")).account("mail.example.org", 110, "me")
 
     def child() -> None:
-        # The numbers of what was let go of are free, and the next files get them.
+        # The descriptors that were closed are free, and the next files get their numbers.
         own = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
         account.close()
         for descriptor in own:

@@ -71,7 +71,7 @@ def test_quirk_q137_with_a_server_that_takes_so_many_sessions_all_accounts_are_f
         reports = fetch_many(jobs)
     assert [(report.fetched, report.error) for report in reports] == [(2, None)] * 12
     assert server.most_inside == limit
-    # Once it has shown its limit nobody tries it without a place.
+    # Once the server has shown its limit, nobody tries it without having a place.
     assert 0 < server.refusals <= many.THREADS * 2
     assert sum(clock.pauses) < 12 * 20
 
@@ -246,7 +246,7 @@ def test_quirk_q136_after_a_refusal_no_reply_is_waited_for_longer_than_patience_
     with ScriptedServer(GREETING, drop) as server:
         # One second is the first pause's. A wait with the account's time-out would end when the server hangs up.
         report = fetch_from(server, f"eml:{tmp_path}/box", Options(patience=1.2), clock=clock, timeout=60)
-    # What is told is why it was waited for.
+    # The report tells why the fetch waited.
     assert isinstance(report.error, CommandError)
     assert report.error.code == "IN-USE"
     assert isinstance(report.error.__cause__, TimeoutError)
@@ -352,7 +352,7 @@ def test_whether_others_are_welcome_decides_what_a_closed_door_means(
         (ConnectionLost("-ERR EOF"), True),
         (ConnectionRefusedError(111, "refused"), True),
         (CommandError(b"-ERR go away"), True),
-        # Who would wait for the time-out each time does not try again.
+        # A fetch that would wait for the time-out each time does not try again.
         (TimeoutError("timed out"), False),
         (socket.gaierror(-2, "no such host"), False),
         (CommandError(b"-ERR [SYS/PERM] never"), False),

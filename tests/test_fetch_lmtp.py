@@ -145,7 +145,7 @@ def test_who_of_several_has_a_message_does_not_get_it_again(
             received.append([tuple(each for each in to if each not in full) for to in got_by(lmtp)])
             said += [named.why for named in report.failures[:1]]
     assert said == ["b: 450 full; c: 450 full (delivered to a)", *["b: 450 full (delivered to a, c)"] * 2]
-    # Where the server says so behind the content, it has had the content in vain.
+    # Where the server refuses only after the content, the content was sent in vain.
     none = [()] * 3 if at else []
     assert received == [[(b"a",)] * 3, [(b"c",)] * 3, none, [(b"b",)] * 3]
     assert drop.messages == []

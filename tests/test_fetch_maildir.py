@@ -582,7 +582,7 @@ def test_whatever_ends_a_thread_no_file_stays_open_and_nothing_is_delivered(box:
     with contextlib.suppress(MemoryError):
         for number in range(40):
             deliver(destination, b"%d" % number, mail(number, octets))
-    # Each call says so once, and the next one settles it.
+    # Each of these errors is raised once, and the next call settles it.
     ends = [DestinationError, MemoryError]
     with contextlib.suppress(*ends):
         destination.flush()

@@ -162,7 +162,7 @@ def test_what_a_program_leaves_running_is_not_waited_for(server: ScriptedServer,
 @pytest.mark.usefixtures("ending")
 def test_what_a_program_leaves_running_can_go_on_to_print(server: ScriptedServer, home: Path) -> None:
     os.mkfifo(home / "go")
-    # With nobody to read it, a signal would end what prints.
+    # If nobody read its output, SIGPIPE would end the program that prints.
     printing = f"if yes | head -c 300000; then echo all > {home}/alive; else echo ended > {home}/alive; fi"
     to = script(home, f"(cat {home}/go; {printing}) & exit 0")
     os.mkfifo(home / "alive")
@@ -198,7 +198,7 @@ def test_a_program_that_closes_its_output_long_before_it_ends_is_waited_for(serv
 
 def test_a_program_that_takes_too_long_is_ended_with_all_that_it_started(server: ScriptedServer, home: Path) -> None:
     os.mkfifo(home / "alive")
-    # The reader sees the end of it when nobody is left who has it open.
+    # The reader sees the end of the pipe when no process has it open any more.
     to = script(home, f"trap '' TERM; exec 3>{home}/alive; sleep 1000 & sleep 1000")
     clock = RushingClock(100.0)
 

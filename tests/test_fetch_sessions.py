@@ -203,7 +203,7 @@ def test_what_a_session_does_not_have_under_its_unique_id_comes_over_the_first(s
             listed.add(session)
             if len(listed) == 4:
                 all_listed.set()
-        # The first session gets nothing before the others could have asked for it.
+        # The first session gets nothing before the other sessions could have asked for it.
         if session == 0 and command.startswith(b"RETR"):
             all_listed.wait(20)
 

@@ -143,7 +143,7 @@ def test_on_the_command_line_it_is_one_line_and_an_exit_status(
 ) -> None:
     program = textwrap.dedent(STARVED.format(error=error))
     with MailboxServer(MESSAGES) as server:
-        # An address needs no thread, and a name one.
+        # An address needs no thread; looking up a name needs one.
         url = f"pop3+plain://user@{'127.0.0.1' if command == 'fetch' else 'localhost'}:{server.port}"
         arguments = [command, url, *(["--to", f"maildir:{tmp_path}/box", "-q"] if command == "fetch" else [])]
         done = subprocess.run(
@@ -154,7 +154,7 @@ def test_on_the_command_line_it_is_one_line_and_an_exit_status(
             timeout=30,
             check=False,
         )
-    # No connection is what it comes to when a name cannot be looked up.
+    # When a name cannot be looked up, there is no connection: exit status 3.
     assert done.returncode == (3 if command == "list" and says == "thread" else 1)
     assert done.stderr.splitlines() == [done.stderr.rstrip("\n")]
     assert says in done.stderr

@@ -179,7 +179,7 @@ def test_what_an_account_intended_another_one_settles_for_it(kept: str) -> None:
         assert [*one.seen()] == [Identity(b"3")]
         assert one.place_of(b"c" * 16, 1) == b""
         assert [*two.seen()] == []
-        # It was only slower: what was settled stays so, and may be remembered once more.
+        # This account was only slower: what was settled stays settled, and may be remembered once more.
         one.settle(key, [entry(b"4")])
         one.remember([entry(b"3")])
         assert [*one.seen()] == [Identity(b"3")]

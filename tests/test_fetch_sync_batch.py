@@ -115,7 +115,7 @@ def test_after_an_error_that_may_be_anybody_s_each_file_says_whether_it_is_durab
     deliver(destination, range(ROUND))
     assert len(destination.flush()) == ROUND
     assert sorted(disk.synced, key=int) == [str(number) for number in range(ROUND)]
-    # The next batch is tried so again: the error was another program's.
+    # The next batch is tried with one sync again: the error was another program's.
     disk.fails = str
     deliver(destination, range(ROUND, 2 * ROUND))
     assert len(destination.flush()) == ROUND

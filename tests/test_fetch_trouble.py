@@ -396,7 +396,7 @@ def test_an_interrupt_does_not_wait_for_a_state_that_another_process_has(
             monkeypatch.setattr(time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
             with pytest.raises(KeyboardInterrupt):
                 fetch_mailbox(account_of(server), to)
-            # And without an interrupt it waits until the other is done.
+            # Without an interrupt it waits until the other one is done.
             waits: list[float] = []
 
             def sleep(seconds: float) -> None:

@@ -14,7 +14,7 @@ from pop3fast import POP3, LimitExceeded
 from scripted import Reply, ScriptedServer
 from shapes import CAPA, CONTENT, GREETING, MULTI_LINE, Shape, assert_broken, connect
 
-# What the client must have refused long before, sent by a server that would go on for ever.
+# So much a server sends that would go on for ever; the client must have refused it long before.
 ENDLESS = 16 * 2**20
 
 LARGE = 50 * 2**20
@@ -251,8 +251,8 @@ def check_large_bytes(pop: POP3) -> None:
     assert (len(content), content.count(b"a"), content[-2:]) == (LARGE, LARGE - 2, b"\r\n")
 
 
-# At the most: what was received, in a buffer that has doubled and is being moved, and the result: 150 MB. Measured are
-# 130 to 180. A copy more is for what the process does besides.
+# At the most: what was received, in a buffer that has doubled and is being moved, and the result: 150 MB.
+# 130 to 180 were measured. The rest is for what the process does besides.
 SEVERAL_COPIES = 5 * LARGE
 
 

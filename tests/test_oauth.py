@@ -518,7 +518,7 @@ def test_what_renews_at_the_same_time_asks_once_where_a_keyring_keeps_it_too(
     def get_password(service: str, name: str) -> str | None:
         found = kept.get((service, name))
         with contextlib.suppress(threading.BrokenBarrierError):
-            # Who reads waits for the other one to read, too, which comes only when nothing keeps it away.
+            # Each reader waits for the other one to read too, which happens only when no lock keeps that one away.
             both.wait(0.2)
         return found
 

@@ -1,7 +1,7 @@
 """The same transcript through poplib and through pop3fast gives the same.
 
-Compared are results (their real types too), exceptions (type and args), audit events, debug lines, the octets sent,
-and signatures. What differs on purpose is DIFFERENCES, one entry one reason, each with examples that show what both
+Results (their real types too), exceptions (type and args), audit events, debug lines, the octets sent and signatures
+are compared. What differs on purpose is DIFFERENCES, one entry one reason, each with examples that show what both
 do; whatever is not listed there must be the same. Owns no expectation about POP3 itself: poplib is the reference.
 """
 

@@ -256,7 +256,7 @@ def test_no_other_command_has_room_behind_a_trial() -> None:
     connection.receive(reply(b""), 1)
     assert has_room(connection, 8)
     connection.write(batch)
-    # Behind commands that slide there is.
+    # Behind commands that slide there is room.
     assert has_room(connection, 8)
     assert connection.pipeline.in_flight
     # But never for one that has to be alone.

@@ -214,7 +214,7 @@ def test_what_is_done_is_kept_at_once_and_durable_before_it_is_deleted(
             seen.append(step)
     calls = [entry for n in range(1, 5) for entry in ("keep", f"call u{n}", "keep")]
     start = seen.index("call u1") - 1
-    assert seen[start : start + len(calls)] == calls  # an attempt before each call, that it is done behind it
+    assert seen[start : start + len(calls)] == calls  # the attempt is kept before each call, that it is done after it
     syncs = seen[start + len(calls) : seen.index("DELE 1")].count("sync")
     assert 0 < syncs < len(MAILS)
 

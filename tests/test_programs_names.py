@@ -41,7 +41,7 @@ POPLIBS = {
     "sock",
     "welcome",
 }
-# They are there to be set, to a number.
+# A subclass may set these, to a number.
 SETTING = {"max_octets", "read_ahead"}
 
 

@@ -260,7 +260,7 @@ def test_what_a_listing_has_shown_is_asked_for_in_few_round_trips(listing: str) 
             assert pop.retr(number)[1][0] == b"Subject: 1"
         # One by one it is 200. All that is in flight has come before the next goes out, as long as nothing else shows
         # that the server is in step: one message, CAPA, 4, 16, 64, 101 and the rest.
-        capa = [] if listing == "uids_and_sizes" else [1]  # which has asked for it already
+        capa = [] if listing == "uids_and_sizes" else [1]  # uids_and_sizes has asked for it already
         assert [write.count(b"\r\n") for write in pop.wire.writes[before:]] == [1, *capa, 4, 16, 64, 101, 14]
 
 

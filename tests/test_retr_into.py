@@ -134,7 +134,7 @@ def test_progress_is_told_the_octets_so_far_up_to_the_last() -> None:
         octets = pop.retr_into(1, file, progress=lambda so_far: reports.append((so_far, len(file.getvalue()))))
     assert octets == 3 + 4 + 3
     assert reports[-1] == (octets, octets)
-    # Each report is of what is in the file by then, and there is none without news.
+    # Each report counts what is in the file by then, and no report comes without progress.
     assert all(so_far == written for so_far, written in reports)
     assert sorted(set(reports)) == reports
 

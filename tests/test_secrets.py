@@ -1,7 +1,7 @@
 """A secret that was given to the client is never seen again: not printed, not in an exception, not in a repr.
 
-Looked for is the secret itself and everything that stands for it on the wire: base64, digest, in any case of letters.
-Where they are looked for is everything that a program, a logger or a crash report gets hold of.
+The tests look for the secret itself and everything that stands for it on the wire: base64, digest, in any case of
+letters. They look in everything that a program, a logger or a crash report gets hold of.
 """
 
 import base64

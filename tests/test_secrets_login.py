@@ -1,6 +1,6 @@
 """`auth`, `login` and `connect` show no secret, whichever mechanism, however it ends and whoever listens.
 
-Looked for are the secret and every line that stood for it on the wire, as sent and decoded: digests and proofs too.
+The tests look for the secret and every line that stood for it on the wire, as sent and decoded: digests and proofs too.
 """
 
 import base64

@@ -51,7 +51,7 @@ STLS_OFFERED = b"+OK\r\nSTLS\r\n.\r\n"
 def test_octets_behind_the_reply_to_stls_are_an_error_and_the_connection_is_closed(
     injected: bytes, *, together: bool
 ) -> None:
-    # Whoever put them there wants to speak inside TLS. In two segments they may come after the check, and are no TLS.
+    # Whoever put them there wants to speak inside TLS. In two segments they may come after the check, as invalid TLS.
     reply = Reply(b"+OK go\r\n" + injected) if together else Reply(b"+OK go\r\n", injected)
     with ScriptedServer(GREETING, [STLS_OFFERED, reply]) as server, closing(connect(server)) as pop:
         with pytest.raises(ProtocolError if together else (ProtocolError, ssl.SSLError)):

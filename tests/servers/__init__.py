@@ -21,5 +21,5 @@ from servers.mailutils import MailutilsServer
 
 __all__ = ["DovecotServer", "Mailbox", "MailutilsServer", "RealServer", "UnavailableError", "require"]
 
-# Its assertions are worth as much explanation as those in a test.
+# So that its assertions are explained as well as those in a test.
 pytest.register_assert_rewrite("servers.comparison")

@@ -289,7 +289,7 @@ class RealServer(ABC):
         with contextlib.suppress(OSError):
             shutil.rmtree(self.folder)
             return
-        # A session's process has put a file into a folder that was just being emptied; by now it is dead.
+        # A session's process, dead by now, has put a file into a folder that was being emptied.
         time.sleep(0.1)
         shutil.rmtree(self.folder)
 

@@ -43,7 +43,7 @@ service imap-login {{
 
 
 def _free_port() -> int:
-    """Return a port that is free now, and was the kernel's choice."""
+    """Return a port that is free now; the kernel chose it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port

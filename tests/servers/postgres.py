@@ -52,7 +52,7 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it, and wait until it lets somebody in."""
+        """Start the server, and wait until it accepts a connection."""
         data = self._folder / "data"
         (data / "postmaster.pid").unlink(missing_ok=True)
         options = ["-o", f"-p {self.port} -h 127.0.0.1 -k {self._folder} -F"]
@@ -129,7 +129,7 @@ def _quiet_port() -> int:
     """Return a free port that the system gives to nobody who asks for any: the server wants it again after each end."""
     first, last = FIRST_PORT, 2 * FIRST_PORT
     with contextlib.suppress(OSError):
-        # Where connections out of this machine begin, which other tests make all the time.
+        # Below the ports of outgoing connections, which other tests make all the time.
         last = max(last, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()[0]))
     while True:
         port = random.randrange(first, last)  # noqa: S311 - no secret

@@ -59,7 +59,7 @@ class Line:
         return count
 
     def arrived(self) -> bool:
-        """Return whether something is there to be received, were it the end."""
+        """Return whether something can be received, even if it is only the end."""
         ended = self._dialogue.closing or (self._octets_left <= 0 and self._end == "hang-up")
         return ended or bool(self._dialogue.out and self._octets_left)
 

@@ -160,7 +160,7 @@ class Promises:
         texts = place.texts()
         names = {named.uid for named in (*report.failures, *report.left)}
         for mail in last.shown:
-            # One that does not last is none.
+            # A unique-id that does not last counts as none.
             name = mail.uid if is_lasting(mail.uid) else b""
             if not texts[mail.text] and name not in names and not (mail.may_miss or mail.came_short):
                 raise Broken(f"{mail} was neither delivered nor named")
