@@ -28,8 +28,8 @@ from pop3fast.fetch.memory._account_state import AccountState
 from pop3fast.fetch.memory._fingerprint import HEADER_OCTETS, fingerprint
 
 MOST_TOO_MANY = 16
-"""A conversation may be out of step by so many replies at most. A message whose size none of so
-many messages before it has shows that it is not."""
+"""A conversation may be out of step by so many replies at most. A message whose size none of so many
+messages before it has shows that it is not."""
 
 SUSPECTS = 16
 """When an unknown message has forged a reply, so many messages are fetched at a time until it is found."""

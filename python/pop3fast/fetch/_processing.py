@@ -165,7 +165,7 @@ class HandlingJobs:
             self._open.append((str(account), handler))
 
     def completed(self, report: FetchReport) -> FetchReport:
-        """Return *report* with the messages that were put aside, and with those on which the handler failed."""
+        """Return *report* with what was put aside; of that, what failed in this run is in its ``failures``, too."""
         for place, (account, handler) in enumerate(self._open):
             if account == report.account:
                 del self._open[place]

@@ -94,9 +94,8 @@ class Retrieval:
         self._inquiry = inquiry
         self.odd = False
         """Whether, since this was last set to False, sizes leave a doubt that messages are what they seem: one that was
-        handed on has not the size that the server lists, or the last one before a reply that made no sense
-        has the same size as another. A message that is taken for another shows by its size, unless both have the same.
-        """
+        handed on has not the size that the server lists, or the last one before a reply that made no sense has the same
+        size as another. A message that is taken for another shows by its size, unless both have the same."""
         self.longer = False
         """Whether one of them came longer than it is listed, although the sizes are known to be right."""
         self.again: dict[Item, Remembered] = {}
