@@ -9,7 +9,7 @@ url = "pop3s://anna@mail.example.org"
 password-file = "/etc/mailboxes/anna"
 
 Each message is delivered once, however often the program is stopped, killed or started anew; Ctrl-C and SIGTERM end it
-within a second. What could not be fetched is said on the standard error, and tried again in the next round.
+within a second. What could not be fetched is reported on standard error, and tried again in the next round.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def password_in(path: str) -> str:
 
 
 async def poll(jobs: Sequence[Job], every: float, at_once: int) -> None:
-    """Do all *jobs*, *at_once* at a time, and again after *every* so many seconds, until it is cancelled."""
+    """Do all *jobs*, *at_once* at a time, and again *every* seconds after the last is done, until it is cancelled."""
     while True:
         async with aclosing(aio.fetch_many(jobs, limit=at_once)) as reports:
             async for report in reports:

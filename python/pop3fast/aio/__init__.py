@@ -1,10 +1,12 @@
 """pop3fast on an event loop: the same names, awaited; the same rules, because they are the same code.
 
-from pop3fast import aio
+A session, and all its messages::
 
-async with aio.connect("pop3s://user@mail.example.org", password="password") as pop:
-async for message in pop.retr_many():
-...
+    from pop3fast import aio
+
+    async with aio.connect("pop3s://user@mail.example.org", password="password") as pop:
+        async for message in pop.retr_many():
+            ...
 """
 
 from pop3fast.aio._bulk_loop import Loop

@@ -1,10 +1,10 @@
-"""Answer: what a task waits for, whichever reply that is; it goes on as soon as the reply is there.
+"""Answer: what a task waits for, whichever reply that is; the task goes on as soon as the reply is there.
 
 A task that waits for one of asyncio's own futures goes on in the next round of the event loop, and a round costs as
-much as receiving a short message. A subclass of theirs that wakes it at once loses most of that on the way from C to
-Python and back (2.5 of 42 microseconds a command). So this is a future only in that a task can wait for it. Owns when
-that goes on at once: when no other one is running. Must never be resolved at once in the middle of anything, for the
-task may give the next command before the call returns.
+much as receiving a short message. A subclass of theirs that wakes the task at once loses most of that on the way from C
+to Python and back (2.5 of 42 microseconds a command). So this is a future only in that a task can wait for it. Owns
+when the task goes on at once: when no other one is running. Must never be resolved at once in the middle of anything,
+for the task may give the next command before the call returns.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Answer(Generic[T]):
     """A value, or an error, that is not there yet. It is resolved once."""
 
-    # The class has what is true in the beginning: there is an answer to every command.
+    # The class has the initial values: every command has an answer of its own, and setting them would cost each one.
     _asyncio_future_blocking: bool = False
     _is_done: bool = False
     _error: BaseException | None = None
@@ -39,7 +39,7 @@ class Answer(Generic[T]):
                 yield self
             return self._value if self._error is None else self.result()
         finally:
-            # An error knows the frames that it came through, so they must not know it.
+            # An error refers to the frames that it came through, so these must not refer to it.
             del self
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
@@ -48,7 +48,7 @@ class Answer(Generic[T]):
 
     def add_done_callback(self, fn: Callable[[Self], object], /, *, context: Context | None = None) -> None:
         """Call *fn* when there is a result, as a task that waits for it asks."""
-        # A context in which nothing was set yet is false.
+        # Compared with None, because a context in which nothing was set yet is false.
         self._told += ((fn, copy_context() if context is None else context),)
         if self._is_done:
             self._tell()
@@ -64,7 +64,7 @@ class Answer(Generic[T]):
             del error, self
 
     def cancel(self, msg: object = None) -> bool:
-        """Have nothing, and let who waits go on in the event loop's next round; return whether that is possible."""
+        """Let whoever waits be cancelled in the event loop's next round; return False when it is too late for that."""
         if self._is_done:
             return False
         self.set_exception(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
@@ -73,7 +73,7 @@ class Answer(Generic[T]):
     # What its owner asks and says.
 
     def done(self) -> bool:
-        """Return whether there is a result or an error, be it that it was cancelled."""
+        """Return whether there is a result or an error; that it was cancelled is an error, too."""
         return self._is_done
 
     def exception(self) -> BaseException | None:
@@ -81,13 +81,13 @@ class Answer(Generic[T]):
         return self._error
 
     def set_result(self, result: T, /) -> None:
-        """Have *result*, and let who waits go on in the event loop's next round."""
+        """Have *result*, and let whoever waits go on in the event loop's next round."""
         self._is_done = True
         self._value = result
         self._tell()
 
     def set_exception(self, exception: BaseException, /) -> None:
-        """Have *exception*, and let who waits go on in the event loop's next round."""
+        """Have *exception*, and let whoever waits go on in the event loop's next round."""
         self._is_done = True
         self._error = exception
         self._tell()
@@ -96,7 +96,7 @@ class Answer(Generic[T]):
         """Have *result*, unless it was cancelled, and let the task that waits for it go on before this returns."""
         if self._is_done:
             return
-        # Where there are several, they are told in their order, and so by the loop.
+        # The loop tells several in their order. While a task runs, no other may go on before it returns.
         if len(self._told) != 1 or asyncio.current_task(self._loop) is not None:
             self.set_result(result)
             return

@@ -34,7 +34,7 @@ class Arrivals(Generic[T]):
     def wake(self, *, at_once: bool = False) -> bool:
         """Let whoever waits go on, if there is a reason to; return whether somebody does.
 
-        *at_once* is before this returns, so nobody may be in the middle of anything.
+        With *at_once* the task goes on before this returns, so nobody may be in the middle of anything.
         """
         arrival = self._arrival
         if arrival is None or arrival.done() or not self._has_news:

@@ -25,10 +25,10 @@ from pop3fast.aio._queue import listing, short
 T = TypeVar("T")
 
 
-# The signatures stand in both clients, though they are the same: `help()`, completion and type checkers read them, and
-# each method gives back something else there.
+# Both clients spell the signatures out, though they are the same: `help()`, completion and type checkers read them, and
+# the results differ.
 class BulkCommands:
-    """The second part of `POP3`."""
+    """The part of `POP3` that is about many messages at once."""
 
     _pop3fast: Conversation
 
@@ -54,7 +54,7 @@ class BulkCommands:
     async def uids_and_sizes(self, *, pipelining: bool | None = None) -> tuple[dict[int, str], dict[int, int]]:
         """Return what `uids` and `sizes` give, in one round trip where the server can pipeline.
 
-        Where it cannot, or *pipelining* is False, one is asked for behind the other. Raises what these raise; after a
+        Where it cannot, or *pipelining* is False, one is asked for after the other. Raises what these raise; after a
         `CommandError`, whose ``command`` says which of them was refused, the session goes on.
         """
         own = self._pop3fast
@@ -216,7 +216,7 @@ class BulkCommands:
 
 
 class _OneInPieces(PieceBatch):
-    """RETR of one message, however the caller writes its number: what that means the server says."""
+    """RETR of one message, with its number as the caller wrote it: the server says what that means."""
 
     def __init__(self, line: str) -> None:
         super().__init__(array("Q", [0]), window=1)

@@ -38,7 +38,7 @@ class Loop(AsyncIterator[T]):
         self._on_error = on_error
         self._deadline = deadline
         self._arrivals: Arrivals[T] | None = None
-        # While nobody waits for what arrives next: what has arrived.
+        # What has arrived and was not given out yet; None while a task waits for more.
         self._arrived: deque[T | CommandError] | None = None
         self._alarm: Alarm | None = None
         self._over = self._busy = False
@@ -50,7 +50,7 @@ class Loop(AsyncIterator[T]):
     async def __anext__(self) -> T:
         """Return the next message; what it raises ends the loop. One task at a time may ask."""
         arrived = self._arrived
-        # What has come already needs nothing else: it is nearly every message.
+        # Nearly every message has come already, and needs nothing else.
         if arrived:
             outcome = arrived.popleft()
             if not isinstance(outcome, CommandError):
@@ -73,11 +73,11 @@ class Loop(AsyncIterator[T]):
         return message
 
     async def aclose(self) -> None:
-        """Leave the loop: what is still to come is thrown away, and a task that waits for it has seen the last."""
+        """Leave the loop: what is still to come is thrown away, and a task that waits for it gets no more."""
         self._leave()
 
     def __del__(self) -> None:
-        # Left by a break: nobody can ask for more. Whatever thread this is in, nothing is called here.
+        # Left by a break: nobody can ask for more. This may run in any thread, so it sets flags and calls nothing.
         if self._alarm is not None:
             self._alarm.is_off = True
         if self._arrivals is not None:

@@ -21,8 +21,8 @@ from pop3fast.aio._queue import LongResponse, lines, short, whole
 from pop3fast.aio._threads import asked, told
 
 WRITE_OCTETS = 2**20
-"""So much of a message is handed to a file at a time, where that is done in a thread: calling one costs as much as
-receiving some ten thousand octets."""
+"""So much of a message is handed to a file at a time, because a call in a thread costs as much as receiving some ten
+thousand octets."""
 
 
 class SupportsWrite(Protocol):
@@ -168,7 +168,7 @@ class POP3(BulkCommands, LoginCommands):
     async def retr_bytes(self, which: MessageNumber, *, deadline: float | None = None) -> bytes:
         """Return message *which* in one piece, as the server holds it: line ends as sent, dots un-stuffed.
 
-        *deadline* is the seconds that it may take in all, after which it is a ``TimeoutError`` and the connection
+        *deadline* is the seconds that it may take in all; after them ``TimeoutError`` is raised, and the connection is
         broken. (RFC 1939 section 5.)
         """
         line = f"RETR {which}"
@@ -188,9 +188,9 @@ class POP3(BulkCommands, LoginCommands):
         """Write message *which* into a binary *file* as it arrives, in constant memory; return its octets.
 
         ``file.write`` may be a coroutine function; any other is called in a thread, so that a slow disk holds nobody
-        up. *progress*, which may be one too, is called with the octets written so far. *deadline* is the seconds that
-        it may take in all. When *file* or *progress* raises, the message has been written in part, its rest is thrown
-        away, and the session goes on. (RFC 1939 section 5.)
+        up. *progress*, which may be one as well, is called with the octets written so far. *deadline* is the seconds
+        that it may take in all. When *file* or *progress* raises, the message has been written in part, its rest is
+        thrown away, and the session goes on. (RFC 1939 section 5.)
         """
         written = 0
         pending: list[Piece] = []

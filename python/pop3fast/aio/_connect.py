@@ -50,10 +50,10 @@ def connect(  # noqa: PLR0913 - each by its name, all but the URL with a default
     """Connect to the server that *url* names, and log in when *password* or *token* is given: awaited, or entered.
 
     ``pop = await connect(...)`` gives a `POP3`; ``async with connect(...) as pop:`` ends the session, too: with QUIT
-    when the block ends well, otherwise without, so that nothing is deleted. What is given is used once.
+    when the block ends well, otherwise without, so that nothing is deleted. Each result of `connect` is used once.
 
-    What is given, verified and raised is as `pop3fast.connect` has it. *password*, *token* and *sock*
-    may be coroutine functions; other functions are called in a thread. Cancelled, it leaves no connection behind.
+    As `pop3fast.connect`, whose arguments, checks and errors these are. *password*, *token* and *sock* may be coroutine
+    functions; other functions are called in a thread. When it is cancelled, it leaves no connection behind.
     """
     try:
         warn_about(context)
@@ -103,7 +103,7 @@ class _Wishes:
 
 
 class Connecting:
-    """A session that is to be: to be awaited, or entered by ``async with``, once."""
+    """A session that does not exist yet: it is awaited, or entered by ``async with``, once."""
 
     def __init__(self, wishes: _Wishes) -> None:
         """Begin nothing yet."""
@@ -166,7 +166,7 @@ async def _open(wishes: _Wishes) -> POP3:
 
 
 async def _get_through(conversation: Conversation, wishes: _Wishes) -> None:
-    """Give *conversation* its connection, over TLS where it is to be so from the first octet."""
+    """Give *conversation* its connection, over TLS from the first octet where the URL says so."""
     location, deadline = wishes.location, wishes.deadline
     step, context, sock = "connection", None, None
     try:
@@ -178,7 +178,7 @@ async def _get_through(conversation: Conversation, wishes: _Wishes) -> None:
             await conversation.open(sock, context)
     except BaseException as error:
         if sock is not None:
-            # asyncio lets go of it in the next round of the loop, if it has got that far with it at all.
+            # If asyncio has taken the socket over at all, it lets go of it in the next round of the loop.
             asyncio.get_running_loop().call_soon(sock.close)
         name(error, location, step)
         raise
@@ -208,7 +208,7 @@ async def _socket(wishes: _Wishes) -> socket.socket:
 
 
 class _Stop:
-    """A word to a thread that nobody waits for it any more."""
+    """Tells a thread that nobody waits for it any more."""
 
     def __init__(self) -> None:
         self.said = False

@@ -1,8 +1,8 @@
 """The conversation on one event loop: commands of many tasks out, each its own reply in.
 
-Owns the order of what is sent, back-pressure, and the time that a wait may take. Which command a reply is for the
-pipeline knows, what may be shown of a command `_commands`, whether the session is in step the `Session`: none of that
-is decided here. Must never leave a task waiting behind a connection that is broken.
+Owns the order of what is sent, back-pressure, and the time that a wait may take. The pipeline knows
+which command a reply is for, `_commands` what may be shown of a command, and the `Session` whether it is in step: none
+of that is decided here. Must never leave a task waiting behind a connection that is broken.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class Conversation:
         self._context: ssl.SSLContext | None = None
         self._pop = pop
         self._loop = asyncio.get_running_loop()
-        # The loop's, when it was seen last.
+        # The thread in which the loop ran when that was asked last.
         self._thread = get_ident()
         self._greeting = Answer[bytes](self._loop)
         self._turn = asyncio.Lock()
@@ -87,7 +87,7 @@ class Conversation:
             async with bounded(self.patience.timeout, None):
                 await self.wire.go_over(context, self.host)
         except BaseException as error:
-            # A deadline ends the handshake by way of the connection, and then says more than that this was closed.
+            # A deadline ends the handshake by closing the connection; its own error says more than that.
             unheard, self._unheard = self._unheard, None
             if unheard is not None:
                 raise unheard from None
@@ -156,7 +156,7 @@ class Conversation:
         recorded, traffic = _protocol_log.is_on(), self.traffic
         by_itself = not alone and traffic.is_quiet
         if by_itself:
-            # What the pipeline would decide is nothing; so it is in the blocking client. The server works meanwhile.
+            # The pipeline would have nothing to decide, as in the blocking client. The server works meanwhile.
             sys.audit("poplib.putline", self._pop, octets)
             if recorded:
                 _protocol_log.sent(self.host, self.port, line, in_sasl=False)
@@ -179,7 +179,7 @@ class Conversation:
         except error_proto as error:
             raise with_command(error, exchange.verb, line) from error.__cause__
         finally:
-            # If it is an error, that knows this frame.
+            # If it has an error, that refers to this frame.
             del exchange
 
     async def capabilities(self) -> Mapping[str, tuple[str, ...]]:
@@ -222,8 +222,8 @@ class Conversation:
         return not self.closed and self.session.in_step and self.traffic.end is None
 
     def check(self) -> None:
-        """Raise why nothing can be asked here and now, if nothing can."""
-        # Which loop is running asyncio asks the kernel about, until 3.12: as much as a tenth of what a command costs.
+        """Raise the reason when nothing can be asked here and now."""
+        # Before 3.12, asyncio asks the kernel to find out which loop runs: as much as a tenth of what a command costs.
         if not (self._loop.is_running() and get_ident() == self._thread):
             try:
                 running: object = asyncio.get_running_loop()
@@ -265,7 +265,7 @@ class Conversation:
 
     def _send(self, said: list[str]) -> None:
         octets = [line.encode(ENCODING) for line in said]
-        # Each by itself and no call of ours between them, of which there would be one for each message of a loop.
+        # An event for each line, and no function of ours for it: that would be a call for each message of a loop.
         for line_octets in octets:
             sys.audit("poplib.putline", self._pop, line_octets)
         if _protocol_log.is_on():
@@ -326,7 +326,7 @@ class Conversation:
         self.wire.end()
         heard = False
         sent, unsent = self.traffic.queue.end()
-        # A single command names itself; only of many in flight it has to be said which of them got no reply.
+        # A single command names itself; only with many in flight the error has to say which of them got no reply.
         single = ConnectionLost(EOF) if isinstance(failure, ConnectionLost) else failure
         for exchange in sent:
             heard = fail(exchange, copy.copy(single) if heard else single) or heard

@@ -19,7 +19,7 @@ from pop3fast.fetch._fetch_many import do_in_threads
 from pop3fast.fetch._waiting import Stop
 
 LIMIT = 100
-"""How many mailboxes are fetched at once, each over one connection: nearly all the time they wait."""
+"""How many mailboxes are fetched at once, each over one connection: they wait nearly all the time."""
 
 OnProgress = Callable[[Job, Progress], object]
 """Called with a job and how far it is; it may be a coroutine function."""
@@ -30,7 +30,7 @@ async def fetch_many(
 ) -> AsyncGenerator[FetchReport, None]:
     """Do all *jobs*, *limit* at a time, and give their reports to ``async for`` as they come.
 
-    Jobs for the same account are done one behind the other. *progress*, which may be a coroutine function, is called
+    Jobs for the same account are done one after the other. *progress*, which may be a coroutine function, is called
     on the loop with a job and how far it is; the job goes on when it has returned. What ends a job is in its report's
     ``error``, and ends no other.
 
@@ -48,7 +48,7 @@ class Work:
     """What the threads do, and how the loop hears of it."""
 
     def __init__(self, jobs: Iterable[Job], limit: int, progress: OnProgress | None) -> None:
-        """Be done later, in another thread."""
+        """Prepare: the work begins with `done`, in another thread."""
         self.reports: asyncio.Queue[FetchReport | None] = asyncio.Queue()
         """What came of the jobs; None behind the last one."""
         self.stop = Stop(aside=True)
@@ -60,7 +60,7 @@ class Work:
         self._progress = progress
 
     async def done(self) -> AsyncGenerator[FetchReport, None]:
-        """Have it done, and give the reports as they come."""
+        """Have all jobs done, and give the reports as they come."""
         Thread(target=self.do, name="pop3fast-aio-fetch", daemon=True).start()
         try:
             while (report := await self.reports.get()) is not None:
@@ -93,9 +93,9 @@ class Work:
     def on_loop(
         self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object
     ) -> "concurrent.futures.Future[object] | None":
-        """Have a coroutine *function* run on the loop, and return when it has; None when all is to end before.
+        """Run a coroutine *function* on the loop, and return its future when it is done; None when all ends before.
 
-        It is for threads that fetch.
+        Only the threads that fetch call this.
         """
         if self._is_to_end():
             return None

@@ -1,7 +1,7 @@
 """LoginCommands: what a session on an event loop does before the maildrop is open (RFC 1939 section 4).
 
 Owns the order of a login and of going over to TLS. `pop3fast._login` decides on the mechanism and what is said in it.
-Must never put another command in flight beside them, nor let a blocking function of the caller hold up the loop.
+Must never put another command in flight beside these, nor let a blocking function of the caller hold up the loop.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from pop3fast.aio._queue import Hold, short
 from pop3fast.aio._threads import asked, in_thread
 
 Secret: TypeAlias = str | Callable[[], str | Awaitable[str]]
-"""A password or token, or what gives one when it is asked, once an attempt: a function, which is called in a thread, or
-a coroutine function."""
+"""A password or token, or what gives one when it is asked, once for each attempt: a function, which is called in a
+thread, or a coroutine function."""
 
 
 class LoginCommands:
-    """The first part of `POP3`."""
+    """The part of `POP3` that comes before the maildrop is open."""
 
     _pop3fast: Conversation
     welcome: bytes
@@ -72,8 +72,8 @@ class LoginCommands:
         (APOP, RFC 1939 section 7.)
 
         Raises `error_proto` before anything is sent when the greeting has no time stamp, or came before TLS;
-        `AuthenticationError` when the login is refused. The session goes on after both. MD5 is all that stands before
-        the password: use TLS.
+        `AuthenticationError` when the login is refused. The session goes on after both. MD5 is all that protects the
+        password: use TLS.
         """
         secret = encoded(password, ENCODING, secret=True)
         # RFC 2595 section 4: what was said before STLS may be somebody else's words, the time stamp included.
@@ -99,7 +99,7 @@ class LoginCommands:
         cancelled the connection is broken.
         """
         exchange = SaslExchange(mechanism, authobject, initial_response, initial_response_ok=initial_response_ok)
-        # What the caller does with a challenge nobody knows.
+        # Nobody knows how long the caller's own object takes for a challenge.
         return await self._converse(exchange, in_a_thread=not isinstance(authobject, Mechanism))
 
     async def login(
@@ -137,7 +137,7 @@ class LoginCommands:
 
     async def _log_in_by_two_lines(self, first: str, second: str) -> bytes:
         conversation = self._pop3fast
-        # Another task's login in between would be one user with the password of another.
+        # Another task's login in between would join one user to the password of another.
         async with conversation.hold() as hold:
             await conversation.command(first, short, hold=hold)
             response = await conversation.command(second, short, hold=hold)
@@ -224,7 +224,7 @@ class LoginCommands:
             try:
                 response = await conversation.command("STLS", short, hold=hold)
                 if conversation.wire.has_arrived():
-                    # Nothing comes before our handshake: the loop receives it, and the conversation breaks.
+                    # Nothing may come before our handshake: the loop receives what did, and the conversation breaks.
                     await asyncio.sleep(0)
                     await asyncio.sleep(0)
                 await conversation.go_over(context)
@@ -235,7 +235,7 @@ class LoginCommands:
 
 
 async def _given(secret: Secret | None) -> str | None:
-    """Return a secret, asking for it where it is to be asked for."""
+    """Return a secret; when it is a function, ask that for it."""
     if not callable(secret):
         return secret
     given: str = await asked(secret)

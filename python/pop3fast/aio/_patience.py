@@ -15,7 +15,7 @@ class Alarm:
     """Rings when a deadline has passed, unless it is called off before."""
 
     def __init__(self, deadline: Deadline, ring: Callable[[BaseException], object]) -> None:
-        """Call *ring* with what *deadline* says when it has passed; raise it where it has passed already."""
+        """Call *ring* with what *deadline* says when it has passed; raise that when it has passed already."""
         self.is_off: bool = False
         """Whether it does not ring any more; may be set in any thread."""
         self._deadline = deadline

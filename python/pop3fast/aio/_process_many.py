@@ -1,7 +1,7 @@
 """process_many: a function, which may be a coroutine function, is called with each new message of many mailboxes.
 
-Owns the way from the threads that fetch to the loop on which the function runs. What its outcome means is decided where
-`pop3fast.fetch.process_many` has it decided.
+Owns the way from the threads that fetch to the loop on which the function runs. What its outcome means is decided by
+the same code as for `pop3fast.fetch.process_many`.
 """
 
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -35,8 +35,8 @@ async def process_many(  # noqa: PLR0913 - each by its name, all but the first t
     """Do what `pop3fast.fetch.process_many` does, with *at_once* mailboxes at a time; ``async for`` gets the reports.
 
     *handle* is awaited on the loop with one message of a mailbox after the other, and with those of several mailboxes
-    at the same time. Leaving the loop, or cancelling it, cancels what of *handle* is under way, which counts as an
-    attempt; what was done is remembered. *progress*, and what is raised, are as for `fetch_many`.
+    at the same time. Leaving the loop, or cancelling it, cancels the calls of *handle* under way, and each counts as
+    an attempt; what was done is remembered. *progress*, and what is raised, are as for `fetch_many`.
     """
     if at_once < 1:
         raise ValueError(f"at_once is the number of mailboxes at a time, at least 1: {at_once!r}")
@@ -56,7 +56,7 @@ async def process_many(  # noqa: PLR0913 - each by its name, all but the first t
 
 
 def _call(work: Work, handle: Handle, message: HandledMessage) -> Exception | None:
-    """Have *handle* called on the loop, and return what it raised; in a thread that fetches."""
+    """Have *handle* called on the loop, and return what it raised. Called in a thread that fetches."""
     said = work.on_loop(asked, handle, message)
     if said is None:
         return MessageDeferred("the fetch was interrupted")

@@ -22,8 +22,8 @@ T = TypeVar("T")
 LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 
 Take: TypeAlias = Callable[[Framer, int, int], tuple[bytes, T | None] | None]
-"""Takes a reply from a framer within the limits of a line and of a body: the status line, and what is to be given for
-it; None where that has no body to it and should; None in the place of both while it has not come whole."""
+"""Takes a reply from a framer, within the limits of a line and of a body. Returns the status line and the value that it
+stands for, which is None when a body belongs to it and there is none; None for both while it has not come whole."""
 
 
 def short(framer: Framer, limit: int, _: int) -> tuple[bytes, bytes] | None:
@@ -49,7 +49,8 @@ listing: Take[bytes] = Framer.next_listing_response
 
 
 USUAL_LINE_OCTETS = 32
-"""What a command counts as, if it is not longer: RETR of any number is not, and longer ones go out by themselves."""
+"""A command counts as this many octets unless it is longer, which RETR of any number is not. One that is longer than
+what is counted waits until no other single command is in flight."""
 
 
 class Hold:
@@ -70,6 +71,7 @@ class Exchange(Answer[T]):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, line: str, octets: bytes, verb: str, take: Take[T]) -> None:
         """Send *octets*, which are *line* of *verb*, and *take* the reply."""
+        # What `Answer.__init__` does: to call it would cost a call for each message.
         self._loop = loop
         self.line: str = line
         self.octets: bytes = octets
@@ -103,11 +105,11 @@ class Queue(Batch[Any]):
         self.single: Exchange[Any] | None = None
         """What was sent past the pipeline, because nothing else was in flight."""
         self.waiting: deque[Exchange[Any]] = deque()
-        """What was not sent yet; to be looked at, and changed here alone."""
+        """What was not sent yet. Others may look at it; only the queue changes it."""
         self._flying: deque[Exchange[Any]] = deque()
-        # How many have been sent since nothing was to be done.
+        # How many have been sent since the queue was idle.
         self._sent_of_late = 0
-        # Their replies have come, but the pipeline is not sure of them yet.
+        # Commands whose replies have come, but the pipeline is not sure of them yet.
         self._kept_back: deque[Exchange[Any]] = deque()
 
     # Giving commands.
@@ -155,7 +157,7 @@ class Queue(Batch[Any]):
 
     @property
     def wants_silence(self) -> bool:
-        """Whether nothing else may be sent: what is alone in flight is, or is the next to be."""
+        """Whether nothing else may be sent: a task holds the turn, or a command to go alone is in flight or next."""
         if self.held is not None or (self._flying and self._flying[-1].alone):
             return True
         return bool(self.waiting) and self.waiting[0].alone
@@ -195,7 +197,7 @@ class Queue(Batch[Any]):
 
     @property
     def can_go_back(self) -> bool:
-        """Return False: of a command like DELE nobody knows whether it may be given twice."""
+        """Return False: nobody knows whether a command like DELE may be given twice."""
         return False
 
     def measure(self) -> None:
@@ -242,7 +244,7 @@ class Queue(Batch[Any]):
                 return Taken(len(outcomes), outcomes, response, None)
             outcome = value if together else _outcome(exchange, response, value)
             if exchange.verb == "QUIT":
-                # Quirk q121: qmail says two things; the first counts, and nothing follows that it could be taken for.
+                # Quirk q121: qmail says two things; the first counts, and the rest is thrown away, as no reply follows.
                 framer.next_octets(framer.unread())
             self._kept_back.append(self._flying.popleft())
             outcomes.append((exchange, outcome))
@@ -285,7 +287,7 @@ class Queue(Batch[Any]):
 
 
 def _outcome(exchange: Exchange[Any], response: bytes, value: T) -> T | CommandError:
-    """Return what comes of a reply to *exchange* that no other reply was expected beside; raise what breaks it off."""
+    """Return what comes of a reply to *exchange*, when no other was expected; raise what breaks the connection."""
     said = status(response)
     if said == "ok":
         return value
@@ -299,7 +301,7 @@ def _outcome(exchange: Exchange[Any], response: bytes, value: T) -> T | CommandE
 
 
 def fail(answer: Answer[Any], error: BaseException) -> bool:
-    """Let *answer* be *error*; return whether anybody waits for it."""
+    """Let *answer* be *error*; return False when it was done already, so that nobody hears of it."""
     if answer.done():
         return False
     answer.set_exception(error)

@@ -1,7 +1,7 @@
 """Threads for what would hold up the event loop: looking a name up, a caller's own function, deriving a key.
 
-Each call has a daemon thread of its own, not one of the loop's executor, which has few, and which a program has to wait
-for at its end. A task that is cancelled leaves the thread behind, and nobody hears its answer.
+Each call has a daemon thread of its own, not one of the loop's executor: that has few, and a program has to wait for
+them at its end. A task that is cancelled leaves the thread behind, and nobody hears its answer.
 """
 
 import asyncio
@@ -89,7 +89,7 @@ async def asked(function: Callable[..., Any], *arguments: Any) -> Any:  # noqa: 
 
 
 async def told(function: Callable[..., object], *arguments: object) -> None:
-    """Call a caller's *function*, which may be a coroutine function. It is for a word, and not to wait in otherwise."""
+    """Call a caller's *function*, which may be a coroutine function; any other runs on the loop, and must not wait."""
     said = function(*arguments)
     if inspect.isawaitable(said):
         await said

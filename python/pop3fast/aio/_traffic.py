@@ -77,7 +77,7 @@ class Traffic:
         self.queue.append(exchange)
         if others_wait or self.awaits:
             self.move_soon()
-        else:  # nobody is there with whom it could go out
+        else:  # there is no other command with which it could go out
             self.move()
 
     def open_loop(self, loop: Arrivals[Any]) -> None:
@@ -107,7 +107,7 @@ class Traffic:
         return told
 
     def start_anew(self) -> None:
-        """Forget what the connection was good for, if there was one: from here on it is another, over TLS."""
+        """Forget what was known of the connection, if there was one: from here on it is another one, over TLS."""
         self._open_pipeline()
         self._session.has_gone_over()
         self.queue.window = 1
@@ -120,7 +120,7 @@ class Traffic:
         return capabilities
 
     def forget_capabilities(self) -> None:
-        """Ask anew what the server can do, when it is of importance: a login may have changed it."""
+        """Ask anew what the server can do, when it next matters: a login may have changed it."""
         self._session.has_logged_in()
         self.queue.window = 1
 
@@ -181,7 +181,7 @@ class Traffic:
         framer = self._wire.framer
         self.pipeline = Pipeline(framer, partial(framer.next_octets, RECEIVE_SIZE), self._wire.late_clock)
 
-    # What is there to be done.
+    # What there is to be done.
 
     def move_soon(self) -> None:
         """Look what can be sent and taken, when all tasks have said what they want."""
@@ -198,7 +198,7 @@ class Traffic:
         """Do what `move` does; loops whose messages have come go on *at_once*, or in the event loop's next round."""
         if not self.flows or self._has_to_look():
             return
-        if self._loops:  # one that was left by a break says so in no other way
+        if self._loops:  # one that was left by a break only has this flag set
             self._loops = [loop for loop in self._loops if not loop.batch.abandoned]
         takes = not self._loops or self.takes
         try:
@@ -212,7 +212,7 @@ class Traffic:
         if self.end is not None and takes and still_takes:
             self._give_up(self.end)
             return
-        # A loop that has just been given something asks for more as a rule before anything else comes.
+        # As a rule, a loop that has just been given something asks for more before anything else comes.
         if still_takes or not takes:
             self._wire.read(still_takes)
         if self.pipeline.in_flight and not self._patience.watches:
@@ -223,7 +223,7 @@ class Traffic:
     def _has_to_look(self) -> bool:
         """Return whether something has come that has to be seen before anything is sent, and see to it.
 
-        While nothing is in flight nothing should come, and what does is not to be taken for the reply to the next.
+        While nothing is in flight nothing should come, and what does must not be taken for the next command's reply.
         """
         if self.awaits:
             self._has_looked = False
@@ -237,7 +237,7 @@ class Traffic:
         return True
 
     def _is_in_line(self) -> bool:
-        """Let the pipeline have what was sent past it, if it may be followed by others; return whether it has."""
+        """Give the pipeline what was sent past it, so that others may follow; return False while that has to wait."""
         exchange = self.queue.single
         if exchange is None:
             return True
@@ -277,7 +277,7 @@ class Traffic:
             return pipeline.step(self._loops[0].batch, limit, max_octets)
         alone = queue.wants_silence
         if alone or (self._loops and any(loop.batch.arrived for loop in self._loops)):
-            # What comes of loops meanwhile is kept for them, within bounds.
+            # What comes for loops meanwhile is kept for them, within bounds.
             is_silent = pipeline.make_room(None, limit, max_octets)
             if alone and not is_silent:
                 return []
@@ -290,7 +290,7 @@ class Traffic:
         return said
 
     def _ask_for_capabilities(self) -> None:
-        """Find out whether several commands may go out together. One that is given alone is no reason to."""
+        """Find out whether several commands may go out together. A single command is no reason to ask."""
         queue = self.queue
         if self._session.capabilities is not None or self._asks_capabilities or queue.wants_silence:
             return

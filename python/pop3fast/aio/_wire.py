@@ -19,7 +19,10 @@ class Wire(asyncio.BufferedProtocol):
     """What asyncio's transport of one connection, or of one layer of TLS on it, hands its octets to."""
 
     def __init__(self, heard: Callable[[], None], lost: Callable[[BaseException | None], None]) -> None:
-        """Call *heard* when octets have come, and *lost* once, when no more will, with the error that ended it."""
+        """Call *heard* when octets have come, and *lost* when no more will, with the error if there was one.
+
+        *lost* may be called twice: when the server hangs up, and when the connection is gone.
+        """
         self.framer: Framer = Framer()
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the transport has let go of the connection."""
@@ -29,11 +32,11 @@ class Wire(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._transport: asyncio.Transport | None = None
         self.has_arrived: Callable[[], object] = _nothing
-        """Says whether something is with the kernel that was not received yet, were it that the server hung up."""
+        """Says whether the kernel has something that was not received yet, which may be that the server hung up."""
         self.late_clock: Callable[[], float] | None = None
         """What tells the time where a server that writes in pieces may wait for our acknowledgement; None elsewhere."""
         self._acknowledge: Callable[[], object] = _nothing
-        # Whether the kernel acknowledges at once what is read, as it does from when it is told until something is sent.
+        # Whether the kernel acknowledges at once what is read: it does so from when it is told until something is sent.
         self._acknowledging = False
         self._last_read = 0
         # A TLS server sends session tickets after the handshake; its next reply may wait for their acknowledgement.
@@ -70,7 +73,7 @@ class Wire(asyncio.BufferedProtocol):
             with _as_ssl_says(), _acknowledging(loop, self.transport.get_extra_info("socket")):
                 transport = await loop.start_tls(self.transport, self, context, server_hostname=hostname)
                 if transport is None:  # it was closed meanwhile
-                    raise ConnectionResetError  # noqa: TRY301 - as what asyncio says in other cases
+                    raise ConnectionResetError  # noqa: TRY301 - as asyncio does in other cases
         except BaseException:
             # After a handshake that fails asyncio does not say when the connection is gone: in the loop's next round.
             self.transport.abort()
@@ -112,7 +115,7 @@ class Wire(asyncio.BufferedProtocol):
         """Let go of the connection at once; what was not sent yet is not sent, and what comes is nobody's."""
         if self._transport is not None:
             self._transport.abort()
-        # Or a buffer for each session that is over would wait for the garbage collector.
+        # Otherwise the buffer of each session that is over would wait for the garbage collector.
         self.heard = self._lost = _nothing
         self.framer = Framer()
 
@@ -152,7 +155,8 @@ class Wire(asyncio.BufferedProtocol):
             self.acknowledge()
 
     def _let_go(self) -> None:
-        # The descriptor is another's soon, and nothing more comes. asyncio's TLS knows us, so it is forgotten.
+        # Another connection may soon have the descriptor, so it is not asked any more. asyncio's TLS refers to us, and
+        # would keep the buffer.
         self.has_arrived = self._acknowledge = _nothing
         self._buffer = memoryview(b"")
         self._transport = None
@@ -177,7 +181,7 @@ def _acknowledging(loop: asyncio.AbstractEventLoop, sock: socket.socket) -> Iter
 
 
 def _hint(acknowledge: Callable[[], object]) -> None:
-    with suppress(OSError):  # no TCP has it on every connection
+    with suppress(OSError):  # a connection that has ended may refuse it
         acknowledge()
 
 
@@ -187,7 +191,7 @@ def _nothing(*_: object) -> None:
 
 @contextmanager
 def _as_ssl_says() -> Iterator[None]:
-    """Raise for an end in the middle of a handshake what `ssl` does: asyncio makes something of its own of it."""
+    """Raise what `ssl` does when the connection ends in a handshake: asyncio raises an error of its own."""
     try:
         yield
     except ConnectionResetError as error:

@@ -20,7 +20,7 @@ from pop3fast.fetch.accounts._private import read_private
 from pop3fast.fetch.memory._state_home import home_folder
 
 SERVICE = "pop3fast"
-"""What the entries in a keyring belong to."""
+"""The service to which the entries in a keyring belong."""
 
 _PLAIN = re.compile(r"[^A-Za-z0-9@._-]+")
 
@@ -31,7 +31,7 @@ class Tokens(NamedTuple):
     access: str
     """The access token, which logs in."""
     expires: float
-    """When the access token does, in seconds since 1970."""
+    """When the access token expires, in seconds since 1970."""
     refresh: str = ""
     """What gives another one; empty where there is none."""
 
@@ -83,10 +83,10 @@ class TokenFile:
                 with open(number, "wb") as file:  # noqa: PTH123 - a descriptor
                     file.write(_formed(tokens))
                     file.flush()
-                    # With a half-written one the login would be lost.
+                    # With a half-written file the login would be lost.
                     os.fsync(file.fileno())
                 Path(path).replace(self.path)
-                # Of two refresh tokens the server takes the newer one, which must not be gone after a power cut.
+                # The server may take only the newest refresh token, which must not be gone after a power cut.
                 _sync_folder_of(self.path)
             except BaseException:
                 Path(path).unlink(missing_ok=True)
@@ -142,7 +142,7 @@ class TokenKeyring:
 
 
 def _sync_folder_of(path: str) -> None:
-    # All but a power cut leaves the token there. Where it may not be read, or none is synced, no more can be done.
+    # Only a power cut can still lose the token. Where a folder cannot be read or synced, no more can be done.
     with contextlib.suppress(OSError):
         folder = os.open(Path(path).parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -160,5 +160,5 @@ def _parsed(octets: bytes, where: str) -> Tokens:
         found = json.loads(octets)
         return Tokens(str(found["access"]), float(found["expires"]), str(found["refresh"]))
     except (ValueError, TypeError, KeyError):
-        # That error may show an octet of it.
+        # The error that was raised may show a part of the token.
         raise SecretError(f"what is kept in {where} is no token of pop3fast: take it away, and log in again") from None

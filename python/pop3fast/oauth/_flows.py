@@ -20,17 +20,17 @@ from pop3fast.oauth._requests import OAuthError, TokenServerLostError, ask
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 INTERVAL_SECONDS = 5.0
-"""How often to ask whether the person is done, and how much rarer when the server says that it is too often (RFC 8628
-section 3.5)."""
+"""The pause before each question whether the person is done, unless the server names another, and how much longer it
+gets when the server says that this is too often (RFC 8628 section 3.5)."""
 
 LOGIN_SECONDS = 900.0
 """How long a person has to log in, unless the server gives less."""
 
 MOST_INTERVAL_SECONDS = 60.0
-"""A server that is lost is asked half as often each time, and not more seldom than that: somebody waits."""
+"""The pause doubles each time that the server is lost, but to no more than this: somebody waits."""
 
 STEP_SECONDS = 1.0
-"""How often it is looked whether that time is over, while a browser is waited for."""
+"""While the browser is waited for, the clock is looked at this often."""
 
 
 def by_device(
@@ -51,7 +51,7 @@ def by_device(
         try:
             return ask(provider.token_url, {**client, "grant_type": DEVICE_GRANT, "device_code": device})
         except TokenServerLostError as error:
-            # The person logs in elsewhere, and the code is good all the same (RFC 8628 section 3.5).
+            # The person logs in elsewhere, so the code is still good (RFC 8628 section 3.5).
             interval, lost = min(2 * interval, max(interval, MOST_INTERVAL_SECONDS)), error
         except OAuthError as error:
             lost = None
@@ -79,7 +79,7 @@ def by_browser(
             "state": state,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
-            # So that Google gives what lasts, also to who has logged in before.
+            # So that Google gives a refresh token also to a person who has logged in before.
             "access_type": "offline",
             "prompt": "consent",
         }
@@ -120,7 +120,7 @@ class _Answer(BaseHTTPRequestHandler):
     """What the browser gets."""
 
     timeout = 5
-    """One that says nothing keeps nobody else waiting for longer."""
+    """Seconds: a browser that says nothing keeps nobody else waiting for longer."""
 
     def do_GET(self) -> None:
         listener = self.server

@@ -15,8 +15,8 @@ def microsoft(
 
     With *client_secret* the program *client_id* logs in by itself, where an administrator has allowed it to; then
     *tenant* has to be named. Without one a person has to `login` once, on any device. *name* tells logins apart. Tokens
-    are kept in *cache*, a private file unless another is given (`TokenKeyring`). Nothing is read or asked for yet: it
-    is the call of the tokens, by whoever logs in, that raises `SecretError`.
+    are kept in *cache*, a private file unless another is given (`TokenKeyring`). Nothing is read or asked for yet:
+    only the call for a token, at a login, raises `SecretError`.
     """
     provider = microsoft_provider(tenant, by_itself=client_secret is not None)
     cache = cache or TokenFile(default_token_path(name))

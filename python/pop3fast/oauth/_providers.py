@@ -37,7 +37,7 @@ GOOGLE = Provider(
 
 
 def microsoft_provider(tenant: str = "common", *, by_itself: bool = False) -> Provider:
-    """Return that of Microsoft 365, for the organisation *tenant*."""
+    """Return Microsoft 365 as the provider, for the organisation *tenant*."""
     base = f"https://login.microsoftonline.com/{quote(tenant, safe='')}/oauth2/v2.0"
     if by_itself:
         return Provider(f"{base}/token", "https://outlook.office365.com/.default", by_itself=True)

@@ -1,7 +1,7 @@
 """Requests to a token server: a form is posted, and a JSON object comes back.
 
-Owns that secrets go over verified TLS alone, and nowhere that a reply says, and that no error shows one. The standard
-library does it: three kinds of request, none of which needs more. Decides nothing about tokens.
+Owns that secrets go over verified TLS only (or stay on this machine), that no redirect takes them elsewhere, and that
+no error shows one. The standard library is enough for that. Decides nothing about tokens.
 """
 
 import json
@@ -23,10 +23,10 @@ MOST_OCTETS = 2**20
 """More than any answer has: a token has some thousand octets."""
 
 MOST_SHOWN = 300
-"""So much of what the server says is shown."""
+"""At most so many characters of what the server says are shown."""
 
 SECRETS = frozenset({"client_secret", "refresh_token", "code", "code_verifier", "device_code"})
-"""What in a form is nobody else's business."""
+"""The fields of a form that no error may show."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -35,7 +35,7 @@ class OAuthError(SecretError):
     """There is no token to be had. The error shows no secret."""
 
     code: str
-    """What the server calls it, as ``invalid_grant``; empty when it did not say."""
+    """What the server calls it, such as ``invalid_grant``; empty when it did not say."""
 
     def __init__(self, words: str, code: str = "") -> None:
         """Say so in *words*."""
@@ -52,7 +52,7 @@ class TokenServerLostError(OAuthError):
 
 
 def checked_url(url: str) -> str:
-    """Return *url* when secrets may be sent there. Raises `ValueError`."""
+    """Return *url* when secrets may be sent there; raise `ValueError` when not."""
     parts = urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise ValueError("the URL of a token server begins with https://")
@@ -122,7 +122,7 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         headers: object,
         newurl: str,
     ) -> None:
-        """Return that nothing is to be asked."""
+        """Return None: no other address is asked."""
 
 
 _OPENER = urllib.request.build_opener(_NoRedirect)

@@ -19,7 +19,7 @@ MARGIN_SECONDS = 300.0
 """A token that expires so soon is renewed: it has to last for a login, and clocks differ."""
 
 LIFETIME_SECONDS = 3600.0
-"""How long a token lasts whose server does not say it, as most do."""
+"""How long a token is taken to last when its server does not say: most last an hour."""
 
 
 class TokenSource:
@@ -61,11 +61,13 @@ class TokenSource:
             tokens = self._cache.read()
             if tokens is not None and tokens.access == self._given:
                 self._cache.write(tokens._replace(access="", expires=0.0))
-            # Or another process has renewed it meanwhile.
+            # When it is another one, another process has renewed it meanwhile.
             return tokens is not None
 
     def login(self, tell: Callable[[str], object]) -> None:
-        """Have a person log in, who is told what to do by *tell*. Raises `SecretError`, as `OAuthError` when it fails.
+        """Have a person log in; *tell* is called with what the person has to do.
+
+        Raises `OAuthError` when the login fails, and `SecretError` when the tokens cannot be kept.
 
         That is needed once, and again when the login has expired or was taken back. A program that logs in by itself
         (client credentials) only tries whether it can.
@@ -115,9 +117,9 @@ class TokenSource:
             expires = self._clock.date() + float(str(seconds))
         except ValueError:
             expires = math.nan
-        if not math.isfinite(expires):  # JSON in Python has NaN, too, which is never over
+        if not math.isfinite(expires):  # Python reads NaN and Infinity from JSON, and such a token would never expire
             raise OAuthError("the token server says no number for how long the token lasts")
-        # Where it gives no other refresh token, the old one is good for more (RFC 6749 section 6).
+        # When the server gives no new refresh token, the old one stays good (RFC 6749 section 6).
         return Tokens(access, expires, str(answer.get("refresh_token") or refresh))
 
     def __repr__(self) -> str:

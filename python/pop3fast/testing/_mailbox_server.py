@@ -184,7 +184,7 @@ class MailboxServer:
         return self
 
     def stop(self) -> None:
-        """End all connections and stop listening; what was recorded can still be looked at. Again: nothing happens.
+        """End all connections and stop listening; what was recorded can still be looked at. May be called again.
 
         Nothing is committed for sessions that are still open. No thread, process or socket is left when it returns.
         Raises RuntimeError when that cannot be reached within a few seconds, or when the server's process had failed.

@@ -53,7 +53,7 @@ class RepeatedMessage:
 def _ends_with_crlf(message: bytes | RepeatedMessage) -> bool:
     if isinstance(message, bytes):
         return message.endswith(CRLF)
-    # A block of one octet holds half a CRLF only: then its neighbour is the other half, or not.
+    # Of a block of one octet two copies are looked at: they are the same octet twice, and so no CRLF.
     return (message.block[-2:] * min(message.times, 2)).endswith(CRLF)
 
 
@@ -87,7 +87,7 @@ class _RepeatedReply:
     def __iter__(self) -> Iterator[bytes]:
         block, times = self.message.block, self.message.times
         yield b"+OK %d octets\r\n" % served_octets(self.message) + _stuffed(block)
-        # Every copy but the first follows the end of another, and may so begin in the middle of a line.
+        # Every copy but the first follows the end of another, and so may begin in the middle of a line.
         again = _stuffed_after(block[-2:], block)
         at_once = max(1, _REPEATED_PIECE_OCTETS // len(again))
         piece = again * min(at_once, times - 1)
@@ -105,7 +105,7 @@ def _retr_reply(message: bytes | RepeatedMessage) -> Iterable[bytes]:
 
 
 def _top_end(octets: bytes, lines: int) -> int | None:
-    """Where header, blank line and `lines` lines of the body end, or None when the message ends before that."""
+    """Return where header, blank line and `lines` lines of the body end, or None when the message ends before that."""
     if octets.startswith(CRLF):
         end = len(CRLF)
     else:

@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 # What the record of commands keeps: the last ones. A benchmark of hours must not fill the memory with it.
 RECORDED_COMMANDS = 1_000_000
 
-# Every wait of a stop together. Threads end within microseconds of being woken; on a machine that is so busy that
+# For all waits of a stop together. Threads end within microseconds of being woken; on a machine that is so busy that
 # five seconds are not enough, an exception is better than a hang.
 STOP_SECONDS = 5.0
 
@@ -88,7 +88,7 @@ class ThreadedServer:
             return
         self._shared.stopping.set()
         deadline = time.monotonic() + STOP_SECONDS
-        with suppress(OSError):  # accept() is woken by a connection; it may be past it already
+        with suppress(OSError):  # a connection wakes accept(), which may have ended already
             socket.create_connection(self._listener.getsockname(), timeout=STOP_SECONDS).close()
         self._acceptor.join(STOP_SECONDS)
         self._listener.close()
