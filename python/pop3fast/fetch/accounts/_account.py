@@ -75,7 +75,7 @@ class Account:
         user = self._location.who(self.user)
         if not user:
             raise ValueError("an account needs a user: user@host in the URL, or user=")
-        # The first cannot be sent, and no state can hold the other.
+        # A control character cannot be sent, and no state can hold what is no UTF-8.
         if any(character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in user):
             raise ValueError("the user's name has a control character in it, or is no UTF-8")
         if sum(given is not None for given in (self.password, self.token, self.password_command)) != 1:
@@ -112,7 +112,7 @@ class Account:
 
     @property
     def route(self) -> Route:
-        """The way of each connection."""
+        """The way that each connection takes."""
         return route_of(self.proxy, self.source_address, self.ip_version)
 
     def connect(self, sock: SocketFactory | None = None) -> POP3:
@@ -124,7 +124,7 @@ class Account:
         try:
             return self._connect(sock)
         except AuthenticationError:
-            # As one of `pop3fast.oauth` has it.
+            # The tokens of `pop3fast.oauth` have it.
             refused = getattr(self.token, "refused", None)
             if refused is None or not refused():
                 raise
@@ -163,7 +163,7 @@ class Account:
         )
 
     def with_context(self, context: ssl.SSLContext | None = None) -> "Account":
-        """Return the account with the one context that all its sessions can use: it takes longer than a login.
+        """Return the account with the one context that all its sessions can use: making one takes longer than a login.
 
         It is *context*, where that was made for the same `tls_wishes`. Raises what `tls_context` does.
         """
@@ -212,7 +212,7 @@ class Reconnector:
         self.account = account
         self._stop = stop
         self.asks_capabilities = True
-        """Whether the server can be asked for them: some hang up when they are (quirk q15)."""
+        """Whether the server can be asked for its capabilities: some hang up when they are asked (quirk q15)."""
         self.secret_failure: Exception | None = None
         """What the function that gives the password or token raised, if it did."""
         self.has_shown_secret = False
@@ -253,7 +253,7 @@ class Reconnector:
         try:
             pop = self._log_in(sock, timeout)
             recall(pop, self.shown)
-            # Without a mechanism the login has asked, and what has changed since comes with the listings.
+            # Without a mechanism the login has asked for them, and what has changed since comes with the listings.
             if self.asks_capabilities and self.account.mechanism is not None:
                 self._look_around(pop)
         except ConnectionLost as error:

@@ -22,13 +22,13 @@ class Host:
     def __init__(self) -> None:
         """Nobody has been there."""
         self.visits = 0
-        """Who is there, or on the way."""
+        """How many are there, or on the way."""
         self.arrivals = 0
         """How many visits have begun."""
         self.inside = 0
-        """Who is logged in."""
+        """How many are logged in."""
         self.entries = 0
-        """How many have been logged in."""
+        """How many logins there have been."""
         self._most_inside = 0
         self._has_refused = False
 

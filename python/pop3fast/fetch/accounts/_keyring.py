@@ -1,6 +1,6 @@
 """The keyring of the system: passwords that the desktop, or whatever stands for it, keeps for its user.
 
-Owns the way to the package ``keyring`` (extra ``keyring``), which knows the many kinds of them. No error shows a
+Owns the way to the package ``keyring`` (extra ``keyring``), which knows the many kinds of keyrings. No error shows a
 secret.
 """
 

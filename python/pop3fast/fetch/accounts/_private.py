@@ -1,7 +1,7 @@
 """Private: files that hold a secret, which nobody else may have read or written.
 
-Owns which users count as others, and the shell command that mends it. The open file is checked, never its path again,
-because the path may name another file by then. No error shows an octet of a file.
+Owns which users count as others, and the shell command that mends a file's rights. The open file is checked, never its
+path again, because the path may name another file by then. No error shows an octet of a file.
 """
 
 import codecs

@@ -18,7 +18,7 @@ def in_words(shown: Shown) -> str:
 
 
 def parse(words: str) -> Shown:
-    """Return what *words* say. Which mechanism may be used decides whoever logs in."""
+    """Return what *words* say. Whoever logs in decides which mechanism may be used."""
     fields = words.split(" ")
     if len(fields) != FIELDS or not all(number.isascii() and number.isdecimal() for number in fields[1:]):
         return Shown()

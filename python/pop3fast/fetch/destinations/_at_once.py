@@ -1,8 +1,8 @@
 """Deliveries beside the retrieval, one or many at once, for destinations that take one message after the other.
 
-Owns which of them may be under way. Each is kept as done the moment that it is, so a fetch that is killed repeats those
-at most that were under way. With one at a time, which is what there is unless more are asked for, the order is kept:
-the next message is received and digested while the one before is delivered.
+Owns which of them may be under way. Each is kept as done the moment that it is, so a fetch that is killed repeats at
+most those that were under way. With one at a time, which is the default, the order is kept: the next message is
+received and digested while the one before is delivered.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from pop3fast.fetch.destinations._simple import SimpleDestination
 from pop3fast.fetch.memory._journal import Attempts, Journal
 
 BATCH = 64
-"""How many messages for each of them are delivered before all are waited for, and remembered for good."""
+"""How many messages each lane delivers before all are waited for, and remembered for good."""
 
 
 @runtime_checkable
@@ -27,11 +27,11 @@ class LooksAhead(Protocol):
     """A destination that may begin with a message before it has heard of the one before."""
 
     def deliver_before(self, message: OutgoingMessage, following: Callable[[], OutgoingMessage | None]) -> bytes | None:
-        """Deliver *message*, as `SimpleDestination.deliver` does; what is *following* then, if it is known, is next."""
+        """Deliver *message*, as `SimpleDestination.deliver` does; *following* returns the next one if it is known."""
 
 
 class AtOnce(SimpleDestination):
-    """Several destinations that stand for one. Each has a message at a time."""
+    """Several destinations that act as one. Each has one message at a time."""
 
     def __init__(self, lanes: Sequence[SimpleDestination]) -> None:
         """Deliver over *lanes*, which are alike."""
@@ -45,32 +45,32 @@ class AtOnce(SimpleDestination):
         self._executor: ThreadPoolExecutor | None = None
         self._under_way: dict[Identity, Future[Entry]] = {}
         self._attempts: Attempts | None = None
-        # After which nothing more is tried: each attempt may take minutes.
+        # What failed. Nothing more is tried after it: each attempt may take minutes.
         self._failure: DestinationError | StateError | None = None
-        # As many again wait for their turn, in memory or in a file, while one more is made ready.
+        # Besides those under way, as many again and one more wait for their turn, in memory or in a file.
         self._room = BoundedSemaphore(2 * len(lanes) + 1)
-        # The only lane, and what waits for it: among several nobody knows which of them is going to have it.
+        # The only lane, and what waits for it: with several, nobody knows which of them is going to have a message.
         lane, is_only = lanes[0], len(lanes) == 1
         self._looking_ahead: LooksAhead | None = lane if is_only and isinstance(lane, LooksAhead) else None
         self._waiting: deque[OutgoingMessage] = deque()
 
     def open(self) -> None:
         """Look whether anything can be delivered. Raises `DestinationError`."""
-        # The others when they are needed: a server may let in only some.
+        # The others are opened when they are needed: a server may let in only some.
         self._lanes[0].open()
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session of *account*. Raises `DestinationError`."""
         self._end()
         self._failure = None
-        # Who remembers what was fetched remembers attempts.
+        # Whatever keeps a journal keeps attempts, too.
         self._attempts = cast("Attempts", journal)
         for lane in self._lanes:
             lane.use(account, journal)
         return super().prepare(account, journal)
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
-        """Deliver *message*, or begin to; what became of it `flush` says then. Raises `MessageError`."""
+        """Begin to deliver *message*; `flush` says what became of it. Raises `DestinationError` and `StateError`."""
         if self._attempts is None:
             raise TypeError("the destination is not prepared")
         if (done := self._attempts.handled(entry)) is not None:
@@ -79,7 +79,7 @@ class AtOnce(SimpleDestination):
             raise self._failure
         if self._executor is None:
             self._executor = ThreadPoolExecutor(len(self._lanes), "pop3fast-delivery")
-        # It takes long, and the program or the server with the message before is at work meanwhile.
+        # Finding it takes long, and meanwhile the program or the server is at work on the message before.
         message.sender()
         self._room.acquire()
         message.is_kept = True
@@ -89,7 +89,10 @@ class AtOnce(SimpleDestination):
         return entry
 
     def flush(self) -> list[Entry]:
-        """Wait for all, and return what was delivered. Raises `MessageError` for the rest, one after the other."""
+        """Wait for all, and return what was delivered.
+
+        Raises `MessageError` and `DestinationError` for the rest, one after the other, and `StateError`.
+        """
         return self.told(self._outcomes(super().flush()))
 
     def hurry(self) -> None:
@@ -114,7 +117,7 @@ class AtOnce(SimpleDestination):
         try:
             if self._failure is not None:
                 raise self._failure
-            # It may have waited for long.
+            # It may have waited for long, and another worker may have the account by now.
             attempts.check_lease()
             ahead = self._looking_ahead
             place = lane.deliver(message) if ahead is None else ahead.deliver_before(message, self._following)
@@ -152,7 +155,7 @@ class AtOnce(SimpleDestination):
                 raise error
 
     def _end(self) -> None:
-        """Wait for what is under way, of which nobody asks what became: what is done is kept as done."""
+        """Wait for what is under way. Nobody asks what became of it: what is done is kept as done."""
         for future in self._under_way.values():
             future.exception()
         self._under_way.clear()

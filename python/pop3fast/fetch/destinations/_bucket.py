@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
 ASK_AGAIN = 8
-"""So many times a request is sent again that was throttled or got no answer, after waits that double from 0.1 s."""
+"""How often a request that was throttled or got no answer is sent again, after waits that double from 0.1 s."""
 
 ASK_AGAIN_SECONDS = 60
-"""How long it is tried; then the mail waits for the next fetch, as it does when any destination is down."""
+"""How long a request is tried; then the mail waits for the next fetch, as it does when any destination is down."""
 
 OPTIONS = {
     "s3": ("endpoint", "region", "compress"),
@@ -30,7 +30,7 @@ OPTIONS = {
     "az": ("account", "endpoint", "compress"),
     "file": ("compress",),
 }
-"""What may stand behind the ``?`` of each: what would mean nothing there is not passed over."""
+"""What may stand behind the ``?`` of each. An option that would mean nothing there is an error."""
 
 WRONG_URL = {
     "s3": "an object store is s3://BUCKET/PREFIX, with ?endpoint=URL&region=NAME&compress=gzip (or zstd) if need be",

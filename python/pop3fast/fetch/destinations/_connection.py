@@ -25,7 +25,7 @@ class Connection:
     def __init__(self, sock: socket.socket) -> None:
         """Take *sock* over."""
         if sock.family != socket.AF_UNIX:
-            # What is behind a command in flight would wait for a slow acknowledgement of it.
+            # Otherwise what follows a command in flight would wait for a slow acknowledgement of it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
         self._file = sock.makefile("rb")
@@ -33,18 +33,18 @@ class Connection:
     def secure(self, context: ssl.SSLContext, host: str) -> None:
         """Go on over TLS. Raises ``OSError``, too.
 
-        What came before the handshake, and was not asked for, is gone with the file that it lies in.
+        What the server sent unasked before the handshake is thrown away with the file that it lies in.
         """
         self._file.close()
         self._sock = context.wrap_socket(self._sock, server_hostname=host)
         self._file = self._sock.makefile("rb")
 
     def close(self) -> None:
-        """Close it; who waits for a reply in another thread waits no longer. Raises nothing."""
+        """Close it; whoever waits for a reply in another thread waits no longer. Raises nothing."""
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
         with contextlib.suppress(OSError):
-            # As long as it is open, the socket is.
+            # As long as the file is open, the socket is.
             self._file.close()
         self._sock.close()
 

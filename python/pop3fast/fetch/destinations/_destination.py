@@ -1,7 +1,7 @@
 """Destination: what every place that mail goes to can do.
 
-Owns the two protocols, which anybody's object may have. A destination never speaks to the server that the mail is on,
-and never forgets: its user decides which messages are new, and what is remembered.
+Owns the protocols, which anybody's object may follow. A destination never speaks to the server that the mail is on, and
+never decides which messages are new, or what is remembered: its user does.
 
 ::
 

@@ -134,7 +134,7 @@ class FolderDestination:
     SUFFIX: ClassVar[str]
     """What a message's name ends in."""
     HIDDEN: ClassVar[str]
-    """What the name of a file begins with that is not visible yet."""
+    """What the name of a file that is not visible yet begins with."""
     INSIDE: ClassVar[tuple[str, ...]]
     """The folders inside: where messages are written, where they are published, and where they may be later. Without
     any, all three are the folder itself."""
@@ -262,7 +262,7 @@ class FolderDestination:
             self._let_go(delivered)
         if published:
             try:
-                # A file that was there may have been moved there since, and perhaps nobody has synced that.
+                # A file that was there before may have been moved there, and perhaps nobody has synced that.
                 self._looked_up().sync({message.spot for message in published})
             except OSError as error:
                 failure = destination_error(self.path, "deliver to", error)

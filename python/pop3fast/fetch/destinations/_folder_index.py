@@ -2,7 +2,7 @@
 
 Owns the form of the names, and with it their order: sorting them gives the order in which messages were delivered. A
 name is ``TIME.Mxxxxxx_KEY``: the seconds since 1970, the microseconds, and the key, which is the same for the same
-message for ever (`delivery_key`). The version before used the key alone. A mail program adds flags or sizes behind the
+message for ever (`delivery_key`). An earlier version used the key alone. A mail program adds flags or sizes behind the
 key. Never writes, and never takes a damaged file for a message.
 """
 
@@ -23,8 +23,8 @@ PIECE_OCTETS = 2**20
 """What is read at a time."""
 
 A_LINK = errno.ELOOP
-"""The errors for a link that somebody put in a file's place. Any other error shows no difference: a file that cannot be
-read now may be whole."""
+"""The error for a link that somebody put in a file's place. Any other error proves nothing: a file that cannot be read
+now may be whole."""
 
 NO_FILE = {A_LINK, errno.ENOENT, errno.EISDIR, errno.ESPIPE}
 """The errors when a file is not there, or something else is: a link, a folder, a pipe."""
@@ -48,7 +48,7 @@ class Stamps:
         self._last = -1
 
     def latest(self) -> int:
-        """Return up to which microsecond since 1970 a name is followed: a later one is far ahead of the clock."""
+        """Return the last microsecond since 1970 that the next name follows: a later one is too far ahead."""
         return self._now() + AHEAD_MICROSECONDS
 
     def come_behind(self, microseconds: int) -> None:
@@ -79,7 +79,7 @@ class FolderIndex:
     def __init__(
         self, files: Files, root: int, spots: Mapping[tuple[str, ...], int], account: str, stamps: Stamps
     ) -> None:
-        """Look for messages of *account* in the open *spots* of the folder *root*, and of a Maildir in its folders."""
+        """Look for messages of *account* in the open *spots* of the folder *root*, and in a Maildir's folders."""
         self._files = files
         self._account = account
         self._root = root

@@ -37,7 +37,7 @@ class Guarded:
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make it ready for a session of *account*. Raises `DestinationError`."""
         with self._its_own("prepare"):
-            # Some forget to say that there is nothing to say.
+            # Some return None when they have nothing to say.
             return [_replies.printable(str(sentence)) for sentence in self.inner.prepare(account, journal) or ()]
 
     def begin(self, identity: Identity) -> "GuardedDelivery":
@@ -62,7 +62,7 @@ class Guarded:
             return found
 
     def hurry(self) -> None:
-        """Wait for nothing any more. Raises nothing: who says it goes on."""
+        """Wait for nothing any more. Raises nothing: whoever says it goes on."""
         with contextlib.suppress(Exception):
             self.inner.hurry()
 
@@ -113,6 +113,6 @@ class GuardedDelivery:
             self._inner.end(size, fingerprint)
 
     def abandon(self) -> None:
-        """Take away what was written. Raises `DestinationError`."""
+        """Take away what was written. Raises `DestinationError` and `MessageError`."""
         with self._guard.for_message():
             self._inner.abandon()

@@ -66,7 +66,7 @@ class HandlerDestination(SimpleDestination):
         handling: Handling,
         quarantine: Destination | None,
     ) -> None:
-        """Let *call* call the function, which is named *path*; it returns what that raised.
+        """Have *call* call the function, whose name is *path*; *call* returns what the function raised.
 
         What failed too often goes to *quarantine*; without one it is refused.
         """
@@ -96,12 +96,12 @@ class HandlerDestination(SimpleDestination):
     def prepare(self, account: str, journal: Journal) -> list[str]:
         """Make ready for a session. Raises `DestinationError`."""
         said = super().prepare(account, journal)
-        # Who remembers what was fetched remembers attempts.
+        # Whatever keeps a journal keeps attempts, too.
         self._attempts = cast("Attempts", journal)
         return said if self._quarantine is None else said + self._quarantine.prepare(account, journal)
 
     def read_back(self, entries: Sequence[Entry], *, fresh: bool) -> list[ReadBack]:
-        """Read back what was put aside; of the rest what the function said counts. Raises `DestinationError`."""
+        """Read back what was put aside; for the rest, what the function said counts. Raises `DestinationError`."""
         found = super().read_back(entries, fresh=fresh)
         # Without a unique-id it is known by other octets than those that the quarantine has written.
         aside = [place for place, entry in enumerate(entries) if entry.place.startswith(ASIDE) and entry.uid]
@@ -144,7 +144,7 @@ class HandlerDestination(SimpleDestination):
         uid, content, most = entry.kept().uid, entry.content, self._handling.attempts
         before = 0 if begins_anew else attempts.attempts(uid, content)
         if before >= most:
-            # In earlier runs, of which the last may have ended with it.
+            # In earlier runs; this message may have killed the last of them.
             return self._give_up(entry, message, f"it failed {before} times", is_new=False)
         attempts.note_attempt(uid, content, before + 1, durable=before > 0)
         message.attempt = before + 1

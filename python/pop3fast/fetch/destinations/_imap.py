@@ -1,7 +1,7 @@
 """A folder on an IMAP server as a destination: messages are appended, with the date of their receipt, as not read.
 
 Owns what an answer means for a message, and that one whose fate is doubtful is looked for before it is appended again:
-that it is going to be sent is remembered before it is. So nothing is lost, and nothing is there twice as far as the
+that a message is going to be sent is remembered first. So nothing is lost, and nothing is there twice as far as the
 server finds what it has.
 """
 
@@ -27,13 +27,14 @@ from pop3fast.fetch.destinations._server import ServerDestination
 from pop3fast.fetch.memory._journal import Attempts, Journal
 
 IN_FLIGHT = 32
-"""So many messages are appended before the first answer is waited for: what hides a delay of 40 ms, and no more than
-that comes in doubt when a connection is lost."""
+"""How many messages are appended before the first answer is waited for: enough to hide a delay of 40 ms, and no more
+are in doubt when a connection is lost."""
 
 GATHERED = IN_FLIGHT // 2
-"""So many small messages are gathered, for one wait for the disk here and one there: that they are going to be sent is
-remembered at once, and where the server has MULTIAPPEND they go in one command. That took a quarter of the time of one
-command each, where Dovecot syncs; more of them would leave nothing to send while an answer is on its way."""
+"""How many small messages are gathered, for one wait for the disk here and one there: that all of them are going to be
+sent is remembered in one step, and where the server has MULTIAPPEND they go in one command. That took a
+quarter of the time of one command each, where Dovecot syncs; more of them would leave nothing to send while an answer
+is on its way."""
 
 SMALL_OCTETS = 2**16
 """What is larger is not held in memory, and goes by itself."""
@@ -43,8 +44,8 @@ BATCH = 8 * IN_FLIGHT
 done before, so a fetch that is killed leaves no more in doubt than were on their way."""
 
 FIRST_YEAR = 1970
-"""What is older has the date of a clock that was never set. Cyrus answers BAD to an APPEND with one, and so does
-Dovecot, to one of the first centuries."""
+"""What is older has the date of a clock that was never set. Cyrus answers BAD to an APPEND with such a date,
+and Dovecot to one with a date of the first centuries."""
 
 PORTS = {"imap": 143, "imaps": 993}
 
@@ -103,7 +104,7 @@ class Imap(ServerDestination[ImapSession]):
         self._gathered: list[Outgoing] = []
         self._pending: deque[Pending] = deque()
         self._answered: dict[Identity, Entry | MessageError | DestinationError] = {}
-        # What was sent in this session is in no doubt, and another message may be alike to it.
+        # What was sent in this session is not in doubt, and another message may be alike to it.
         self._noted: set[tuple[bytes, bytes]] = set()
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
@@ -113,12 +114,12 @@ class Imap(ServerDestination[ImapSession]):
         self._pending.clear()
         self._answered = {}
         self._noted.clear()
-        # Who remembers what was fetched remembers attempts.
+        # Whatever keeps a journal keeps attempts, too.
         self._attempts = cast("Attempts", journal)
         return said
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
-        """Send *message*; what the server answers, `flush` says. Raises `MessageError` and `DestinationError`."""
+        """Send *message*; `flush` says what the server answers. Raises `MessageError` and `DestinationError`."""
         if self._attempts is None:
             raise TypeError("the destination is not prepared")
         if self.in_a_hurry:
@@ -207,7 +208,7 @@ class Imap(ServerDestination[ImapSession]):
     def _note(self, messages: tuple[Outgoing, ...], answer: Answer) -> None:
         """Take note of the *answer* to what was sent in one command, and keep what is done."""
         if not answer.good and len(messages) > 1:
-            # None of them is there (RFC 3502 section 6.3.11). One each, so that each answer decides about one.
+            # None of them is there (RFC 3502 section 6.3.11). One by one now, so that each answer decides about one.
             self._send(messages, together=False)
             return
         for (entry, *_), place in zip(messages, _places_of(answer, len(messages)), strict=True):
@@ -266,7 +267,7 @@ class Imap(ServerDestination[ImapSession]):
         return (MessageRefused if final else MessageDeferred)(str(answer))
 
     def connect(self) -> ImapSession:
-        """Return a session that is logged in, where the folder is."""
+        """Return a session that is logged in, to a server that has the folder."""
         context = self._context or ssl.create_default_context()
         where = (self._place.host, self._place.port)
         session = ImapSession(where, context, tls_at_once=self._place.scheme == "imaps")
@@ -298,7 +299,7 @@ class Imap(ServerDestination[ImapSession]):
             answer = session.command(b"CREATE %s" % self._folder)
             if not answer.good:
                 raise DestinationError(self.path, "make the folder of", str(answer))
-            # Most mail programs show what is subscribed to. That it cannot be is no reason to lose mail.
+            # Most mail programs show only what is subscribed to. When that fails, it is no reason to lose mail.
             session.command(b"SUBSCRIBE %s" % self._folder)
         if not answer.good:
             raise DestinationError(

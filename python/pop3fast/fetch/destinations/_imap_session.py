@@ -1,8 +1,9 @@
 """One connection to an IMAP server: log in, append messages, look for one (RFC 9051, RFC 3501).
 
 Owns what is sent and what a reply is. Many APPENDs are in flight where the server takes literals without being asked
-(LITERAL+, RFC 7888): over a line with delay that is most of the time. The standard library's ``imaplib`` can do neither
-that, nor read a file. What a reply means for a message others decide. No secret is in an error.
+(LITERAL+, RFC 7888): waiting for each would take most of the time where there is a delay. The standard library's
+``imaplib`` can neither do that nor read a file. Others decide what a reply means for a message. No secret is in
+an error.
 """
 
 import base64
@@ -23,11 +24,11 @@ MOST_LINE = 65_536
 """A response's line, without literals. Capabilities and flags of a folder are the longest."""
 
 MOST_LITERAL = 2**20
-"""Literals are read of headers only."""
+"""Only headers are read as literals."""
 
 MOST_ANSWER = 16 * 2**20
-"""In octets, with all that comes before it unasked: a line of 60 octets for each of 200,000 messages that another
-program marks meanwhile. What says more has no end."""
+"""In octets, with all that comes unasked before it: a line of 60 octets for each of 200,000 messages that another
+program marks meanwhile. An answer with more has no end."""
 
 _LITERAL = re.compile(rb"\{([0-9]{1,10})\+?\}\r?\n\Z")
 _CODE = re.compile(r"\[([^\]]*)\]")
@@ -185,7 +186,7 @@ class ImapSession:
                 raise LostError(f"the server said {_replies.printable(repr(response[:80]))}")
 
     def _responses(self) -> Iterator[bytes]:
-        """Yield the responses up to an answer, where whoever asks stops."""
+        """Yield responses; whoever asks stops at the answer."""
         octets = 0
         while octets <= MOST_ANSWER:
             response = self._response()
@@ -228,5 +229,5 @@ class ImapSession:
 
 
 def untagged_logout(last: bytes) -> bool:
-    """Return whether BYE is what is expected after the *last* octets that were sent."""
+    """Return whether BYE is expected after the *last* octets that were sent."""
     return last.rstrip().endswith(b"LOGOUT")

@@ -38,8 +38,8 @@ class Kind:
     make: Callable[[str, Particulars, Files, Clock], Destination]
     """Makes one of what is behind the colon. Raises `ValueError` for what makes no sense."""
     once: bool
-    """Whether what lies there shows what was delivered, so that no message arrives twice. The others get a message
-    again that was delivered and could not be remembered any more, with the same key."""
+    """Whether what lies there shows what was delivered, so that no message arrives twice. Where it does
+    not, a message that was delivered and could not be remembered comes again, with the same key."""
 
 
 def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Particulars, Files, Clock], Destination]:
@@ -48,7 +48,7 @@ def _folder(make: type[Maildir] | type[EmlFolder]) -> Callable[[str, Particulars
     )
 
 
-# The others are imported when somebody delivers there: it takes longer than all the rest.
+# The others are imported when somebody delivers there: importing them takes longer than all the rest.
 
 
 def _mbox(words: str, _: Particulars, files: Files, clock: Clock) -> Destination:
@@ -125,8 +125,7 @@ def open_destination(
     """Return the destination that *destination* names: a string, a path (a Maildir), or an object of one's own.
 
     ``~`` in it is the user's home. Nothing is touched yet. Raises `ValueError`, which does not quote it, when it names
-    none. *particulars* are what a `Job` says besides; *files* and *clock* stand in for the operating
-    system.
+    none. *particulars* are what a `Job` says besides; *files* and *clock* stand in for the operating system.
     """
     if isinstance(destination, HandlerDestination):
         return destination  # which raises nothing of others
@@ -151,8 +150,9 @@ def words_of(destination: object) -> str:
 def default_path(destination: Destination) -> str:
     """Return where the state of *destination* is kept: inside a folder, beside an mbox, for others in the user's home.
 
-    That is ``$XDG_STATE_HOME/pop3fast/``, with a name that is made of the destination's words; there, too, when a mail
-    program would show a file beside an mbox as a folder. Where there is a state already, it stays.
+    That is ``$XDG_STATE_HOME/pop3fast/``, with a name that is made of the destination's words. The state of an
+    mbox is there, too, when a mail program would show a file beside the mbox as a folder. Where there is a state
+    already, it stays.
     """
     if isinstance(destination, Maildir | EmlFolder):
         return f"{destination.path}/{FILE_NAME}"

@@ -1,6 +1,6 @@
 """Line ends: CRLF as it comes over the wire, LF as it lies in a Maildir or an mbox.
 
-Owns one octet of memory: a CR that ended a chunk, of which the next decides whether it belongs to a line end.
+Owns one octet of memory: a CR that ended a chunk; the next chunk decides whether it belongs to a line end.
 """
 
 from pop3fast._framing import with_lf

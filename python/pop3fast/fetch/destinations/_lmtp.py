@@ -1,9 +1,9 @@
 """An LMTP server as a destination: Dovecot's, Cyrus's, or one's own.
 
 Owns what its replies mean for a message. Where a server is lost after it had all of a message, nobody knows whether it
-has delivered it: the message stays new, which is said, and is sent again to those of whom it did not say so. There is
+has delivered it: the message stays new, as the report says, and is sent again to all but those it confirmed. There is
 one such message at most, for the content of the next goes out only when the server has said what became of the one
-before. Its envelope goes along with that one.
+before. The next one's envelope goes along with that content.
 """
 
 import re
@@ -55,7 +55,7 @@ class Lmtp(ServerDestination[LmtpSession]):
         return LmtpSession(self._where, self._context)
 
     def deliver(self, message: OutgoingMessage) -> None:
-        """Send *message* to who does not have it yet, and wait for what the server says of each recipient."""
+        """Send *message* to whoever does not have it yet, and wait for what the server says of each recipient."""
         self.deliver_before(message, lambda: None)
 
     def deliver_before(self, message: OutgoingMessage, following: Callable[[], OutgoingMessage | None]) -> None:
@@ -78,7 +78,7 @@ class Lmtp(ServerDestination[LmtpSession]):
             why = f"{said}; {why}" if why else said
         if served.done:
             why += f" (delivered to {_replies.printable(', '.join(served.done))})"
-        # One that is refused for one of them is not deleted, or nobody would ever know.
+        # A message that is refused for one recipient is not deleted, or nobody would ever know.
         is_refused = len(bad) == len(served.missing) and all(reply.final for reply in bad.values())
         raise (MessageRefused if is_refused else MessageDeferred)(why)
 
@@ -101,7 +101,7 @@ class Lmtp(ServerDestination[LmtpSession]):
         try:
             said = session.envelope(envelope)
         except LostError:
-            # A server ends a connection that was idle. What it has no end of it has not delivered.
+            # A server ends a connection that was idle. It has delivered nothing whose end it has not seen.
             self.hang_up()
             session = self.connected()
             said = session.envelope(envelope)
@@ -151,7 +151,7 @@ def _is_8bit(message: OutgoingMessage) -> bool:
 
 
 def _no_success(reply: Reply) -> Reply:
-    """Return *reply* to DATA; one that is neither of both kinds of failure is a temporary one."""
+    """Return *reply* to DATA; one that is neither kind of failure counts as a temporary one."""
     return reply if reply.final or 400 <= reply.code < 500 else Reply(451, f"said {reply} to DATA")  # noqa: PLR2004
 
 

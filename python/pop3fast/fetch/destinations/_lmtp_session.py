@@ -1,8 +1,8 @@
 """One connection to an LMTP server (RFC 2033): envelope, content, and a reply for each recipient.
 
-Owns what is sent and what a reply is. A content can end nothing and begin nothing: whatever its line ends, it is sent
-with CRLF and with each leading dot doubled, for there are servers that take ``LF . LF`` for its end. What a reply means
-for a message others decide.
+Owns what is sent and what a reply is. A content cannot end early or begin a command: whatever its line ends, it is sent
+with CRLF and with each leading dot doubled, for there are servers that take ``LF . LF`` for its end. Others decide what
+a reply means for a message.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pop3fast import _replies
 from pop3fast.fetch.destinations._connection import PIECE_OCTETS, Connection, LostError, pieces_with
 
 SECONDS = 600.0
-"""How long each reply may take: that to the end of a message ten minutes (RFC 5321 section 4.5.3.2.6)."""
+"""How long each reply may take: that to the end of a message may take ten minutes (RFC 5321 section 4.5.3.2.6)."""
 
 MOST_LINE = 8192
 """A reply's line has 512 octets at most (RFC 5321 section 4.5.3.1.5). Some servers say more."""
@@ -67,7 +67,7 @@ class LmtpSession:
         """
         self.capabilities: frozenset[str] = frozenset()
         self._ahead: Envelope | None = None
-        # For so many recipients it has been seen to give a reply each, first when nothing else was asked for.
+        # For how many recipients it was seen to give a reply each; first with no next envelope sent along.
         self._shown = 0
         self._connection = Connection(_connected(where))
         try:

@@ -81,7 +81,7 @@ class Mbox:
             raise
 
     def prepare(self, account: str, journal: Journal) -> list[str]:
-        """Make ready for a session of *account* (`account_digest`), whose lock the caller holds and *journal* is.
+        """Make ready for a session of *account* (`account_digest`), whose lock the caller has; *journal* keeps intents.
 
         An earlier session that was stopped is settled: messages that are there whole are remembered, and what was begun
         is taken away where that is safe. Returns sentences for a person. Raises `DestinationError`.
@@ -204,7 +204,7 @@ class Mbox:
         self._early.is_wanted = True
 
     def hurry(self) -> None:
-        """Wait for other programs no longer: whoever interrupted does not want to. May be called by another thread."""
+        """Wait for other programs no longer: whoever interrupted it wants to stop. May be called by another thread."""
         self._hurried = True
         self.files.hurry()
 
@@ -300,7 +300,7 @@ class Mbox:
     def _intent(self, file: int, new: list[Ended]) -> Intent:
         status = self.files.stat(file)
         size = status.st_size
-        # Somebody may have left half a line, or no empty one.
+        # Whoever wrote last may have left half a line, or no empty line behind it.
         last = self.files.read(file, 2, max(0, size - 2))
         pad = b"" if not last or last == b"\n\n" else b"\n" if last.endswith(b"\n") else b"\n\n"
         before = digest_before(self.files, file, size)

@@ -3,8 +3,8 @@
 Owns that nobody else's mail is ever cut off. A message is found by its content: at its intended place, or wherever a
 mail program has moved it. The beginning of a message is taken away only when nobody can have touched the file since:
 what is before it, its own beginning and its end are as intended, and nothing in it looks like a message of somebody
-else. Or when it is too little for a From line, and ends the file. In doubt it stays, and the message is delivered
-again; but one that lacks only its last line ends gets them, as it would from whatever is appended behind it.
+else. It is, too, when it is too little for a From line, and ends the file. In doubt it stays, and the message is
+delivered again; but one that lacks only its last line ends gets them, as it would from whatever is appended behind it.
 """
 
 import os
@@ -26,7 +26,7 @@ MOST_FROMS = 1000
 When there are more, and the append is stopped, the beginning of the message may stay in the file."""
 
 EMPTY_LINE = b"\n\n"
-"""What is before a From line, but at the beginning of the file."""
+"""What is before a From line, except at the beginning of the file."""
 
 BEFORE_OCTETS = 4096
 """How much of what is before the first message is compared: a mail program that rewrites the file moves or changes
@@ -55,7 +55,7 @@ def digest_before(files: Files, file: int, size: int) -> bytes:
 def looks_like_froms(pieces: Iterable[bytes]) -> tuple[tuple[int, int], ...]:
     """Return the places of what looks like a From line in *pieces*, each with its mark.
 
-    And with the marks of what is left of the line where the append is stopped within it.
+    The marks of what is left of such a line, when the append is stopped within it, are among them.
     """
     lines = [(place, line.partition(b"\n")[0]) for place, line in islice(lines_in(pieces), MOST_FROMS)]
     whole = [(place, mark_of(line)) for place, line in lines]
@@ -110,7 +110,7 @@ def examine(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bo
 
 
 def settle(files: Files, file: int, intent: Intent, knows: Callable[[bytes], bool]) -> Findings:
-    """Return that when what may be taken away is gone, and what is delivered is written again, to be synced."""
+    """Take away what may be, write again what is delivered, to be synced, and return what `examine` found."""
     findings = examine(files, file, intent, knows)
     if findings.cut_to is not None:
         files.truncate(file, findings.cut_to)
@@ -125,8 +125,8 @@ def _write_again(files: Files, file: int, intent: Intent, delivered: Iterable[En
     """Write what was appended as *intent*, and is taken for *delivered*, once more where it was appended.
 
     The process that appended it may have seen a sync fail. After that a system may take octets for written that are
-    only in its memory, and whoever syncs again hears of no error. What is written again is synced again. What a mail
-    program has moved it has written again itself.
+    only in its memory, and whoever syncs again hears of no error. What is written again is synced again. A mail
+    program itself has written again what it moved.
     """
     offsets = {message.offset for message in intent.messages}
     there = [place for entry in delivered if (place := Place.unpacked(entry.place)) and place.offset in offsets]

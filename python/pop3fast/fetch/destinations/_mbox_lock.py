@@ -94,7 +94,7 @@ class MboxLock:
     def _leave_new(self, file: int) -> None:
         """Leave the times of *file* so that mail programs and shells still tell whether it has new mail.
 
-        That is when it was written to after it was read. Those that compare whole seconds see that, too.
+        It has when it was written to after it was read. Programs that compare whole seconds see that, too.
         """
         with contextlib.suppress(OSError):
             status = self._files.stat(file)
@@ -113,7 +113,7 @@ class MboxLock:
             with contextlib.suppress(FileExistsError):
                 self._files.close(self._files.create(self._name, self._folder))
         else:
-            # It is not opened when it is a device.
+            # Before it is opened: it may be a device.
             self._check(status)
         file = self._files.open_to_append(self._name, self._folder)
         try:

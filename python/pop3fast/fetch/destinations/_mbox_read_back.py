@@ -89,9 +89,9 @@ def _lying(files: Files, file: int, missing: set[Place]) -> list[Place]:
 def _not_anothers(
     files: Files, file: int, missing: set[Place], lying: Sequence[Place], knows: Callable[[bytes], bool]
 ) -> list[Place]:
-    """Return those *lying* there but the copies of one of *missing* that lie where another message was put.
+    """Return those *lying* there, without copies of one of *missing* that lie where another message was put.
 
-    As far as something still lies in the place of the missing one, too: then nothing shows that it has moved there.
+    They are left out only while something still lies in the place of the missing one: then nothing shows that it moved.
     """
     begun = {place.digest for place in missing if _begins_at(files, file, place)}
     return [place for place in lying if place.digest not in begun or place in missing or not knows(place.packed())]
@@ -121,7 +121,7 @@ def _damaged(
 
     Messages that came in the same second may have the same From line. When a mail program takes one out, the next one
     moves to its place. It is another one, whatever its digest, when it is shorter: mail programs change what they keep.
-    Or when its header has not the fingerprint that *headers* has.
+    It is, too, when it ends elsewhere and its header does not have the fingerprint in *headers*.
     """
     begun = {place for place in missing if _begins_at(files, file, place) and not _is_shorter(files, file, place)}
     there = {place.offset: place for place in lying}
@@ -147,7 +147,7 @@ def _is_shorter(files: Files, file: int, place: Place) -> bool:
 
 
 def _is_another(files: Files, file: int, place: Place, other: Place, header: bytes) -> bool:
-    """Return whether the message *other* at *place* ends elsewhere, and its header has not the fingerprint *header*.
+    """Return whether the message *other* at *place* ends elsewhere, and its header lacks the fingerprint *header*.
 
     A stretch of damage that changes both would take the empty line behind the header, too.
     """

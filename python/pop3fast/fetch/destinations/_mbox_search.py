@@ -64,7 +64,7 @@ def froms_in(pieces: Iterable[bytes], form: re.Pattern[bytes] = LIKE_A_FROM_LINE
 
 
 def lines_in(pieces: Iterable[bytes], form: re.Pattern[bytes] = LIKE_A_FROM_LINE) -> Iterator[tuple[int, bytes]]:
-    """Yield the same with the first `LINE_OCTETS` octets of the line, and perhaps what is behind it."""
+    """Yield the same places, each with the `LINE_OCTETS` octets from there on, perhaps beyond the line."""
     # What is before the first piece is a line end, or the beginning of the file.
     window, start, done = b"\n", -1, 0
     for piece in pieces:

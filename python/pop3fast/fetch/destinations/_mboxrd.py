@@ -11,7 +11,7 @@ from hashlib import sha256
 FROM = b"From "
 
 MAX_SENDER_OCTETS = 320
-"""The longest address there may be (RFC 3696 erratum 1690, rounded up); anything longer is no address."""
+"""The longest address there may be (RFC 3696 section 3: 64 octets, ``@``, 255 octets)."""
 
 UNKNOWN_SENDER = b"MAILER-DAEMON"
 """What mail programs write when there is no sender."""
@@ -25,7 +25,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 
 HEADER_OCTETS = 2**16
-"""Within so many octets of a message the fields are looked for that a mail program changes. Real headers have some ten
+"""Within so many octets of a message, fields that a mail program changes are looked for. Real headers have some ten
 thousand at most; a message with a longer one is known by all its octets."""
 
 _CHANGED = re.compile(
@@ -39,7 +39,7 @@ _CHANGED = re.compile(
 class Likeness:
     """The digest of a message in an mbox, which stays the same when a mail program notes in it that it was read.
 
-    From its From line to the empty line behind it; all but the fields of a header that mail programs change.
+    It is of all from the From line to the empty line behind it, but the header fields that mail programs change.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ MEMORY_OCTETS = 8 * 2**20
 """A larger message is sent by itself, in parts, from the file that it lies in."""
 
 PENDING_OCTETS = 32 * 2**20
-"""When messages of so many octets wait to be sent, they are."""
+"""When more octets than this wait to be sent, they are sent."""
 
 NO_DATE = "00000000T000000Z"
 
@@ -73,7 +73,7 @@ class Objects(SimpleDestination):
                 raise store_error(self.path, "open", error) from None
 
     def settle(self, entry: Entry, message: OutgoingMessage) -> Entry:
-        """Take *message*; whether the store took it, `flush` says."""
+        """Take *message*; `flush` says whether the store took it."""
         name = object_name(message, entry.copy) + self._bucket.suffix
         self._keys[entry.identity] = message.key
         if message.octets > MEMORY_OCTETS:
@@ -148,7 +148,7 @@ class Objects(SimpleDestination):
         except DestinationError as error:
             missing = error
         try:
-            # Those, too, that were there before somebody was in a hurry.
+            # Also what had arrived before somebody was in a hurry.
             written = [each.name for each in pending if isinstance(outcomes.get(each.entry.identity), str)]
             if written and self._bucket.scheme == "file":
                 sync(self._bucket.prefix, written)
@@ -159,7 +159,7 @@ class Objects(SimpleDestination):
             self._outcomes[each.entry.identity] = outcomes.get(each.entry.identity, missing)
 
     async def _put(self, name: str, octets: bytes) -> str:
-        """Store an object; return its place, with the checksum of the store where that is one of its content."""
+        """Store an object; return its place, with the store's checksum where that is the MD5 of its octets."""
         from obstore import put_async  # noqa: PLC0415 - an extra
 
         result = await put_async(self._opened(), name, octets)

@@ -23,7 +23,7 @@ SPOOL_OCTETS = 8 * 2**20
 """What is larger lies in a file: nearly all mail is smaller, and a few of them fit into any memory."""
 
 HEADER_OCTETS = 256 * 2**10
-"""In so many octets a header is looked for."""
+"""Within how many octets a header is looked for."""
 
 COPY_OCTETS = 2**16
 """What is copied at a time."""
@@ -40,7 +40,7 @@ _RETURN_PATH, _FROM = (
 )
 _PLAIN = re.compile(r"(?:[\w ]*|\"[\w .,-]*\" ?)<([\w.+=-]+@[\w.-]+)>", re.ASCII)
 """How nearly every sender is written. What looks otherwise is parsed, which takes half as long as all the rest. No
-blank has two places in it: many of them would be tried in each, for as long as whoever wrote them likes."""
+blank can match in two places: many blanks would be tried in each, and a sender could make that take any time."""
 
 
 def message_key(account: str, uid: bytes, content: bytes) -> str:
@@ -145,9 +145,9 @@ class OutgoingMessage:
         self._content = content
         self._sender: str | None = None
         self.is_kept: bool = False
-        """Whether it is delivered later, and closed by who does so."""
+        """Whether it is delivered later, and closed by whoever does so."""
         self.key: str = message_key(account, identity.uid, content.digest())
-        """What stands for it: the same in every attempt, so who keeps it delivers once."""
+        """What stands for it: the same in every attempt, so whoever keeps it can deliver once."""
 
     @property
     def uid(self) -> str | None:
@@ -192,7 +192,7 @@ class OutgoingMessage:
 
     def _looked_up_sender(self) -> str:
         header = self.header()
-        # As the standard library reads it, and everybody behind it: what is below such a line is no header any more.
+        # As the standard library reads it, and so most programs: what is below such a line is no header any more.
         if (end := _NO_FIELD.search(header)) is not None:
             header = header[: end.start()]
         for field in (_RETURN_PATH, _FROM):

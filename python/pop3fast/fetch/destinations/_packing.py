@@ -1,6 +1,6 @@
 """How a message is packed for a store: as it is, by gzip or by zstd; the same octets for the same message, each time.
 
-Owns what zstd's two homes have in common: the standard library's, which is new in Python 3.14, and its copy for others.
+Owns where zstd comes from: the standard library, from Python 3.14 on, or a copy of that for older ones.
 """
 
 import zlib

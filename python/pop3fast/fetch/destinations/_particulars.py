@@ -30,11 +30,11 @@ class Particulars:
     pipe_timeout: float = PIPE_SECONDS
     """The seconds that a program may take for one message."""
     to_password: Secret | None = field(default=None, repr=False)
-    """What logs in to the server that the mail goes to."""
+    """The password for the server that the mail goes to."""
     to_token: Secret | None = field(default=None, repr=False)
     """An OAuth 2 access token for it."""
     to_context: ssl.SSLContext | None = field(default=None, repr=False, compare=False)
-    """What decides about the certificate of a server that the mail goes to, and that there is to be TLS."""
+    """What decides about the certificate of a server that the mail goes to; `lmtp:` uses TLS only with it."""
 
     jobs: int = 1
     """How many messages may be on their way at once (`pipe:`, `lmtp:`); with one, the order is kept."""

@@ -1,7 +1,7 @@
 """A program that is run once for each message, which it gets on its standard input.
 
 Owns that it ends: after its time, at the word to stop, and with all that it started, for it has a session of its own.
-There is no shell. What its exit status means others decide. Nothing that it prints reaches a terminal unescaped.
+There is no shell. Others decide what its exit status means. Nothing that it prints reaches a terminal unescaped.
 """
 
 import contextlib
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import subprocess
 
 STEP_SECONDS = 0.1
-"""How often it is looked whether a program is to be ended, and, where the system does not say so at once, whether it
-has ended."""
+"""How often to look whether a program is to be ended, and, where the system does not say so at once, whether it has
+ended."""
 
 END_SECONDS = 0.3
 """How long a program has to end by itself when the fetch is interrupted, and when it is told to."""
@@ -153,7 +153,7 @@ class _Output:
             os.close(self._end)
         if self._file in self._open:
             # Something that the program left running has it, and a signal would end that when nobody read it.
-            with contextlib.suppress(OSError):  # no descriptor, of which the message is not to come again
+            with contextlib.suppress(OSError):  # without a descriptor: that is no reason to deliver the message again
                 Thread(target=_throw_away, args=(os.dup(self._file),), name="pop3fast-pipe", daemon=True).start()
 
     @property
@@ -169,7 +169,7 @@ class _Output:
             self._begin += octets[: max(0, MOST_OUTPUT - len(self._begin))]
             if not octets:
                 self._open.remove(self._file)
-            # Of one that has ended the rest is there at once. What it left running may go on for ever.
+            # When it has ended, the rest is there at once. What it left running may print for ever.
             has_ended = self._end in news and len(self._begin) < MOST_OUTPUT
             news = readable(self._open, 0) if octets and has_ended else set()
 

@@ -3,8 +3,8 @@
 Owns when that begins: in a session that is to delete, as soon as a message is durable and visible. So its price is paid
 while the disk and the network are waited for. And owns by what a message is recognised then: its length and a checksum,
 taken of the octets on their way to the disk, which costs a twentieth of their SHA-256. Whoever asks waits until it has
-ended, and is told once: what was read says nothing of later. Never says that a message is whole that it has not read;
-what it does not find whole has to be looked for by its SHA-256.
+ended, and is told once: what was read says nothing of later. Never says of a message that it has not read that it is
+whole; what it does not find whole has to be looked for by its SHA-256.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

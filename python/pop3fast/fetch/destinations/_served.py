@@ -1,7 +1,7 @@
 """Who of several recipients has a message already, when it is sent again because another did not get it.
 
-Owns how that is kept: with the attempts, by recipient and message, whenever the process ends. What the server has
-delivered and did not say, or said in the moment that the process was killed, nobody knows: they get it again.
+Owns how that is kept: with the attempts, by recipient and message, whenever the process ends. Nobody knows
+what the server delivered without saying so, or said when the process was killed: those recipients get it again.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,7 @@
 """A server that takes mail, as a destination: one connection, made when it is needed and used again.
 
-Owns that connection: another thread may close it in a hurry, and whoever loses it makes another. What is said over it,
-and what the answers mean, the kinds decide.
+Owns that connection: another thread may close it in a hurry, and whoever loses it makes another. The kinds decide
+what is said over it, and what the answers mean.
 """
 
 from threading import Lock

@@ -16,7 +16,7 @@ from pop3fast.fetch.memory._journal import Attempts, Journal
 
 
 class SimpleDestination:
-    """The base of a class of one's own, of which `deliver` is all that it needs."""
+    """The base of a class of one's own, which needs only `deliver`."""
 
     path: str = ""
     """What a report calls it."""
@@ -80,7 +80,7 @@ class SimpleDestination:
     def told(self, outcomes: Iterable[tuple[Entry, Entry | MessageError | DestinationError]]) -> list[Entry]:
         """Return what is delivered of *outcomes*, for a `flush` that knows only then what became of each message.
 
-        Raises `MessageError` and `DestinationError` for these, one after the other: the rest when it is called again.
+        Raises `MessageError` and `DestinationError` for the others, one at each call.
         """
         delivered: list[Entry] = []
         for entry, outcome in outcomes:
@@ -145,7 +145,7 @@ class SimpleDestination:
         if self._journal is not None:
             if (done := self._journal.taken_back(entry)) is not None:
                 return done
-            # Who remembers what was fetched remembers attempts.
+            # Whatever keeps a journal keeps attempts, too.
             cast("Attempts", self._journal).check_lease()
         return entry._replace(place=self.deliver(message) or b"")
 

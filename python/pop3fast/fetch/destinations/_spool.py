@@ -89,7 +89,7 @@ class Spool:
                 self._files.close(elsewhere)
 
     def _create(self, folder: int) -> int:
-        # It was left by a process that was stopped in that moment.
+        # A process that was stopped just here may have left one.
         with contextlib.suppress(FileNotFoundError):
             self._files.unlink(self._name, folder)
         file = self._files.create(self._name, folder)

@@ -1,7 +1,7 @@
 """Group commit: makes the files of a batch, and makes them durable, many at a time.
 
 Either each file is synced, by many threads at once, or their file system is, by one call. An error of that may be about
-anybody's file, so then each of these is synced after all, while it is still open: it tells of what went wrong since.
+anybody's file, so then each of these is synced after all, while it is still open: that shows what became of it.
 
 Owns the threads that wait for the disk, and how many files are open. Never makes anything visible, never tries a
 failed ``fsync`` again, and never has one account wait for the disk of another.
@@ -56,7 +56,7 @@ def _tokens_for_all() -> list[int]:
         try:
             tokens.extend(_tokens.popleft() for _ in range(SYNC_THREADS))
         except IndexError:
-            # What it had taken before that it has.
+            # The list has those that were taken before there were no more.
             _give_back(tokens)
     return tokens
 

@@ -1,6 +1,6 @@
 """Whose turn it is, where one worker has all accounts to itself: the turns of a fleet whose state is a file.
 
-Owns nothing that outlasts the process. Another fetch of one of the accounts is kept away by the file.
+Owns nothing that outlasts the process. The file keeps any other fetch of one of the accounts away.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
 """fetch_fleet: what a program calls to be a worker of a fleet.
 
-Owns what its arguments have to be. Whoever imports it has no event loop yet; whoever calls it has one.
+Owns what its arguments have to be. Importing it does not import asyncio; calling it does.
 """
 
 import os
@@ -32,7 +32,7 @@ PER_HOST = 8
 """How many sessions all workers hold with a host at once: providers were seen to let in ten from an address."""
 
 OPTIONS = Options(patience=0)
-"""What is asked for where nothing is: a maildrop that is in use has another turn, and no worker waits for it."""
+"""What is asked for when nothing is: no worker waits for a maildrop that is in use, which has another turn."""
 
 Where: TypeAlias = str | PurePath
 """A destination that any worker can open."""
@@ -59,17 +59,17 @@ def fetch_fleet(  # noqa: PLR0913 - each by its name, all but the first with a d
     which says it itself, and whose own state does not count. *limit* is how many sessions this worker holds at once;
     *per_host* how many all workers hold with a host. *options* are those of each fetch. An account that fails has its
     next turn later and later, one with new mail comes before others, and the pause that a server wants between logins
-    (LOGIN-DELAY) is kept, whichever worker is next; that is remembered in the state.
+    (LOGIN-DELAY) is kept, whichever worker is next. A database remembers all that, a file does not.
 
     It goes on until *stop*, an event of `threading` or `asyncio`, is set: then no turn begins any more, fetches that
     are under way may end for ten seconds, and what was taken is given back. Leaving the loop, or cancelling it, ends
     all within a second. What was delivered stays delivered and is remembered, however it ends.
 
-    What ends a turn is in its report's ``error``, and ends no other. A state that is lost later is waited for.
+    What ends a turn is in its report's ``error``, and does not end others. A state that is lost later is waited for.
     Raises `ValueError` and ``TypeError`` for arguments that make no sense, and, from the loop, `StateError` for a state
     that cannot be used when it begins.
     """
-    # asyncio takes 50 ms, for a few only.
+    # Importing asyncio takes 50 ms, and only few need it.
     from pop3fast.fetch.fleet._alone import TurnsAlone  # noqa: PLC0415 - as above
     from pop3fast.fetch.fleet._worker import Limits, Worker  # noqa: PLC0415 - as above
     from pop3fast.fetch.memory._postgres_turns import PostgresTurns  # noqa: PLC0415 - as above

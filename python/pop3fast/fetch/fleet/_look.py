@@ -30,7 +30,7 @@ def may_look(claim: Claim, job: Job, date: float) -> bool:
     """Return whether a look on *date* may be enough, in the place of a fetch.
 
     Once a day it is not: then a fetch looks after the destination, after what is to be forgotten, and after the clock.
-    Where a server wants a pause between two logins, a look would be the one that a fetch needs.
+    Where a server wants a pause between two logins, a look would use up the login that a fetch needs.
     """
     options, account = job.options, job.account
     is_fresh = claim.clock is not None and claim.doubted is None and 0 <= date - claim.clock < DAY_SECONDS
@@ -40,7 +40,7 @@ def may_look(claim: Claim, job: Job, date: float) -> bool:
 
 
 async def look(job: Job, claim: Claim, hosts: Hosts) -> FetchReport | None:
-    """Return the report when nothing is new, or the login was refused; None when it is for a fetch to say."""
+    """Return the report when nothing is new, or the login was refused; None when only a fetch can say."""
     account, began = job.account, monotonic()
     report = FetchReport(str(account), job.words)
     try:
@@ -62,7 +62,7 @@ async def look(job: Job, claim: Claim, hosts: Hosts) -> FetchReport | None:
         return None
     else:
         mark = mark_of(uids, messages, octets, headers_only=job.options.headers_only)
-        # Of small numbers only a header shows whose they are (quirk q139).
+        # When unique-ids are small numbers, only a header shows which message each is of (quirk q139).
         if mark != claim.maildrop or numbers_to_probe(uids):
             return None
         report.seen = len(uids)
@@ -87,7 +87,7 @@ def _logged_in(account: Account, shown: str) -> Any:  # noqa: ANN401 - what `aio
 
 
 async def _connected(address: tuple[str, int], _timeout: float | None) -> socket.socket:
-    """Return a socket that is connected to the first of a host's addresses that answers; who waits bounds the time."""
+    """Return a socket that is connected to the first of a host's addresses that answers; the caller bounds the time."""
     failure: OSError | None = None
     for family, kind, protocol, _, where in await _addresses(*address):
         sock = socket.socket(family, kind, protocol)
@@ -106,7 +106,7 @@ async def _connected(address: tuple[str, int], _timeout: float | None) -> socket
 
 async def _addresses(host: str, port: int) -> Any:  # noqa: ANN401 - as `getaddrinfo` has it
     with suppress(socket.gaierror):
-        # A number is no question to anybody.
+        # An address in numbers needs no look-up.
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
 

@@ -31,7 +31,7 @@ class Threads:
         self._todo.put(call)
 
     def end(self) -> None:
-        """Return when all is done that was to be done, and no thread is left."""
+        """Return when everything is done, and no thread is left."""
         for _ in self._threads:
             self._todo.put(None)
         for thread in self._threads:

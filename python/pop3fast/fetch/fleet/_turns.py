@@ -28,7 +28,7 @@ MOST_BACK_OFF_SECONDS = 3600.0
 mail is late by no more than that when it is back."""
 
 MOST_REFUSED_SECONDS = 6 * 3600.0
-"""The same for what only a person can mend, as a wrong password: providers lock accounts with too many of them."""
+"""The same for what only a person can mend, as a wrong password: providers lock accounts after too many of those."""
 
 RETRY_SECONDS = 10.0
 """When the state was lost in the middle of a turn, which is nobody's fault, the account is due again so soon."""
@@ -79,7 +79,7 @@ class Turn(NamedTuple):
     seconds: float
     """In so many seconds it is due."""
     ahead: float
-    """It comes before those that have been due for less than so many seconds more."""
+    """It then counts as due for so many seconds longer than it is."""
     standing: Standing
 
 

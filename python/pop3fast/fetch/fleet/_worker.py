@@ -34,7 +34,7 @@ STOP_SECONDS = 0.1
 """How often to look whether all is to end."""
 
 GRACE_SECONDS = 10.0
-"""Who is told to stop lets fetches that are under way end by themselves for so long: nearly all do."""
+"""How long fetches that are under way have to end by themselves after the word to stop: nearly all do."""
 
 RETRY_SECONDS = (0.1, 1.0, 2.0, 5.0, 10.0)
 """How long to wait before the state is asked again after it was lost; the last holds from there on."""
@@ -89,12 +89,12 @@ class Worker:
         self._hosts = Hosts()
         self._clock = SystemClock()
         self._threads = Threads(limits.sessions)
-        # Its own: names may be looked up for a minute in those of the loop, and leases end meanwhile.
+        # A thread of its own: those of the loop may look up names for a minute, and leases end meanwhile.
         self._asking = ThreadPoolExecutor(1, "pop3fast-fleet-state")
         self._contexts = Contexts()
         self._looks: set[asyncio.Task[FetchReport | None]] = set()
         self._of_no_use: set[Key] = set()
-        """For which accounts a look was followed by a fetch that found nothing new."""
+        """The accounts of which a look was followed by a fetch that found nothing new."""
         self._loop = asyncio.get_running_loop()
         self._reports: asyncio.Queue[FetchReport | None] = asyncio.Queue()
         self._changed = asyncio.Event()
@@ -196,14 +196,14 @@ class Worker:
         """Begin the turn of an account: with a look where that may be enough."""
         began = self._clock.now()
         if self._stop.is_said:
-            # It came while all was ended.
+            # The account came while everything was being ended.
             self._ended(claim, None, 0.0)
         elif claim.key in self._of_no_use or not may_look(claim, self._jobs[claim.key], self._clock.date()):
             self._fetch_aside(claim, began)
         else:
             task = self._loop.create_task(self._look(claim))
             self._looks.add(task)
-            # Also of one that was cancelled before it began.
+            # This is called also when it was cancelled before it began.
             task.add_done_callback(partial(self._looked, claim, began))
 
     async def _look(self, claim: Claim) -> FetchReport | None:
@@ -214,7 +214,7 @@ class Worker:
         if task.cancelled():
             self._ended(claim, None, self._clock.now() - began)
         elif task.exception() is not None or task.result() is None:
-            # Whatever it was, as a certificate that cannot be read, is for a fetch to say.
+            # A fetch is to say what it was, such as a certificate that cannot be read.
             self._fetch_aside(claim, began, looked=True)
         else:
             self._ended(claim, task.result(), self._clock.now() - began)

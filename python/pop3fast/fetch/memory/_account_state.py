@@ -1,7 +1,7 @@
 """What is remembered of one account, whatever keeps it: each session's words for what happened, made into rows.
 
 Owns the account's own time, and what follows for its rows from each thing that is noted. What keeps them, and for how
-long the account is this session's alone, is for those who inherit: a file (`_state`), or a server of databases.
+long the account is this session's alone, is for the classes that inherit: a file (`_state`), or a server of databases.
 """
 
 import contextlib
@@ -92,7 +92,7 @@ class AccountState(AttemptsState):
             return rows.load_entries(self._database, self._id, identities)
 
     def remember(self, entries: Iterable[Entry]) -> None:
-        """Remember *entries*, which a flush delivered, durably and all at once; it is no longer intended then.
+        """Remember *entries*, which a flush delivered, durably and all at once; they are no longer intended then.
 
         Raises `ValueError` for a fingerprint of another length.
         """
@@ -156,7 +156,7 @@ class AccountState(AttemptsState):
     def has_kept(self, content: bytes) -> bool:
         """Return whether a message that only its *content* tells apart counts as one that the server keeps.
 
-        Whatever it says when it is to delete it. Otherwise what is alike to a deleted one is another message.
+        That is so whatever the server says to DELE. Otherwise what is alike to a deleted one is another message.
         """
         with self._lock, self._reading():
             deleted = rows.copies_deleted(self._database, self._id, content) if self._lists_as_many else 0
@@ -206,7 +206,7 @@ class AccountState(AttemptsState):
             rows.note_refused(database, self._id, refused, self._time())
 
     def leave(self, identities: Iterable[Identity]) -> None:
-        """Remember *identities*, listed and not fetched, and that this is all of it."""
+        """Remember *identities*, listed and not fetched, and that these are all."""
         with self._changing() as database:
             rows.leave(database, self._id, identities, self._time())
             database.execute("UPDATE account SET knows_left = 1 WHERE id = ?", (self._id,))
@@ -282,7 +282,7 @@ class AccountState(AttemptsState):
         if account == self._id:
             kept = [self._timed(entry) for entry in kept]
         else:
-            # Another account's own time is known in its own sessions alone.
+            # Another account's own time is known only in its own sessions.
             kept = [entry._replace(delivered_at=rows.NOT_DATED) for entry in kept]
             rows.let_date(database, account)
         rows.remember(database, account, kept)
@@ -302,14 +302,14 @@ class AccountState(AttemptsState):
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[Database]:
-        """Do so, and forget what the maildrop looked like."""
+        """Give the database for a change, and forget what the maildrop looked like."""
         with self._transaction() as database:
             self._forget_maildrop(database)
             yield database
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """Do so for whatever is in the file: of another type, out of range, larger than the memory."""
+        """Raise `StateError` for whatever makes no sense: of another type, out of range, larger than the memory."""
         try:
             with self._errors_in_words():
                 yield

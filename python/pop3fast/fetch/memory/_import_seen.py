@@ -5,8 +5,8 @@ the file. Never writes.
 
 - getmail 4 to 6, ``oldmail-SERVER-PORT-USER``: a line is unique-id, NUL, seconds since 1970. getmail writes ``-`` in
   the place of a ``/`` in a unique-id.
-- mpop, ``uidls``: comments; then for each account a line of space, number, host, space and user, and so many
-  unique-ids, from version 1.4.23 on each with a space and seconds since 1970.
+- mpop, ``uidls``: comments; then for each account a line of space, number, space, host, space and user, and so
+  many unique-ids, from version 1.4.23 on each with a space and seconds since 1970.
 - fetchmail, ``.fetchids``: a line is user, ``@``, host, space and unique-id.
 """
 

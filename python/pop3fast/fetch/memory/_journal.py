@@ -1,6 +1,6 @@
 """The journal: what has to be remembered before an mbox is touched, where nothing says whose message is whose.
 
-Owns its form. `_state` keeps it, and `_mbox` decides what follows from it.
+Owns its form. `_account_state` keeps it, and `_mbox` decides what follows from it.
 """
 
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from pop3fast.fetch._identity import Entry
 
 PLACE_OCTETS = 36
-"""What the place of a message in an mbox has (`_mbox_search.Place.packed`)."""
+"""How many octets the place of a message in an mbox has (`_mbox_search.Place.packed`)."""
 
 ENDING_OCTETS = 16
 """Its digest, which is the last of it."""
@@ -62,7 +62,7 @@ class Attempts(Protocol):
         ...
 
     def note_attempt(self, uid: bytes, content: bytes, attempts: int, *, durable: bool = True) -> None:
-        """Keep that it is being attempted for that many times. Forgotten once the message is remembered.
+        """Keep that this is the attempt of that number. Forgotten once the message is remembered.
 
         What is not *durable* is kept whenever the process ends, and may be lost when the machine stops.
         """

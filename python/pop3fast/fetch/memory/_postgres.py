@@ -27,7 +27,7 @@ and short enough that what a dead worker had is fetched again within a few round
 _QUERY = re.compile("[?#]")
 
 _HOSTS = re.compile(r"(?:(?:\[[^@\[\]]*\]|[^:,@\[\]]*)(?::\d*)?(?:,|\Z))+")
-"""Names or addresses, each with a port or without; who has an ``@`` or ``/`` in a password has none of these."""
+"""Names or addresses, each with a port or without; with an ``@`` or ``/`` in a password, that is no match."""
 
 TAKEN_OVER = "another worker has taken the account over: nothing more is remembered or deleted by this one"
 
@@ -87,7 +87,7 @@ class LeasedAccountState(AccountState):
         """Let others have the account. Does nothing when it is closed."""
         with self._lock:
             if not self._database.closed:
-                # Who cannot say so has the account until its lease ends.
+                # When that cannot be said, the account is kept until its lease ends.
                 with contextlib.suppress(StateError), self._errors_in_words():
                     self._let_go()
             self._database.close()

@@ -25,7 +25,7 @@ two hours. The URL may say others."""
 
 HANGING = "30s"
 """A transaction in which this program says nothing for so long is ended by the server: it has rows that others wait
-for, and whoever is paused, or dead without a word, would have them for hours."""
+for, and whoever is paused, or dead without a word, would hold them for hours."""
 
 MOST_LENT = 8
 """So many connections serve all sessions of a worker: each is lent for a few milliseconds, and a server has a hundred
@@ -72,7 +72,7 @@ class Session:
         try:
             wishes |= psycopg.conninfo.conninfo_to_dict(url, connect_timeout=CONNECT_SECONDS)
         except psycopg.ProgrammingError:
-            # That error shows a part of it, which may be one of the password.
+            # That error shows a part of the URL, which may be part of the password.
             raise StateError(path, NOT_CLEAR) from None
         if path == HIDDEN:
             raise StateError(path, NOT_CLEAR)
@@ -173,7 +173,7 @@ class Borrowing:
     """
 
     def __init__(self, sessions: Sessions) -> None:
-        """Borrow of *sessions*."""
+        """Borrow from *sessions*."""
         self._sessions = sessions
         self._mine: Session | None = None
         self.closed = False
@@ -184,7 +184,7 @@ class Borrowing:
         if self._mine is not None:
             return self._mine.execute(statement, parameters)
         with self._sessions.lent() as session:
-            # All that it found has come with it.
+            # All that it found is here already when the connection is given back.
             return session.execute(statement, parameters)
 
     def executemany(self, statement: str, parameters: Sequence[Sequence[Any]], /) -> None:

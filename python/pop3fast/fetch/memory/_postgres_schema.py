@@ -151,7 +151,7 @@ CREATE INDEX ending ON seen (({ENDING})) WHERE {HAS_ENDING};
 CREATE INDEX ending_of_content ON content (({ENDING})) WHERE {HAS_ENDING};
 CREATE INDEX intending ON intent (account)
 """
-"""What version 3 has besides. Of mail that is in objects the first two have nothing."""
+"""What version 3 has besides. The first two hold nothing for mail that is in objects."""
 
 LATER = {1: TABLES_OF_FLEETS, 2: INDEXES}
 """By what each version becomes the next."""

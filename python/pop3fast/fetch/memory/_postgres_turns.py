@@ -15,7 +15,7 @@ from pop3fast.fetch.memory._postgres_connection import Session, Sessions, errors
 from pop3fast.fetch.memory._postgres_schema import MAKING, make_tables
 
 LEASE_SECONDS = 120.0
-"""How long an account stays a worker's that does not renew its leases any more: by then it is dead, or of no use."""
+"""How long a worker that no longer renews its leases keeps an account: by then it is dead, or of no use."""
 
 RENEW_SECONDS = 30.0
 """A worker renews its leases so often: three times may fail before one ends."""
@@ -120,7 +120,7 @@ class Returned(NamedTuple):
     seconds: float
     """From now on, until it is due."""
     ahead: float
-    """It comes before those that have been due for less than so many seconds more."""
+    """It then counts as due for so many seconds longer than it is."""
     failures: int
     quiet: int
     delay: float
@@ -135,7 +135,7 @@ class PostgresTurns:
     """
 
     def __init__(self, url: str, keys: Sequence[Key]) -> None:
-        """Be for the accounts *keys*, of which one that nobody has known so far is due now."""
+        """Be for the accounts *keys*, of which those that nobody knew so far are due now."""
         self.path: str = without_password(url)
         self._url = url
         self._keys = sorted(keys)
@@ -186,7 +186,7 @@ class PostgresTurns:
                 with session.transaction():
                     yield session
         except StateError:
-            # The next one is asked again who this worker is, and what it knows.
+            # The next connection is told again which accounts are this worker's.
             if self._session is not None:
                 self._session.close()
                 self._session = None

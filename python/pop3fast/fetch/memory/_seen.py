@@ -47,7 +47,7 @@ class Remembered(NamedTuple):
 
 
 class Seen:
-    """The messages of an account that have been fetched, but those not listed for so long that they are forgotten."""
+    """The messages of an account that have been fetched, except those forgotten because no listing had them."""
 
     def __init__(self) -> None:
         """Begin with none."""

@@ -31,7 +31,7 @@ class State:
     def __init__(self, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
         """Use the state *path*, which is made when it is not there. Raises `StateError` when it cannot be used.
 
-        Where the process has too many files open, others are waited for on *clock*.
+        Where the process has too many files open, it waits on *clock* until some are closed.
         """
         self.path: str = os.fspath(path)
         self._clock = clock or SystemClock()
@@ -79,7 +79,7 @@ class FileAccountState(AccountState):
     def note_success(self, date: float, *, durably: bool = False) -> None:
         """Note that on *date* a run ended with all that was asked for.
 
-        In the lock's file and not *durably*: it is for monitoring, and a run that finds nothing new shall cost no sync.
+        It is in the lock's file, and mostly not *durably*: a run that finds nothing new is to cost no sync.
         """
         with contextlib.suppress(OSError):
             os.pwrite(self._lock_file, NOTE % date, 0)

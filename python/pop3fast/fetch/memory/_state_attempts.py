@@ -1,8 +1,8 @@
 """What is kept of messages that are handed to a program: how often each was, and which it is done with.
 
 Owns two degrees of keeping. What is kept until the process ends, however it ends, costs no wait for the disk, and so it
-is kept for each message; when the machine itself stops, the last of it may be lost. What is to be durable before
-anything follows from it, `AccountState.remember` keeps, for many messages at once.
+is kept for each message; when the machine itself stops, the last of it may be lost. `AccountState.remember` keeps,
+for many messages at once, what is to be durable before anything follows from it.
 """
 
 import operator
@@ -63,7 +63,7 @@ class AttemptsState:
     def handled(self, entry: Entry) -> Entry | None:
         """Return as what *entry*, which is done, is to be remembered, None when it is not (`Attempts`).
 
-        Raises `TypeError` when the row is none of ours.
+        Raises `StateError`, made of a `TypeError`, when the row is none of ours.
         """
         key = (self._id, *entry.kept().identity, entry.content)
         with self._lock, self._reading():

@@ -2,9 +2,9 @@
 
 Owns that they are this user's and nobody else's to write, and that no link is followed. What holds, exactly: a lock is
 checked when it is open. SQLite takes a path and resolves it itself, so what it opens is checked before and again
-behind, within a folder that is held open meanwhile: it must be the one that the path names, and no other user may make
-files in it, or SQLite would believe a ``-wal`` that somebody put there. Who can exchange a folder further up, there and
-back within that moment, is not kept out.
+after it, within a folder that is held open meanwhile: it must be the one that the path names, and no other user may
+make files in it, or SQLite would believe a ``-wal`` that somebody put there. Whoever can exchange a folder further up,
+there and back within that moment, is not kept out.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ BESIDE = ("", "-wal", "-shm", "-journal")
 
 
 def open_file(path: str, *, new: bool = False) -> int:
-    """Return a descriptor of the file *path*, which is made when it is not there; a *new* one must not be.
+    """Return a descriptor of the file *path*, which is made when it is not there; a *new* one must not be there.
 
     Raises `StateError` when it is not this user's alone, and ``OSError``.
     """
@@ -43,7 +43,7 @@ def open_file(path: str, *, new: bool = False) -> int:
 
 @contextlib.contextmanager
 def checked(path: str) -> Iterator[None]:
-    """Check the files of the state *path* before they are opened in here, and that they are the same behind it.
+    """Check the files of the state *path* before they are opened in here, and that they are the same afterwards.
 
     Raises `StateError`.
     """

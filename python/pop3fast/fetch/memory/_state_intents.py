@@ -1,4 +1,4 @@
-"""The rows of a state that are about intents: what an mbox was going to append, and nobody has seen the end of.
+"""The rows of a state that are about intents: what was going to be appended to an mbox, with unknown end.
 
 Owns how a `Journal`'s intent is kept and read again. Raises the database's errors, and ``TypeError`` or ``ValueError``
 for a value that makes no sense. Begins and ends no transaction.
@@ -19,7 +19,7 @@ _FROM = struct.Struct(">QI")
 _OF_IT = "SELECT 1 FROM intended WHERE intended.intent = intent.id"
 
 INTENDED_FIELDS = 7
-"""So many fields of an `Entry` are kept with an intent: where it will lie the intent says itself."""
+"""So many fields of an `Entry` are kept with an intent: the intent itself says where it will lie."""
 
 
 def intend(database: Database, account: int, intent: Intent) -> int:

@@ -39,7 +39,7 @@ ROWS_AT_A_TIME = 10_000
 """What is read from the database in one piece, so that as rows only this many take memory."""
 
 NEVER_LISTED = 2**62
-"""Since when a message is missing that another program fetched, before the first complete listing."""
+"""Since when a message that another program fetched is missing, before the first complete listing."""
 
 NOT_DATED = 2**62
 """When a message came while the account's own time was not known: later than anything, until a session knows it."""
@@ -128,7 +128,7 @@ def let_date(database: Database, account: int) -> None:
 
 
 def date(database: Database, account: int, now: int) -> None:
-    """Take what was delivered while the time was not known for delivered *now*."""
+    """Count what was delivered while the time was not known as delivered *now*."""
     database.execute(
         "UPDATE seen SET delivered_at = ? WHERE account = ? AND delivered_at = ?", (now, account, NOT_DATED)
     )
@@ -242,7 +242,7 @@ def is_first_listing(database: Database, account: int, *, nameless: bool) -> boo
 
 
 def has_missing(database: Database, account: int, oldest: float) -> bool:
-    """Return whether anything is missing since *oldest*."""
+    """Return whether anything has been missing since *oldest* or longer."""
     return any(
         database.execute(
             f"SELECT 1 FROM {table} WHERE account = ? AND missing_since <= ? LIMIT 1",  # noqa: S608 - constants
@@ -254,7 +254,7 @@ def has_missing(database: Database, account: int, oldest: float) -> bool:
 
 
 def forget_missing(database: Database, account: int, oldest: float) -> int:
-    """Drop what is missing since *oldest*; return how many messages that were."""
+    """Drop what has been missing since *oldest* or longer; return how many messages that were."""
     forgotten = 0
     for table in ("attempt", "handled"):
         if has_any(database, table, account):

@@ -28,7 +28,7 @@ APPLICATION_ID = 0x70F3FA57
 VERSION = 6
 
 BUSY_SECONDS = 30.0
-"""How long one process waits for another's transaction. They are short; so long only a stopped one takes."""
+"""How long one process waits for another's transaction. They are short: only a stopped one takes so long."""
 
 BUSY = f"another process has had it for more than {BUSY_SECONDS:.0f} seconds"
 
@@ -37,7 +37,7 @@ POLL_SECONDS = 0.02
 """How often to look whether another process is done."""
 
 STATE_DESCRIPTORS = 4
-"""So many SQLite has open at most: the file, ``-wal``, ``-shm``, and for a moment the folder."""
+"""How many SQLite has open at most: the file, ``-wal``, ``-shm``, and for a moment the folder."""
 
 UNEXPLAINED = 5
 """So many times it is tried again when SQLite could not open a file and nothing shows why."""
@@ -46,7 +46,7 @@ PRIMARY_CODE = 0xFF
 """The part of an extended result code that is of the error itself."""
 
 LARGEST_VALUE_OCTETS = 2**24
-"""No value in a state is larger. In a file that is damaged one may claim to have a gigabyte."""
+"""No value in a state is larger. In a damaged file, one may claim to have a gigabyte."""
 
 SQLITE_SECONDS = 0.3
 """How long SQLite itself waits in one go, in which nothing can interrupt it."""
@@ -230,7 +230,7 @@ ALTER TABLE account ADD COLUMN shown TEXT NOT NULL DEFAULT ''
 """
 
 MIGRATIONS = {1: TO_VERSION_2, 2: TO_VERSION_3, 3: TO_VERSION_4, 4: TO_VERSION_5, 5: TO_VERSION_6}
-"""What makes the next version of a state of each older one."""
+"""What turns a state of each older version into the next one."""
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -310,7 +310,7 @@ def in_words(error: sqlite3.Error) -> str:
 
 
 def _did_not_open(error: BaseException | None) -> bool:
-    # What it cannot open to write to, SQLite opens to read: where a descriptor was given back in between it has one.
+    # SQLite opens to read what it cannot open to write to: a descriptor may have been given back in between.
     return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) & PRIMARY_CODE in {
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_READONLY,
@@ -354,7 +354,7 @@ def _run(connection: sqlite3.Connection, statements: str) -> None:
 
 @contextlib.contextmanager
 def _making(path: str) -> Iterator[None]:
-    """Let nobody else make the state meanwhile: SQLite itself waits for nobody who changes how a journal is kept."""
+    """Let nobody else make the state meanwhile: SQLite itself does not wait while another changes the journal mode."""
     with forks.NO_FORK:
         lock_file = open_file(f"{path}.lock")
         forks.hold(lock_file)
