@@ -230,6 +230,8 @@ def in_child(work: Callable[[], object], *, killed_after: float | None = None) -
 
     With *killed_after* it is killed after so many seconds unless it has ended by then.
     """
+    # A program that it was starting when it was killed has all of its locks until that program begins, as it has this.
+    ended, alive = os.pipe()
     child = os.fork()
     if not child:
         status = 1
@@ -247,7 +249,11 @@ def in_child(work: Callable[[], object], *, killed_after: float | None = None) -
         os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
         killer.cancel()
         killer.join()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = os.waitpid(child, 0)[1]
+    os.close(alive)
+    os.read(ended, 1)
+    os.close(ended)
+    return os.waitstatus_to_exitcode(status)
 
 
 def mail(number: int, octets: int = 40) -> bytes:
