@@ -26,6 +26,8 @@ exclude_patterns = ["_build"]
 myst_heading_anchors = 3
 # Files of the checkout that are no pages (the table of the simulation) are shown as they are.
 suppress_warnings = ["myst.xref_missing"]
+# Quotation marks and ellipses are made typographic; dashes are not, because `--sessions` in a table's row is an option.
+smartquotes_action = "qe"
 
 # In our docstrings `name` is code, as in the comments beside them.
 default_role = "code"
