@@ -128,6 +128,29 @@ def test_in_a_child_what_was_let_go_of_closes_nothing_of_the_child_s_own(tmp_pat
     account.close()
 
 
+def test_a_child_gives_its_own_locks_back_whichever_numbers_its_files_get(tmp_path: Path) -> None:
+    files = Files()
+    for name in ("parents", "childs"):
+        (tmp_path / name).touch()
+    folder = os.open(tmp_path, os.O_RDONLY)
+    of_parent = files.open_to_append("parents", folder)
+    assert files.lock(of_parent)
+
+    def child() -> None:
+        # One of them gets the lowest number that is free.
+        for _ in range(2):
+            mine = files.open_to_append("childs", folder)
+            assert files.lock(mine)
+            files.close(mine)
+            with pytest.raises(OSError, match="descriptor"):
+                os.fstat(mine)
+        files.close(of_parent)
+
+    assert in_child(child) == 0
+    files.close(of_parent)
+    os.close(folder)
+
+
 FORKS_AND_IS_KILLED = """
     import os, sys, time
     from pop3fast.fetch import Account, fetch_mailbox

@@ -2,8 +2,9 @@
 
 A lock belongs to an open file, which parent and child share. A child that multiprocessing forked during a fetch kept
 the account, the state and the mbox locked for as long as it lived, and kept a server's session open after its parent
-had been killed. Owns the list of what a child has to close. That closes it for the child alone. Other connections are
-left as they are: a program may make one, fork, and go on in the child.
+had been killed. Owns the list of what a child has to close. That closes it for the child alone. The number of a
+descriptor stays taken in the child, so that whoever had it, and closes it there too, closes no other file. Other
+connections are left as they are: a program may make one, fork, and go on in the child.
 """
 
 import contextlib
@@ -16,12 +17,10 @@ NO_FORK = RLock()
 
 
 class _Held:
-    """What this process has, and what its parent had."""
+    """What this process has."""
 
     descriptors: set[int] = set()  # noqa: RUF012 - of the process
     closers: set[Callable[[], object]] = set()  # noqa: RUF012 - as above
-    # Closed at the fork: here a number may mean another file by now.
-    let_go: set[int] = set()  # noqa: RUF012 - as above
 
 
 def hold(descriptor: int) -> None:
@@ -31,14 +30,11 @@ def hold(descriptor: int) -> None:
 
 
 def close(descriptor: int) -> None:
-    """Close *descriptor*, whether it is held or not; a child that has closed it already does nothing."""
-    if descriptor not in _Held.descriptors and descriptor not in _Held.let_go:
+    """Close *descriptor*, whether it is held or not."""
+    if descriptor not in _Held.descriptors:
         os.close(descriptor)
         return
     with NO_FORK:
-        if descriptor in _Held.let_go:
-            _Held.let_go.discard(descriptor)
-            return
         _Held.descriptors.discard(descriptor)
         os.close(descriptor)
 
@@ -56,18 +52,27 @@ def closed_in_children(close_: Callable[[], object]) -> Iterator[None]:
 
 
 def _let_go() -> None:
-    _Held.let_go = _Held.descriptors
-    _Held.descriptors = set()
+    descriptors, _Held.descriptors = _Held.descriptors, set()
     closers, _Held.closers = _Held.closers, set()
     try:
-        for descriptor in _Held.let_go:
+        for descriptor in descriptors:
             with contextlib.suppress(OSError):
-                os.close(descriptor)
+                _put_nothing_in(descriptor)
         for close_ in closers:
             with contextlib.suppress(OSError):
                 close_()
     finally:
         NO_FORK.release()
+
+
+def _put_nothing_in(descriptor: int) -> None:
+    """Close what *descriptor* stands for, and let it stand for nothing."""
+    # First, so that no lock stays where there is nothing to put in its place.
+    os.close(descriptor)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    if nothing != descriptor:
+        os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
 
 
 if hasattr(os, "register_at_fork"):
