@@ -1,5 +1,6 @@
 """Fetching every so often: whose turn it is when, and that each account has its turns whatever the others do."""
 
+import queue
 import random
 import threading
 from pathlib import Path
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maildrops import delivered, mail
-from pop3fast.fetch import Account, FetchReport, Job, fetch_every
+from pop3fast.fetch import Account, FetchReport, Job, fetch_every, fetch_many
 from pop3fast.fetch._every import JITTER, Schedule
+from pop3fast.fetch._waiting import Stop
 from pop3fast.testing import MailboxServer
 
 
@@ -78,6 +80,63 @@ def test_a_fault_of_one_account_is_not_the_end_of_the_others_nor_of_its_own_turn
 def test_without_any_job_nothing_is_waited_for() -> None:
     with pytest.raises(ValueError, match="nothing would ever be fetched"):
         fetch_every([], 60)
+
+
+@pytest.mark.parametrize("threads", [0, -1])
+def test_less_than_one_thread_is_an_error_and_no_wait_without_end(threads: int, tmp_path: Path) -> None:
+    jobs = [Job(Account("pop3+plain://user@127.0.0.1:1", password="x"), f"eml:{tmp_path}/box")]
+    with pytest.raises(ValueError, match=f"threads is at least 1, not {threads}"):
+        fetch_every(jobs, 60, threads=threads)
+    with pytest.raises(ValueError, match=f"threads is at least 1, not {threads}"):
+        fetch_many(jobs, threads=threads)
+
+
+def test_without_any_thread_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    jobs = [Job(Account("pop3+plain://user@127.0.0.1:1", password="x"), f"eml:{tmp_path}/box")]
+    with pytest.raises(RuntimeError, match="no thread"):
+        fetch_every(jobs, 60)
+
+
+def test_whatever_on_report_raises_ends_it(tmp_path: Path) -> None:
+    def empty(*_: object) -> None:
+        # What the wait for a turn raises, too.
+        raise queue.Empty
+
+    jobs = [Job(Account("pop3+plain://user@127.0.0.1:1", password="x"), f"eml:{tmp_path}/box")]
+    with pytest.raises(queue.Empty):
+        fetch_every(jobs, 60, on_report=empty, before=lambda _: FetchReport("user", "box"))
+
+
+def test_when_it_ends_no_turn_begins_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[str] = []
+    has_second, is_told = threading.Event(), threading.Event()
+    say = Stop.say
+
+    def tell(stop: Stop) -> None:
+        say(stop)
+        is_told.set()
+
+    def before(job: Job) -> FetchReport:
+        began.append(job.account.login)
+        if len(began) == 2:
+            has_second.set()
+            is_told.wait()
+        return FetchReport(job.account.login, "box")
+
+    def enough(*_: object) -> None:
+        has_second.wait()
+        raise EnoughError
+
+    monkeypatch.setattr(Stop, "say", tell)
+    accounts = [Account(f"pop3+plain://user{number}@127.0.0.1:1", password="x") for number in range(20)]
+    jobs = [Job(account, f"eml:{tmp_path}/{account.login}") for account in accounts]
+    with pytest.raises(EnoughError):
+        fetch_every(jobs, 60, threads=1, on_report=enough, before=before)
+    assert began == ["user0", "user1"]
 
 
 def test_what_progress_raises_ends_it_and_leaves_no_thread(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ twice at the same time. `Schedule` decides that, and is told the time.
 import contextlib
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from queue import Empty, SimpleQueue
-from threading import Thread
+from typing import TypeAlias
 
-from pop3fast.fetch._fetch_many import THREADS, do_queue, queues_of
+from pop3fast.fetch._fetch_many import do_queue, in_threads, queues_of, threads_for
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._retrying import Job, Surroundings
 from pop3fast.fetch._waiting import Clock, Stop, SystemClock
@@ -19,6 +20,10 @@ from pop3fast.fetch.accounts._hosts import Hosts
 JITTER = 0.1
 """By so much of the interval a turn comes earlier or later: mailboxes that began together spread out, and so do
 machines that were started together."""
+
+
+_Done: TypeAlias = tuple[int, list[FetchReport] | BaseException]
+"""A turn that has ended: with reports, or by an error that ends all."""
 
 
 class Schedule:
@@ -68,17 +73,19 @@ def fetch_every(
     what it waits for. Whatever ends the rest ends all jobs within a second; what was delivered is remembered. *clock*
     is for tests.
 
-    Raises `ValueError` without any job: it would wait for ever, and nothing would ever be fetched.
+    Raises `ValueError` for *threads* below 1, and without any job: it would wait for ever, and nothing would ever be
+    fetched.
     """
     clock = clock or SystemClock()
     queues = [[job for _, job in queue] for queue in queues_of(jobs)]
     if not queues:
         raise ValueError("there are no jobs, so nothing would ever be fetched")
+    most = min(threads_for(threads), len(queues))
     from random import uniform  # noqa: PLC0415 - it takes long, and few fetch more than once
 
     schedule = Schedule(len(queues), every, clock.now(), uniform)
     todo: SimpleQueue[int | None] = SimpleQueue()
-    done: SimpleQueue[tuple[int, list[FetchReport] | BaseException]] = SimpleQueue()
+    done: SimpleQueue[_Done] = SimpleQueue()
     world = Surroundings(stop=Stop(aside=True), hosts=Hosts())
 
     def work() -> None:
@@ -88,43 +95,37 @@ def fetch_every(
             except BaseException as error:  # noqa: BLE001 - it is raised where the turn is waited for
                 done.put((turn, error))
 
-    with _threads(work, min(threads or THREADS, len(queues)), todo, world.stop):
+    with in_threads(work, most, partial(_end, todo, most, world.stop)) as started:
+        if not started:
+            raise RuntimeError("no thread can be started")
+        for turn, reports in _turns(schedule, clock, todo, done):
+            if on_report is not None:
+                for job, report in zip(queues[turn], reports, strict=True):
+                    on_report(job, report)
+
+
+def _turns(
+    schedule: Schedule, clock: Clock, todo: "SimpleQueue[int | None]", done: "SimpleQueue[_Done]"
+) -> Iterator[tuple[int, list[FetchReport]]]:
+    """Let each turn begin that is due, and yield those that end, with their reports. Raises what ended one instead."""
+    while True:
+        while (due := schedule.begin(clock.now())) is not None:
+            todo.put(due)
+        try:
+            turn, result = done.get(timeout=schedule.seconds_left(clock.now()))
+        except Empty:
+            continue
+        if isinstance(result, BaseException):
+            raise result
+        schedule.end(turn, clock.now())
+        yield turn, result
+
+
+def _end(todo: "SimpleQueue[int | None]", most: int, stop: Stop) -> None:
+    """Let no other turn begin, and end those that have begun; *most* threads ask for turns."""
+    with contextlib.suppress(Empty):
         while True:
-            while (turn := schedule.begin(clock.now())) is not None:
-                todo.put(turn)
-            with contextlib.suppress(Empty):
-                turn, result = done.get(timeout=schedule.seconds_left(clock.now()))
-                if isinstance(result, BaseException):
-                    raise result
-                schedule.end(turn, clock.now())
-                for job, report in zip(queues[turn], result, strict=True):
-                    if on_report is not None:
-                        on_report(job, report)
-
-
-@contextlib.contextmanager
-def _threads(work: Callable[[], None], most: int, todo: "SimpleQueue[int | None]", stop: Stop) -> Iterator[None]:
-    """Have *work* done by *most* threads, which at the end of the block are told to stop, and waited for."""
-    threads: list[Thread] = []
-
-    def end() -> None:
-        stop.say()
-        # Any of them may take any of these, so all come before one is waited for.
-        for _ in threads:
-            todo.put(None)
-        for thread in threads:
-            thread.join()
-
-    with contextlib.ExitStack() as at_end:
-        at_end.callback(end)
-        for number in range(most):
-            thread = Thread(target=work, name=f"pop3fast-fetch_{number}")
-            try:
-                thread.start()
-            except RuntimeError:
-                if not number:
-                    raise
-                # The system has no more of them; those that there are do it all.
-                break
-            threads.append(thread)
-        yield
+            todo.get_nowait()
+    for _ in range(most):
+        todo.put(None)
+    stop.say()

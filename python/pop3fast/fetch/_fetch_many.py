@@ -43,7 +43,8 @@ def fetch_many(
     then. Without one there are threads, at most as many as *threads* says. Jobs for the same account are done one after
     the other. When a host refuses a session because there are too many, it gets no more at once than it has let in.
     *on_report* is called with each report as it comes; *progress* is called in the threads, as `fetch_mailbox` calls
-    its own; no executor can call it from elsewhere. Raises `ValueError` for an executor and either.
+    its own; no executor can call it from elsewhere. Raises `ValueError` for *threads* below 1, and for either of
+    *threads* and *progress* with an executor.
 
     The error that ends a job is in its report's ``error``, and ends no other job. `KeyboardInterrupt` passes through,
     and so does what *progress* raises unless it is an ``Exception``; with threads, both end all jobs within a second.
@@ -52,13 +53,20 @@ def fetch_many(
     if executor is not None and (threads is not None or progress is not None):
         raise ValueError("threads and progress are for fetches in threads, not in an executor")
     if executor is None:
-        return do_in_threads(jobs, threads or THREADS, Stop(aside=True), progress=progress, on_report=on_report)
+        return do_in_threads(jobs, threads_for(threads), Stop(aside=True), progress=progress, on_report=on_report)
     tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in queues_of(jobs)}
     try:
         return _reports(tasks, on_report)
     finally:
         for task in tasks:
             task.cancel()
+
+
+def threads_for(said: int | None) -> int:
+    """Return how many threads there are to be at most, where so many were *said*. Raises `ValueError`."""
+    if said is not None and said < 1:
+        raise ValueError(f"threads is at least 1, not {said!r}")
+    return said or THREADS
 
 
 def do_in_threads(
@@ -71,7 +79,7 @@ def do_in_threads(
 ) -> list[FetchReport]:
     """Do what `fetch_many` does, in *most* threads, until *stop* is said."""
     tasks: Tasks = {Future(): queue for queue in queues_of(jobs)}
-    with _threads(tasks, most, progress, stop):
+    with _doing(tasks, most, progress, stop):
         return _reports(tasks, on_report)
 
 
@@ -94,8 +102,8 @@ def _reports(tasks: Tasks, on_report: Callable[[FetchReport], object] | None) ->
 
 
 @contextlib.contextmanager
-def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object] | None, stop: Stop) -> Iterator[None]:
-    """Have *tasks* done by *most* threads, or by as many as can be started; by this one, when there are none.
+def _doing(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object] | None, stop: Stop) -> Iterator[None]:
+    """Have *tasks* done by *most* threads; by this one, when none can be started.
 
     At the end of the block what is under way is told to stop, and no task is begun any more.
     """
@@ -113,22 +121,37 @@ def _threads(tasks: Tasks, most: int, progress: Callable[[Job, Progress], object
                 task.set_exception(error)
                 return
 
-    threads: list[Thread] = []
-    with contextlib.ExitStack() as at_end:
-        for number in range(min(most, len(tasks))):
-            thread = Thread(target=work, name=f"pop3fast-fetch_{number}")
-            try:
-                thread.start()
-            except RuntimeError:
-                # The system has no more of them; those that there are do it all.
-                break
-            threads.append(thread)
-            at_end.callback(thread.join)
-        at_end.callback(stop.say)
-        at_end.callback(waiting.clear)
-        if not threads:
+    def end() -> None:
+        waiting.clear()
+        stop.say()
+
+    with in_threads(work, min(most, len(tasks)), end) as started:
+        if not started:
             work()
         yield
+
+
+@contextlib.contextmanager
+def in_threads(work: Callable[[], None], most: int, end: Callable[[], object]) -> Iterator[int]:
+    """Have *work* done by *most* threads, or by as many as can be started; give how many.
+
+    Whatever ends the block, or the starting, *end* is called, which is to end them; then they are waited for.
+    """
+    started = 0
+    with contextlib.ExitStack() as at_end:
+        try:
+            for number in range(most):
+                thread = Thread(target=work, name=f"pop3fast-fetch_{number}")
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # The system has no more of them; those that there are do it all.
+                    break
+                at_end.callback(thread.join)
+                started += 1
+            yield started
+        finally:
+            end()
 
 
 def do_jobs(jobs: list[Job]) -> list[FetchReport]:
