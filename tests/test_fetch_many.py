@@ -3,9 +3,10 @@
 import os
 import pickle
 import signal
+import socket
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,67 @@ def test_a_worker_that_is_lost_is_its_mailbox_s_error(tmp_path: Path) -> None:
     assert isinstance(report.error, TaskLost)
     assert "the machine is gone" in str(report.error)
     assert report.exit_status == 1
+
+
+def test_a_pool_that_breaks_before_it_has_all_tasks_loses_none_of_the_reports(tmp_path: Path) -> None:
+    class Breaking(Executor):
+        def __init__(self) -> None:
+            self.tasks: list[Future[Any]] = []
+
+        def submit(self, fn: Any, /, *arguments: Any, **_: Any) -> "Future[Any]":  # noqa: ANN401
+            if self.tasks:
+                raise BrokenExecutor("a process in the process pool was terminated abruptly")
+            self.tasks.append(Future())
+            self.tasks[0].set_result(fn(*arguments))
+            return self.tasks[0]
+
+    with MailboxServer(MESSAGES) as server:
+        jobs = [
+            Job(
+                Account(f"pop3+plain://{user}@{server.host}:{server.port}", password="password"),
+                f"eml:{tmp_path}/{user}",
+            )
+            for user in ("user", "other")
+        ]
+        done, lost = fetch_many(jobs, Breaking())
+    assert (done.error, done.fetched) == (None, len(MESSAGES))
+    assert isinstance(lost.error, TaskLost)
+
+
+def test_what_else_an_executor_says_when_it_is_given_a_task_cancels_those_that_it_has(tmp_path: Path) -> None:
+    class Full(Executor):
+        def __init__(self) -> None:
+            self.tasks: list[Future[Any]] = []
+
+        def submit(self, *_: Any, **__: Any) -> "Future[Any]":  # noqa: ANN401
+            if self.tasks:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            self.tasks.append(Future())
+            return self.tasks[0]
+
+    executor = Full()
+    accounts = [Account(f"pop3+plain://{user}@127.0.0.1:1", password="password") for user in ("user", "other")]
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        fetch_many([Job(account, f"eml:{tmp_path}/box") for account in accounts], executor)
+    assert executor.tasks[0].cancelled()
+
+
+def test_an_interrupt_while_threads_are_started_ends_those_that_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == "pop3fast-fetch_1":
+            raise KeyboardInterrupt
+        begins(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        accounts = [Account(f"pop3+plain://{user}@127.0.0.1:{port}", password="x", timeout=NEVER) for user in "ab"]
+        with pytest.raises(KeyboardInterrupt):
+            fetch_many([Job(account, f"eml:{tmp_path}/box") for account in accounts])
 
 
 def test_an_interrupt_ends_all_of_them(tmp_path: Path) -> None:

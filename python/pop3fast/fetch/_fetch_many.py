@@ -7,7 +7,7 @@ task needs and what it returns can be pickled.
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from functools import partial
 from threading import Thread
 from typing import TypeAlias
@@ -54,12 +54,24 @@ def fetch_many(
         raise ValueError("threads and progress are for fetches in threads, not in an executor")
     if executor is None:
         return do_in_threads(jobs, threads_for(threads), Stop(aside=True), progress=progress, on_report=on_report)
-    tasks = {executor.submit(do_jobs, [job for _, job in queue]): queue for queue in queues_of(jobs)}
+    tasks: Tasks = {}
     try:
+        for queue in queues_of(jobs):
+            tasks[_submitted(executor, queue)] = queue
         return _reports(tasks, on_report)
     finally:
         for task in tasks:
             task.cancel()
+
+
+def _submitted(executor: Executor, queue: Queue) -> "Future[list[FetchReport]]":
+    try:
+        return executor.submit(do_jobs, [job for _, job in queue])
+    except BrokenExecutor as error:
+        # A worker of a pool has died, and the pool takes nothing any more. What the others did is to be reported.
+        lost: Future[list[FetchReport]] = Future()
+        lost.set_exception(error)
+        return lost
 
 
 def threads_for(said: int | None) -> int:
