@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from pop3fast import POP3, TlsVersion, connect, tls_context
 from pop3fast._location import TIMEOUT_SECONDS, IpVersion, Location, SecretInUrlError, parse_url
@@ -23,6 +23,9 @@ from pop3fast.fetch.accounts._keyring import keyring_password
 from pop3fast.fetch.accounts._passwords import checked_secret, netrc_login, read_password_file, run_password_command
 
 VARIABLE = "POP3FAST_PASSWORD"
+
+_OF_TLS = ("ca_file", "client_cert", "client_key", "fingerprint", "tls_name", "tls_min")
+"""The settings that make a TLS context of its own."""
 
 
 def account_of(settings: Settings, *, alone: bool = True) -> Account:
@@ -213,21 +216,21 @@ def trusting(path: str) -> ssl.SSLContext:
         raise UsageError(f"{path} has no certificates (PEM)") from None
 
 
-def _tls_of(settings: Settings) -> ssl.SSLContext:
-    """Return the context that keeps to *settings*. Raises `UsageError`, which names the file that cannot be used."""
+def _tls_of(settings: Settings) -> ssl.SSLContext | None:
+    """Return the context that keeps to *settings*; None where they say nothing of TLS.
+
+    Then whoever connects makes the usual one, if it is needed at all: to read the system's certificates takes longer
+    than the rest of a start. Raises `UsageError`, which names the file that cannot be used.
+    """
     if settings.ca_file is not None:
         trusting(settings.ca_file)
     for path in filter(None, (settings.client_cert, settings.client_key)):
         _check_readable(path)
+    wishes: dict[str, str | None] = {name: getattr(settings, name) for name in _OF_TLS}
+    if not any(wishes.values()):
+        return None
     try:
-        return tls_context(
-            ca_file=settings.ca_file,
-            client_cert=settings.client_cert,
-            client_key=settings.client_key,
-            fingerprint=settings.fingerprint,
-            tls_name=settings.tls_name,
-            tls_min=cast("TlsVersion | None", settings.tls_min),
-        )
+        return tls_context(**cast("dict[str, Any]", wishes))
     except OSError:
         raise UsageError("the client's certificate and its key cannot be used (PEM)") from None
     except ValueError as error:
