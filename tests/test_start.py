@@ -3,11 +3,13 @@
 Counts, and looks at no clock.
 """
 
+import argparse
 import ssl
 
 import pytest
 
 from commandline import PASSWORD, Here, plain_url
+from pop3fast.cli._arguments import make_parser
 from pop3fast.testing import MailboxServer
 
 ENV = {"POP3FAST_PASSWORD": PASSWORD}
@@ -44,3 +46,19 @@ def test_the_certificates_of_the_system_are_read_once(
         url = f"pop3s://user@{server.host}:{server.port}"
         here(command[0], url, *command[1:], env={**ENV, "SSL_CERT_FILE": str(server.certificate)}, status=0)
     assert contexts == [None]
+
+
+def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    (found,) = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+@pytest.mark.parametrize("name", commands(make_parser()))
+def test_a_command_is_described_alone_as_it_is_among_all(name: str) -> None:
+    assert [*commands(make_parser(name))] == [name]
+    assert commands(make_parser(name))[name].format_help() == commands(make_parser())[name].format_help()
+
+
+@pytest.mark.parametrize("begins", ["", "--help", "fetsch"])
+def test_all_commands_are_described_where_the_first_word_is_none(begins: str) -> None:
+    assert commands(make_parser(begins)).keys() >= {"fetch", "list", "demo"}

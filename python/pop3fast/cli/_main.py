@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Raises SystemExit for --help (0) and for wrong usage (2), as argparse does.
     """
-    command = make_parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    command = make_parser(*given[:1]).parse_args(given)
     try:
         with _streams(), _protocol_log(on=getattr(command, "debug", False)):
             return _COMMANDS[command.command](command)
