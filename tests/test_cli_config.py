@@ -2,7 +2,6 @@
 
 import pwd
 import re
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from pop3fast.cli import main
 from pop3fast.cli._arguments import make_parser
 from pop3fast.cli._config import default_config, read_config
 from pop3fast.cli._settings import (
+    ABOUT,
     COMMAND,
     COUNT,
     DAYS,
@@ -24,7 +24,6 @@ from pop3fast.cli._settings import (
     SYNC,
     TEXT,
     Settings,
-    about,
     from_arguments,
     key_of,
 )
@@ -54,7 +53,7 @@ EXAMPLES = {
 
 
 def test_every_setting_can_be_made(tmp_path: Path) -> None:
-    examples = {setting.name: EXAMPLES[about(setting).kind.words] for setting in fields(Settings)}
+    examples = {name: EXAMPLES[about.kind.words] for name, about in ABOUT.items()}
     text = "[work]\n" + "".join(f"{key_of(name)} = {value}\n" for name, (value, _) in examples.items())
     settings = read_config(written(tmp_path, text))["work"]
     assert settings.said() == {name: meant for name, (_, meant) in examples.items()}
@@ -95,10 +94,10 @@ def test_what_makes_no_sense_is_named(text: str, why: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("value", ["[1]", "[]", "{ a = 1 }", "1979-05-27", "07:32:00", "inf", "-0.5"])
 def test_whatever_toml_has_is_a_value_or_is_refused_in_words(value: str, tmp_path: Path) -> None:
-    for setting in fields(Settings):
-        key = key_of(setting.name)
+    for name, about in ABOUT.items():
+        key = key_of(name)
         where = written(tmp_path, f"[one]\n{key} = {value}\n")
-        with pytest.raises(UsageError, match=re.escape(f"[one]: {key!r} has to be {about(setting).kind.words}")):
+        with pytest.raises(UsageError, match=re.escape(f"[one]: {key!r} has to be {about.kind.words}")):
             read_config(where)
 
 
@@ -133,7 +132,7 @@ def test_an_argument_is_over_the_file_and_a_secret_over_all_others() -> None:
     said = Settings(password_command="cat x", timeout=6).over(file)
     assert said == Settings(url="pop3s://a@b", password_command="cat x", delete=True, timeout=6)
     assert Settings(limit=1).over(file).password == "secret"
-    assert {setting.name for setting in fields(Settings)} >= set(SECRETS)
+    assert ABOUT.keys() >= set(SECRETS)
 
 
 def test_where_the_configuration_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -162,10 +161,7 @@ def test_a_path_may_begin_at_home_whether_it_is_an_argument_or_in_the_file(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    everywhere = [
-        setting for setting in fields(Settings) if about(setting).kind is FILE and about(setting).group != "file"
-    ]
-    files = [key_of(setting.name) for setting in everywhere]
+    files = [key_of(name) for name, about in ABOUT.items() if about.kind is FILE and about.group != "file"]
     assert {"password-file", "ca-file", "state", "import-seen"} <= {*files}
     text = ACCOUNT + "".join(f'{key} = "~/{key}"\n' for key in files)
     read = read_config(written(tmp_path, text))["work"].said()
@@ -184,11 +180,11 @@ def test_every_option_says_in_one_line_what_it_does(command: str, capsys: pytest
         main([command, "--help"])
     assert ended.value.code == 0
     said = capsys.readouterr().out
-    for setting in fields(Settings):
-        if about(setting).group == "login" or (command == "fetch" and about(setting).group == "fetch"):
-            assert f"--{key_of(setting.name)}" in said
-            assert about(setting).help
-            assert "\n" not in about(setting).help
+    for name, about in ABOUT.items():
+        if about.group == "login" or (command == "fetch" and about.group == "fetch"):
+            assert f"--{key_of(name)}" in said
+            assert about.help
+            assert "\n" not in about.help
     assert "--password " not in said
 
 

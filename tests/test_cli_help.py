@@ -4,7 +4,6 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ import pytest
 from commandline import Here
 from pop3fast.cli._arguments import EXAMPLES, make_parser
 from pop3fast.cli._manual import manual
-from pop3fast.cli._settings import COUNT, DAYS, SECONDS, SIZE, Settings, about
+from pop3fast.cli._settings import ABOUT, COUNT, DAYS, FORMS, SECONDS, SIZE, About
+from pop3fast.fetch import destination_forms
 
 PAGE = Path(__file__).parent.parent / "pop3fast.data/data/share/man/man1/pop3fast.1"
 GROUPS = [
@@ -36,9 +36,12 @@ def test_the_help_of_fetch_is_in_groups_and_ends_with_examples(here: Here) -> No
     assert said.rstrip().endswith("pop3fast fetch --all --every 300 --log ~/pop3fast.log --quiet")
 
 
-@pytest.mark.parametrize("setting", fields(Settings), ids=lambda setting: setting.name)
-def test_each_number_has_its_unit_and_its_default(setting: "object") -> None:
-    found = about(setting)  # type: ignore[arg-type]
+def test_the_help_knows_the_destinations_that_there_are() -> None:
+    assert destination_forms() == FORMS
+
+
+@pytest.mark.parametrize("found", ABOUT.values(), ids=ABOUT)
+def test_each_number_has_its_unit_and_its_default(found: About) -> None:
     if found.kind in {SECONDS, DAYS, SIZE, COUNT} and found.group != "file":
         assert "(default: " in found.help or "; default: " in found.help
         assert found.kind.metavar in {"SECONDS", "DAYS", "SIZE", "N"}

@@ -15,7 +15,7 @@ from pop3fast import AuthenticationError, connect
 from pop3fast._location import parse_url
 from pop3fast.cli import main
 from pop3fast.cli._advice import advice
-from pop3fast.cli._settings import Settings, closest, key_of
+from pop3fast.cli._settings import ABOUT, closest, key_of
 from pop3fast.cli._text import in_words
 from pop3fast.fetch import Account, FetchReport, Job, Options, fetch_mailbox, import_seen
 from pop3fast.testing import MailboxServer
@@ -316,14 +316,14 @@ def test_a_wrong_option_is_answered_in_three_lines(tmp_path: Path) -> None:
     ],
 )
 def test_a_suggestion_is_what_was_meant(word: str, meant: str | None) -> None:
-    assert closest(word, map(key_of, Settings.__dataclass_fields__)) == meant
+    assert closest(word, map(key_of, ABOUT)) == meant
 
 
 @pytest.mark.parametrize(
     "word", ["dest", "date", "later", "keep", "select", "dele-after-dark", "undelete", "leave-after"]
 )
 def test_no_suggestion_ever_deletes_by_mistake(word: str) -> None:
-    assert closest(word, map(key_of, Settings.__dataclass_fields__)) not in {"delete", "delete-after"}
+    assert closest(word, map(key_of, ABOUT)) not in {"delete", "delete-after"}
 
 
 # In Python.

@@ -43,8 +43,15 @@ def test_the_client_imports_nothing_heavy() -> None:
     assert not any(module.startswith(("pop3fast.aio", "pop3fast.fetch", "pop3fast.cli")) for module in modules)
 
 
+def test_a_command_that_is_asked_for_its_help_imports_nothing_that_fetches() -> None:
+    modules = imported_by("from pop3fast.cli._main import make_parser; make_parser('fetch').format_help()")
+    assert "pop3fast.cli._arguments" in modules
+    assert not modules & (OF_THE_CLIENT - {"copy", "importlib"}), modules & OF_THE_CLIENT
+    assert not any(module.startswith(("pop3fast.aio", "pop3fast.fetch")) for module in modules)
+
+
 def test_the_command_imports_no_destination_that_it_does_not_use() -> None:
-    modules = imported_by("import pop3fast.cli._main")
+    modules = imported_by("import pop3fast.cli._fetching")
     assert "pop3fast.fetch.destinations._maildir" in modules
     assert not modules & OF_THE_COMMAND
     for name in ("destinations._imap", "destinations._lmtp", "destinations._mbox", "destinations._objects"):

@@ -4,12 +4,14 @@ Counts, and looks at no clock.
 """
 
 import argparse
+import shutil
 import ssl
 
 import pytest
 
 from commandline import PASSWORD, Here, plain_url
 from pop3fast.cli._arguments import make_parser
+from pop3fast.cli._parser import Help
 from pop3fast.testing import MailboxServer
 
 ENV = {"POP3FAST_PASSWORD": PASSWORD}
@@ -62,3 +64,14 @@ def test_a_command_is_described_alone_as_it_is_among_all(name: str) -> None:
 @pytest.mark.parametrize("begins", ["", "--help", "fetsch"])
 def test_all_commands_are_described_where_the_first_word_is_none(begins: str) -> None:
     assert commands(make_parser(begins)).keys() >= {"fetch", "list", "demo"}
+
+
+@pytest.mark.parametrize("columns", [None, "", "0", "-3", "x", " 100 ", "132"])
+def test_the_help_is_as_wide_as_that_of_other_programs(columns: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns is not None:
+        monkeypatch.setenv("COLUMNS", columns)
+    text = "octets " * 100
+    assert Help("x")._fill_text(text, Help("x")._width, "") == argparse.HelpFormatter("x")._fill_text(
+        text, shutil.get_terminal_size().columns - 2, ""
+    )

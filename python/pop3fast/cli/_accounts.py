@@ -39,7 +39,7 @@ def account_of(settings: Settings, *, alone: bool = True) -> Account:
     if settings.user is not None and location.user not in {None, settings.user}:
         raise UsageError("the URL names another user than --user")
     _tls_of(settings)
-    settings = replace(settings, user=settings.user or location.user)
+    settings = settings.but(user=settings.user or location.user)
     try:
         account = Account(
             url,
@@ -142,7 +142,7 @@ def _kept_elsewhere(account: Account, location: Location, settings: Settings) ->
     if settings.password_keyring:
         return replace(account, password=lambda: keyring_password(location.host, user))
     if settings.oauth is not None:
-        return replace(account, password=None, token=tokens_of(replace(settings, user=user)))
+        return replace(account, password=None, token=tokens_of(settings.but(user=user)))
     if settings.token_command is not None:
         command = settings.token_command
         # Asked for in each session: a token lasts for an hour.

@@ -6,11 +6,10 @@ password may stand in the file when the file is this user's alone.
 
 import os
 import re
-from dataclasses import fields
 from pathlib import Path
 
 from pop3fast.cli._proxies import has_password
-from pop3fast.cli._settings import Settings, about, closest, expanded, key_of
+from pop3fast.cli._settings import ABOUT, Settings, closest, expanded, key_of
 from pop3fast.cli._text import UsageError
 from pop3fast.fetch import SecretError
 from pop3fast.fetch.accounts._private import no_utf8, read_contents
@@ -19,7 +18,7 @@ DEFAULTS = "defaults"
 """The table that is no account: what it says holds for all that do not say it themselves."""
 
 # All that is repeated of what the parser says: the rest may quote the file.
-_PLACE = re.compile(r" \(at (?:line \d+, column \d+|end of document)\)")
+_PLACE = r" \(at (?:line \d+, column \d+|end of document)\)"
 
 
 def default_config() -> str:
@@ -36,7 +35,7 @@ def read_config(path: str) -> dict[str, Settings]:
         if not isinstance(table, dict):
             where = _line_of(name, text)
             raise UsageError(f"{path}: a key{where} stands outside of the tables; each account has one, as in [work]")
-        accounts[name] = Settings.of(_checked(f"{path}: [{name}]", table, text))
+        accounts[name] = Settings(**_checked(f"{path}: [{name}]", table, text))
         if objection and (accounts[name].password is not None or has_password(accounts[name].proxy or "")):
             raise UsageError(f"[{name}] has a password: {objection}")
     defaults = accounts.pop(DEFAULTS, Settings())
@@ -67,24 +66,24 @@ def _read_tables(path: str) -> tuple[dict[str, object], str, str]:
     except UnicodeDecodeError:
         raise UsageError(f"{path} is {no_utf8(octets)}") from None
     except tomllib.TOMLDecodeError as error:
-        place = _PLACE.search(str(error))
+        place = re.search(_PLACE, str(error))
         raise UsageError(f"{path} is no TOML{place[0] if place else ''}") from None
     except RecursionError:
         raise UsageError(f"{path} is no TOML that can be read: too many brackets within brackets") from None
 
 
 def _checked(where: str, table: dict[str, object], text: str) -> dict[str, object]:
-    known = {key_of(setting.name): setting for setting in fields(Settings)}
+    known = {key_of(name): name for name in ABOUT}
     checked: dict[str, object] = {}
     for key, value in table.items():
-        setting = known.get(key)
-        if setting is None:
+        name = known.get(key)
+        if name is None:
             meant = closest(key, known)
             hint = f"; did you mean {meant!r}?" if meant else ""
             raise UsageError(f"{where} has an unknown key{_line_of(key, text)}{hint}")
-        kind = about(setting).kind
+        kind = ABOUT[name].kind
         try:
-            checked[setting.name] = kind.check(value)
+            checked[name] = kind.check(value)
         except ValueError:
             raise UsageError(f"{where}: {key!r} has to be {kind.words}") from None
     return checked

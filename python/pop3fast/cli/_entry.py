@@ -24,6 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # that the command needs to begin and to end. What it looks for is given back with the process.
     atexit.register(gc.freeze)
     try:
+        import fcntl  # noqa: F401, PLC0415 - so that --help is answered as a fetch is
+
         from pop3fast.cli._main import main as run  # noqa: PLC0415 - it takes long enough to be interrupted
     except ImportError as error:
         if error.name not in _POSIX_ONLY:

@@ -9,16 +9,16 @@ nobody reads what is said. An error is one line, never a traceback.
 import argparse
 import contextlib
 import io
-import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from pop3fast.cli import _fetching
 from pop3fast.cli._arguments import make_parser
-from pop3fast.cli._selection import selected
 from pop3fast.cli._text import OutputFailed, OutputGone, UsageError, complain, in_words
-from pop3fast.fetch import exit_status
+
+if TYPE_CHECKING:
+    from pop3fast.cli._settings import Settings
 
 _FAILED = 1
 _USAGE = 2
@@ -43,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(str(error))
         return _USAGE
     except Exception as error:  # noqa: BLE001 - no memory, no thread, a fault of ours: one line, whatever it is
+        from pop3fast.fetch import exit_status  # noqa: PLC0415 - as in_words does
+
         complain(in_words(error))
         return exit_status(error)
     except OutputFailed as error:
@@ -58,53 +60,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
+def _selected(command: argparse.Namespace, *, or_all: bool = False) -> "dict[str, Settings]":
+    from pop3fast.cli._selection import selected  # noqa: PLC0415 - as below
+
+    return selected(command, or_all=or_all)
+
+
 def _fetch(command: argparse.Namespace) -> int:
     if not command.accounts and any("://" in uid for uid in command.fetch_again or ()):
         raise UsageError("--fetch-again is followed by a URL: write the URL before it, or write --fetch-again=all")
-    return _fetching.fetch(selected(command), command)
+    from pop3fast.cli import _fetching  # noqa: PLC0415 - a command that is asked for its help needs none of it
+
+    return _fetching.fetch(_selected(command), command)
 
 
 def _fleet(command: argparse.Namespace) -> int:
     from pop3fast.cli import _fleet  # noqa: PLC0415 - it brings an event loop
 
-    return _fleet.fleet(selected(command, or_all=True), command)
+    return _fleet.fleet(_selected(command, or_all=True), command)
 
 
 def _list(command: argparse.Namespace) -> int:
-    from pop3fast.cli import _look  # noqa: PLC0415 - it reads headers, and a fetch does not
+    from pop3fast.cli import _look  # noqa: PLC0415 - as above
 
-    return _look.look_at(selected(command), command, _look.list_)
+    return _look.look_at(_selected(command), command, _look.list_)
 
 
 def _capa(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look  # noqa: PLC0415 - as above
 
-    return _look.look_at(selected(command), command, _look.capa)
+    return _look.look_at(_selected(command), command, _look.capa)
 
 
 def _show(command: argparse.Namespace) -> int:
     from pop3fast.cli import _look, _show  # noqa: PLC0415 - as above
 
     _show.check_arguments(command)
-    return _look.look_at(selected(command), command, _show.show)
+    return _look.look_at(_selected(command), command, _show.show)
 
 
 def _check(command: argparse.Namespace) -> int:
     from pop3fast.cli import _check  # noqa: PLC0415 - as above
 
-    return _check.check(selected(command, or_all=True))
+    return _check.check(_selected(command, or_all=True))
 
 
 def _status(command: argparse.Namespace) -> int:
     from pop3fast.cli import _status  # noqa: PLC0415 - as above
 
-    return _status.status(selected(command, or_all=True), command)
+    return _status.status(_selected(command, or_all=True), command)
 
 
 def _oauth(command: argparse.Namespace) -> int:
     from pop3fast.cli import _oauth  # noqa: PLC0415 - as above
 
-    return _oauth.log_in(selected(command))
+    return _oauth.log_in(_selected(command))
 
 
 def _import_config(command: argparse.Namespace) -> int:
@@ -168,6 +178,8 @@ def _protocol_log(*, on: bool) -> Iterator[None]:
     if not on:
         yield
         return
+    import logging  # noqa: PLC0415 - takes long, and few want to see the protocol
+
     logger = logging.getLogger("pop3fast")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -7,9 +7,11 @@ history, in the mail of a cron job or in a log. So an argument that makes no sen
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from pop3fast.cli._settings import HAS_TO_BE, closest
@@ -20,11 +22,12 @@ _REFUSAL = (
 )
 
 # What argparse says that quotes names of options alone; everything else that it says quotes what was typed.
-_QUOTES_NOTHING = re.compile(
+_QUOTES_NOTHING = (
     rf"(argument [^:]+: )?(the following arguments|one of the arguments|expected|not allowed with|{HAS_TO_BE})\b.*"
 )
-_ABOUT = re.compile(r"argument [^:]+: ")
+_ABOUT = r"argument [^:]+: "
 _CHOICES = "(choose from "
+_USUAL_COLUMNS = 80
 _SECRETS = {"password", "passwd", "token"}
 
 
@@ -38,6 +41,10 @@ class RefusedSecret(argparse.Action):
 
 class Help(argparse.HelpFormatter):
     """The help, with examples as they are written."""
+
+    def __init__(self, prog: str, **more: Any) -> None:  # noqa: ANN401 - argparse's own
+        """Write it as wide as the terminal is. argparse makes one for each option, and would import ``shutil`` to."""
+        super().__init__(prog, **{"width": _columns() - 2, **more})
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         return text if text.startswith("examples:") else super()._fill_text(text, width, indent)
@@ -63,13 +70,24 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say *message*, or as much of it as holds no argument, and exit with status 2."""
-        if not _QUOTES_NOTHING.fullmatch(message):
-            about = _ABOUT.match(message)
+        if not re.fullmatch(_QUOTES_NOTHING, message):
+            about = re.match(_ABOUT, message)
             _, _, choices = message.rpartition(_CHOICES) if _CHOICES in message else ("", "", "")
             message = (
                 f"{about[0] if about else ''}makes no sense{f'; choose from {choices}'.rstrip(')') * bool(choices)}"
             )
         _exit(self, message)
+
+
+def _columns() -> int:
+    """Return how wide the terminal is, as ``shutil.get_terminal_size`` finds it out."""
+    with suppress(KeyError, ValueError):
+        if (said := int(os.environ["COLUMNS"])) > 0:
+            return said
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or _USUAL_COLUMNS  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):
+        return _USUAL_COLUMNS  # there is no output, or it is no terminal
 
 
 def _exit(parser: argparse.ArgumentParser, message: str) -> NoReturn:

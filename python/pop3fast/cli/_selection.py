@@ -8,13 +8,12 @@ import argparse
 import os
 import re
 import shlex
-from dataclasses import fields, replace
-from typing import Any, cast
+from typing import cast
 
 from pop3fast.cli._accounts import location_of
 from pop3fast.cli._config import default_config, read_config
 from pop3fast.cli._proxies import has_password
-from pop3fast.cli._settings import COMMAND, FILE, Settings, about, from_arguments, key_of
+from pop3fast.cli._settings import ABOUT, COMMAND, FILE, Settings, from_arguments, key_of
 from pop3fast.cli._text import UsageError
 
 EXIT_BUSY = 6
@@ -24,13 +23,13 @@ _A_URL = (
     "a server is named by a URL, as in pop3s://user@mail.example.org (TLS), pop3:// (STLS) or pop3+plain:// (no TLS)"
 )
 
-_NO_NAME = re.compile(r"[.:@]|^localhost$")
+_NO_NAME = r"[.:@]|^localhost$"
 """What stands in a server's name, and hardly in that of an account."""
 
 PIPE = "pipe:"
 """How a destination that is a command begins."""
 
-_PLACEHOLDER = re.compile(r"\{(name|user|host)\}")
+_PLACEHOLDER = r"\{(name|user|host)\}"
 """No other braces mean anything: a command may have some of its own."""
 
 
@@ -83,7 +82,7 @@ def _by_name(command: argparse.Namespace) -> dict[str, Settings]:
     known = read_config(path)
     for account in command.accounts:
         if "://" not in account and account not in known:
-            hint = f"; {_A_URL}" if _NO_NAME.search(account) else ""
+            hint = f"; {_A_URL}" if re.search(_NO_NAME, account) else ""
             raise UsageError(f"{path} has no account of that name; it has {', '.join(map(repr, known))}{hint}")
     return known
 
@@ -91,28 +90,28 @@ def _by_name(command: argparse.Namespace) -> dict[str, Settings]:
 def _filled(account: str, settings: Settings) -> Settings:
     """Return *settings* with what their placeholders stand for."""
     filled: dict[str, str] = {}
-    for setting in fields(Settings):
-        value, kind = getattr(settings, setting.name), about(setting).kind
-        if not isinstance(value, str) or not (kind in {COMMAND, FILE} or setting.name == "to"):
+    for setting, value in settings.said().items():
+        kind = ABOUT[setting].kind
+        if not isinstance(value, str) or not (kind in {COMMAND, FILE} or setting == "to"):
             continue
-        if _PLACEHOLDER.search(value) is None:
+        if re.search(_PLACEHOLDER, value) is None:
             continue
         location = location_of(settings)
         means = {"name": account, "user": settings.user or location.user, "host": location.host}
-        missing = next((name for name in _PLACEHOLDER.findall(value) if means[name] is None), None)
+        missing = next((name for name in re.findall(_PLACEHOLDER, value) if means[name] is None), None)
         if missing is not None:
-            where = f"{shown_name(account)}{key_of(setting.name)}"
+            where = f"{shown_name(account)}{key_of(setting)}"
             raise UsageError(f"{where} has {{{missing}}} in it, and nobody says who logs in")
-        begin = PIPE if setting.name == "to" and value.startswith(PIPE) else ""
+        begin = PIPE if setting == "to" and value.startswith(PIPE) else ""
         is_command = kind is COMMAND or bool(begin)
         rest = _replaced(value.removeprefix(begin), cast("dict[str, str]", means), is_command=is_command)
-        filled[setting.name] = begin + rest
-    return replace(settings, **cast("dict[str, Any]", filled))
+        filled[setting] = begin + rest
+    return settings.but(**filled)
 
 
 def _replaced(text: str, means: dict[str, str], *, is_command: bool) -> str:
     def fill(part: str) -> str:
-        return _PLACEHOLDER.sub(lambda found: means[found[1]], part)
+        return re.sub(_PLACEHOLDER, lambda found: means[found[1]], part)
 
     if not is_command:
         return fill(text)

@@ -7,12 +7,10 @@ be. A setting that was not made is None.
 import argparse
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, Literal, NamedTuple, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
 
 from pop3fast.cli._text import UsageError
-from pop3fast.fetch import destination_forms
 
 Group = Literal["file", "login", "fetch"]
 """Where a setting can be made: in a configuration file; there and for each command; there and for fetch."""
@@ -23,7 +21,13 @@ HAS_TO_BE = "has to be"
 MOST = 10**9
 """Of seconds and of days: more than anybody waits. The operating system cannot count to 1e300."""
 
-_SIZE = re.compile(r"([0-9]{1,15}) ?([kKMGT]?)(?:i?B)?")
+FORMS = (
+    "maildir:PATH, mbox:PATH, eml:PATH, pipe:COMMAND, lmtp:HOST:PORT, imaps://user@host/FOLDER, "
+    "imap://user@host/FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX or file:///FOLDER"
+)
+"""What `pop3fast.fetch.destination_forms` returns: for the help alone all that a fetch needs would be imported."""
+
+_SIZE = r"([0-9]{1,15}) ?([kKMGT]?)(?:i?B)?"
 _POWERS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -77,7 +81,7 @@ def _count(value: object) -> int:
 
 
 def _size(value: object) -> int:
-    found = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    found = re.fullmatch(_SIZE, value) if isinstance(value, str) else None
     return _count(value if found is None else int(found[1]) * 1024 ** _POWERS[found[2]])
 
 
@@ -115,14 +119,12 @@ EITHER = Kind("", "true or false", _flag, lambda text: _flag(text == "true"))
 """A flag that has a third meaning when it is not given."""
 
 
-def _said(kind: Kind, group: Group, words: str) -> Any:  # noqa: ANN401 - what stands for a field's default has its type
-    # What is no secret may be shown, as `argparse` and `dataclass` do.
-    return field(default=None, repr=False, metadata={"about": About(kind, group, words)})
+def _said(kind: Kind, group: Group, words: str) -> Any:  # noqa: ANN401 - each object has a value of its own there
+    return About(kind, group, words)
 
 
-@dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What was said of one account."""
+    """What was said of one account. No repr shows it: there are secrets in it."""
 
     url: str | None = _said(TEXT, "file", "pop3s://[user@]host[:port], pop3:// (STLS), or pop3+plain:// (no TLS)")
     password: str | None = _said(TEXT, "file", "the password, in a file that is nobody else's")
@@ -161,7 +163,7 @@ class Settings:
     ip_version: int | None = _said(IP_VERSION, "login", "connect by this version of IP only")
     timeout: float | None = _said(SECONDS, "login", "how long to wait for the server each time (default: 60)")
     deadline: float | None = _said(SECONDS, "login", "how long a session may take in all (default: no limit)")
-    to: str | None = _said(TEXT, "fetch", f"where the mail goes: {destination_forms()}")
+    to: str | None = _said(TEXT, "fetch", f"where the mail goes: {FORMS}")
     state: str | None = _said(
         FILE,
         "fetch",
@@ -234,31 +236,37 @@ class Settings:
     from_now: bool | None = _said(FLAG, "fetch", "at the first fetch, what is on the server does not count as new")
     patience: float | None = _said(SECONDS, "fetch", "how long to wait for a mailbox that is in use (default: 900)")
 
+    def __init__(self, **said: Any) -> None:  # noqa: ANN401 - each of the settings above has a type of its own
+        """Begin with what was *said*. Raises TypeError for what is no setting."""
+        if unknown := said.keys() - ABOUT.keys():
+            raise TypeError(f"no settings: {', '.join(sorted(unknown))}")
+        vars(self).update(dict.fromkeys(ABOUT) | said)
+
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Settings) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # they are compared, and no key of anything
+
+    def but(self, **said: Any) -> "Settings":  # noqa: ANN401 - as above
+        """Return these settings, with what was *said* instead."""
+        return Settings(**vars(self) | said)
+
     def over(self, others: "Settings") -> "Settings":
         """Return *others*, with what these say instead. Where these name a source of a secret, no other counts."""
         mine = self.said()
         if mine.keys() & SECRETS:
-            others = replace(others, **cast("dict[str, Any]", dict.fromkeys(SECRETS)))
-        return replace(others, **cast("dict[str, Any]", mine))
+            others = others.but(**dict.fromkeys(SECRETS))
+        return others.but(**mine)
 
     def said(self) -> dict[str, object]:
         """Return what was said."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
-    @classmethod
-    def of(cls, values: Mapping[str, object]) -> "Settings":
-        """Return settings from checked *values*."""
-        return cls(**cast("dict[str, Any]", dict(values)))
 
+ABOUT: dict[str, About] = {name: each for name, each in vars(Settings).items() if isinstance(each, About)}
+"""What each setting is, by its name."""
 
 SECRETS = ("password", "password_command", "password_file", "token_command", "password_keyring", "oauth")
-
-
-def about(setting: "Field[Any]") -> About:
-    """Return what a field of `Settings` is."""
-    found: About = setting.metadata["about"]
-    return found
 
 
 def key_of(name: str) -> str:
@@ -319,11 +327,10 @@ def expanded(path: str) -> str:
 
 def add_options(group_of: "Callable[[str], argparse._ArgumentGroup]", group: Group) -> None:
     """Let a command's arguments make the settings of *group*; each stands where *group_of* its name says."""
-    for setting in fields(Settings):
-        kind, its_group, words = about(setting)
+    for name, (kind, its_group, words) in ABOUT.items():
         if its_group != group:
             continue
-        option, parser = f"--{key_of(setting.name)}", group_of(setting.name)
+        option, parser = f"--{key_of(name)}", group_of(name)
         if kind is FLAG:
             parser.add_argument(option, action="store_true", default=None, help=words)
         elif kind is EITHER:
@@ -333,7 +340,7 @@ def add_options(group_of: "Callable[[str], argparse._ArgumentGroup]", group: Gro
         if kind is IP_VERSION:
             for version in (4, 6):
                 of_one = f"connect by IPv{version} only"
-                parser.add_argument(f"-{version}", action="store_const", const=version, dest=setting.name, help=of_one)
+                parser.add_argument(f"-{version}", action="store_const", const=version, dest=name, help=of_one)
 
 
 def add_option(
@@ -345,7 +352,7 @@ def add_option(
 
 def from_arguments(command: argparse.Namespace) -> Settings:
     """Return the settings that the arguments of a command make."""
-    return Settings.of({one.name: getattr(command, one.name, None) for one in fields(Settings)})
+    return Settings(**{name: getattr(command, name, None) for name in ABOUT})
 
 
 def parser_of(kind: Kind) -> Callable[[str], object]:

@@ -9,15 +9,13 @@ import os
 import re
 import ssl
 import sys
-import unicodedata
 from collections.abc import Iterator
 from typing import TextIO
 
 from pop3fast import CommandError, ProtocolError, _replies, error_proto
-from pop3fast.fetch import FetchError
 
 # Places in the sources of OpenSSL and CPython, which help only those who wrote them.
-_SSL_PLACES = re.compile(r"\[[A-Z0-9]+: [A-Z0-9_]+\] | \(_ssl\.c:\d+\)")
+_SSL_PLACES = r"\[[A-Z0-9]+: [A-Z0-9_]+\] | \(_ssl\.c:\d+\)"
 
 _UNIT = 1000
 _UNITS = ("kB", "MB", "GB", "TB")
@@ -80,10 +78,12 @@ def complain(text: str) -> None:
 
 def in_words(error: BaseException) -> str:
     """Return what *error* says to a person: a number of the operating system's says nothing to most."""
+    from pop3fast.fetch import FetchError  # noqa: PLC0415 - a command that reads no mail has no use for the rest of it
+
     if isinstance(error, CommandError | ProtocolError):
         return error.explanation
     if isinstance(error, ssl.SSLError):
-        return _SSL_PLACES.sub("", str(error))
+        return re.sub(_SSL_PLACES, "", str(error))
     if isinstance(error, OSError) and error.filename is None and error.strerror:
         return error.strerror
     if isinstance(error, FetchError | error_proto | OSError | ValueError):
@@ -102,7 +102,7 @@ def printable(text: str) -> str:
     """Return *text* with every character escaped that a terminal would obey or not show; not too long."""
     if not text.isprintable():
         # Blanks of other widths (U+3000 in Japanese) do no harm.
-        text = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
+        text = "".join(" " if _is_blank(character) else character for character in text)
     return _replies.printable(text)
 
 
@@ -112,8 +112,14 @@ def printable_lines(octets: bytes) -> str:
     return "\n".join(line if line.isprintable() else "".join(map(_shown_character, line)) for line in text.split("\n"))
 
 
+def _is_blank(character: str) -> bool:
+    import unicodedata  # noqa: PLC0415 - for what most texts have not
+
+    return unicodedata.category(character) == "Zs"
+
+
 def _shown_character(character: str) -> str:
-    if character.isprintable() or character == "\t" or unicodedata.category(character) == "Zs":
+    if character.isprintable() or character == "\t" or _is_blank(character):
         return character
     return character.encode("unicode_escape").decode()
 
