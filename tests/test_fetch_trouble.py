@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from maildrops import NEVER, FastClock, InterruptedClock, Maildrop, account_of, delivered, fetch_from, mail
-from pop3fast import AuthenticationError, CommandError, ConnectionLost
+from pop3fast import AuthenticationError, CommandError, ConnectionLost, ProtocolError
 from pop3fast.fetch import Account, Options, Progress, State, fetch_mailbox
+from pop3fast.fetch._inquiry import raise_trouble
 from pop3fast.fetch._patience import MAX_TRIES
 from pop3fast.fetch._receipts import BATCH_MESSAGES
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
@@ -77,6 +78,17 @@ def test_waits_grow_until_it_is_given_up(tmp_path: Path) -> None:
     # UIDL beside LIST, what that was taken for, and UIDL alone.
     assert len(report.warnings) == 3
     assert any("pipelining was given up" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("error", [ConnectionLost("-ERR EOF"), TimeoutError("timed out"), CommandError(b"-ERR no")])
+def test_what_breaks_a_connection_is_no_refusal_and_not_its_own_cause(error: Exception) -> None:
+    with pytest.raises((ProtocolError, TimeoutError)) as raised:  # noqa: PT012 - the error is raised while it is handled
+        try:
+            raise error
+        except type(error):
+            raise_trouble(error)
+    # Whoever follows the causes comes to an end.
+    assert raised.value.__cause__ is (error if isinstance(error, CommandError) else None)
 
 
 def test_it_never_logs_in_more_often_than_the_server_wants(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ headers (TOP), or that the connection is lost where one is asked for. Decides no
 """
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError, error_proto
 from pop3fast.fetch._errors import explained
@@ -74,7 +75,7 @@ class Inquiry:
             return {message.number: header_of(message.content) for message in messages}
         except (error_proto, OSError) as error:
             self.doubt_pipelining(error)
-            raise trouble(error) from error
+            raise_trouble(error)
 
     def pipelining(self) -> bool | None:
         """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
@@ -111,6 +112,8 @@ class Inquiry:
             self._run.warn(f"pipelining was given up: {why}")
 
 
-def trouble(error: Exception) -> Exception:
-    """Return *error* as it counts on a lost connection: not as a refusal, after which the session would go on."""
-    return ProtocolError(explained(error)) if isinstance(error, CommandError) else error
+def raise_trouble(error: Exception) -> NoReturn:
+    """Raise *error* as it counts on a lost connection: not as a refusal, after which the session would go on."""
+    if isinstance(error, CommandError):
+        raise ProtocolError(explained(error)) from error
+    raise error

@@ -16,7 +16,7 @@ from pop3fast.fetch import _step
 from pop3fast.fetch._errors import explained
 from pop3fast.fetch._further import wanted_of
 from pop3fast.fetch._identity import Identity
-from pop3fast.fetch._inquiry import Inquiry, trouble
+from pop3fast.fetch._inquiry import Inquiry, raise_trouble
 from pop3fast.fetch._plan import Item, remembered_as
 from pop3fast.fetch._run import Run
 from pop3fast.fetch._several import Lost, SeveralSessions
@@ -330,7 +330,7 @@ class Retrieval:
                 pieces.close()
         except (error_proto, OSError) as error:
             self._run.broke(item, explained(error))
-            raise trouble(error) from error
+            raise_trouble(error)
 
     def _received(self, awaited: deque[Item], octets: int, begins: bytes) -> None:
         self._run.answered += 1
@@ -345,7 +345,7 @@ class Retrieval:
                 broken_at = None if self._several is None else self._several.broken_at
                 self._run.broke(broken_at or awaited[0], explained(error))
             self._inquiry.doubt_pipelining(error)
-            raise trouble(error) from error
+            raise_trouble(error)
 
     def _is_shown(self, handed_on: int) -> bool:
         """Return whether the last of so many messages has a size that no other has: then no reply was one too many."""
