@@ -191,6 +191,24 @@ def test_quirk_q111_a_server_that_cannot_pipeline_as_it_says_is_asked_one_by_one
     assert delivered(to) == sorted(mail(number) for number in range(1, 31))
 
 
+def test_quirk_q110_a_server_that_gives_headers_out_of_step_is_asked_one_by_one(tmp_path: Path) -> None:
+    to = f"maildir:{tmp_path}/box"
+    drop = maildrop(30)
+
+    def instead(command: bytes) -> bytes | None:
+        is_alone = server.received.endswith(command + b"\r\n")
+        return None if is_alone or not command.startswith(b"TOP") else b"X-Spam: header of another\r\n"
+
+    with ScriptedServer(GREETING, drop) as server:
+        fetch_from(server, to)
+        # So that their headers have to say whether they are others.
+        drop.sizes = {uid: len(content) + 10 for uid, content in drop.messages}
+        drop.instead = instead
+        report = fetch_from(server, to, clock=FastClock())
+    assert (report.error, report.seen, report.sessions) == (None, 30, 2)
+    assert any("pipelining was given up" in warning for warning in report.warnings)
+
+
 def test_quirk_q96_a_message_that_forges_the_reply_to_the_next_costs_none(tmp_path: Path) -> None:
     """Its end was forged, so it is not delivered: it may be another's. It is named, and the others come."""
     drop = maildrop(3, b"TOP\r\nUIDL\r\n")

@@ -4,7 +4,8 @@ Owns what a run has found out about the server's ways: that it pipelines, or tha
 headers (TOP), or that the connection is lost where one is asked for. Decides nothing about a message.
 """
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError, error_proto
@@ -32,11 +33,8 @@ class Inquiry:
 
         Raises `CommandError` when either is refused, and `ProtocolError` or ``OSError`` when the connection is lost.
         """
-        try:
+        with self._doubting():
             return self._pop.uids_and_sizes(pipelining=self.pipelining())
-        except (error_proto, OSError) as error:
-            self.doubt_pipelining(error)
-            raise
 
     def fingerprints(self, numbers: list[int]) -> dict[int, bytes]:
         """Return the fingerprints of messages, by TOP; none when the server has no TOP.
@@ -54,9 +52,8 @@ class Inquiry:
             if start >= tried and not found:
                 break
             self._run.may_top = self._run.has_top
-            messages = self._pop.top_many(numbers[start:end], 0, pipelining=self.pipelining(), on_error=lambda _: None)
-            for message in messages:
-                found[message.number] = fingerprint(header_of(message.content))
+            with self._doubting():
+                found |= {number: fingerprint(header) for number, header in self._headers(numbers[start:end])}
             self._run.may_top = True
             self._run.has_top |= bool(found)
         return found
@@ -70,12 +67,15 @@ class Inquiry:
 
         Raises `ProtocolError` or ``OSError`` when the connection is lost.
         """
-        messages = self._pop.top_many(numbers, 0, pipelining=self.pipelining(), on_error=lambda _: None)
         try:
-            return {message.number: header_of(message.content) for message in messages}
-        except (error_proto, OSError) as error:
-            self.doubt_pipelining(error)
+            with self._doubting():
+                return dict(self._headers(numbers))
+        except CommandError as error:
             raise_trouble(error)
+
+    def _headers(self, numbers: list[int]) -> Iterator[tuple[int, bytes]]:
+        messages = self._pop.top_many(numbers, 0, pipelining=self.pipelining(), on_error=lambda _: None)
+        return ((message.number, header_of(message.content)) for message in messages)
 
     def pipelining(self) -> bool | None:
         """Return how commands are to be pipelined in this run: as CAPA says (None), or not at all."""
@@ -87,8 +87,14 @@ class Inquiry:
 
         Raises `ProtocolError` or ``OSError`` when the connection is lost.
         """
-        try:
+        with self._doubting():
             self._pop.dele_many(numbers, pipelining=self.pipelining(), on_error=on_error)
+
+    @contextlib.contextmanager
+    def _doubting(self) -> Iterator[None]:
+        """Doubt pipelining when an error ends the block."""
+        try:
+            yield
         except (error_proto, OSError) as error:
             self.doubt_pipelining(error)
             raise
