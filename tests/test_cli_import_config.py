@@ -181,6 +181,56 @@ def test_a_fetchmailrc(tmp_path: Path) -> None:
     assert "imap.example.org" not in out
 
 
+@pytest.mark.parametrize("word", ["auth", "authenticate", "preauth"])
+def test_how_fetchmail_logs_in_is_no_password(word: str, tmp_path: Path) -> None:
+    accounts, out = imported(tmp_path, f"poll h proto pop3 {word} password user ada password '{PASSWORD}'\n")
+    assert accounts["h-ada"].password == PASSWORD
+    assert "# line 1: auth: no counterpart\n" in out
+
+
+@pytest.mark.parametrize("secret", ["se#cret", "it's", 'a"b', "here", "keep"])
+def test_a_password_of_fetchmail_without_quotation_marks(secret: str, tmp_path: Path) -> None:
+    accounts, _ = imported(tmp_path, f"poll h proto pop3 user ada password {secret} ssl no keep # as always\n")
+    assert accounts == {
+        "h-ada": Settings(url="pop3s://ada@h", password=secret, to="maildir:~/Mail", delete=True),
+    }
+
+
+def test_the_names_behind_a_word_of_fetchmail_are_its_own(tmp_path: Path) -> None:
+    line = "poll h aka a b proto pop3 local c d user ada is keep bob = carl here folder in out ssl\n"
+    accounts, out = imported(tmp_path, line)
+    assert accounts["h-ada"].url == "pop3s://ada@h"
+    assert accounts["h-ada"].delete is True
+    assert re.findall("# line 1: ([a-z]+):", out) == ["aka", "localdomains", "folder"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"user ada esmtppassword {PASSWORD}",
+        f"user ada pass 'x' anything '{PASSWORD}'",
+        f"user ada pass x, {PASSWORD}",
+        f"user ada pass x no {PASSWORD}",
+    ],
+)
+def test_no_word_of_fetchmail_that_may_be_a_secret_is_repeated(line: str, tmp_path: Path) -> None:
+    ran = pop3fast(tmp_path, "import-config", private(tmp_path / "rc", f"poll h proto pop3\n{line}\n"), status=0)
+    assert PASSWORD not in ran.out + ran.err
+    assert re.search("# line 2: .*: no counterpart\n", ran.out)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'poll h proto pop3 user ada password x smtphost "relay\nurl = 1"\n',
+        GETMAIL.replace("type = Maildir", "type = Something\n  url = 1"),
+    ],
+)
+def test_what_is_said_beside_a_value_stays_in_its_line(text: str, tmp_path: Path) -> None:
+    accounts, _ = imported(tmp_path, text, "work.rc")
+    assert [account.to for account in accounts.values()] == ["maildir:~/Mail"]
+
+
 def test_a_getmailrc(tmp_path: Path) -> None:
     accounts, out = imported(tmp_path, GETMAIL, "work.rc")
     assert accounts == {
@@ -200,6 +250,32 @@ def test_a_getmailrc(tmp_path: Path) -> None:
         "# line 20: [filter-spam]: no counterpart",
     ):
         assert f"{note}\n" in out
+
+
+def test_the_file_of_what_getmail_has_seen_is_named_as_getmail_names_it(tmp_path: Path) -> None:
+    (tmp_path / ".getmail").mkdir()
+    private(tmp_path / ".getmail" / "oldmail-h-995-domain-user-box", "one\0001700000000\n")
+    rc = "[retriever]\ntype = SimplePOP3SSLRetriever\nserver = h\nusername = domain/user/box\n"
+    _, out = imported(tmp_path, rc)
+    assert 'import-seen = "~/.getmail/oldmail-h-995-domain-user-box"' in out
+
+
+def test_the_line_of_a_key_of_getmail_is_not_that_of_a_longer_one(tmp_path: Path) -> None:
+    rc = "[retriever]\ntype = SimplePOP3Retriever\nserver = h\n[options]\nmessage_log_verbose = 1\nmessage_log = x\n"
+    _, out = imported(tmp_path, rc)
+    assert "# line 6: message_log: " in out
+
+
+@pytest.mark.parametrize(
+    ("command", "ours"),
+    [
+        ("pass show mail", "pass show mail"),
+        ("PASSWORD_STORE_DIR=/x pass show mail", "sh -c 'PASSWORD_STORE_DIR=/x pass show mail'"),
+    ],
+)
+def test_a_command_of_mpop_that_needs_a_shell_gets_one(command: str, ours: str, tmp_path: Path) -> None:
+    accounts, _ = imported(tmp_path, f"account a\nhost h\nuser u\npasswordeval {command}\n")
+    assert accounts["a"].password_command == ours
 
 
 def test_getmail_keeps_where_nothing_is_said(tmp_path: Path) -> None:

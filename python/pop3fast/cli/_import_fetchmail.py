@@ -5,13 +5,15 @@ mail server of the machine.
 """
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pop3fast.cli._import_words import Server, Table, shell_pipe, url_of, without_shell
 
-_TOKEN = re.compile(r"""#[^\n]*|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;:"'#=]+)|[\s,;:=]+""", re.DOTALL)
+# Within a word, # and quotation marks are a part of it.
+_TOKEN = re.compile(r"""#[^\n]*|"((?:[^"\\]|\\.)*)"|'((?:[^'\\]|\\.)*)'|([^\s,;:=]+)|[\s,;:=]+""", re.DOTALL)
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 # Words that are there to be read, and mean nothing.
@@ -19,24 +21,38 @@ _NOISE = frozenset({"and", "with", "has", "wants", "options", "there", "here", "
 
 _BEGIN = frozenset({"poll", "skip", "server", "defaults", "set"})
 
-# What is said of a server, before its users; each with a value behind it.
-_OF_SERVERS = frozenset({"via", "protocol", "port", "auth", "timeout", "interval"})
-_OF_USERS = frozenset(
-    {"password", "limit", "fetchlimit", "expunge", "batchlimit", "warnings", "mda", "bsmtp", "smtphost", "smtpname"}
-    | {"smtpaddress", "fetchdomains", "antispam", "preconnect", "postconnect", "plugin", "plugout", "properties"}
-    | {
-        "sslproto",
-        "sslcertfile",
-        "sslcertpath",
-        "sslfingerprint",
-        "sslcert",
-        "sslkey",
-        "sslcommonname",
-        "fetchsizelimit",
-    }
-    | {"folder", "envelope", "aka", "localdomains", "principal", "interface", "monitor", "passwordfile"}
-)
-_SAME = {"proto": "protocol", "username": "user", "service": "port", "pass": "password"}
+# Each with a value behind it.
+_WITH_VALUE = frozenset({"via", "protocol", "port", "auth", "timeout", "interval", "qvirtual", "bad-header"})
+_WITH_VALUE |= {"password", "passwordfile", "passwordfd", "esmtpname", "esmtppassword", "principal", "properties"}
+_WITH_VALUE |= {"limit", "fetchlimit", "fetchsizelimit", "batchlimit", "expunge", "warnings", "fastuidl", "interface"}
+_WITH_VALUE |= {"mda", "bsmtp", "smtpname", "smtpaddress", "preconnect", "postconnect", "plugin", "plugout", "monitor"}
+_WITH_VALUE |= {"sslproto", "sslcertfile", "sslcertpath", "sslfingerprint", "sslcert", "sslkey", "sslcommonname"}
+
+# With one or more. Who gets the mail on this machine (is, to) is said by the destination here.
+_WITH_VALUES = frozenset({"is", "to", "aka", "localdomains", "folder", "smtphost", "fetchdomains", "antispam"})
+_WITH_VALUES |= {"envelope"}
+
+# Alone, or behind "no".
+_FLAGS = frozenset({"keep", "flush", "limitflush", "fetchall", "rewrite", "forcecr", "stripcr", "pass8bits", "lmtp"})
+_FLAGS |= {"dropstatus", "dropdelivered", "mimedecode", "idle", "forceidle", "dns", "uidl", "checkalias", "tracepolls"}
+_FLAGS |= {"ssl", "sslcertck", "bouncemail", "spambounce", "softbounce", "envelope"}
+
+_SAME = {
+    "proto": "protocol",
+    "username": "user",
+    "service": "port",
+    "pass": "password",
+    "authenticate": "auth",
+    "preauth": "auth",
+    "preauthenticate": "auth",
+    "local": "localdomains",
+    "folders": "folder",
+    "smtp": "smtphost",
+    "pre": "preconnect",
+    "post": "postconnect",
+    "pass8": "pass8bits",
+    "mimedec": "mimedecode",
+}
 
 
 class _Word(NamedTuple):
@@ -53,11 +69,17 @@ class _User:
     name: str | None = None
     values: dict[str, _Word] = field(default_factory=dict)
     flags: dict[str, _Word] = field(default_factory=dict)
+    unknown: list[_Word] = field(default_factory=list)
+    """What else is said. It may be a piece of a password, and is not repeated."""
+
+    def like(self, line: int, name: str | None) -> "_User":
+        """Return another, of whom the same is said so far."""
+        return _User(line, name, dict(self.values), dict(self.flags), [*self.unknown])
 
 
 def read_fetchmail(text: str, _: str) -> list[Table]:
     """Return the mailboxes of a fetchmailrc, one for each user of each server."""
-    words = [word for word in _words(text) if word.is_quoted or word.text.lower() not in _NOISE]
+    words = [*_words(text)]
     defaults = _User(0)
     tables: list[Table] = []
     settings: list[tuple[_Word, str]] = []
@@ -94,44 +116,59 @@ def _words(text: str) -> Iterator[_Word]:
             yield _Word(line, found[3], is_quoted=False)
 
 
+def _key(word: _Word) -> str:
+    """Return what a word means to fetchmail; empty where it is only a value."""
+    text = "" if word.is_quoted else word.text.lower()
+    return _SAME.get(text, text)
+
+
+def _is_value(word: _Word) -> bool:
+    key = _key(word)
+    known = _NOISE | _WITH_VALUE | _WITH_VALUES | _FLAGS | {"user", "no"}
+    return key not in known and key.removeprefix("no") not in _FLAGS
+
+
 def _users(words: list[_Word], defaults: _User, begin: _Word | None) -> Iterator[_User]:
     """Yield what *words* say of each user; of one without a name, when they name none."""
-    server = _User(0 if begin is None else begin.line, None, dict(defaults.values), dict(defaults.flags))
+    server = defaults.like(0 if begin is None else begin.line, None)
     current = server
-    rest = iter(words)
-    for word in rest:
-        key = _SAME.get(word.text.lower(), word.text.lower())
-        if key == "user":
+    rest = deque(words)
+    while rest:
+        word = rest.popleft()
+        if _key(word) == "user":
             if current is not server:
                 yield current
-            name = next(rest, word)
-            current = _User(word.line, name.text, dict(server.values), dict(server.flags))
-        elif key in {"is", "to"}:
-            # Who gets the mail on this machine: here the destination says so.
-            next(rest, word)
-        elif key == "no":
-            following = next(rest, word)
-            current.flags[f"no{following.text.lower()}"] = following
-        elif key in _OF_SERVERS or key in _OF_USERS:
-            current.values[key] = next(rest, word)._replace(line=word.line)
-        else:
-            current.flags[key] = word
+            current = server.like(word.line, (rest.popleft() if rest else word).text)
+        elif _key(word) not in _NOISE:
+            _add(current, word, rest)
     yield current
+
+
+def _add(user: _User, word: _Word, rest: deque[_Word]) -> None:
+    """Note what *word* says of *user*, with as much of the *rest* as belongs to it."""
+    key = _key(word)
+    if key == "no" and rest:
+        word = rest.popleft()
+        key = f"no{_key(word)}"
+    if key in _WITH_VALUE and rest:
+        user.values[key] = rest.popleft()._replace(line=word.line)
+    elif key in _WITH_VALUES and rest:
+        value = rest.popleft()
+        if key not in {"is", "to"}:
+            user.values[key] = value._replace(line=word.line)
+        while rest and _is_value(rest[0]):
+            rest.popleft()
+    elif key.removeprefix("no") in _FLAGS:
+        user.flags[key] = word
+    else:
+        user.unknown.append(word)
 
 
 def _tables(kind: str, name: str, users: list[_User]) -> list[Table]:
     tables = []
     for user in users:
         protocol = user.values.pop("protocol", None)
-        if protocol is not None and protocol.text.lower() not in {
-            "pop3",
-            "auto",
-            "apop",
-            "kpop",
-            "rpop",
-            "pop2",
-            "sdps",
-        }:
+        if protocol is not None and protocol.text.lower() not in _POP:
             continue
         table = _table(name, user)
         if protocol is not None and protocol.text.lower() == "apop":
@@ -170,6 +207,8 @@ def _table(name: str, user: _User) -> Table:
     for word, one in sorted({**values, **flags}.items(), key=lambda item: item[1].line):
         if word not in _NEEDLESS:
             table.lacks(one.line, word, _INSTEAD.get(word, ""))
+    for line in sorted({word.line for word in user.unknown}):
+        table.lacks(line, "a word that is not known here")
     return table
 
 
@@ -205,6 +244,9 @@ def _deliver(table: Table, user: _User) -> None:
         where = "the mail server of this machine" if host is None else f"the mail server {host.text}"
         table.say("to", "maildir:~/Mail", f"fetchmail gives the mail to {where}: say where it is to go")
 
+
+_POP = frozenset({"pop3", "auto", "apop", "kpop", "rpop", "pop2", "sdps"})
+"""Its words for protocols that are POP, or may be."""
 
 _SERVICES = {"pop3": "110", "pop-3": "110", "pop3s": "995", "spop3": "995"}
 """The ports of services, which fetchmail may know by the names that Debian's /etc/services has for them, too."""

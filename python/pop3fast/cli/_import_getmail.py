@@ -6,6 +6,7 @@ Owns what each of them means here. getmail's defaults count, too: it keeps what 
 import ast
 import configparser
 import contextlib
+import re
 import shlex
 
 from pop3fast.cli._import_words import Server, Table, url_of
@@ -38,14 +39,15 @@ def read_getmail(text: str, name: str) -> list[Table]:
     _deliver(table, destination)
     _limit(table, options)
     port = server.port or ("995" if tls else "110")
-    table.import_seen(f"~/.getmail/oldmail-{server.host}-{port}-{server.user}")
+    seen = _NOT_IN_NAMES.sub("-", f"oldmail-{server.host}-{port}-{server.user or ''}")
+    table.import_seen(f"~/.getmail/{seen}")
     for section in (retriever, destination, options):
         for key, line in section.left():
             if key not in _NEEDLESS:
                 table.lacks(line, key, _INSTEAD.get(key, ""))
     for section_name in parser.sections():
         if section_name not in {"retriever", "destination", "options"}:
-            table.lacks(_line_of(text, f"[{section_name}]"), f"[{section_name}]")
+            table.lacks(_line_of(text, re.escape(f"[{section_name}]")), f"[{section_name}]")
     return [table]
 
 
@@ -63,7 +65,7 @@ class _Section:
         return self._left.pop(key, None)
 
     def left(self) -> list[tuple[str, int]]:
-        return [(key, _line_of(self._text, key)) for key in self._left]
+        return [(key, _line_of(self._text, rf"{re.escape(key)}\s*[=:]")) for key in self._left]
 
 
 def _log_in(table: Table, retriever: _Section) -> None:
@@ -124,10 +126,14 @@ def _tuple(text: str) -> list[str]:
         raise UsageError("a command in that getmailrc has a quotation mark that is not closed") from None
 
 
-def _line_of(text: str, key: str) -> int:
+def _line_of(text: str, begins: str) -> int:
+    """Return the number of the first line of *text* that *begins* so, a regular expression."""
     lines = enumerate(text.splitlines(), 1)
-    return next((number for number, line in lines if line.strip().lower().startswith(key.lower())), 0)
+    return next((number for number, line in lines if re.match(rf"\s*{begins}", line, re.IGNORECASE)), 0)
 
+
+_NOT_IN_NAMES = re.compile(r"[/:;<>|]+")
+"""What getmail replaces in the name of the file of what it has seen."""
 
 _FILES = {
     "ca_certs": "ca-file",

@@ -83,7 +83,8 @@ def size_of(text: str, unit: int) -> int:
 
 def without_shell(command: str) -> str:
     """Return a command that does without a shell what *command* does in one."""
-    return shlex.join(["sh", "-c", command]) if set(command) & set("|&;<>()$`~*?\\") else command
+    # Behind = there may be a value of the environment.
+    return shlex.join(["sh", "-c", command]) if set(command) & set("|&;<>()$`~*?\\=#!{}[]\n") else command
 
 
 def shell_pipe(command: str) -> str:

@@ -79,7 +79,7 @@ def _toml(table: Table, name: str) -> str:
         if key == "password" and sys.stdout.isatty():
             lines.append("# password: not shown at a terminal; write the output into a file, or use password-command")
             continue
-        lines.append(f"{key} = {_shown(value)}{f'  # {why}' if why else ''}")
+        lines.append(f"{key} = {_shown(value)}{f'  # {printable(why)}' if why else ''}")
     return "\n".join(lines)
 
 
