@@ -12,6 +12,7 @@ import pytest
 from pop3fast import POP3, POP3_SSL, Message, Piece, ProtocolError
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
+from waiting import wait_until
 
 GREETING = b"+OK ready\r\n"
 
@@ -91,6 +92,12 @@ def connect(server: ScriptedServer | MailboxServer, *, tls: bool = False, timeou
 def is_closed(pop: POP3) -> bool:
     closed: list[object] = [pop.sock, pop.file]
     return closed == [None, None]
+
+
+def assert_timed_out(pop: POP3, server: ScriptedServer) -> None:
+    """Do what `assert_broken` does, once the server has read what the client did not wait for."""
+    wait_until(lambda: server.commands)
+    assert_broken(pop, server)
 
 
 def assert_broken(pop: POP3, server: ScriptedServer) -> None:

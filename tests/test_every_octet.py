@@ -30,6 +30,7 @@ from shapes import (
     SINGLE_LINE,
     Shape,
     assert_broken,
+    assert_timed_out,
     connect,
     every_shape,
     is_closed,
@@ -230,7 +231,7 @@ def stall_and_ask(shape: Shape, cut: int, *, tls: bool) -> None:
         pop.sock.settimeout(0.05)
         with pytest.raises(TimeoutError, match="timed out"):
             shape.ask(pop)
-        assert_broken(pop, server)
+        assert_timed_out(pop, server)
 
 
 def test_a_greeting_that_stalls_is_a_time_out_and_nothing_stays_open() -> None:
@@ -295,7 +296,7 @@ def test_a_wait_that_failed_in_a_hook_breaks_the_connection_too(read: Callable[[
         pop.sock.settimeout(0.05)
         with pytest.raises(TimeoutError):
             read(pop)
-        assert_broken(pop, server)
+        assert_timed_out(pop, server)
     # No command was given to a server that is out of step, QUIT least of all.
     assert server.received.count(b"\r\n") == 1
 

@@ -11,7 +11,7 @@ import pytest
 
 from pop3fast import POP3, CommandError, ConnectionLost, ProtocolError, error_proto
 from scripted import Reply, ScriptedServer
-from shapes import GREETING, assert_broken, connect, is_closed
+from shapes import GREETING, assert_broken, assert_timed_out, connect, is_closed
 
 FORGED = b"+OK forged\r\n"
 
@@ -343,7 +343,7 @@ def test_quirk_q91_a_message_whose_end_is_glued_to_its_text_runs_into_the_time_o
         pop.sock.settimeout(0.05)
         with pytest.raises(TimeoutError):
             pop.retr(1)
-        assert_broken(pop, server)
+        assert_timed_out(pop, server)
 
 
 def test_quirk_q95_dots_that_the_server_did_not_stuff_are_kept() -> None:
