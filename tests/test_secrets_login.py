@@ -18,12 +18,12 @@ import pop3fast
 from leaks import everything_in, hints
 from pop3fast import POP3, AuthenticationError, error_proto
 from scripted import Reply, ScriptedServer
+from waiting import time_out_when_it_stalls
 
 USER, PASSWORD = "alice", "correct-horse-battery"
 TOKEN = "ya29.vF9dft4qmTc2Nvb3RlckBhbHRhdmlzdGEuY29tCg"
 STAMP = "<1896.697170952@postoffice.reston.mci.net>"
 GREETING = f"+OK hello {STAMP}\r\n".encode()
-TIMEOUT = 0.2
 
 Verdict: TypeAlias = bytes | Reply
 # What a server says, given each line of the client's; at first nothing. It ends where the verdict is due, with a yes.
@@ -172,11 +172,17 @@ def everything_shown(pop: POP3, output: str, log: pytest.LogCaptureFixture) -> s
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_no_way_to_log_in_shows_a_secret_however_it_ends(
-    way: Way, ending: str, level: int, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    way: Way,
+    ending: str,
+    level: int,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     raised: list[str] = []
     with caplog.at_level(logging.DEBUG, "pop3fast"), ScriptedServer(GREETING, script(way, ENDINGS[ending])) as server:
-        pop = POP3(*server.address, timeout=TIMEOUT)
+        time_out_when_it_stalls(server, monkeypatch)
+        pop = POP3(*server.address)
         pop.set_debuglevel(level)
         commands: tuple[Callable[[], object], ...] = (lambda: way.perform(pop), pop.stat)
         for command in commands:
@@ -201,7 +207,11 @@ def test_no_way_to_log_in_shows_a_secret_however_it_ends(
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.parametrize("secret", [{"password": PASSWORD}, {"password": lambda: PASSWORD}, {"token": TOKEN}])
 def test_connect_shows_no_secret_however_it_ends(
-    ending: str, secret: dict[str, Any], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ending: str,
+    secret: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     verdict = ENDINGS[ending] or b"+OK in\r\n"
 
@@ -212,9 +222,10 @@ def test_connect_shows_no_secret_however_it_ends(
 
     raised: list[str] = []
     with caplog.at_level(logging.DEBUG, "pop3fast"), ScriptedServer(GREETING, replies) as server:
+        time_out_when_it_stalls(server, monkeypatch)
         shown = ""
         try:
-            pop = pop3fast.connect(f"pop3+plain://{USER}@{server.host}:{server.port}", **secret, timeout=TIMEOUT)
+            pop = pop3fast.connect(f"pop3+plain://{USER}@{server.host}:{server.port}", **secret)
         except (error_proto, OSError) as error:
             raised += everything_in(error)
         else:
@@ -280,7 +291,7 @@ def test_a_secret_that_cannot_be_used_is_not_in_the_error(
         return b"+ \r\n" if line.startswith(b"AUTH X") else b"-ERR no\r\n" if line == b"*" else b"+OK 7 777\r\n"
 
     with caplog.at_level(logging.DEBUG, "pop3fast"), ScriptedServer(GREETING, replies) as server:
-        pop = POP3(*server.address, timeout=TIMEOUT)
+        pop = POP3(*server.address)
         with pytest.raises((ValueError, TypeError, LookupError, error_proto)) as caught:
             perform(pop)
         assert pop.stat() == (7, 777)

@@ -9,8 +9,10 @@ import importlib.util
 import inspect
 import os
 import select
+import selectors
 import socket
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
@@ -26,6 +28,7 @@ from pop3fast import _deadline, aio
 from pop3fast._session import Session
 from pop3fast.aio._queue import lines, short
 from pop3fast.testing import MailboxServer
+from scripted import ScriptedServer
 from servers.comparison import assert_same
 from shapes import MANY
 from test_bulk import TIMEOUT, Wire
@@ -297,6 +300,25 @@ def logged_in(server: MailboxServer, *, timeout: float = TIMEOUT) -> Iterator[Re
         yield pop
 
 
+def time_out_when_it_stalls(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do what `waiting.time_out_when_it_stalls` does: time flies once *server* stalls. It may have one client."""
+    ahead = 0.0
+
+    def now() -> float:
+        nonlocal ahead
+        ahead += 3600.0 if server.stalls_for else 0.0
+        return time.monotonic() + ahead
+
+    wait = selectors.DefaultSelector.select
+
+    def wait_shortly(selector: Any, timeout: float | None = None) -> Any:
+        return wait(selector, 0.001 if timeout is None else min(timeout, 0.001))
+
+    monkeypatch.setattr(_deadline, "monotonic", now)
+    # A loop looks at its clock when it has waited.
+    monkeypatch.setattr(selectors.DefaultSelector, "select", wait_shortly)
+
+
 _HOOKS = "it is about poplib's hooks or its file, which the asyncio client has not"
 _ONE_LOOP = "from a callback, or from another thread, no command of a session can be given: the event loop is elsewhere"
 _PROCESS = "it starts a process with the blocking client; see test_aio for what is received ahead"
@@ -453,7 +475,11 @@ INSTEAD: dict[str, dict[str, object]] = {
     "test_stls": {"connect": Twin.of_server, "POP3": Twin},
     "test_every_octet": {"POP3": Twin, "connect": Twin.of_server, "wait_for_octets": Twin.wait_for_octets},
     "test_secrets": {"POP3": Twin},
-    "test_secrets_login": {"POP3": Twin, "pop3fast": _Public()},
+    "test_secrets_login": {
+        "POP3": Twin,
+        "pop3fast": _Public(),
+        "time_out_when_it_stalls": time_out_when_it_stalls,
+    },
     "test_secrets_mail": {"connect": Twin.of_server},
     "test_deadline": {"connect": Twin.of_url, "connect_plainly": Twin.of_server},
     "test_protocol_log": {"connect": Twin.of_server},
