@@ -59,7 +59,7 @@ class LimitedServer:
         self._limit = limit
         self._refuse = refuse
         self._messages = messages
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._refused = threading.Event()
         self._threads: list[threading.Thread] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -78,6 +78,11 @@ class LimitedServer:
         self._listener.close()
         for thread in self._threads:
             thread.join(WAIT_SECONDS)
+
+    def wait_for_room(self) -> None:
+        """Return when one more could be inside."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._inside < self._limit, WAIT_SECONDS)
 
     def _accept(self) -> None:
         while True:
@@ -127,3 +132,4 @@ class LimitedServer:
     def _leave(self) -> None:
         with self._lock:
             self._inside -= 1
+            self._lock.notify_all()
