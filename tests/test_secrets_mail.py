@@ -59,7 +59,8 @@ def test_no_octet_of_mail_is_in_an_error_or_in_the_log(
 ) -> None:
     script, ask = mixed
     with caplog.at_level(logging.DEBUG, "pop3fast"), ScriptedServer(GREETING, script) as server:
-        with closing(connect(server, timeout=0.5)) as pop:
+        with closing(connect(server)) as pop:
+            pop.sock.settimeout(0.5)
             pop.max_octets = 100
             with pytest.raises((error_proto, OSError)) as first:
                 ask(pop)
