@@ -100,9 +100,9 @@ class BulkCommands(AuthorizationCommands):
     ) -> Iterator[Message]:
         """Yield the messages of *numbers*, or all that LIST shows, in that order (RFC 1939 section 5).
 
-        Up to *window* commands are in flight, where the server says PIPELINING (RFC 2449 section 6.6) or *pipelining*
-        is True. A message that is refused raises its `CommandError` at its turn, or goes to *on_error*, and the others
-        come. When the conversation is lost, what came whole is yielded first.
+        Up to *window* commands are in flight, and no more than 2,048 octets of them, where the server says PIPELINING
+        (RFC 2449 section 6.6) or *pipelining* is True. A message that is refused raises its `CommandError` at its turn,
+        or goes to *on_error*, and the others come. When the conversation is lost, what came whole is yielded first.
 
         The loop may be left at any point, and other commands may be given inside it: each gets its own reply. Memory
         does not grow with the number of messages; while the loop is busy elsewhere, nothing is read.
