@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from aio.running import run, until
+from aio.running import run, until, uvloop_factory
 from pop3fast import aio
 from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.testing import CERTIFICATE
@@ -50,7 +50,7 @@ class Line:
 
     def __init__(self, ours: Counted, theirs: socket.socket) -> None:
         self.ours = ours
-        self._theirs = theirs
+        self.theirs = theirs
         self._sent = 0
         self._loop = asyncio.get_running_loop()
         self._tls: ssl.SSLObject | None = None
@@ -70,7 +70,7 @@ class Line:
     async def asked(self) -> bytes:
         """Return the next octets that the client sends."""
         if self._tls is None:
-            return await self._loop.sock_recv(self._theirs, 2**16)
+            return await self._loop.sock_recv(self.theirs, 2**16)
         octets: bytes = await self._until_read(lambda tls: tls.read(2**16))
         return octets
 
@@ -91,13 +91,13 @@ class Line:
             except ssl.SSLWantReadError:
                 while quick is not None and (piece := self._outgoing.read(100)):
                     quick.append(await self._send(piece))
-                self._incoming.write(await self._loop.sock_recv(self._theirs, 2**16))
+                self._incoming.write(await self._loop.sock_recv(self.theirs, 2**16))
 
     async def _send(self, octets: bytes) -> bool:
         # As in a dialogue that has gone on for a while: the kernel acknowledges late if it is not told otherwise.
         self.ours.setsockopt(socket.IPPROTO_TCP, QUICK, 0)
         told = self.ours.told
-        await self._loop.sock_sendall(self._theirs, octets)
+        await self._loop.sock_sendall(self.theirs, octets)
         self._sent += len(octets)
         await until(lambda: self.ours.received == self._sent)
         await asyncio.sleep(0)
@@ -208,6 +208,20 @@ def test_session_tickets_that_come_behind_the_first_command_over_tls_are_acknowl
             await pop.close()
 
     run(main)
+
+
+def test_on_uvloop_the_socket_itself_is_told_and_none_is_made_for_it() -> None:
+    async def main() -> None:
+        async with line() as server:
+            connecting = asyncio.ensure_future(_connect(server, "pop3+plain"))
+            loop, ours = asyncio.get_running_loop(), server.ours
+            await loop.sock_sendall(server.theirs, b"+OK")
+            await until(lambda: ours.told == 1)
+            await loop.sock_sendall(server.theirs, b" hi\r\n")
+            await (await connecting).close()
+            assert ours.told == 1
+
+    run(main, uvloop_factory())
 
 
 def test_of_several_replies_each_piece_is_acknowledged_while_more_are_to_come() -> None:

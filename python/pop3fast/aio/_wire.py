@@ -31,6 +31,8 @@ class Wire(asyncio.BufferedProtocol):
         self._lost = lost
         self._buffer = memoryview(bytearray(RECEIVE_SIZE))
         self._transport: asyncio.Transport | None = None
+        # The transport closes it. The one that uvloop's gives makes itself anew each time that it is told something.
+        self._sock: socket.socket | None = None
         self.has_arrived: Callable[[], object] = _nothing
         """Says whether the kernel has something that was not received yet, which may be that the server hung up."""
         self.late_clock: Callable[[], float] | None = None
@@ -58,6 +60,7 @@ class Wire(asyncio.BufferedProtocol):
     async def open(self, sock: socket.socket, context: ssl.SSLContext | None, hostname: str) -> None:
         """Use *sock*, which is connected, with TLS from the first octet if there is a *context*."""
         loop = asyncio.get_running_loop()
+        self._sock = sock
         if context is None:
             await loop.create_connection(lambda: self, sock=sock)
             return
@@ -124,10 +127,9 @@ class Wire(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the *transport*."""
         self._transport = transport  # type: ignore[assignment]  # a connection's reads and writes
-        made = transport.get_extra_info("socket")
-        if made is not None:
-            self.has_arrived, self._acknowledge = arrival(made), acknowledgement(made)
-            self.late_clock = late_clock(made)
+        if self._sock is not None:
+            self.has_arrived, self._acknowledge = arrival(self._sock), acknowledgement(self._sock)
+            self.late_clock = late_clock(self._sock)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - one buffer for all reads is as large as any
         """Return where the next octets are to go."""
@@ -159,7 +161,7 @@ class Wire(asyncio.BufferedProtocol):
         # would keep the buffer.
         self.has_arrived = self._acknowledge = _nothing
         self._buffer = memoryview(b"")
-        self._transport = None
+        self._transport = self._sock = None
         if not self.closed.done():
             self.closed.set_result(None)
 
