@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from commandline import OBEYED, PASSWORD, SECONDS, at_terminal, environment, plain_url, pop3fast, private
-from maildrops import mail
+from maildrops import Maildrop, mail
 from pop3fast.fetch import State
 from pop3fast.testing import MailboxServer
+from scripted import Reply, ScriptedServer
 
 ENV = {"POP3FAST_PASSWORD": PASSWORD}
 
@@ -78,6 +79,15 @@ def test_check_of_a_url_needs_no_destination_and_says_what_is_not_protected(tmp_
     assert "  destination: none is named, and a fetch needs one (--to)\n" in ran.out
     assert "  connection: no TLS: password and mail can be read on the way\n" in ran.out
     assert ran.err.endswith("the server gives no unique-ids (UIDL), and what is new cannot be told\n")
+
+
+def test_check_of_a_server_that_hangs_up_at_uidl_is_not_about_its_unique_ids(tmp_path: Path) -> None:
+    drop = Maildrop((b"one", mail(1)))
+    drop.instead = lambda command: Reply(b"", then="fin") if command == b"UIDL" else None
+    with ScriptedServer(b"+OK ready\r\n", drop) as server:
+        ran = pop3fast(tmp_path, "check", f"pop3+plain://user@127.0.0.1:{server.port}", env=ENV, status=3)
+    assert "unique-ids" not in ran.err
+    assert "UIDL" in ran.err
 
 
 # show

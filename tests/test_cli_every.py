@@ -1,6 +1,7 @@
 """`fetch` that runs by itself: every so often, with a log, with a command afterwards."""
 
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from commandline import PASSWORD, SECONDS, Here, environment, plain_url, pop3fast, private, running
+from fetching import in_child
 from maildrops import Maildrop, delivered, mail
 from pop3fast import error_proto
 from pop3fast.cli._afterwards import run_afterwards
@@ -156,6 +158,40 @@ def test_a_log_that_cannot_be_written_is_said_and_ends_no_fetch(
         log.write("lost")
     log.close()
     assert capsys.readouterr().err.count("pop3fast: cannot write to the log ") == 1
+
+
+def test_no_line_is_lost_while_a_log_cannot_be_opened_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, aside = tmp_path / "logs", tmp_path / "aside"
+    folder.mkdir()
+    log = Log(str(folder / "log"))
+    folder.rename(aside)
+    log.open_anew()
+    for line in ("one", "two"):
+        log.write(line)
+    folder.mkdir()
+    log.write("three")
+    log.close()
+    assert (aside / "log").read_text("utf-8") == "one\ntwo\n"
+    assert (folder / "log").read_text("utf-8") == "three\n"
+    assert capsys.readouterr().err.count("pop3fast: cannot write to the log ") == 1
+
+
+def test_a_line_that_a_full_disk_has_cut_is_not_the_beginning_of_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+
+    def child() -> None:
+        log = Log(str(path))
+        before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # As good as full: a file may have no more than so many octets.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8, most))
+        for line in ("what is cut", "lost"):
+            log.write(line)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+        for line in ("one", "two"):
+            log.write(line)
+
+    assert in_child(child) == 0
+    assert path.read_text("utf-8") == "what is \none\ntwo\n"
 
 
 def test_a_log_that_is_opened_anew_keeps_no_file_open_and_the_signal_is_as_before(tmp_path: Path) -> None:

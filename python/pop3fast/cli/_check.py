@@ -9,7 +9,7 @@ import ssl
 from pathlib import Path
 from typing import Any, cast
 
-from pop3fast import POP3, error_proto
+from pop3fast import POP3, CommandError, error_proto
 from pop3fast.cli._accounts import account_of, described, location_of, logs_in_by_token, to_log_in
 from pop3fast.cli._advice import advice
 from pop3fast.cli._selection import shown_name, status_of
@@ -94,6 +94,8 @@ def _protection(pop: POP3) -> str:
 def _gives_unique_ids(pop: POP3) -> bool:
     try:
         return bool(pop.uids())
-    except error_proto as error:
+    except CommandError as error:
+        if error.temporary:
+            raise
         complain(in_words(error))
         return False

@@ -1,10 +1,11 @@
 """A log: a file that another program may put aside, to which a line is added for each event.
 
-Owns that a line is whole, that nobody else may read the file, and that SIGHUP has it opened anew, as whoever puts it
-aside says (logrotate's ``postrotate``). A log that cannot be written any more ends no fetch.
+Owns that each line stands alone, that nobody else may read a file that it makes, and that it is opened anew at SIGHUP,
+which whoever puts it aside sends (logrotate's ``postrotate``). A log that cannot be written any more ends no fetch.
 """
 
 import contextlib
+import errno
 import os
 import signal
 import threading
@@ -22,6 +23,7 @@ class Log:
         self._path = path
         self._lock = threading.Lock()
         self._is_old = False
+        self._is_cut = False
         self._complained = False
         try:
             self._file = _opened(path)
@@ -31,19 +33,40 @@ class Log:
     def write(self, line: str) -> None:
         """Add a line."""
         with self._lock:
+            if self._is_old:
+                self._go_on_in_its_place()
+            octets = f"{line}\n".encode()
+            if self._is_cut:
+                octets = b"\n" + octets
             try:
-                if self._is_old:
-                    self._is_old = False
-                    new = _opened(self._path)
-                    os.close(self._file)
-                    self._file = new
                 # In one piece, behind what other processes write.
-                os.write(self._file, f"{line}\n".encode())
-                self._complained = False
+                written = os.write(self._file, octets)
+                self._is_cut = written < len(octets)
+                if self._is_cut:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - said as any other
             except OSError as error:
-                if not self._complained:
-                    complain(f"cannot write to the log {self._path}: {error.strerror}")
-                self._complained = True
+                self._complain(error)
+            else:
+                # Until it is opened anew, all has been said.
+                self._complained = self._complained and self._is_old
+
+    def _go_on_in_its_place(self) -> None:
+        # First, because the signal may come again.
+        self._is_old = False
+        try:
+            new = _opened(self._path)
+        except OSError as error:
+            # The old one takes the lines until it can be.
+            self._is_old = True
+            self._complain(error)
+        else:
+            os.close(self._file)
+            self._file = new
+
+    def _complain(self, error: OSError) -> None:
+        if not self._complained:
+            complain(f"cannot write to the log {self._path}: {error.strerror}")
+        self._complained = True
 
     def open_anew(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Open the file anew before the next line: what has its name may be another one."""
