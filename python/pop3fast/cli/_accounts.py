@@ -23,6 +23,7 @@ from pop3fast.fetch.accounts._keyring import keyring_password
 from pop3fast.fetch.accounts._passwords import checked_secret, netrc_login, read_password_file, run_password_command
 
 VARIABLE = "POP3FAST_PASSWORD"
+"""In the environment: the password, for a command about one account."""
 
 _OF_TLS = ("ca_file", "client_cert", "client_key", "fingerprint", "tls_name", "tls_min")
 """The settings that make a TLS context of its own."""

@@ -1,12 +1,13 @@
 """Afterwards: the command that somebody wants to be run when a fetch of an account has ended.
 
-Owns which one, and what it is told: by its environment, in which there is no password. There is no shell, and what it
-says goes to standard error, where it is no result of ours.
+Owns which one, and what it is told: by its environment, without the password that ours may have. There is no shell, and
+what it says goes to standard error, where it is no result of ours.
 """
 
 import os
 import shlex
 
+from pop3fast.cli._accounts import VARIABLE
 from pop3fast.cli._selection import EXIT_BUSY
 from pop3fast.cli._settings import Settings, key_of
 from pop3fast.cli._text import complain, in_words
@@ -17,8 +18,6 @@ SECONDS = 600.0
 """As long as a program that takes a message (``pipe:``): indexing a large mailbox takes minutes."""
 
 STANDARD_ERROR = 2
-
-SECRET_VARIABLE = "POP3FAST_PASSWORD"  # noqa: S105 - its name
 
 
 def run_afterwards(name: str, settings: Settings, report: FetchReport) -> int:
@@ -66,5 +65,5 @@ def _environment(name: str, report: FetchReport) -> dict[str, str]:
         "FAILED": str(len(report.failures)),
         "ERROR": "" if report.error is None else in_words(report.error).replace("\0", ""),
     }
-    mine = {variable: value for variable, value in os.environ.items() if variable != SECRET_VARIABLE}
+    mine = {variable: value for variable, value in os.environ.items() if variable != VARIABLE}
     return mine | {f"POP3FAST_{key}": value for key, value in said.items()}

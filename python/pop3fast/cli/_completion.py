@@ -1,7 +1,7 @@
 """`pop3fast completion`: what lets a shell complete commands and options.
 
 Made from the parser, so that it knows every option that there is; a script runs nothing of ours when somebody presses
-the tabulator.
+Tab.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Inquiry: what a session asks of the server besides whole messages, and whether several commands are sent at once.
 
 Owns what a run has found out about the server's ways: that it pipelines, or that this is given up; that it shows
-headers (TOP), or that the connection is lost where one is asked for. Decides nothing about a message.
+headers (TOP), or loses the connection when it is asked for one. Decides nothing about a message.
 """
 
 import contextlib

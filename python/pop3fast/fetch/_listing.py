@@ -164,7 +164,7 @@ def mark_of(uids: dict[int, str], messages: int, octets: int, *, headers_only: b
 
     None when they do not agree.
     """
-    if not uids or messages != len(uids) or octets <= 0:  # which a server says that does not count them
+    if not uids or messages != len(uids) or octets <= 0:  # as a server says that does not count octets
         return None
     how = "headers" if headers_only else "whole"
     return sha256(f"{how} {octets}\n{chr(10).join(uids.values())}".encode("latin-1")).digest()

@@ -13,7 +13,7 @@ from pop3fast.fetch._run import Run
 from pop3fast.fetch.accounts._hosts import Visit
 
 BACK_OFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""How long to wait before the first try, the second and so on; the last holds from there on."""
+"""How long to wait before the first new try, the second and so on; the last holds for all further ones."""
 
 MAX_TRIES = 6
 """After so many tries in a row without another message the fetch gives up: nearly two minutes."""

@@ -25,7 +25,7 @@ LEFT_MARK = b"\r"
 """Before a unique-id, in the same way: the message was there before `Options.since_last` began to count."""
 
 SHORT_MARK = b"\n\r"
-"""The same: the message came too short to be whole, as far as the sizes are exact. It has shown of them what it can."""
+"""The same: the message came too short to be whole, if the sizes are exact. The sizes have been learned from it."""
 
 REFUSED_MARK = b"\r\r"
 """The same: the destination refused the message for good."""
@@ -77,7 +77,7 @@ class Known(NamedTuple):
     sizes_are_exact: bool = False
     """Whether a message that came shorter than it is listed did not come whole."""
     sizes_are_estimates: bool = False
-    """Whether it did all the same."""
+    """Whether such a message came whole all the same."""
     again: AbstractSet[Identity] = frozenset()
     """What was fetched again in this run, because that was asked for."""
 
@@ -92,7 +92,7 @@ class Plan:
     doubtful: list[Item] = field(default_factory=list)
     """Seen by their unique-ids, but perhaps other messages. `settle` says which."""
     kept: list[tuple[Item, str]] = field(default_factory=list)
-    """To be deleted but for a reason."""
+    """Would be deleted, and are kept for a reason."""
     left: list[tuple[Item, str]] = field(default_factory=list)
     """New, and not to be fetched for a reason."""
     refused: list[tuple[Item, str]] = field(default_factory=list)
@@ -100,9 +100,9 @@ class Plan:
     unmarked: list[Identity] = field(default_factory=list)
     """Refused or skipped before, and no longer: they are asked for, or they may be others now."""
     marked: list[tuple[Identity, int, bytes]] = field(default_factory=list)
-    """The same under other small numbers now, with their sizes and fingerprints."""
+    """Refused or skipped before, and listed under other small numbers now, with their sizes and fingerprints."""
     leave: list[Identity] = field(default_factory=list)
-    """What of these is to be remembered as left."""
+    """Those of `left` that are to be remembered as left."""
     returned: list[Item] = field(default_factory=list)
     """Deleted, as the server said, and listed again."""
     again: dict[Item, Remembered] = field(default_factory=dict)
@@ -126,7 +126,7 @@ class Plan:
     short: list[Item] = field(default_factory=list)
     """Delivered, and shorter than they are listed, of which nobody knows yet whether they are whole."""
     short_before: set[Identity] = field(default_factory=set)
-    """What of the new came too short to be whole before."""
+    """Messages that came before, and were too short to be whole."""
     nameless: int = 0
     """How many have no unique-id that lasts."""
 
