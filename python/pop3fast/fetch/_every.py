@@ -74,7 +74,7 @@ def fetch_every(
     is for tests.
 
     Raises `ValueError` for *threads* below 1, and without any job: it would wait for ever, and nothing would ever be
-    fetched.
+    fetched. Raises `RuntimeError` when no thread can be started.
     """
     clock = clock or SystemClock()
     queues = [[job for _, job in queue] for queue in queues_of(jobs)]

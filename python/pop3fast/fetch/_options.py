@@ -1,7 +1,6 @@
 """What a fetch is asked to do, apart from whose mail it fetches and to where.
 
-Owns the defaults, and which options exclude each other. A value: it can be pickled and sent to another
-machine.
+Owns the defaults, and which options exclude each other. A value: it can be pickled and sent to another machine.
 """
 
 from collections.abc import Collection
