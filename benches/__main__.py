@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from benches import against, report
-from benches.pages import between_marks, put_between_marks
+from benches.pages import between_marks, put_between_marks, refuse_to_write_quickly
 
 _MARKS = (
     "<!-- benchmarks: what follows is written by `python -m benches --write docs/performance.md` -->\n",
@@ -35,8 +35,7 @@ def main() -> int:
     )
     parser.add_argument("-k", metavar="EXPRESSION", dest="only", help="with --against: only these, as pytest has it")
     arguments = parser.parse_args()
-    if arguments.quick and arguments.write:
-        parser.error("--quick measures nothing that is worth writing down")
+    refuse_to_write_quickly(parser, arguments)
     if arguments.only and not arguments.against:
         parser.error("-k is for --against; without it all rows are measured, for the tables want them")
     if arguments.write:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 from benches.contestants import Maildrop, Program, fetchmail, getmail, mpop
 from benches.delay import delayed
 from benches.mail import attachment
-from benches.pages import put_between_marks
+from benches.pages import put_between_marks, refuse_to_write_quickly
 from benches.runs import run
 from pop3fast.fetch import Account, FetchReport, Job, fetch_mailbox, fetch_many, process_mailbox
 
@@ -77,6 +77,7 @@ def main() -> int:
     parser.add_argument("--folder", default="/dev/shm", help="where the mail and what is remembered lie")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put each table between its two marks in FILE")
     arguments = parser.parse_args()
+    refuse_to_write_quickly(parser, arguments)
     sys.path.insert(0, str(ROOT / "tests"))
     from servers import UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
     from servers.delivering import DeliveringDovecot  # noqa: PLC0415 - as above

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from benches import fleet_plan
 from benches.fleet_plan import Measured, Way
 from benches.mailboxes import MESSAGES, served
-from benches.pages import put_between_marks
+from benches.pages import put_between_marks, refuse_to_write_quickly
 from pop3fast.fetch import Account, FetchReport, Job, fetch_fleet, fetch_many
 from pop3fast.testing import CERTIFICATE
 
@@ -71,12 +71,11 @@ def main() -> int:
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between their marks in FILE")
     parser.add_argument("--limit", type=int, default=1_000, metavar="N", help="sessions at once")
     arguments = parser.parse_args()
+    refuse_to_write_quickly(parser, arguments)
     sys.path.insert(0, str(ROOT / "tests"))
     from servers import UnavailableError  # noqa: PLC0415 - of the tests, whose path is known from here
     from servers.postgres import PostgresServer  # noqa: PLC0415 - as above
 
-    if arguments.quick and arguments.write:
-        parser.error("what a quick run measures is never quoted")
     accounts, fetches = (40, 20) if arguments.quick else (arguments.accounts, min(BY_FETCHES, arguments.accounts))
     try:
         postgres = PostgresServer()

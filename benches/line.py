@@ -16,7 +16,7 @@ from pathlib import Path
 import pop3fast
 from benches.delay import delayed
 from benches.mail import attachment
-from benches.pages import put_between_marks
+from benches.pages import put_between_marks, refuse_to_write_quickly
 from pop3fast.fetch import Account, fetch_mailbox
 from pop3fast.testing import MailboxServer
 
@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--write", action="store_true", help="put the table between the two marks in the documentation")
     arguments = parser.parse_args()
+    refuse_to_write_quickly(parser, arguments)
     rows = ["| line and mailbox | `retr_many()`, of the floor | fetch, of the floor | poplib |", "|---|---:|---:|---:|"]
     for line in LINES[:1] if arguments.quick else LINES:
         rows.append(_row(line, 1 if arguments.quick else ROUNDS))

@@ -1,6 +1,13 @@
-"""Where tables go: between two marks of a page. Owns that nothing else of the page is changed."""
+"""Where tables go: between two marks of a page. Owns that nothing else is changed, and what a quick run may not."""
 
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+
+
+def refuse_to_write_quickly(parser: ArgumentParser, arguments: Namespace) -> None:
+    """End the program where ``--write`` stands beside ``--quick``, whose figures say nothing."""
+    if arguments.write and arguments.quick:
+        parser.error("what a quick run measures is never written down")
 
 
 def between_marks(whole: str, text: str, marks: tuple[str, str]) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 from benches.contestants import OURS, PROGRAMS, Maildrop, Program
 from benches.delay import delayed
 from benches.mail import attachment
-from benches.pages import put_between_marks
+from benches.pages import put_between_marks, refuse_to_write_quickly
 from benches.runs import run
 from pop3fast.testing import MailboxServer
 
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--write", action="store_true", help="put the table between the two marks in the documentation")
     arguments = parser.parse_args()
+    refuse_to_write_quickly(parser, arguments)
     messages = 24 if arguments.quick else MESSAGES
     seconds = {program.name: _measure(program, messages) for program in _programs() if not program.missing}
     text = _table(seconds, messages)

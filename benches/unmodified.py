@@ -25,7 +25,7 @@ from benches.contestants import Maildrop, getmail
 from benches.delay import delayed
 from benches.dovecot import need_dovecot
 from benches.mail import attachment
-from benches.pages import put_between_marks
+from benches.pages import put_between_marks, refuse_to_write_quickly
 
 DOCS = Path(__file__).parent.parent / "docs" / "performance.md"
 MARKS = (
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="only show that it works")
     parser.add_argument("--write", action="store_true", help="put the table between the two marks in the documentation")
     arguments = parser.parse_args()
+    refuse_to_write_quickly(parser, arguments)
     need_dovecot()
     messages = 10 if arguments.quick else MESSAGES
     title = f"{messages} x {OCTETS // 1000} KB, {ROUND_TRIP * 1000:.0f} ms, the program as it is"

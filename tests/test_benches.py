@@ -1,7 +1,9 @@
 """Two checkouts that are measured in one run take turns, and each is measured with its own client."""
 
+import importlib
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benches import against, disk, fleet, fleet_plan, processor, report, runs
+from benches import against, disk, fetch, fleet, fleet_plan, processor, report, runs
 from benches.__main__ import main
 from benches.cores import Cores, on_core
 from benches.turns import Partner
@@ -19,6 +21,7 @@ import pop3fast
 
 MACHINES = Path(__file__).parent.parent / "docs" / "machines.md"
 PACKAGE = Path(pop3fast.__file__).parent
+OPTION = re.compile(r'add_argument\(("--\w+")')
 
 
 class Run:
@@ -159,6 +162,36 @@ def test_a_selection_without_another_checkout_is_no_run_of_everything(
         main()
     assert ended.value.code == 2
     assert "-k is for --against" in capsys.readouterr().err
+
+
+BENCHES = Path(against.__file__).parent
+WRITING = [
+    path.stem for path in BENCHES.glob("*.py") if {'"--quick"', '"--write"'} <= {*OPTION.findall(path.read_text())}
+]
+"""The programs that can write down what they measure, and be quick."""
+
+
+@pytest.mark.parametrize("name", sorted(WRITING))
+def test_what_a_quick_run_measures_is_never_written_down(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    program = importlib.import_module(f"benches.{name}")
+    takes_file = '"--write", type=Path' in Path(str(program.__file__)).read_text(encoding="utf-8")
+    monkeypatch.setattr("sys.argv", [name, "--quick", "--write", *([str(tmp_path / "page")] if takes_file else [])])
+    with pytest.raises(SystemExit) as ended:
+        program.main()
+    assert ended.value.code == 2
+    assert "is never written down" in capsys.readouterr().err
+
+
+def test_one_of_several_tables_is_not_written_over_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr("sys.argv", ["fetch", "--only", "1", "--write", str(tmp_path / "page")])
+    with pytest.raises(SystemExit) as ended:
+        fetch.main()
+    assert ended.value.code == 2
+    assert "--write takes all tables" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="a process cannot choose its core here")
