@@ -13,7 +13,7 @@ HEAVY = {"asyncio", "email.message", "email.utils", "hmac", "http", "json", "log
 
 OF_THE_CLIENT = HEAVY | {
     *("concurrent.futures", "copy", "dataclasses", "hashlib", "importlib", "inspect", "ipaddress", "pathlib"),
-    *("subprocess", "urllib", "pop3fast._dial", "pop3fast._route"),
+    *("subprocess", "threading", "urllib", "weakref", "pop3fast._dial", "pop3fast._route"),
 }
 OF_THE_COMMAND = {"asyncio", "email.message", "email.utils", "imaplib", "json", "random", "subprocess", "tempfile"}
 

@@ -8,7 +8,6 @@ command is given. `_ahead` decides what is asked for, the pipeline what may be i
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
-from weakref import ref
 
 from pop3fast import _protocol_log, _replies
 from pop3fast._ahead import AheadBatch, Command, ReadAhead, command_of
@@ -87,11 +86,13 @@ def _begin(pop: Hooks, session: ClientSession, ahead: ReadAhead, command: Comman
         ahead.pipelines = _replies.pipelines(_ask_what_it_can_do(pop, session))
     if not ahead.pipelines or pipeline_of(pop, session).given_up:
         return None
+    from weakref import ref  # noqa: PLC0415 - takes long, and few programs ask ahead
+
     stream_of(pop).by_hand = partial(_before_by_hand, ref(pop))
     return ahead.begin(command, pop.read_ahead)
 
 
-def _before_by_hand(known: "ref[Hooks]") -> None:
+def _before_by_hand(known: Callable[[], Hooks | None]) -> None:
     """See to it that a program which reads by hand is given what it sent for."""
     # Its file must not keep a session that the program has dropped, or the connection stays open.
     pop = known()

@@ -8,18 +8,27 @@ Must never know why there is TLS.
 import select
 import socket
 import ssl
+from functools import cache
 from time import monotonic
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING
 
 from pop3fast._socket import acknowledgement
 
-# By context, because a session is as good as what its context has verified; and by host.
-_sessions: WeakKeyDictionary[ssl.SSLContext, dict[str, ssl.SSLSession]] = WeakKeyDictionary()
+if TYPE_CHECKING:
+    from weakref import WeakKeyDictionary
+
+
+@cache
+def _sessions() -> "WeakKeyDictionary[ssl.SSLContext, dict[str, ssl.SSLSession]]":
+    """Return what is kept: by context, because a session is as good as what its context has verified; and by host."""
+    from weakref import WeakKeyDictionary  # noqa: PLC0415 - takes long, and who only imports us has no connection
+
+    return WeakKeyDictionary()
 
 
 def may_resume(context: ssl.SSLContext) -> None:
     """Let the connections of *context* resume what `keep` is given. It must be used for one account only."""
-    _sessions.setdefault(context, {})
+    _sessions().setdefault(context, {})
 
 
 def keep(sock: socket.socket, host: str) -> None:
@@ -27,7 +36,7 @@ def keep(sock: socket.socket, host: str) -> None:
 
     Not before something was received: the tickets of TLS 1.3 come behind the handshake.
     """
-    if isinstance(sock, ssl.SSLSocket) and (kept := _sessions.get(sock.context)) is not None:
+    if isinstance(sock, ssl.SSLSocket) and (kept := _sessions().get(sock.context)) is not None:
         session = sock.session
         if session is not None:
             kept[host] = session
@@ -41,7 +50,7 @@ def wrap_socket(context: ssl.SSLContext, sock: socket.socket, host: str) -> ssl.
     if not _is_plain(context, sock):
         return context.wrap_socket(sock, server_hostname=host)
     timeout = sock.gettimeout()
-    kept = _sessions.get(context, {})
+    kept = _sessions().get(context, {})
     secured = context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False, session=kept.get(host))
     try:
         secured.settimeout(0)

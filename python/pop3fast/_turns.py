@@ -6,7 +6,6 @@ would a child process that shares its parent's. The second one gets an error bef
 
 import os
 from collections.abc import Callable
-from threading import RLock
 
 from pop3fast._errors import ConnectionBusy
 
@@ -33,6 +32,8 @@ class Turns:
     def __init__(self) -> None:
         """Nobody's turn."""
         self._forks = _Forks.count
+        from threading import RLock  # noqa: PLC0415 - takes long, and who only imports us has no connection
+
         # A thread may begin a turn within its own: several commands that nobody may come between.
         lock = RLock()
         self._acquire = lock.acquire
