@@ -22,7 +22,7 @@ UNDECIDED_OCTETS = 64
 EMPTY_LINES = {b"\r\n", b"\n"}
 
 # At the end of what has come of a long line, blanks may go on.
-_DROPPED = re.compile(rb"(?:%s)[ \t]*(?::|\Z)" % b"|".join(map(re.escape, FIELDS)), re.IGNORECASE)
+_DROPPED = rb"(?i)(?:%s)[ \t]*(?::|\Z)" % b"|".join(map(re.escape, FIELDS))
 
 
 class WithoutStatus:
@@ -75,7 +75,7 @@ class WithoutStatus:
         """Return whether *line*, or what has come of it, is no part of what is delivered."""
         # The rest of a line, and one that is folded, goes with what is before it.
         if not self._in_line and not line.startswith((b" ", b"\t")):
-            self._drops = _DROPPED.match(line) is not None
+            self._drops = re.match(_DROPPED, line) is not None
         return self._drops
 
 

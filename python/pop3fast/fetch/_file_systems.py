@@ -18,7 +18,7 @@ KNOWN = frozenset({"btrfs", "ext3", "ext4", "f2fs", "xfs"})
 FIRST_LINUX = (5, 8)
 """Which one was the first to tell what could not be written; before it, only that there was no such descriptor."""
 
-_KERNEL = re.compile(r"(\d+)\.(\d+)")
+_KERNEL = r"(\d+)\.(\d+)"
 
 
 def sync_whole(folder: int) -> None:
@@ -36,7 +36,7 @@ def sync_whole(folder: int) -> None:
 
 def _tells_errors(folder: int) -> bool:
     system, _, release, *_ = os.uname()
-    found = _KERNEL.match(release)
+    found = re.match(_KERNEL, release)
     if system != "Linux" or found is None or (int(found[1]), int(found[2])) < FIRST_LINUX:
         return False
     try:

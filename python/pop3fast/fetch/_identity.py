@@ -26,7 +26,7 @@ UNUSABLE_PREFIX = b"ENOMEM-"
 """Quirk q75: what Courier gives for a unique-id when its disk is full; the next session shows another."""
 
 
-_NUMBER = re.compile(rb"[^0-9]{0,16}[0-9]{1,5}")
+_NUMBER = rb"[^0-9]{0,16}[0-9]{1,5}"
 """A small number, perhaps behind letters. A number that is filled up with zeros comes from a counter for more
 messages."""
 
@@ -98,7 +98,7 @@ def is_number(uid: bytes) -> bool:
     Simple servers give such unique-ids again, and RFC 1939 section 7 lets them once the message is gone. A longer one
     contains a time, a digest, or the number of the mailbox.
     """
-    return _NUMBER.fullmatch(uid) is not None
+    return re.fullmatch(_NUMBER, uid) is not None
 
 
 def none_deleted(content: bytes) -> int:

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from pop3fast.fetch._errors import SecretError
 
 # In quotes, or up to the next blank. In both, a backslash stands before a character that is meant as it is.
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|((?:[^\s\\]|\\.)+)', re.DOTALL)
-_NOT_BLANK = re.compile(r"\S")
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+_WORD = r'(?s)"((?:[^"\\]|\\.)*)"|((?:[^\s\\]|\\.)+)'
+_NOT_BLANK = r"\S"
+_ESCAPED = r"(?s)\\(.)"
 
 _VALUES = frozenset({"login", "user", "account", "password"})
 
@@ -57,15 +57,15 @@ class _Words:
             if not (comments and self._text.startswith("#", self.place)):
                 break
             self.skip_to("\n")
-        found = _TOKEN.match(self._text, self.place)
+        found = re.compile(_WORD).match(self._text, self.place)
         if found is None:
             self.place = len(self._text)
             return None
         self.place = found.end()
-        return _ESCAPED.sub(r"\1", found[2] if found[1] is None else found[1])
+        return re.sub(_ESCAPED, r"\1", found[2] if found[1] is None else found[1])
 
     def _skip_blanks(self) -> None:
-        found = _NOT_BLANK.search(self._text, self.place)
+        found = re.compile(_NOT_BLANK).search(self._text, self.place)
         self.place = len(self._text) if found is None else found.start()
 
     def skip_to(self, end: str) -> None:

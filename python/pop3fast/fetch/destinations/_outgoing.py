@@ -34,11 +34,9 @@ MOST_ADDRESS = 320
 KEY_HEX = 40
 """160 bits: no two messages are expected to share them, and a column for it may be short."""
 
-_NO_FIELD = re.compile(rb"^(?!From |[!-9;-~]*:|[\t ])", re.MULTILINE)
-_RETURN_PATH, _FROM = (
-    re.compile(rb"^%s:((?:.*\n[\t ])*.*)" % name, re.MULTILINE | re.IGNORECASE) for name in (b"Return-Path", b"From")
-)
-_PLAIN = re.compile(r"(?:[\w ]*|\"[\w .,-]*\" ?)<([\w.+=-]+@[\w.-]+)>", re.ASCII)
+_NO_FIELD = rb"(?m)^(?!From |[!-9;-~]*:|[\t ])"
+_RETURN_PATH, _FROM = (rb"(?mi)^%s:((?:.*\n[\t ])*.*)" % name for name in (b"Return-Path", b"From"))
+_PLAIN = r"(?a)(?:[\w ]*|\"[\w .,-]*\" ?)<([\w.+=-]+@[\w.-]+)>"
 """How nearly every sender is written. What looks otherwise is parsed, which takes half as long as all the rest. No
 blank can match in two places: many blanks would be tried in each, and a sender could make that take any time."""
 
@@ -193,10 +191,10 @@ class OutgoingMessage:
     def _looked_up_sender(self) -> str:
         header = self.header()
         # As the standard library reads it, and so most programs: what is below such a line is no header any more.
-        if (end := _NO_FIELD.search(header)) is not None:
+        if (end := re.search(_NO_FIELD, header)) is not None:
             header = header[: end.start()]
         for field in (_RETURN_PATH, _FROM):
-            if (found := field.search(header)) is not None:
+            if (found := re.search(field, header)) is not None:
                 return _address(found[1].decode("ascii", "replace"))
         return ""
 
@@ -215,7 +213,7 @@ class OutgoingMessage:
 
 def _address(field: str) -> str:
     field = " ".join(field.split())
-    if (plain := _PLAIN.fullmatch(field)) is not None and len(plain[1]) <= MOST_ADDRESS:
+    if (plain := re.fullmatch(_PLAIN, field)) is not None and len(plain[1]) <= MOST_ADDRESS:
         return plain[1]
     from email.utils import parseaddr  # noqa: PLC0415 - takes long, and is hardly ever needed
 

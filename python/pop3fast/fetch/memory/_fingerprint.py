@@ -14,10 +14,10 @@ HEADER_OCTETS = 256 * 2**10
 FIELDS = (b"message-id", b"date", b"from", b"to", b"subject")
 """Fields that identify a message, and that no server rewrites when it moves a mailbox."""
 
-_FIELD = re.compile(rb"\n[\r\v\f]*(%s)[ \t\r\v\f]*:([^\n]*(?:\n[ \t][^\n]*)*)" % b"|".join(FIELDS), re.IGNORECASE)
+_FIELD = rb"(?i)\n[\r\v\f]*(%s)[ \t\r\v\f]*:([^\n]*(?:\n[ \t][^\n]*)*)" % b"|".join(FIELDS)
 """One of `FIELDS` with the lines that it is folded over, behind a line end."""
 
-_EMPTY_LINE = re.compile(rb"\n\r?\n")
+_EMPTY_LINE = rb"\n\r?\n"
 
 
 def header_of(octets: bytes) -> bytes:
@@ -34,10 +34,10 @@ def fingerprint(header_octets: bytes) -> bytes:
     Octets behind the first empty line do not count. Without any of `FIELDS`, all words of the header count.
     """
     header = b"\n" + header_octets
-    if (end := _EMPTY_LINE.search(header)) is not None:
+    if (end := re.search(_EMPTY_LINE, header)) is not None:
         header = header[: end.start()]
     fields: dict[bytes, list[bytes]] = {}
-    for name, value in _FIELD.findall(header):
+    for name, value in re.findall(_FIELD, header):
         fields.setdefault(name.lower(), []).extend(value.split())
     if fields:
         told = b"".join([b"%s:%s\n" % (field, b" ".join(fields.get(field, ()))) for field in FIELDS])

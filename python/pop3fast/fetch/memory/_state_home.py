@@ -19,12 +19,12 @@ SHOWN_CHARACTERS = 40
 DIGEST_HEX = 12
 """48 bits tell a person's destinations apart."""
 
-_PLAIN = re.compile(r"[^A-Za-z0-9]+")
+_NOT_PLAIN = r"[^A-Za-z0-9]+"
 
 
 def state_at_home(words: str) -> str:
     """Return the path of the state of the destination that *words* stand for. Nothing is made yet."""
-    shown = _PLAIN.sub("-", words).strip("-")[:SHOWN_CHARACTERS]
+    shown = re.sub(_NOT_PLAIN, "-", words).strip("-")[:SHOWN_CHARACTERS]
     digest = sha256(words.encode("utf-8", "surrogateescape")).hexdigest()[:DIGEST_HEX]
     return f"{home_folder()}/{shown}-{digest}.sqlite"
 
