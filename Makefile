@@ -90,7 +90,7 @@ lint: rust-lint $(DONE)/built $(DONE)/dev
 bench: $(DONE)/built $(DONE)/dev
 	$(IN_VENV) -m benches $(BENCH_ARGS)
 
-# Unpacked, for Debian hardly lets two POP3 servers be installed together. Of Postfix it is smtp-sink, which takes LMTP.
+# Unpacked and not installed: few POP3 servers of Debian may be installed together. Postfix is here for smtp-sink, which takes LMTP.
 SERVERS := popa3d courier-pop courier-authlib libcourier-unicode4 libidn12 \
            cyrus-common cyrus-imapd cyrus-pop3d libical3 libpcre3 libxapian30 postfix
 

@@ -18,7 +18,7 @@ _ACKNOWLEDGE: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
 def arrival(sock: socket.socket) -> Callable[[], object]:
-    """Return a function that says whether something has arrived on *sock*, were it its end."""
+    """Return a function that says whether something has arrived on *sock*, be it the end of what comes."""
     if hasattr(select, "poll"):
         poller = select.poll()
         poller.register(sock, select.POLLIN)
@@ -32,9 +32,9 @@ def can_acknowledge(sock: socket.socket) -> bool:
 
 
 def late_clock(sock: socket.socket) -> Callable[[], float] | None:
-    """Return by what to measure what it costs that the kernel acknowledges late what has come on *sock*.
+    """Return the clock that measures what the kernel's late acknowledgements on *sock* cost.
 
-    None where it can be told otherwise.
+    None where the kernel can be told to acknowledge at once.
     """
     return monotonic if _ACKNOWLEDGE is None and _is_tcp(sock) else None
 

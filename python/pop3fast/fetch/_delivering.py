@@ -35,8 +35,8 @@ SUSPECTS = 16
 """When an unknown message has forged a reply, so many messages are fetched at a time until it is found."""
 
 EXCHANGED = "one message came longer than the server lists it and one shorter: their replies may have been exchanged"
-"""Each reply comes then, so nothing is missing or left over: of the messages behind each other the sizes are in another
-order, and wherever one is too long another is too short."""
+"""Both replies come then, and nothing is missing or left over. Only the sizes are in another order: where one message
+is too long, another is too short."""
 
 
 class Deliverer:

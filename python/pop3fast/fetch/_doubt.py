@@ -85,7 +85,7 @@ def numbers_changed(known: Mapping[int, bytes], found: Mapping[int, bytes]) -> b
 
 
 def renumbered(plan: Plan, found: Mapping[int, bytes], seen: Seen) -> bool:
-    """Return whether the fingerprints that were *found* show that small numbers were given to other messages."""
+    """Return whether the fingerprints that were *found* show that the server gave its numbers to other messages."""
     others: list[Item] = []
     same: set[Identity] = set()
     for item in plan.doubtful:
