@@ -363,6 +363,11 @@ def test_a_file_of_none_of_them_is_status_2_and_not_quoted(text: str, why: str, 
     assert "cannot read" in pop3fast(tmp_path, "import-config", "nothing", status=2).err
 
 
+def test_a_file_that_is_far_too_large_is_status_2(tmp_path: Path) -> None:
+    path = private(tmp_path / "rc", "account a\n" + "#\n" * 2**20)
+    assert "is larger than" in pop3fast(tmp_path, "import-config", path, status=2).err
+
+
 def test_no_octets_make_a_file_that_our_configuration_cannot_read(tmp_path: Path) -> None:
     strange = 'account x"y\\]\nhost h\nuser "u\x01\\"\npassword \x7f"\n'
     accounts, _ = imported(tmp_path, strange)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pop3fast.cli._import_words import Table, Value
 from pop3fast.cli._text import UsageError, printable, say
+from pop3fast.fetch import SecretError
 from pop3fast.fetch.accounts._private import no_utf8, read_contents
 
 _KIND_OF_LINE = re.compile(
@@ -29,6 +30,8 @@ def import_config(path: str) -> int:
         octets = read_contents(path).octets
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
+    except SecretError as error:
+        raise UsageError(str(error)) from None
     try:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError:
