@@ -9,6 +9,7 @@ import pytest
 
 from maildrops import FastClock, Maildrop, account_of, delivered, fetch_from, mail
 from pop3fast import AuthenticationError
+from pop3fast._location import Location, parse_url
 from pop3fast.fetch import (
     Account,
     AccountBusy,
@@ -401,6 +402,20 @@ def test_an_account_shows_no_secret_and_can_be_pickled() -> None:
     assert pickle.loads(pickle.dumps(account)) == account  # noqa: S301 - its own
     assert account.digest == Account("pop3s://mail.example.org", "Me@x", token="t").digest
     assert "secret" not in repr(Account("pop3s://a@b", password_command="print secret"))
+
+
+def test_the_url_of_an_account_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+
+    def parse(url: str) -> Location:
+        read.append(url)
+        return parse_url(url)
+
+    monkeypatch.setattr("pop3fast.fetch.accounts._account.parse_url", parse)
+    account = Account("pop3s://me@MAIL.example.org", password="secret-1")
+    shown = [(str(account), account.host, account.login, account.digest) for _ in range(3)]
+    assert len(set(shown)) == 1
+    assert read == ["pop3s://me@MAIL.example.org"]
 
 
 @pytest.mark.parametrize(

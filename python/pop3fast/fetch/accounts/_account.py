@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
 from pop3fast import POP3, AuthenticationError, ConnectionLost, connect, tls_context
@@ -196,8 +196,9 @@ class Account:
     def _wishes_for_tls(self) -> bool:
         return any(self.tls_wishes[1:])
 
-    @property
+    @cached_property
     def _location(self) -> Location:
+        # Whoever shows how far a fetch is says whose it is for each piece of a message.
         return parse_url(self.url)
 
     def __str__(self) -> str:
