@@ -11,11 +11,13 @@
 //! 5. A scan listing or a unique-id listing is read entry by entry ([`listing`]).
 //! 6. What cannot be framed is a [`FramingError`] ([`error`]), and stays one.
 //!
-//! Beside that way stands [`checksum`], for whoever reads again what was written.
+//! Beside that way stand [`blocks`], for whoever writes a body to a file, and [`checksum`], for whoever reads again what
+//! was written.
 //!
 //! The crate knows nothing of sockets or of Python. The feature `python` adds `python`, the one
 //! module that does: it converts and delegates.
 
+pub mod blocks;
 pub mod body;
 pub mod buffer;
 pub mod checksum;
@@ -28,6 +30,7 @@ pub mod listing;
 mod python;
 pub mod status;
 
+pub use blocks::Blocks;
 pub use body::BodyScanner;
 pub use checksum::Checksum;
 pub use error::FramingError;

@@ -63,26 +63,9 @@ impl<'a> Iterator for Contents<'a> {
 
 impl ExactSizeIterator for Contents<'_> {}
 
-/// `text` with LF for every CRLF, as mail lies on a Unix disk. A CR or an LF on its own stays as it is.
-#[must_use]
-pub fn with_lf(text: &[u8]) -> Vec<u8> {
-    let mut converted = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(cr) = memchr(b'\r', rest) {
-        let (line, end) = rest.split_at(cr);
-        converted.extend_from_slice(line);
-        rest = &end[1..];
-        if !rest.starts_with(b"\n") {
-            converted.push(b'\r');
-        }
-    }
-    converted.extend_from_slice(rest);
-    converted
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{content, contents, count, ends_in_bare_lf, with_lf};
+    use super::{content, contents, count, ends_in_bare_lf};
 
     #[test]
     fn content_follows_poplib() {
@@ -120,23 +103,5 @@ mod tests {
         assert_eq!(count(body), lines.len());
         assert_eq!(contents(b"").count(), 0);
         assert_eq!(count(b""), 0);
-    }
-
-    #[test]
-    fn a_crlf_becomes_an_lf_and_nothing_else_changes() {
-        let cases: [(&[u8], &[u8]); 9] = [
-            (b"", b""),
-            (b"\r\n", b"\n"),
-            (b"a\r\nb\r\n", b"a\nb\n"),
-            (b"a\nb\r", b"a\nb\r"),
-            (b"\r\r\n\n", b"\r\n\n"),
-            (b"\n\r", b"\n\r"),
-            (b"a\rb", b"a\rb"),
-            (b"\r\n\r\n", b"\n\n"),
-            (b"\r\r", b"\r\r"),
-        ];
-        for (text, expected) in cases {
-            assert_eq!(with_lf(text), expected, "{text:?}");
-        }
     }
 }

@@ -207,6 +207,32 @@ mod _framing {
         }
     }
 
+    /// Octets on their way into a file.
+    #[pyclass(module = "pop3fast._framing")]
+    struct Blocks(crate::Blocks);
+
+    #[pymethods]
+    impl Blocks {
+        #[new]
+        #[pyo3(signature = (octets, *, in_lf))]
+        fn new(octets: usize, in_lf: bool) -> Self {
+            Self(crate::Blocks::new(octets, in_lf))
+        }
+
+        fn feed<'py>(&mut self, py: Python<'py>, octets: &[u8]) -> Bound<'py, PyBytes> {
+            if octets.len() < DETACH_OCTETS {
+                self.0.feed(octets);
+            } else {
+                py.detach(|| self.0.feed(octets));
+            }
+            PyBytes::new(py, self.0.full())
+        }
+
+        fn rest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+            PyBytes::new(py, self.0.rest())
+        }
+    }
+
     /// The checksum of octets that come in pieces.
     #[pyclass(module = "pop3fast._framing")]
     #[derive(Default)]
@@ -259,13 +285,6 @@ mod _framing {
     #[pyfunction]
     fn split_lines<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyList>> {
         lines(py, body)
-    }
-
-    #[pyfunction]
-    fn with_lf<'py>(py: Python<'py>, text: &[u8]) -> Bound<'py, PyBytes> {
-        let converted =
-            if text.len() < DETACH_OCTETS { line::with_lf(text) } else { py.detach(|| line::with_lf(text)) };
-        PyBytes::new(py, &converted)
     }
 
     #[pyfunction]

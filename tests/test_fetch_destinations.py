@@ -13,17 +13,18 @@ import pytest
 from destinations import prepared
 from fetching import mail
 from maildrops import delivered
+from pop3fast._framing import Blocks
 from pop3fast.fetch import Destination, DestinationError, Entry, Identity
 from pop3fast.fetch._files import Files
 from pop3fast.fetch.destinations import _spool as spool_module
-from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._folder import BLOCK_OCTETS
 from pop3fast.fetch.destinations._mbox import Mbox
 
 KINDS = ["maildir", "eml", "mbox"]
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 # In memory, and in a file, while they are under way.
-SIZES = [100, SMALL_OCTETS + 100]
+SIZES = [100, 3 * BLOCK_OCTETS]
 
 
 def deliver(destination: Destination, number: int, octets: int = 40) -> None:
@@ -43,7 +44,7 @@ def to(kind: str, tmp_path: Path) -> str:
 
 @pytest.fixture(params=SIZES)
 def octets(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(spool_module, "MEMORY_OCTETS", SMALL_OCTETS)
+    monkeypatch.setattr(spool_module, "MEMORY_OCTETS", BLOCK_OCTETS)
     chosen: int = request.param
     return chosen
 
@@ -182,7 +183,7 @@ def test_a_message_of_which_nothing_is_left_ends_in_an_error(to: str) -> None:
             assert destination._spool is not None
             destination._spool.clear()
         else:
-            delivery._content = b""  # type: ignore[attr-defined]
+            delivery._blocks = Blocks(1, in_lf=True)  # type: ignore[attr-defined]
         with pytest.raises(AssertionError, match="octets are left of"):
             delivery.end()
         assert destination.flush() == []

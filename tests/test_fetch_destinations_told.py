@@ -423,6 +423,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", ["maildir", "eml", "mbox"])
 def test_whatever_happens_in_whatever_order(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_module, "SMALL_OCTETS", 100)
+    monkeypatch.setattr(folder_module, "BLOCK_OCTETS", 150)
     monkeypatch.setattr(folder_module, "MAX_ROUND", 2)
     monkeypatch.setattr(folder_module, "large_at_once", lambda: 2)
     monkeypatch.setattr(spool_module, "MEMORY_OCTETS", 300)

@@ -22,7 +22,7 @@ from maildrops import FastClock
 from pop3fast.fetch import Destination, DestinationError, Entry, Identity, State, default_path, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import account_digest, delivery_key
-from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._folder import BLOCK_OCTETS, SMALL_OCTETS
 from pop3fast.fetch.destinations._sync import FEW, MAX_LARGE, MAX_ROUND, MAX_SHARES, SYNC_THREADS
 
 ACCOUNT = account_digest("mail.example.org", 110, "me")
@@ -701,7 +701,7 @@ def test_a_folder_that_vanishes(box: Path) -> None:
     with pytest.raises(DestinationError, match=f"cannot write to {box}: No such file"):
         destination.flush()
     with pytest.raises(DestinationError, match=f"cannot write to {box}: No such file"):
-        destination.begin(Identity(b"3")).write(bytes(SMALL_OCTETS + 1))
+        destination.begin(Identity(b"3")).write(bytes(BLOCK_OCTETS))
     destination.close()
 
 

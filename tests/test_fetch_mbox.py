@@ -17,7 +17,6 @@ from mboxes import THEIRS, append, deliver, found, prepared
 from pop3fast.fetch import DestinationError, Identity, State, open_destination
 from pop3fast.fetch._files import Files
 from pop3fast.fetch.destinations import _spool as spool_module
-from pop3fast.fetch.destinations._lines import LineEnds
 from pop3fast.fetch.destinations._mboxrd import Quoter, from_line
 
 
@@ -57,13 +56,6 @@ def test_a_line_of_many_quotes_takes_linear_time_and_is_not_kept() -> None:
     for _ in range(1000):
         assert len(quoter.feed(b">" * 10_000)) == 10_000
     assert quoter.feed(b"From x\n") == b">From x\n"
-
-
-@given(st.lists(st.text("\r\n.x", max_size=6).map(str.encode), max_size=8))
-def test_line_ends(chunks: list[bytes]) -> None:
-    ends = LineEnds()
-    converted = b"".join([*map(ends.feed, chunks), ends.end()])
-    assert converted == b"".join(chunks).replace(b"\r\n", b"\n")
 
 
 HEADER = b"Subject: x\r\n\r\n"

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from naive import Body, read_body
 from pop3fast._framing import (
+    Blocks,
     Checksum,
     Framer,
     FramingError,
     FramingLimitError,
     most_lines,
     split_lines,
-    with_lf,
 )
 
 NO_LIMIT = 2**63 - 1
@@ -313,11 +313,22 @@ def test_pieces_that_are_there_are_not_lost_to_an_error_behind_them() -> None:
         framer.next_pieces(NO_LIMIT, 10, 100, 3)
 
 
-@given(st.binary(max_size=300))
-def test_line_ends_are_turned_as_bytes_replace_does(text: bytes) -> None:
-    text = text.replace(b"a", b"\r").replace(b"b", b"\n").replace(b"c", b"\r\n")
-    for octets in (text, text * 500):
-        assert with_lf(octets) == octets.replace(b"\r\n", b"\n")
+@given(
+    pieces=st.lists(st.text("\r\n.x", max_size=6).map(str.encode), max_size=8),
+    octets=st.integers(1, 9),
+    in_lf=st.booleans(),
+)
+def test_blocks_have_all_octets_with_the_line_ends_of_bytes_replace(
+    *, pieces: list[bytes], octets: int, in_lf: bool
+) -> None:
+    for times in (1, 10_000):  # Above some ten thousand other threads may run meanwhile.
+        blocks = Blocks(octets, in_lf=in_lf)
+        cut = [piece * times for piece in pieces]
+        full = [blocks.feed(piece) for piece in cut]
+        content = b"".join(cut)
+        assert b"".join([*full, blocks.rest()]) == (content.replace(b"\r\n", b"\n") if in_lf else content)
+        assert not any(len(each) % octets for each in full)
+        assert len(blocks.rest()) < octets + in_lf
 
 
 @given(st.binary(max_size=2000), st.integers(1, 999))

@@ -151,7 +151,6 @@ DESTINATIONS = (
     "fetch.destinations._spool",
     "fetch.destinations._open_folders",
     "fetch.destinations._sync",
-    "fetch.destinations._lines",
     "fetch.destinations._destination",
 )
 MEMORY = (

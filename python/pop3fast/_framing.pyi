@@ -15,6 +15,7 @@ A body of which pieces were taken goes on with whichever method is called next; 
 from typing import Final, Literal, final
 
 __all__ = [
+    "Blocks",
     "Checksum",
     "Framer",
     "FramingError",
@@ -26,7 +27,6 @@ __all__ = [
     "split_lines",
     "status",
     "strict_status",
-    "with_lf",
 ]
 
 __version__: Final[str]
@@ -109,6 +109,19 @@ class Framer:
         """
 
 @final
+class Blocks:
+    """Octets on their way into a file, which come in pieces, cut anywhere, and go on in blocks of one size."""
+
+    def __new__(cls, octets: int, *, in_lf: bool) -> Blocks:
+        """Make blocks of so many *octets*; *in_lf* turns CRLF into LF. A CR or an LF on its own stays as it is."""
+
+    def feed(self, octets: bytes) -> bytes:
+        """Take the next *octets*, and return the blocks that are full. Other threads may run meanwhile."""
+
+    def rest(self) -> bytes:
+        """Return what is left at the end, less than a block."""
+
+@final
 class Checksum:
     """The checksum of octets that come in pieces: it finds what a disk damages, and withstands no forger.
 
@@ -136,9 +149,6 @@ def most_lines(max_octets: int) -> int:
 
 def split_lines(body: bytes) -> list[bytes]:
     """Return the lines of a body without their line ends, as `Framer.next_lines` does."""
-
-def with_lf(text: bytes) -> bytes:
-    """Return *text* with LF for every CRLF; a CR or an LF on its own stays. Other threads may run meanwhile."""
 
 def parse_sizes(body: bytes) -> dict[int, int]:
     """Return a scan listing, message number to octets (0 where the server gave none that can be read).

@@ -27,6 +27,7 @@ SMALL_LIMITS: tuple[tuple[str, str, tuple[int, ...]], ...] = (
     ("pop3fast.fetch.destinations._spool", "MEMORY_OCTETS", (0, 200)),
     ("pop3fast.fetch.destinations._spool", "PIECE_OCTETS", (50,)),
     ("pop3fast.fetch._doubt", "PROBES", (1, 3)),
+    ("pop3fast.fetch.destinations._folder", "BLOCK_OCTETS", (1, 50)),
 )
 """What is small enough in a mailbox of eight messages to be reached."""
 

@@ -6,10 +6,9 @@ Owns the form: the From line, LF line ends, the quoting, and the empty line behi
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
-from pop3fast._framing import Checksum
+from pop3fast._framing import Blocks, Checksum
 from pop3fast.fetch._errors import destination_error
 from pop3fast.fetch._identity import CONTENT_OCTETS, Entry, Identity
-from pop3fast.fetch.destinations._lines import LineEnds
 from pop3fast.fetch.destinations._mboxrd import Likeness, Quoter, from_line
 from pop3fast.fetch.destinations._spool import Spool
 
@@ -65,7 +64,7 @@ class MboxDelivery:
         self._identity = identity
         self._second = mbox.date()
         self._start = spool.size
-        self._ends = LineEnds()
+        self._ends = Blocks(1, in_lf=True)
         self._quoter = Quoter()
         self.left_out: int = 0
         self._octets = 0
@@ -96,7 +95,7 @@ class MboxDelivery:
         """
         if not self._open:
             raise ValueError("this delivery has ended")
-        self._convert(self._ends.end())
+        self._convert(self._ends.rest())
         if self._beginning is not None:
             self._begin(bytes(self._beginning))
         rest = self._quoter.end()

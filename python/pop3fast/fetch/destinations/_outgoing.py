@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from pop3fast import Message
+from pop3fast._framing import Blocks
 from pop3fast.fetch._errors import destination_error
 from pop3fast.fetch._identity import Identity, is_lasting
-from pop3fast.fetch.destinations._lines import LineEnds
 
 if TYPE_CHECKING:
     from email.message import EmailMessage
@@ -200,11 +200,11 @@ class OutgoingMessage:
 
     def copy_with_lf(self, file: BinaryIO) -> None:
         """Write it to *file* with LF line ends, as it lies in files. Raises ``OSError``."""
-        ends = LineEnds()
+        ends = Blocks(COPY_OCTETS, in_lf=True)
         with self.open() as content:
             while octets := content.read(COPY_OCTETS):
                 file.write(ends.feed(octets))
-        file.write(ends.end())
+        file.write(ends.rest())
 
     def __repr__(self) -> str:
         # Not its content: a message is not for a log.
