@@ -4,7 +4,6 @@ Counts, and looks at no clock.
 """
 
 import argparse
-import shutil
 import ssl
 
 import pytest
@@ -71,7 +70,4 @@ def test_the_help_is_as_wide_as_that_of_other_programs(columns: str | None, monk
     monkeypatch.delenv("COLUMNS", raising=False)
     if columns is not None:
         monkeypatch.setenv("COLUMNS", columns)
-    text = "octets " * 100
-    assert Help("x")._fill_text(text, Help("x")._width, "") == argparse.HelpFormatter("x")._fill_text(
-        text, shutil.get_terminal_size().columns - 2, ""
-    )
+    assert Help("x")._width == argparse.HelpFormatter("x")._width
