@@ -55,6 +55,18 @@ def test_every_mailbox_arrives_and_no_more_at_once_than_are_wanted(tmp_path: Pat
     run(main)
 
 
+def test_jobs_for_one_account_are_done_one_behind_the_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        # Far enough away that the sessions would overlap.
+        with MailboxServer(MESSAGES, latency=0.02) as server:
+            jobs = [Job(account_of(server), f"maildir:{tmp_path}/{place}") for place in range(3)]
+            reports = [report async for report in aio.fetch_many(jobs, limit=3)]
+            assert [report.fetched for report in reports] == [len(MESSAGES)] * 3
+            assert [line for line in server.commands if line in {b"UIDL", b"QUIT"}] == [b"UIDL", b"QUIT"] * 3
+
+    run(main)
+
+
 def test_what_ends_one_job_is_in_its_report_and_ends_no_other(tmp_path: Path) -> None:
     async def main() -> None:
         with MailboxServer(MESSAGES) as server, MailboxServer(MESSAGES, password="another") as other:

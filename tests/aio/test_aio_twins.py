@@ -11,6 +11,23 @@ from twins import DIFFERENCES, INSTEAD, NOT_ASKED
 
 TESTS = Path(__file__).parent.parent
 
+OTHERS = ("test_cli", "test_contrib", "test_fetch", "test_process", "test_scripted")
+"""Modules of the rooms above the clients, which have the blocking one, and of the scripted servers themselves."""
+
+BLOCKING_ALONE = {
+    "test_close": "another thread closes; a task that is cancelled is `test_aio_cancelling`",
+    "test_programs": "poplib's names, hooks and sockets: programs of poplib have no event loop",
+    "test_programs_hooks": "as above",
+    "test_programs_looks": "as above",
+    "test_programs_names": "as above",
+    "test_programs_sockets": "as above",
+    "test_read_ahead_broken": "nothing is read ahead on a loop: tasks give their commands at once",
+    "test_recall": "what an earlier fetch has shown: fetches have the blocking client",
+    "test_trust": "certificates of all clients, the asyncio client among them",
+    "test_turns": "threads on one connection; tasks are `test_aio_at_once`",
+}
+"""The modules with scripted servers whose dialogues the asyncio client does not hold, and why."""
+
 
 def held_again(module: str) -> Path:
     return TESTS / "aio" / f"test_aio_{module.removeprefix('test_')}.py"
@@ -22,6 +39,17 @@ def test_each_test_that_is_left_out_is_there_and_each_module_is_held_again() -> 
         assert f"def {test}(" in (TESTS / f"{module}.py").read_text(encoding="utf-8"), name
     for module in INSTEAD:
         assert f'held_again("{module}")' in held_again(module).read_text(encoding="utf-8")
+
+
+def test_each_module_with_a_scripted_server_is_held_again_or_says_why_not() -> None:
+    scripted = {
+        path.stem
+        for path in TESTS.glob("test_*.py")
+        if "\nfrom scripted import " in path.read_text(encoding="utf-8") and not path.stem.startswith(OTHERS)
+    }
+    # What is written anew for tasks has a file of the same name.
+    held = {name for name in scripted if name in INSTEAD or held_again(name).is_file()}
+    assert scripted - held == set(BLOCKING_ALONE)
 
 
 @pytest.mark.timeout(300)  # some of sixty dialogues take two seconds each
