@@ -157,9 +157,9 @@ FORKS_AND_IS_KILLED = """
     def progress(told):
         if told.messages == 3:
             if not os.fork():
+                print("there", flush=True)  # here, where what it lets go of is closed by now
                 sys.stdin.read()  # for as long as the test has the other end
                 os._exit(0)
-            print("there", flush=True)
             time.sleep(60)
     fetch_mailbox(Account(sys.argv[1], password="password"), sys.argv[2], progress=progress)
 """
