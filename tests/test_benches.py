@@ -86,9 +86,11 @@ def other_checkout(folder: Path, line: str) -> Path:
     return folder
 
 
+two_runs = pytest.mark.timeout(300)  # each in a process of its own; beside a dozen others they took 18 seconds
 ONE_COLUMN = ["--quick", "-k", "test_messages and 4 and not TLS", "-p", "no:cacheprovider"]
 
 
+@two_runs
 def test_the_other_checkout_is_measured_with_its_own_client_as_far_as_it_has_what_is_measured(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,6 +106,7 @@ def test_the_other_checkout_is_measured_with_its_own_client_as_far_as_it_has_wha
     assert [row.endswith(("as fast", "SLOWER")) for row in rows] == [False, True, True, False, False, False]
 
 
+@two_runs
 def test_a_run_that_fails_says_why(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +116,7 @@ def test_a_run_that_fails_says_why(
     assert "`retr_bytes()` retrieved something else" in "".join(capfd.readouterr())
 
 
+@two_runs
 def test_a_checkout_that_does_not_work_is_no_comparison(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
