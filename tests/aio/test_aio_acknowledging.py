@@ -213,12 +213,18 @@ def test_session_tickets_that_come_behind_the_first_command_over_tls_are_acknowl
 def test_on_uvloop_the_socket_itself_is_told_and_none_is_made_for_it() -> None:
     async def main() -> None:
         async with line() as server:
-            connecting = asyncio.ensure_future(_connect(server, "pop3+plain"))
             loop, ours = asyncio.get_running_loop(), server.ours
-            await loop.sock_sendall(server.theirs, b"+OK")
-            await until(lambda: ours.told == 1)
-            await loop.sock_sendall(server.theirs, b" hi\r\n")
-            await (await connecting).close()
+            await loop.sock_sendall(server.theirs, b"+OK hi\r\n")
+            pop = await _connect(server, "pop3+plain")
+            asking = asyncio.ensure_future(pop.noop())
+            assert await server.asked() == b"NOOP\r\n"
+            assert ours.told == 0
+            await loop.sock_sendall(server.theirs, b"+O")
+            await until(pop._pop3fast.wire.framer.unread)
+            assert ours.told == 1
+            await loop.sock_sendall(server.theirs, b"K\r\n")
+            assert await asking == b"+OK"
+            await pop.close()
             assert ours.told == 1
 
     run(main, uvloop_factory())
