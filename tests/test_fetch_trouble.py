@@ -234,12 +234,14 @@ def test_a_message_for_which_the_server_says_nothing_costs_no_other(
 
 def test_a_line_that_drops_in_a_listing_does_not_end_pipelining_that_has_shown_itself(tmp_path: Path) -> None:
     drop = maildrop(400, b"TOP\r\nUIDL\r\nPIPELINING\r\n")
-    listings = retrieved = 0
+    listings = retrieved = ahead = 0
 
     def instead(command: bytes) -> Reply | None:
-        nonlocal listings, retrieved
+        nonlocal listings, retrieved, ahead
         listings += command == b"UIDL"
         retrieved += command.startswith(b"RETR")
+        if listings == 3 and command.startswith(b"RETR"):
+            ahead = max(ahead, len(server.received.rpartition(command + b"\r\n")[2]))
         if (command == b"UIDL" and listings == 2) or (command.startswith(b"RETR") and retrieved == 200):
             return Reply(b"+OK\r\n1 1\r\n", then="fin")
         return None
@@ -248,8 +250,8 @@ def test_a_line_that_drops_in_a_listing_does_not_end_pipelining_that_has_shown_i
     with ScriptedServer(GREETING, drop) as server:
         report = fetch_from(server, f"eml:{tmp_path}/box")
         assert (report.fetched, report.sessions) == (400, 3)
-        # One by one each would come in a segment of its own.
-        assert server.received.count(b"RETR 399\r\nRETR 400\r\n") == 1
+        # One by one, nothing would be there behind a command that is about to be answered.
+        assert ahead > 0
 
 
 def test_a_message_that_breaks_the_connection_twice_is_named_and_the_rest_fetched(tmp_path: Path) -> None:
