@@ -25,6 +25,7 @@ import pytest
 
 import pop3fast
 from pop3fast import _deadline, aio
+from pop3fast._commands import row, verb_of
 from pop3fast._session import Session
 from pop3fast.aio._queue import lines, short
 from pop3fast.testing import MailboxServer
@@ -236,7 +237,8 @@ class Twin:
         return self.run(self._by_hand(line, lines))
 
     async def _by_hand(self, line: str, take: Any) -> Any:
-        return await self.pop._pop3fast.command(line, take)
+        own, verb = self.pop._pop3fast, verb_of(line)
+        return await (own.command(line, take) if row(verb).alone else own.ask(verb, line, take))
 
     def __getattr__(self, name: str) -> Any:
         if name == "pop":  # it is not connected yet

@@ -8,7 +8,7 @@ import asyncio
 import gc
 import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 
 from aio.running import connecting, count_writes, run, until
-from pop3fast import ConnectionLost, ProtocolError, aio
+from pop3fast import CommandError, ConnectionLost, ProtocolError, aio
+from pop3fast._commands import row, verb_of
 from pop3fast.aio._answer import Answer
-from pop3fast.aio._queue import short
+from pop3fast.aio._conversation import Conversation
+from pop3fast.aio._queue import Take, short
 from pop3fast.testing import MailboxServer
 
 COMMANDS = 50
@@ -58,6 +60,43 @@ def test_commands_one_by_one_cost_no_call_of_the_event_loop_and_one_timer(monkey
                 monkeypatch.undo()
 
     run(main)
+
+
+def test_what_is_asked_past_the_pipeline_names_its_own_verb_and_is_nothing_that_goes_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str]] = []
+    ask = Conversation.ask
+
+    def noted(self: Conversation, verb: str, line: str, take: Take[Any]) -> Awaitable[Any]:
+        asked.append((verb, line))
+        return ask(self, verb, line, take)
+
+    async def main() -> None:
+        with MailboxServer(MESSAGES[:1]) as server:
+            async with connecting(server) as pop:
+                monkeypatch.setattr(Conversation, "ask", noted)
+                plain: list[Callable[[], Awaitable[object]]] = [pop.stat, pop.list, pop.uidl, pop.sizes, pop.uids]
+                for given in [*plain, pop.noop, pop.rset]:
+                    await given()
+                about: list[Callable[[int], Awaitable[object]]] = [
+                    pop.list,
+                    pop.uidl,
+                    pop.retr,
+                    pop.retr_bytes,
+                    pop.dele,
+                ]
+                for one in about:
+                    await one(1)
+                await pop.rset()
+                await pop.top(1, 0)
+                with suppress(CommandError):
+                    await pop.utf8()
+
+    run(main)
+    assert {verb for verb, _ in asked} >= {"STAT", "LIST", "UIDL", "RETR", "TOP", "DELE", "NOOP", "RSET", "UTF8"}
+    assert [verb for verb, _ in asked] == [verb_of(line) for _, line in asked]
+    assert not any(row(verb).alone for verb, _ in asked)
 
 
 def test_a_loop_that_keeps_up_never_stops_the_server(monkeypatch: pytest.MonkeyPatch) -> None:

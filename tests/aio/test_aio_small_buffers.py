@@ -14,5 +14,5 @@ def test_commands_inside_two_loops_never_overrun_a_buffer_of_2048_octets() -> No
         loops = [pop.retr_many(window=1000) for _ in range(2)]
         for number in range(1, MESSAGES + 1):
             assert {check(server, next(loop)) for loop in loops} == {number}
-            pop.run(pop.pop._short("NOOP " + "x" * (number % 200)))
+            pop._shortcmd("NOOP " + "x" * (number % 200))
         assert server.lost == 0

@@ -197,7 +197,7 @@ class BulkCommands:
 
     async def _listing(self, command: str, parse: Callable[[bytes], dict[int, T]]) -> dict[int, T]:
         try:
-            body = await self._pop3fast.command(command, listing)
+            body = await self._pop3fast.ask(command, command, listing)
         except CommandError as error:
             return await self._empty_or_refused(error)
         return parsed(body, parse, self._pop3fast.broken)
@@ -206,7 +206,7 @@ class BulkCommands:
         # Quirk q64: old servers answer -ERR for a maildrop that is empty.
         if self._pop3fast.in_step:
             try:
-                if _replies.parse_stat((await self._pop3fast.command("STAT", short)).split())[0] == 0:
+                if _replies.parse_stat((await self._pop3fast.ask("STAT", "STAT", short)).split())[0] == 0:
                     return {}
             except ProtocolError:
                 raise

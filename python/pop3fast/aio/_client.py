@@ -95,7 +95,7 @@ class POP3(BulkCommands, LoginCommands):
 
         Raises `error_proto` when the response does not hold them; the session goes on.
         """
-        return _replies.parse_stat((await self._short("STAT")).split())
+        return _replies.parse_stat((await self._pop3fast.ask("STAT", "STAT", short)).split())
 
     @overload
     async def list(self) -> LongResponse: ...
@@ -106,8 +106,8 @@ class POP3(BulkCommands, LoginCommands):
     async def list(self, which: MessageNumber | None = None) -> LongResponse | bytes:
         """Return the scan listing, ``b"number octets"`` each, or the response for *which* (RFC 1939 section 5)."""
         if which is not None:
-            return await self._short(f"LIST {which}")
-        return await self._pop3fast.command("LIST", lines)
+            return await self._pop3fast.ask("LIST", f"LIST {which}", short)
+        return await self._pop3fast.ask("LIST", "LIST", lines)
 
     @overload
     async def uidl(self) -> LongResponse: ...
@@ -118,32 +118,32 @@ class POP3(BulkCommands, LoginCommands):
     async def uidl(self, which: MessageNumber | None = None) -> LongResponse | bytes:
         """Return all unique-ids, ``b"number unique-id"`` each, or the response for message *which* (RFC 1939)."""
         if which is not None:
-            return await self._short(f"UIDL {which}")
-        return await self._pop3fast.command("UIDL", lines)
+            return await self._pop3fast.ask("UIDL", f"UIDL {which}", short)
+        return await self._pop3fast.ask("UIDL", "UIDL", lines)
 
     async def retr(self, which: MessageNumber) -> LongResponse:
         """Return message *which*: response, lines without line ends, octets with them (RFC 1939 section 5)."""
-        return await self._pop3fast.command(f"RETR {which}", lines)
+        return await self._pop3fast.ask("RETR", f"RETR {which}", lines)
 
     async def top(self, which: MessageNumber, howmuch: int | str) -> LongResponse:
         """Return what `retr` does, but of the body only the first *howmuch* lines (RFC 1939 section 7)."""
-        return await self._pop3fast.command(f"TOP {which} {howmuch}", lines)
+        return await self._pop3fast.ask("TOP", f"TOP {which} {howmuch}", lines)
 
     async def dele(self, which: MessageNumber) -> bytes:
         """Mark message *which* as deleted, to be removed by `quit`; return the response (RFC 1939 section 5)."""
-        return await self._short(f"DELE {which}")
+        return await self._pop3fast.ask("DELE", f"DELE {which}", short)
 
     async def noop(self) -> bytes:
         """Do nothing; return the response (RFC 1939 section 5)."""
-        return await self._short("NOOP")
+        return await self._pop3fast.ask("NOOP", "NOOP", short)
 
     async def rset(self) -> bytes:
         """Unmark all messages marked as deleted; return the response (RFC 1939 section 5)."""
-        return await self._short("RSET")
+        return await self._pop3fast.ask("RSET", "RSET", short)
 
     async def utf8(self) -> bytes:
         """Switch the session to UTF-8; return the response (RFC 6856 section 2)."""
-        return await self._short("UTF8")
+        return await self._pop3fast.ask("UTF8", "UTF8", short)
 
     async def quit(self) -> bytes:
         """Commit the deletions, end the session and close the connection; return the response (RFC 1939 section 6).
@@ -152,7 +152,7 @@ class POP3(BulkCommands, LoginCommands):
         it is cancelled, it is closed; unless the server got the QUIT, nothing was deleted.
         """
         try:
-            response = await self._short("QUIT")
+            response = await self._pop3fast.command("QUIT", short)
         except CommandError:
             raise
         except BaseException:
@@ -173,9 +173,9 @@ class POP3(BulkCommands, LoginCommands):
         """
         line = f"RETR {which}"
         if deadline is None:
-            return await self._pop3fast.command(line, whole)
+            return await self._pop3fast.ask("RETR", line, whole)
         with self._pop3fast.patience.within(Deadline(deadline, line)):
-            return await self._pop3fast.command(line, whole)
+            return await self._pop3fast.ask("RETR", line, whole)
 
     async def retr_into(
         self,
@@ -219,9 +219,6 @@ class POP3(BulkCommands, LoginCommands):
         is cancelled.
         """
         return await self._go_over(context)
-
-    async def _short(self, line: str) -> bytes:
-        return await self._pop3fast.command(line, short)
 
 
 async def _write_all(file: SupportsWrite, octets: bytes) -> None:

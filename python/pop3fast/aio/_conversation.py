@@ -10,7 +10,7 @@ import copy
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from threading import get_ident
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ from pop3fast._commands import row, verb_of
 from pop3fast._deadline import Deadline
 from pop3fast._errors import EOF, CommandError, ConnectionLost, ProtocolError, error_proto, protocol_error
 from pop3fast._framing import FramingError
-from pop3fast._outgoing import command_octets, with_command
+from pop3fast._outgoing import command_octets
 from pop3fast._pipeline import Pipeline
 from pop3fast._replies import MAX_CAPABILITIES_OCTETS, parse_capabilities
 from pop3fast._session import NO_LIMIT, Session
@@ -142,6 +142,32 @@ class Conversation:
         self.patience.watch()
         return await self._greeting
 
+    def ask(self, verb: str, line: str, take: Take[T]) -> Awaitable[T]:
+        """Do what `command` does for a command, of *verb*, beside which others may be in flight.
+
+        Where nothing else is, it is sent before this returns: the pipeline would have nothing to decide.
+        """
+        traffic, wire = self.traffic, self.wire
+        if not (
+            traffic.is_free
+            and traffic.queue.single is None
+            # Before 3.12, asyncio asks the kernel to find out which loop runs: a tenth of what a command costs.
+            and self._loop.is_running()
+            and get_ident() == self._thread
+            and not wire.has_arrived()
+        ):
+            return self.command(line, take)
+        octets = command_octets(line, ENCODING, in_sasl=False)
+        sys.audit("poplib.putline", self._pop, octets)
+        wire.write(octets + b"\r\n")
+        # Before anything else that may raise: its reply is on the way.
+        exchange = traffic.queue.single = Exchange(self._loop, line, octets, verb, take)
+        self.patience.watch_anew()
+        if _protocol_log.is_on():
+            exchange.is_recorded = True
+            _protocol_log.sent(self.host, self.port, line, in_sasl=False)
+        return exchange
+
     async def command(self, line: str, take: Take[T], *, hold: Hold | None = None, max_octets: int | None = None) -> T:
         """Send a command when it is its turn, and return what *take* makes of its reply.
 
@@ -152,32 +178,15 @@ class Conversation:
         in_sasl = hold is not None and self.session.in_sasl
         octets = command_octets(line, ENCODING, in_sasl=in_sasl)
         verb = "AUTH" if in_sasl else verb_of(line)
-        alone = hold is not None or row(verb).alone
-        recorded, traffic = _protocol_log.is_on(), self.traffic
-        by_itself = not alone and traffic.is_quiet
-        if by_itself:
-            # The pipeline would have nothing to decide, as in the blocking client. The server works meanwhile.
-            sys.audit("poplib.putline", self._pop, octets)
-            if recorded:
-                _protocol_log.sent(self.host, self.port, line, in_sasl=False)
-            self.wire.write(octets + b"\r\n")
         exchange = Exchange(self._loop, line, octets, verb, take)
-        if max_octets is not None:
-            exchange.max_octets = max_octets
-        if by_itself:
-            exchange.is_recorded = recorded
-            traffic.queue.single = exchange
-            self.patience.watch_anew()
-        else:
-            exchange.hold, exchange.in_sasl, exchange.alone = hold, in_sasl, alone
-            traffic.give(exchange)
+        exchange.hold, exchange.in_sasl, exchange.max_octets = hold, in_sasl, max_octets
+        exchange.alone = hold is not None or row(verb).alone
+        self.traffic.give(exchange)
         try:
             return await exchange
         except asyncio.CancelledError:
             self._cancelled(exchange)
             raise
-        except error_proto as error:
-            raise with_command(error, exchange.verb, line) from error.__cause__
         finally:
             # If it has an error, that refers to this frame.
             del exchange
@@ -223,15 +232,13 @@ class Conversation:
 
     def check(self) -> None:
         """Raise the reason when nothing can be asked here and now."""
-        # Before 3.12, asyncio asks the kernel to find out which loop runs: as much as a tenth of what a command costs.
-        if not (self._loop.is_running() and get_ident() == self._thread):
-            try:
-                running: object = asyncio.get_running_loop()
-            except RuntimeError:
-                running = None
-            if running is not self._loop:
-                raise RuntimeError(ELSEWHERE)
-            self._thread = get_ident()
+        try:
+            running: object = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self._loop:
+            raise RuntimeError(ELSEWHERE)
+        self._thread = get_ident()
         if self.traffic.flows:
             return
         if self.closed:

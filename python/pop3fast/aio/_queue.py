@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from pop3fast._batch import Batch, Taken
-from pop3fast._errors import CommandError, ProtocolError
+from pop3fast._errors import CommandError, ProtocolError, error_proto
 from pop3fast._framing import Framer, status, strict_status
+from pop3fast._outgoing import with_command
 from pop3fast._secrets import shown_verb
 from pop3fast.aio._answer import Answer
 
@@ -23,13 +24,13 @@ LongResponse: TypeAlias = tuple[bytes, list[bytes], int]
 
 Take: TypeAlias = Callable[[Framer, int, int], tuple[bytes, T | None] | None]
 """Takes a reply from a framer, within the limits of a line and of a body. Returns the status line and the value that it
-stands for, which is None when a body belongs to it and there is none; None for both while it has not come whole."""
+stands for, which is None where the `status` of that line is not ``"ok"``; None for both while it has not come whole."""
 
 
-def short(framer: Framer, limit: int, _: int) -> tuple[bytes, bytes] | None:
+def short(framer: Framer, limit: int, _: int) -> tuple[bytes, bytes | None] | None:
     """Take a reply of one line."""
     line = framer.next_status_line(limit)
-    return None if line is None else (line, line)
+    return None if line is None else (line, line if status(line) == "ok" else None)
 
 
 def lines(framer: Framer, limit: int, max_octets: int) -> tuple[bytes, LongResponse | None] | None:
@@ -78,6 +79,18 @@ class Exchange(Answer[T]):
         self.verb: str = verb
         self.take: Take[T] = take
 
+    def result(self) -> T:
+        """Return the result, or raise the error, which names the command."""
+        error = self._error
+        if error is None:
+            return self._value
+        try:
+            if isinstance(error, error_proto):
+                raise with_command(error, self.verb, self.line) from error.__cause__
+            raise error
+        finally:
+            del error, self
+
     def have(self, outcome: T | CommandError) -> None:
         """Let whoever waits have *outcome*, if anybody does."""
         if self.done():
@@ -99,7 +112,7 @@ class Queue(Batch[Any]):
         *record* is called with each status line, and whether it belongs to a login of several lines.
         """
         super().__init__("", array("Q"), _nothing, window=1)
-        self._record = record
+        self.record = record
         self.held: Hold | None = None
         """Whose commands alone may be sent."""
         self.single: Exchange[Any] | None = None
@@ -170,7 +183,7 @@ class Queue(Batch[Any]):
         self._kept_back.clear()
         self._flying.clear()
         self.waiting.clear()
-        self._record = _nothing
+        self.record = _nothing
         return sent, unsent
 
     # What the pipeline asks of a batch.
@@ -238,30 +251,17 @@ class Queue(Batch[Any]):
             if reply is None:
                 break
             response, value = reply
-            self._record(response, exchange.verb == "AUTH")
+            self.record(response, exchange.verb == "AUTH")
             said = strict_status(response)
             if said == "error" or (together and said != "ok"):
                 return Taken(len(outcomes), outcomes, response, None)
-            outcome = value if together else _outcome(exchange, response, value)
+            outcome = outcome_of(exchange, response) if value is None else value
             if exchange.verb == "QUIT":
                 # Quirk q121: qmail says two things; the first counts, and the rest is thrown away, as no reply follows.
                 framer.next_octets(framer.unread())
             self._kept_back.append(self._flying.popleft())
             outcomes.append((exchange, outcome))
         return Taken(len(outcomes), outcomes, None, None)
-
-    def take_single(
-        self, exchange: Exchange[T], framer: Framer, limit: int, max_octets: int
-    ) -> T | CommandError | None:
-        """Take the reply to *exchange*, which is `single`; None while it has not come whole."""
-        most = exchange.max_octets
-        reply = exchange.take(framer, limit, max_octets if most is None else min(max_octets, most))
-        if reply is None:
-            return None
-        response, value = reply
-        if exchange.is_recorded:
-            self._record(response, False)  # noqa: FBT003 - it is no login
-        return value if status(response) == "ok" else _outcome(exchange, response, value)
 
     def take_refusal(self, line: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
         """Count a reply of -ERR, and return what comes of it."""
@@ -286,18 +286,18 @@ class Queue(Batch[Any]):
         return exchange
 
 
-def _outcome(exchange: Exchange[Any], response: bytes, value: T) -> T | CommandError:
-    """Return what comes of a reply to *exchange*, when no other was expected; raise what breaks the connection."""
+def outcome_of(exchange: Exchange[Any], response: bytes) -> Any:  # noqa: ANN401 - an outcome, of whichever command
+    """Return what comes of a reply to *exchange* that is not plainly positive; raise what breaks the connection."""
     said = status(response)
-    if said == "ok":
-        return value
     if said == "malformed":
         raise ProtocolError(response)
     error = CommandError(response)
-    if said == "error after ok" and exchange.take is not short:
+    if said == "error":
+        return error
+    if exchange.take is not short:
         # Whether a body follows cannot be known.
         raise error
-    return error if said == "error" else value
+    return response
 
 
 def fail(answer: Answer[Any], error: BaseException) -> bool:

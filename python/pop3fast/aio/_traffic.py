@@ -20,7 +20,7 @@ from pop3fast._session import Session
 from pop3fast._socket import RECEIVE_SIZE
 from pop3fast.aio._arrivals import Arrivals
 from pop3fast.aio._patience import Patience
-from pop3fast.aio._queue import Exchange, Queue, lines
+from pop3fast.aio._queue import Exchange, Queue, lines, outcome_of
 from pop3fast.aio._wire import Wire
 
 # The package, whose attributes programs patch as they patch poplib's.
@@ -50,6 +50,10 @@ class Traffic:
         self.pipeline: Pipeline
         self.flows: bool = False
         """Whether commands may be sent: from the greeting on, until the connection ends."""
+        self.is_free: bool = False
+        """Whether nothing is in flight nor about to be, but for what was sent past the pipeline.
+
+        Whatever is asked for ends in `move`, now or soon, and that alone says yes: when it has left nothing to do."""
         self.end: BaseException | None = None
         """Why no more octets will come, once they will not."""
         self._session = session
@@ -93,7 +97,7 @@ class Traffic:
 
     def stop(self, failure: BaseException) -> bool:
         """Send and take nothing any more because of *failure*; return whether a loop that waits was told."""
-        self.flows = False
+        self.flows = self.is_free = False
         told = False
         for loop in self._loops:
             loop.batch.failure = loop.batch.failure or self._session.why_not() or failure
@@ -129,46 +133,43 @@ class Traffic:
         """Whether a command was sent whose reply has not come whole."""
         return self.queue.single is not None or self.pipeline.in_flight
 
-    @property
-    def is_quiet(self) -> bool:
-        """Whether nothing is in flight, nor about to be, and a command may be sent."""
-        queue, wire = self.queue, self._wire
-        if queue.single is not None or queue.waiting or queue.held is not None or self.pipeline.in_flight:
-            return False
-        return wire.reads and self.end is None and not self._is_due and not wire.has_arrived()
-
     def heard(self) -> None:
         """Take what has come."""
-        exchange = self.queue.single
-        if exchange is not None:
-            more = self._take_single(exchange)
-        else:
+        queue = self.queue
+        exchange = queue.single
+        if exchange is None:
             self._go_on(at_once=True)
-            more = self.awaits
-        if more:
-            self._patience.something_happened()
-            self._wire.acknowledge()
-
-    def _take_single(self, exchange: Exchange[Any]) -> bool:
-        """Take the reply to what was sent past the pipeline; return whether more of it is to come."""
-        queue, framer = self.queue, self._wire.framer
+            if self.awaits:
+                self._more_is_to_come()
+            return
+        # It was sent past the pipeline.
+        framer = self._wire.framer
         try:
-            outcome = queue.take_single(exchange, framer, PUBLIC._MAXLINE, self._limit())
+            reply = exchange.take(framer, PUBLIC._MAXLINE, self._limit())
+            if reply is None:
+                self._more_is_to_come()
+                return
+            response, outcome = reply
+            if exchange.is_recorded:
+                queue.record(response, False)  # noqa: FBT003 - it is no login
             if outcome is None:
-                return True
+                outcome = outcome_of(exchange, response)
             if framer.unread():
                 self._refuse_left_over()
         except (error_proto, FramingError) as error:
             self._give_up(error)
-            return False
+            return
         queue.single = None
-        if queue.waiting or self._loops:
+        if not self.is_free or self._loops:
             self.move()
         if isinstance(outcome, CommandError):
             exchange.have(outcome)
         else:
             exchange.give(outcome)
-        return False
+
+    def _more_is_to_come(self) -> None:
+        self._patience.something_happened()
+        self._wire.acknowledge()
 
     @property
     def takes(self) -> bool:
@@ -186,7 +187,7 @@ class Traffic:
     def move_soon(self) -> None:
         """Look what can be sent and taken, when all tasks have said what they want."""
         if not self._is_due:
-            self._is_due = True
+            self._is_due, self.is_free = True, False
             self._loop.call_soon(self.move)
 
     def move(self) -> None:
@@ -196,6 +197,7 @@ class Traffic:
 
     def _go_on(self, *, at_once: bool) -> None:
         """Do what `move` does; loops whose messages have come go on *at_once*, or in the event loop's next round."""
+        self.is_free = False
         if not self.flows or self._has_to_look():
             return
         if self._loops:  # one that was left by a break only has this flag set
@@ -215,8 +217,12 @@ class Traffic:
         # As a rule, a loop that has just been given something asks for more before anything else comes.
         if still_takes or not takes:
             self._wire.read(still_takes)
-        if self.pipeline.in_flight and not self._patience.watches:
+        in_flight = self.pipeline.in_flight
+        if in_flight and not self._patience.watches:
             self._patience.watch()
+        if not (in_flight or self._is_due):
+            queue = self.queue
+            self.is_free = not queue.waiting and queue.held is None and self._wire.reads and self.end is None
         for loop in tuple(self._loops):
             loop.wake(at_once=at_once)
 
