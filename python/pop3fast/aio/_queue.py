@@ -112,7 +112,8 @@ class Queue(Batch[Any]):
         *record* is called with each status line, and whether it belongs to a login of several lines.
         """
         super().__init__("", array("Q"), _nothing, window=1)
-        self.record = record
+        self.record: Callable[[bytes, bool], object] = record
+        """Told each status line, and whether it belongs to a login."""
         self.held: Hold | None = None
         """Whose commands alone may be sent."""
         self.single: Exchange[Any] | None = None
