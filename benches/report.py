@@ -132,7 +132,8 @@ GOALS = [
     *(
         Goal(test_aio.TABLE, mailbox.title, test_aio.OURS, test_aio.BLOCKING, most=most)
         for mailbox, most in (
-            (test_aio.ONE_BY_ONE_4_KB, 1.25),
+            (test_aio.ONE_CORE_4_KB, 1.25),
+            (test_aio.TWO_CORES_4_KB, 1.25),
             (test_aio.MANY_4_KB, 1.05),
             (test_aio.ONE_BY_ONE_50_KB, 1.1),
             (test_aio.ONE_BY_ONE_5_MB, 1.15),

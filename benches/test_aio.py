@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar, overload
 
 import pytest
 
+from benches.cores import ANYWHERE, ONE_CORE, TWO_CORES, Cores, on_core
 from benches.delay import delayed
 from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, Pace, interleave
 from benches.mail import attachment
@@ -56,14 +57,17 @@ class Mailbox:
     messages: int
     many: bool = False
     tls: bool = False
+    cores: Cores = ANYWHERE
 
 
-ONE_BY_ONE_4_KB = Mailbox("4 KB, one by one", 4_000, 100)
+# Left to the kernel, a session is of either kind, and a ratio says which ones they were; see `benches.cores`.
+ONE_CORE_4_KB = Mailbox("4 KB, one by one, one core", 4_000, 100, cores=ONE_CORE)
+TWO_CORES_4_KB = Mailbox("4 KB, one by one, two cores", 4_000, 100, cores=TWO_CORES)
 MANY_4_KB = Mailbox("4 KB, `retr_many()`", 4_000, 1_000, many=True)
 ONE_BY_ONE_50_KB = Mailbox("50 KB, one by one", 50_000, 40)
 ONE_BY_ONE_5_MB = Mailbox("5 MB, one by one", 5_000_000, 2)
 TLS_50_KB = Mailbox("50 KB, one by one, TLS", 50_000, 40, tls=True)
-MAILBOXES = [ONE_BY_ONE_4_KB, MANY_4_KB, ONE_BY_ONE_50_KB, ONE_BY_ONE_5_MB, TLS_50_KB]
+MAILBOXES = [ONE_CORE_4_KB, TWO_CORES_4_KB, MANY_4_KB, ONE_BY_ONE_50_KB, ONE_BY_ONE_5_MB, TLS_50_KB]
 
 
 class Bare(asyncio.BufferedProtocol):
@@ -246,11 +250,16 @@ def _retrieving_blocked(pop: POP3, mailbox: Mailbox, count: int) -> Callable[[],
 @pytest.fixture(scope="module", params=MAILBOXES, ids=lambda mailbox: mailbox.title)
 def near(request: pytest.FixtureRequest, pace: Pace, *, quick: bool) -> Column:
     mailbox: Mailbox = request.param
+    if missing := mailbox.cores.missing():
+        pytest.skip(missing)
     count = max(2, mailbox.messages // 4) if quick else mailbox.messages
     tls, numbers = mailbox.tls, range(1, count + 1)
     messages = [attachment(mailbox.octets, seed) for seed in range(min(count, 40))]
     messages = [messages[number % len(messages)] for number in range(count)]
-    with MailboxServer(messages, tls=tls, process=True) as server, ExitStack() as stack:
+    with ExitStack() as stack:
+        with on_core(mailbox.cores.server):
+            server = stack.enter_context(MailboxServer(messages, tls=tls, process=True))
+        stack.enter_context(on_core(mailbox.cores.client))
         theirs = stack.enter_context(poplib_session(server, tls=tls))
         blocking = stack.enter_context(pop3fast_session(server, tls=tls))
         loops = stack.enter_context(Loops(server, tls=tls))
