@@ -12,9 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from benches import against, disk, fetch, fleet, fleet_plan, processor, report, runs
+from benches import against, disk, fetch, fleet, fleet_plan, processor, report, runs, several, unmodified
 from benches.__main__ import main
 from benches.cores import Cores, on_core
+from benches.line import LINES
 from benches.turns import Partner
 
 import pop3fast
@@ -170,7 +171,9 @@ def test_a_selection_without_another_checkout_is_no_run_of_everything(
 
 BENCHES = Path(against.__file__).parent
 WRITING = [
-    path.stem for path in BENCHES.glob("*.py") if {'"--quick"', '"--write"'} <= {*OPTION.findall(path.read_text())}
+    path.stem
+    for path in BENCHES.glob("*.py")
+    if {'"--quick"', '"--write"'} <= {*OPTION.findall(path.read_text(encoding="utf-8"))}
 ]
 """The programs that can write down what they measure, and be quick."""
 
@@ -180,12 +183,21 @@ def test_what_a_quick_run_measures_is_never_written_down(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     program = importlib.import_module(f"benches.{name}")
+    # One that does write is not to put it into our own documentation.
+    monkeypatch.setattr(program, "DOCS", tmp_path / "page", raising=False)
     takes_file = '"--write", type=Path' in Path(str(program.__file__)).read_text(encoding="utf-8")
     monkeypatch.setattr("sys.argv", [name, "--quick", "--write", *([str(tmp_path / "page")] if takes_file else [])])
     with pytest.raises(SystemExit) as ended:
         program.main()
     assert ended.value.code == 2
     assert "is never written down" in capsys.readouterr().err
+
+
+def test_the_tables_of_the_documentation_are_of_whole_runs() -> None:
+    page = several.DOCS.read_text(encoding="utf-8")
+    titles = [f"{program.MESSAGES} x {program.OCTETS // 1000} KB, " for program in (several, unmodified)]
+    titles += [f"{row.title} |" for row in LINES] + [f"{mailbox.title} |" for mailbox in fetch.MAILBOXES]
+    assert [title for title in titles if f"\n| {title}" not in page] == []
 
 
 def test_one_of_several_tables_is_not_written_over_all_of_them(
