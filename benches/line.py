@@ -30,8 +30,9 @@ ROUNDS = 2
 MEGABIT = 125_000
 """In octets."""
 
-FETCH_TURNS = 5
-"""What a later fetch waits for, each a round trip: the greeting, the login, the listings, mail, QUIT."""
+FETCH_TURNS = 4.5
+"""The round trips that a later fetch waits for: one each for the login, the listings, mail and QUIT, and half a one for
+the greeting, because the near end of the line accepts at once."""
 
 BEFORE = 100
 """One of so many messages is fetched by a first run, so that what the server can do is known as in every later one."""
@@ -51,7 +52,7 @@ class Line:
     octets: int
     stall: float = 0.0
 
-    def floor(self, turns: int, octets: int) -> float:
+    def floor(self, turns: float, octets: int) -> float:
         """Return the seconds below which no client can be."""
         return turns * self.round_trip + octets / self.rate + self.stall
 
