@@ -194,6 +194,27 @@ def test_a_line_that_a_full_disk_has_cut_is_not_the_beginning_of_the_next(tmp_pa
     assert path.read_text("utf-8") == "what is \none\ntwo\n"
 
 
+@pytest.mark.parametrize("put_aside", [True, False])
+def test_behind_a_line_that_was_cut_a_file_that_is_opened_anew_goes_on_with_a_whole_one(
+    tmp_path: Path, *, put_aside: bool
+) -> None:
+    path, aside = tmp_path / "log", tmp_path / "aside"
+
+    def child() -> None:
+        log = Log(str(path))
+        before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (8, most))
+        log.write("what is cut")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
+        if put_aside:
+            path.rename(aside)
+        log.open_anew()
+        log.write("one")
+
+    assert in_child(child) == 0
+    assert path.read_text("utf-8") == ("one\n" if put_aside else "what is \none\n")
+
+
 def test_a_log_that_is_opened_anew_keeps_no_file_open_and_the_signal_is_as_before(tmp_path: Path) -> None:
     before = signal.getsignal(signal.SIGHUP)
     with opened_log(str(tmp_path / "log")) as log:

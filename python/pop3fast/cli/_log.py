@@ -60,6 +60,8 @@ class Log:
             self._is_old = True
             self._complain(error)
         else:
+            # Another file has no line that was cut.
+            self._is_cut = self._is_cut and os.path.sameopenfile(self._file, new)
             os.close(self._file)
             self._file = new
 
