@@ -188,7 +188,13 @@ def test_how_fetchmail_logs_in_is_no_password(word: str, tmp_path: Path) -> None
     assert "# line 1: auth: no counterpart\n" in out
 
 
-@pytest.mark.parametrize("secret", ["se#cret", "it's", 'a"b', "here", "keep"])
+def test_a_server_of_fetchmail_begins_behind_a_way_to_log_in(tmp_path: Path) -> None:
+    rc = "defaults proto pop3 auth password\npoll h user ada pass poll auth password\npoll j user poll pass x\n"
+    accounts, _ = imported(tmp_path, rc)
+    assert [(one.url, one.password) for one in accounts.values()] == [("pop3://ada@h", "poll"), ("pop3://poll@j", "x")]
+
+
+@pytest.mark.parametrize("secret", ["se#cret", "it's", 'a"b', "here", "keep", "poll"])
 def test_a_password_of_fetchmail_without_quotation_marks(secret: str, tmp_path: Path) -> None:
     accounts, _ = imported(tmp_path, f"poll h proto pop3 user ada password {secret} ssl no keep # as always\n")
     assert accounts == {

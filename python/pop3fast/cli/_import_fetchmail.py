@@ -21,6 +21,9 @@ _NOISE = frozenset({"and", "with", "has", "wants", "options", "there", "here", "
 
 _BEGIN = frozenset({"poll", "skip", "server", "defaults", "set"})
 
+# What follows is a name or a password, whatever else it may mean.
+_BEFORE_NAMES = frozenset({"user", "password", "is", "to"})
+
 # Each with a value behind it.
 _WITH_VALUE = frozenset({"via", "protocol", "port", "auth", "timeout", "interval", "qvirtual", "bad-header"})
 _WITH_VALUE |= {"password", "passwordfile", "passwordfd", "esmtpname", "esmtppassword", "principal", "properties"}
@@ -86,7 +89,7 @@ def read_fetchmail(text: str, _: str) -> list[Table]:
     place = 0
     while place < len(words):
         begin = words[place]
-        end = next((n for n in range(place + 1, len(words)) if _begins(words[n])), len(words))
+        end = next((n for n in range(place + 1, len(words)) if _begins(words, n)), len(words))
         behind = words[place + 1 : end]
         kind = begin.text.lower()
         if kind == "set":
@@ -102,8 +105,9 @@ def read_fetchmail(text: str, _: str) -> list[Table]:
     return tables
 
 
-def _begins(word: _Word) -> bool:
-    return not word.is_quoted and word.text.lower() in _BEGIN
+def _begins(words: list[_Word], place: int) -> bool:
+    is_name = _key(words[place - 1]) in _BEFORE_NAMES and _key(words[place - 2]) not in _BEFORE_NAMES | {"auth"}
+    return _key(words[place]) in _BEGIN and not is_name
 
 
 def _words(text: str) -> Iterator[_Word]:
