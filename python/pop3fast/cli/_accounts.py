@@ -221,7 +221,7 @@ def _tls_of(settings: Settings) -> ssl.SSLContext | None:
     """Return the context that keeps to *settings*; None where they say nothing of TLS.
 
     Then whoever connects makes the usual one, if it is needed at all: to read the system's certificates takes longer
-    than the rest of a start. Raises `UsageError`, which names the file that cannot be used.
+    than anything else in a start. Raises `UsageError`, which names the file that cannot be used.
     """
     if settings.ca_file is not None:
         trusting(settings.ca_file)
