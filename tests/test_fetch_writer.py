@@ -222,6 +222,22 @@ def test_an_error_stops_it_and_the_caller_gets_it(failing: str) -> None:
     assert [receipt.item.number for receipt in writer.receipts()] == ([1] if failing == "begin 2" else [])
 
 
+@pytest.mark.parametrize("error", [DestinationError("d", "write to", "full"), AssertionError("0 octets are left")])
+def test_of_a_message_whose_end_fails_nothing_is_said_but_the_error(error: Exception) -> None:
+    diary = Diary()
+
+    def instead(what: str) -> None:
+        if what == "end" and diary.begun == item(2).identity:
+            raise error
+
+    diary.instead = instead
+    with Writer(diary, diary, FastClock(), inline=True) as writer:
+        put(writer, 1, 2)
+    assert writer.failure is error
+    assert [receipt.item.number for receipt in writer.receipts()] == [1]
+    assert writer.rejections() == []
+
+
 def test_of_a_batch_that_failed_in_part_the_rest_is_remembered() -> None:
     diary = Diary()
 

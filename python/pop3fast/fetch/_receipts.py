@@ -70,6 +70,7 @@ class Deliveries:
         self._memory = memory
         self._clock = clock
         self._items: dict[Identity, Item] = {}
+        self._failed: Identity | None = None
         self._prints: dict[Identity, bytes] = {}
         self._most: int = getattr(destination, "batch_messages", None) or BATCH_MESSAGES
         self._octets = 0
@@ -132,8 +133,9 @@ class Deliveries:
             else:
                 self._remember(items, entries)
                 # Neither delivered nor named: that must not pass in silence.
-                for item in items.values():
-                    self._reject(item, MessageDeferred("the destination does not say that it is delivered"))
+                for identity, item in items.items():
+                    if identity != self._failed:
+                        self._reject(item, MessageDeferred("the destination does not say that it is delivered"))
                 break
 
     def finish(self) -> None:
@@ -172,6 +174,10 @@ class Deliveries:
             delivery.abandon()
             self._reject(item, error, known)
             return
+        except Exception:
+            # All that is said of it is this error. Should it be delivered all the same, the last flush says so.
+            self._failed = identity
+            raise
         late = self._clock.now() - self._since >= BATCH_SECONDS
         if late or len(self._items) >= min(BATCH_MESSAGES, self._most) or self._octets >= BATCH_OCTETS:
             self.flush()
