@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ import pytest
 
 from fetching import in_child
 from maildrops import Maildrop, account_of, delivered, fetch_from, mail
+from pop3fast._location import Location, parse_url
 from pop3fast.fetch import Account, Progress, State, fetch_mailbox
 from pop3fast.fetch._files import Files
+from pop3fast.fetch.accounts import _account
 from pop3fast.testing import MailboxServer
 from scripted import ScriptedServer
 
@@ -118,7 +121,7 @@ def test_in_a_child_what_was_let_go_of_closes_nothing_of_the_child_s_own(tmp_pat
     account = State(str(tmp_path / "state")).account("mail.example.org", 110, "me")
 
     def child() -> None:
-        # The descriptors that were closed are free, and the next files get their numbers.
+        # If the numbers of what was closed were free, these would get them.
         own = [os.open(os.devnull, os.O_RDONLY) for _ in range(10)]
         account.close()
         for descriptor in own:
@@ -184,6 +187,30 @@ def test_a_server_s_session_ends_with_the_parent_whoever_was_forked(tmp_path: Pa
             child.stdin.close()
             child.stdout.read()
     assert delivered(to) == sorted(MESSAGES)
+
+
+def test_a_child_makes_accounts_although_another_thread_was_making_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_read, go_on = threading.Event(), threading.Event()
+
+    def parse(url: str) -> Location:
+        if threading.current_thread() is maker:
+            is_read.set()
+            go_on.wait()
+        return parse_url(url)
+
+    def make() -> Account:
+        return Account("pop3s://me@mail.example.org", password="x")
+
+    monkeypatch.setattr(_account, "parse_url", parse)
+    maker = threading.Thread(target=make)
+    maker.start()
+    is_read.wait()
+    try:
+        # Before Python 3.12 a `cached_property` has a lock, which nobody gives back in a child.
+        assert in_child(make, killed_after=50) == 0
+    finally:
+        go_on.set()
+        maker.join()
 
 
 def test_a_connection_of_the_program_s_own_is_left_to_the_child() -> None:

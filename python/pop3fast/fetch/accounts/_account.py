@@ -8,7 +8,7 @@ import os
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TypeAlias
 
 from pop3fast import POP3, AuthenticationError, ConnectionLost, connect, tls_context
@@ -196,10 +196,14 @@ class Account:
     def _wishes_for_tls(self) -> bool:
         return any(self.tls_wishes[1:])
 
-    @cached_property
+    @property
     def _location(self) -> Location:
-        # Whoever shows how far a fetch is says whose it is for each piece of a message.
-        return parse_url(self.url)
+        # Read once: whoever shows how far a fetch is says whose it is for each piece of a message. A `cached_property`
+        # has a lock before Python 3.12, which a fork could leave locked in the child for ever.
+        kept: dict[str, Location] = vars(self)
+        if "_read" not in kept:
+            kept["_read"] = parse_url(self.url)
+        return kept["_read"]
 
     def __str__(self) -> str:
         return f"{self.login} on {self._location.authority.lower()}"
