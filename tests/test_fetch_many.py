@@ -15,7 +15,7 @@ import pytest
 
 from maildrops import NEVER, Maildrop, account_of, delivered, mail
 from pop3fast import AuthenticationError
-from pop3fast.fetch import Account, FetchReport, Options, Progress, TaskLost, fetch_many
+from pop3fast.fetch import Account, FetchReport, Options, Progress, TaskLost, fetch_many, process_many
 from pop3fast.fetch._files import Files
 from pop3fast.fetch._retrying import Job
 from pop3fast.testing import MailboxServer
@@ -110,29 +110,36 @@ def test_a_worker_that_is_lost_is_its_mailbox_s_error(tmp_path: Path) -> None:
     assert report.exit_status == 1
 
 
+class Breaking(Executor):
+    """A pool that does one task, and is broken then."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Future[Any]] = []
+
+    def submit(self, fn: Any, /, *arguments: Any, **_: Any) -> "Future[Any]":  # noqa: ANN401
+        if self.tasks:
+            raise BrokenExecutor("a process in the process pool was terminated abruptly")
+        self.tasks.append(Future())
+        self.tasks[0].set_result(fn(*arguments))
+        return self.tasks[0]
+
+
 def test_a_pool_that_breaks_before_it_has_all_tasks_loses_none_of_the_reports(tmp_path: Path) -> None:
-    class Breaking(Executor):
-        def __init__(self) -> None:
-            self.tasks: list[Future[Any]] = []
-
-        def submit(self, fn: Any, /, *arguments: Any, **_: Any) -> "Future[Any]":  # noqa: ANN401
-            if self.tasks:
-                raise BrokenExecutor("a process in the process pool was terminated abruptly")
-            self.tasks.append(Future())
-            self.tasks[0].set_result(fn(*arguments))
-            return self.tasks[0]
-
     with MailboxServer(MESSAGES) as server:
-        jobs = [
-            Job(
-                Account(f"pop3+plain://{user}@{server.host}:{server.port}", password="password"),
-                f"eml:{tmp_path}/{user}",
-            )
+        accounts = [
+            Account(f"pop3+plain://{user}@{server.host}:{server.port}", password="password")
             for user in ("user", "other")
         ]
+        jobs = [Job(account, f"eml:{tmp_path}/{account.login}") for account in accounts]
         done, lost = fetch_many(jobs, Breaking())
-    assert (done.error, done.fetched) == (None, len(MESSAGES))
-    assert isinstance(lost.error, TaskLost)
+        assert (done.error, done.fetched) == (None, len(MESSAGES))
+        assert isinstance(lost.error, TaskLost)
+        # The same where a function is called with each message.
+        state = str(tmp_path / "state")
+        reports = {report.account: report for report in process_many(accounts, str, state=state, executor=Breaking())}
+        done, lost = (reports[str(account)] for account in accounts)
+        assert (done.error, done.fetched) == (None, len(MESSAGES))
+        assert isinstance(lost.error, TaskLost)
 
 
 def test_what_else_an_executor_says_when_it_is_given_a_task_cancels_those_that_it_has(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from functools import partial
 from threading import Thread
-from typing import TypeAlias
+from typing import ParamSpec, TypeAlias, TypeVar
 
 from pop3fast.fetch._errors import TaskLost
 from pop3fast.fetch._report import FetchReport, Progress
 from pop3fast.fetch._retrying import Job, Surroundings, run_job
 from pop3fast.fetch._waiting import Stop
 from pop3fast.fetch.accounts._hosts import Hosts
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 THREADS = 8
 """How many mailboxes are fetched at once: each mostly waits for its server, and they share one processor."""
@@ -57,19 +60,20 @@ def fetch_many(
     tasks: Tasks = {}
     try:
         for queue in queues_of(jobs):
-            tasks[_submitted(executor, queue)] = queue
+            tasks[submitted(executor, do_jobs, [job for _, job in queue])] = queue
         return _reports(tasks, on_report)
     finally:
         for task in tasks:
             task.cancel()
 
 
-def _submitted(executor: Executor, queue: Queue) -> "Future[list[FetchReport]]":
+def submitted(executor: Executor, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> "Future[T]":
+    """Have *executor* do *work*. Where a pool takes nothing any more, that is what the future raises."""
     try:
-        return executor.submit(do_jobs, [job for _, job in queue])
+        return executor.submit(work, *arguments, **named)
     except BrokenExecutor as error:
-        # A worker of a pool has died, and the pool takes nothing any more. What the others did is to be reported.
-        lost: Future[list[FetchReport]] = Future()
+        # A worker of a pool has died. What the others did is to be reported.
+        lost: Future[T] = Future()
         lost.set_exception(error)
         return lost
 

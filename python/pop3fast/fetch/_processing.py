@@ -14,7 +14,7 @@ from threading import Thread
 from typing import TypeAlias, TypedDict, Unpack
 
 from pop3fast.fetch._errors import MessageDeferred, TaskLost
-from pop3fast.fetch._fetch_many import do_in_threads
+from pop3fast.fetch._fetch_many import do_in_threads, submitted, threads_for
 from pop3fast.fetch._options import Options
 from pop3fast.fetch._report import FetchReport, Named, Progress
 from pop3fast.fetch._retrying import Job
@@ -133,15 +133,14 @@ def process_many(  # noqa: PLR0913 - each by its name, all but the first two wit
     Raises `ValueError` for arguments that make no sense.
     """
     task = Task(handle, state, attempts, quarantine, spool_octets, Options(**wishes))
-    if threads < 1:
-        raise ValueError(f"threads is at least 1, not {threads!r}")
+    threads = threads_for(threads)
     if executor is None:
         if quarantine is not None and not isinstance(quarantine, str | PurePath):
             threads = 1  # one object is used by one fetch at a time
         return _Processing(list(accounts), task, threads, progress).reports()
     if progress is not None:
         raise ValueError("progress is for fetches in threads, not in an executor")
-    return _reports_of({executor.submit(process_one, account, task): account for account in accounts}, task)
+    return _reports_of({submitted(executor, process_one, account, task): account for account in accounts}, task)
 
 
 def process_one(account: Account, task: Task) -> FetchReport:
