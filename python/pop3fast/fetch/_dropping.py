@@ -32,6 +32,8 @@ class WithoutStatus:
         """Begin with the first line of a header."""
         self.dropped = 0
         """How many octets were left out."""
+        # Here, and not for each line.
+        self._dropped = re.compile(_DROPPED)
         self._held = b""
         self._in_header = True
         self._in_line = False
@@ -75,7 +77,7 @@ class WithoutStatus:
         """Return whether *line*, or what has come of it, is no part of what is delivered."""
         # The rest of a line, and one that is folded, goes with what is before it.
         if not self._in_line and not line.startswith((b" ", b"\t")):
-            self._drops = re.match(_DROPPED, line) is not None
+            self._drops = self._dropped.match(line) is not None
         return self._drops
 
 
