@@ -119,7 +119,7 @@ class Blocks:
         """Take the next *octets*, and return the blocks that are full. Other threads may run meanwhile."""
 
     def rest(self) -> bytes:
-        """Return what is left at the end, less than a block."""
+        """Return what is left at the end: less than a block, but for a CR that an LF might have followed."""
 
 @final
 class Checksum:
