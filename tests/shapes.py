@@ -100,9 +100,20 @@ def assert_timed_out(pop: POP3, server: ScriptedServer) -> None:
     assert_broken(pop, server)
 
 
+def assert_over_time(pop: POP3, server: ScriptedServer) -> None:
+    """Do what `assert_broken` does where one command at most was sent: none if the time was over before that."""
+    assert_says_that_it_is_broken(pop)
+    assert len(server.commands) <= 1
+
+
 def assert_broken(pop: POP3, server: ScriptedServer) -> None:
     """Every later command says at once that the connection is broken, sends nothing, and it can be closed."""
     sent = len(server.commands)
+    assert_says_that_it_is_broken(pop)
+    assert len(server.commands) == sent
+
+
+def assert_says_that_it_is_broken(pop: POP3) -> None:
     # Nothing is sent, so whoever waited would wait for nothing, until the time-out says so.
     for command in (pop.noop, pop.stat, pop.list, lambda: pop.dele(1), lambda: pop.retr_bytes(1), pop.quit):
         with pytest.raises(ProtocolError):
@@ -110,4 +121,3 @@ def assert_broken(pop: POP3, server: ScriptedServer) -> None:
     pop.close()
     pop.close()
     assert is_closed(pop)
-    assert len(server.commands) == sent

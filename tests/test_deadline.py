@@ -18,7 +18,7 @@ from asking import ASKS, Ask
 from pop3fast import POP3, Message, ProtocolError, _deadline, connect
 from pop3fast.testing import MailboxServer
 from scripted import Reply, ScriptedServer
-from shapes import CONTENT, GREETING, MESSAGE, assert_timed_out, is_closed
+from shapes import CONTENT, GREETING, MESSAGE, assert_over_time, is_closed
 from shapes import connect as connect_plainly
 
 # What a call is given that nothing comes before, and what a session is.
@@ -105,7 +105,7 @@ def test_a_server_that_dribbles_holds_a_session_no_longer_than_its_deadline(
         clock.nearly_over()
         with pytest.raises(TimeoutError, match=r"deadline of 3600 seconds for the session has passed"):
             way.ask(pop)
-        assert_timed_out(pop, server)
+        assert_over_time(pop, server)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_call_may_have_a_deadline_of_its_own(ask: Callable[[POP3], object]) ->
     with ScriptedServer(GREETING, lambda _: LONG) as server, closing(connect_plainly(server)) as pop:
         with pytest.raises(TimeoutError, match=r"deadline of 0\.15 seconds for (the )?(RETR|TOP)"):
             ask(pop)
-        assert_timed_out(pop, server)
+        assert_over_time(pop, server)
 
 
 def test_a_calls_deadline_ends_with_it_and_the_sessions_goes_on(clock: Clock) -> None:
