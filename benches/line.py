@@ -62,7 +62,7 @@ LINES = (
     Line("the same with a stall of 2 s", 0.04, 20 * MEGABIT, 2_000, 4_000, 2.0),
     Line("40 ms, 20 Mbit/s, 2 x 5 MB", 0.04, 20 * MEGABIT, 2, 5_000_000),
     Line("150 ms, 100 Mbit/s, 10 x 5 MB", 0.15, 100 * MEGABIT, 10, 5_000_000),
-    # Not the line bounds it, but how many commands may be in flight: 2,048 octets of them.
+    # Not the line bounds it, but how many commands may be in flight.
     Line("150 ms, 100 Mbit/s, 2,000 x 4 KB", 0.15, 100 * MEGABIT, 2_000, 4_000),
 )
 

@@ -24,9 +24,8 @@ from benches.interleave import BASELINE, MARKS, Benchmark, Column, Contestant, P
 from benches.mail import attachment
 from benches.sessions import CRLF, END, pop3fast_session, poplib_session
 from pop3fast import POP3, Message, aio
-from pop3fast._batch import MAX_REFILL
+from pop3fast._batch import DEFAULT_WINDOW, REFILL_FRACTION
 from pop3fast._framing import Framer
-from pop3fast._proof import MAX_UNANSWERED_OCTETS
 from pop3fast._socket import arrival
 from pop3fast.testing import MailboxServer
 
@@ -152,10 +151,9 @@ class FramedMany(Framed):
         """Give the messages *numbers* in their order, with as many commands in flight as the client has."""
         self._end = END
         sent = answered = 0
-        most = MAX_UNANSWERED_OCTETS // len(f"RETR {numbers[-1]}\r\n")
         while answered < len(numbers):
-            room = most - (sent - answered)
-            if room >= MAX_REFILL and sent < len(numbers):
+            room = DEFAULT_WINDOW - (sent - answered)
+            if room >= DEFAULT_WINDOW // REFILL_FRACTION and sent < len(numbers):
                 commands = numbers[sent : sent + room]
                 self._transport.write(b"".join([b"RETR %d\r\n" % number for number in commands]))
                 sent += len(commands)

@@ -5,22 +5,15 @@ Owns the rules of commands in flight. A server here is a function from the comma
 
 from array import array
 from collections import deque
-from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pop3fast import CommandError, ConnectionLost, LimitExceeded, ProtocolError
-from pop3fast._batch import (
-    DEFAULT_WINDOW,
-    MAX_EXPECTED_OCTETS,
-    MIN_IN_FLIGHT,
-    MOST_OF_UNKNOWN_SIZE,
-    Batch,
-    PieceBatch,
-)
+from pop3fast._batch import MAX_EXPECTED_OCTETS, MIN_IN_FLIGHT, Batch
 from pop3fast._framing import Framer, FramingLimitError
 from pop3fast._pipeline import Pipeline
 from pop3fast._proof import MAX_REFUSALS_IN_A_ROW, MAX_UNANSWERED_OCTETS
@@ -174,81 +167,6 @@ def test_commands_go_out_by_an_eighth_of_the_window_and_not_one_by_one() -> None
         arrived(batch)
     # The window grows at first; the last write has what is left.
     assert set(written[-20:-1]) == {10}
-
-
-def test_the_octets_of_commands_bound_what_is_in_flight_and_not_their_number() -> None:
-    assert DEFAULT_WINDOW * len("RETR 1\r\n") >= MAX_UNANSWERED_OCTETS
-    connection, batch = Connection(), batch_of(range(1, 2001), window=DEFAULT_WINDOW)
-    most = 0
-    while not batch.ended:
-        connection.write(batch)
-        most = max(most, len(connection.unanswered))
-        connection.receive(reply(b""), 1)
-        arrived(batch)
-    assert most == MAX_UNANSWERED_OCTETS // len("RETR 2000\r\n")
-
-
-def test_of_a_large_window_no_more_than_twelve_places_stay_free() -> None:
-    """Over a long line nothing fills them before the next round trip."""
-    connection, batch = Connection(), batch_of(range(1, 2001), window=DEFAULT_WINDOW)
-    prove(connection, window=DEFAULT_WINDOW)
-    written = []
-    while not batch.ended:
-        if lines := connection.write(batch):
-            written.append(len(lines))
-        connection.receive(reply(b""), 1)
-        arrived(batch)
-    assert set(written[-20:-1]) == {12}
-
-
-def drains(messages: int) -> list[int]:
-    """Return how many of *messages* have been answered each time that nothing is in flight, before the last."""
-    connection, batch = Connection(), batch_of(range(1, messages + 1), window=DEFAULT_WINDOW)
-    moments = []
-    while not batch.ended:
-        connection.write(batch)
-        connection.receive(reply(b""), 1)
-        arrived(batch)
-        if not connection.unanswered and not batch.ended:
-            moments.append(batch._answered)
-    return moments
-
-
-def test_what_a_server_can_hold_is_tried_as_soon_as_more_than_slides_could_be_in_flight() -> None:
-    # A trial of four commands, sixteen that slide and those that follow at once, and two trials with ever more octets.
-    first, trial, sliding, more, most = drains(2000)
-    assert (first, trial) == (1, 5)
-    assert sliding <= 21 + 500 // len("RETR 2000\r\n")
-    assert more - sliding == 1980 // len("RETR 2000\r\n")
-    assert most - more == 2048 // len("RETR 2000\r\n")
-
-
-def test_nothing_is_tried_for_a_rest_that_can_as_well_slide() -> None:
-    """A trial empties the line, and over a narrow one that costs a round trip."""
-    assert drains(100) == [1, 5]
-    assert len(drains(200)) == 3
-
-
-@pytest.mark.parametrize("pieces", [False, True])
-def test_a_few_large_messages_of_unknown_size_let_a_hundred_be_in_flight_and_not_more(*, pieces: bool) -> None:
-    """Whoever leaves the loop has to receive what is in flight."""
-
-    def most(size_of: Callable[[int], int]) -> int:
-        connection = Connection()
-        numbers = array("Q", range(1, 1001))
-        batch: Batch[Any] = PieceBatch(numbers) if pieces else batch_of(numbers, window=DEFAULT_WINDOW)
-        prove(connection, window=DEFAULT_WINDOW)
-        most = 0
-        while not batch.ended:
-            connection.write(batch)
-            most = max(most, len(connection.unanswered))
-            number = int(connection.unanswered[0].split()[1])
-            connection.receive(reply(b"x" * (size_of(number) - 2) + b"\r\n"), 1)
-            batch.arrived.clear()
-        return most
-
-    assert most(lambda _: 1000) > 1.8 * MOST_OF_UNKNOWN_SIZE
-    assert most(lambda number: 1000 if number % 20 else 1_000_000) == MOST_OF_UNKNOWN_SIZE
 
 
 @pytest.mark.parametrize("listed", [False, True], ids=["sizes unknown", "sizes listed"])

@@ -158,7 +158,7 @@ class Pipeline:
         if not self._runs:
             return self._begin(batch)
         if self._answered >= REPLIES_BEFORE_A_TRIAL and batch.is_cramped and not self._drains:
-            self._drains = self._proof.wants_a_trial(min(batch.window, batch.left), batch.line_octets)
+            self._drains = self._proof.wants_a_trial(batch.window, batch.line_octets)
         if self._drains or self.given_up:
             return []
         return self._sent(batch, batch.next_lines(self._room // batch.line_octets, self._proof.window, self._in_doubt))

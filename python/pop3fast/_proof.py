@@ -43,10 +43,9 @@ PROVEN_REPLIES = 400
 """A server is proven when so many replies were in step. One that leaves out a reply in fifty, the rarest fault that was
 tried, comes so far in three of ten thousand sessions."""
 
-REPLIES_BEFORE_A_TRIAL = 16
+REPLIES_BEFORE_A_TRIAL = 64
 """After so many replies nothing more is sent until all have come, if a trial with more octets is to follow: what slides
-at 500 octets are some fifty commands, and a line with a long round trip has room for four times as many. Sixteen is the
-first window that slides: had the trial to wait for more of them, it would be two round trips later."""
+at 500 octets are some fifty commands, and a line with a long round trip has room for twice as many."""
 
 PROVEN_SIZES = 8
 """So many replies exactly as large as LIST said, and none that was not, make sizes an identity: that a server which
@@ -115,9 +114,9 @@ class Proof:
         self._answered_together = True
         self._greatest_first_window = self.window = RECALLED_WINDOW
 
-    def wants_a_trial(self, commands: int, line_octets: int) -> bool:
-        """Return whether more is to be in flight than slides as yet: so many *commands* of so many octets at most."""
-        octets = min(self.window, commands, MAX_UNANSWERED_OCTETS // line_octets) * line_octets
+    def wants_a_trial(self, window: int, line_octets: int) -> bool:
+        """Return whether more is to be in flight than slides as yet: *window* commands of so many octets at most."""
+        octets = min(self.window, window, MAX_UNANSWERED_OCTETS // line_octets) * line_octets
         # Numbers of a digit more are no reason for one.
         return 7 * octets > 8 * self.room
 
