@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from pop3fast.testing import CERTIFICATE
+from pop3fast.testing._threads import server_context
 
 Then = Literal["go on", "fin", "rst", "stall", "tls"]
 
@@ -69,8 +70,7 @@ class ScriptedServer:
         self._greeting = greeting
         self._replies = replies
         self._tls = tls
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(CERTIFICATE)
+        self._context = server_context(str(CERTIFICATE))
         self.client_context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self.client_context.load_verify_locations(CERTIFICATE)
         self._stopping = False

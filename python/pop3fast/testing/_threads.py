@@ -38,9 +38,23 @@ class Report:
     commands: list[bytes]
 
 
+class _ServerSocket(ssl.SSLSocket):
+    """What is closed when the client resets the connection just before TLS begins; `ssl` itself leaves it open."""
+
+    def getpeername(self) -> object:
+        """Return the client's address; where there is none any more, close the socket and raise ``OSError``."""
+        try:
+            return super().getpeername()
+        except OSError:
+            self.close()
+            # Not the error itself: behind "not connected", `ssl` would look for octets that came before.
+            raise ConnectionResetError("the client has reset the connection") from None
+
+
 def server_context(certificate: str) -> ssl.SSLContext:
     """Make the server's side of TLS from a PEM file that holds key and certificates."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.sslsocket_class = _ServerSocket
     context.load_cert_chain(certificate)
     return context
 
