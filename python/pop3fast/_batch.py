@@ -17,8 +17,9 @@ from pop3fast._message import Piece
 
 DEFAULT_WINDOW = 100
 """The greatest number of commands in flight, as in mpop, which is widely used. More gains something only where messages
-are small and the round trip is long (of 4 KB at 40 ms, 186 took four fifths of the time). But of messages that another
-session has deleted each is a refusal, and Dovecot hangs up after twenty: so whoever wants more says so."""
+are small, the line is fast and the round trip long (of 4 KB at 40 ms and 100 Mbit/s, 186 took four fifths of the time).
+But of messages that another session has deleted each is a refusal, and Dovecot hangs up after twenty: so whoever wants
+more says so."""
 
 MAX_EXPECTED_OCTETS = 2 * 2**20
 """How many octets of replies are asked for ahead of time: at 40 ms of round trip enough for 50 MB/s. They are thrown

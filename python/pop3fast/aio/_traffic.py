@@ -53,7 +53,7 @@ class Traffic:
         self.is_free: bool = False
         """Whether nothing is in flight nor about to be, but for what was sent past the pipeline.
 
-        Whatever is asked for ends in `move`, now or soon, and that alone says yes: when it has left nothing to do."""
+        Whatever is asked for ends in `_go_on`, now or soon, and that alone says yes: when it has left nothing to do."""
         self.end: BaseException | None = None
         """Why no more octets will come, once they will not."""
         self._session = session

@@ -35,8 +35,9 @@ SMALL_OCTETS = 2**16
 no larger, and making a file costs as much as syncing it."""
 
 BLOCK_OCTETS = 2**18
-"""How many octets of a larger one are written at a time, each at a multiple of that in the file: ext4 took half of the
-time that it took for 64 KiB at any place in a page. With 64 KiB it took a fifth longer, with 1 MiB no less."""
+"""How many octets of a larger one are written at a time, each at a multiple of that in the file. ext4 took half of the
+time that pieces of 64 KiB took which begin anywhere in a page. Blocks of 64 KiB took a fifth longer, of 1 MiB no
+less."""
 
 
 class Published(NamedTuple):
