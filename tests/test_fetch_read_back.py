@@ -22,7 +22,7 @@ from pop3fast.fetch._files import Files
 from pop3fast.fetch._identity import ReadBack
 from pop3fast.fetch.destinations import _read_early
 from pop3fast.fetch.destinations._destination import ReadsEarly
-from pop3fast.fetch.destinations._folder import SMALL_OCTETS
+from pop3fast.fetch.destinations._folder import BLOCK_OCTETS, SMALL_OCTETS
 from pop3fast.fetch.destinations._mbox import Mbox
 from pop3fast.fetch.destinations._mbox_search import LINE_OCTETS
 from pop3fast.fetch.destinations._sync import GroupSync
@@ -30,7 +30,7 @@ from pop3fast.fetch.memory._fingerprint import fingerprint, header_of
 
 KINDS = ["maildir", "eml", "mbox"]
 WHOLE, MOVED, DIFFERS = ReadBack.WHOLE, ReadBack.MOVED, ReadBack.DIFFERS
-SIZES = [40, SMALL_OCTETS + 100]
+SIZES = [40, SMALL_OCTETS + 100, BLOCK_OCTETS + 100]
 
 
 def deliver(

@@ -195,3 +195,14 @@ def test_with_a_name_or_a_fingerprint_the_rest_is_what_python_does_by_default(
     ):
         assert context.verify_flags == expected.verify_flags
         assert context.keylog_filename == expected.keylog_filename == str(tmp_path / "keys")
+
+
+def test_whoever_does_not_log_in_keeps_to_them_too(tmp_path: Path) -> None:
+    with MailboxServer([b"x"], tls=True, certificate=SELF_SIGNED) as server:
+        run = ["capa", f"pop3s://127.0.0.1:{server.port}", "--fingerprint"]
+        pop3fast(tmp_path, *run, RIGHT, status=0)
+        assert "another fingerprint than was given" in pop3fast(tmp_path, *run, WRONG, status=3).err
+    with MailboxServer([b"x"], tls=True, certificate=OTHER_NAME) as server:
+        run = ["capa", f"pop3s://127.0.0.1:{server.port}", "--ca-file", OTHER_NAME, "--tls-name"]
+        pop3fast(tmp_path, *run, "pop.example.net", status=0)
+        assert "not valid for 'pop.example.org'" in pop3fast(tmp_path, *run, "pop.example.org", status=3).err
