@@ -90,6 +90,14 @@ def test_check_of_a_server_that_hangs_up_at_uidl_is_not_about_its_unique_ids(tmp
     assert "UIDL" in ran.err
 
 
+def test_check_of_a_server_that_refuses_uidl_for_now_is_not_about_its_unique_ids(tmp_path: Path) -> None:
+    drop = Maildrop((b"one", mail(1)))
+    drop.instead = lambda command: b"-ERR [SYS/TEMP] later\r\n" if command == b"UIDL" else None
+    with ScriptedServer(b"+OK ready\r\n", drop) as server:
+        ran = pop3fast(tmp_path, "check", f"pop3+plain://user@127.0.0.1:{server.port}", env=ENV, status=3)
+    assert "unique-ids" not in ran.err
+
+
 # show
 
 

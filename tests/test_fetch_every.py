@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maildrops import delivered, mail
-from pop3fast.fetch import Account, FetchReport, Job, fetch_every, fetch_many
+from pop3fast.fetch import Account, FetchReport, Job, fetch_every, fetch_many, process_many
 from pop3fast.fetch._every import JITTER, Schedule
 from pop3fast.fetch._waiting import Stop
 from pop3fast.testing import MailboxServer
@@ -89,6 +89,8 @@ def test_less_than_one_thread_is_an_error_and_no_wait_without_end(threads: int, 
         fetch_every(jobs, 60, threads=threads)
     with pytest.raises(ValueError, match=f"threads is at least 1, not {threads}"):
         fetch_many(jobs, threads=threads)
+    with pytest.raises(ValueError, match=f"threads is at least 1, not {threads}"):
+        process_many([], str, state=str(tmp_path / "state"), threads=threads)
 
 
 def test_without_any_thread_it_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
